@@ -1,0 +1,284 @@
+//! The checked configuration. A value of these types is good: nothing downstream checks it again.
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A whole configuration file, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Addresses for TLS, in the order of the file. An IPv6 address takes IPv6 only.
+    pub listen: Vec<SocketAddr>,
+    /// Routes in the order of the file; names are unique.
+    pub routes: Vec<Rc<Route>>,
+    /// Timeouts that belong to no route.
+    pub timeouts: Timeouts,
+    /// More tries after a failed connect.
+    pub retries: u32,
+    /// Limits on clients.
+    pub limits: Limits,
+    /// What a client that is not let in gets to see.
+    pub reject: Reject,
+    /// Addresses of the plain HTTP redirect.
+    pub redirect: Vec<SocketAddr>,
+    /// The endpoints for whoever runs the proxy.
+    pub admin: Admin,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Whether bulk directions are spliced.
+    pub zero_copy: ZeroCopy,
+}
+
+/// Where connections for some names go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The key in `routes`; HAProxy would call it the backend.
+    pub name: Box<str>,
+    /// Names that the route serves.
+    pub sni: Vec<SniPattern>,
+    /// Only hellos that offer one of these; empty: any hello.
+    pub alpn: Vec<Box<str>>,
+    /// Servers in the order of the file; names are unique within the route.
+    pub servers: Vec<Server>,
+    /// How a server is picked.
+    pub balance: Balance,
+    /// The PROXY header that is written to each server.
+    pub proxy_protocol: ProxyProtocol,
+    /// What a PROXY v2 header says beyond addresses.
+    pub proxy_tlvs: ProxyTlvs,
+    /// What happens to open connections of a server that goes down.
+    pub on_down: OnDown,
+    /// Timeouts, the file's own where the route has none.
+    pub timeouts: RouteTimeouts,
+    /// How its servers are probed, the file's own where the route has none.
+    pub health_check: HealthCheck,
+}
+
+/// A name of `routes.NAME.sni`, in lower case, without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SniPattern {
+    /// `a.b`: this name.
+    Exact(Box<str>),
+    /// `*.a.b`, kept as `a.b`: one label more than this name.
+    Wildcard(Box<str>),
+    /// `*`: everything else, a hello without SNI too.
+    Default,
+}
+
+/// One server of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Unique within the route; the address as written where no name is given.
+    pub name: Box<str>,
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Share of new connections, 0 to 256; 0: none.
+    pub weight: u16,
+    /// Used only when no other server of the route is up.
+    pub backup: bool,
+    /// Connections at once; more go to another server or wait.
+    pub max_connections: Option<u32>,
+    /// Local address to connect from.
+    pub source: Option<IpAddr>,
+    /// Device to connect through.
+    pub interface: Option<Box<str>>,
+}
+
+/// How a server is picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// The fewest open connections for its weight.
+    LeastConnections,
+    /// Consistent hash of the client's address.
+    Source,
+}
+
+/// The PROXY header that a server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// Binary.
+    V2,
+    /// Text.
+    V1,
+    /// None.
+    Off,
+}
+
+/// TLVs of a PROXY v2 header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of four, as the file lists them")]
+pub struct ProxyTlvs {
+    /// PP2_TYPE_AUTHORITY: the SNI.
+    pub authority: bool,
+    /// PP2_TYPE_ALPN: the client's first protocol.
+    pub alpn: bool,
+    /// PP2_TYPE_UNIQUE_ID: 16 bytes, also in the log.
+    pub unique_id: bool,
+    /// PP2_TYPE_CRC32C over the header.
+    pub crc32c: bool,
+}
+
+/// What happens to open connections of a server that goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDown {
+    /// They go on.
+    Keep,
+    /// They are closed.
+    Close,
+}
+
+/// Timeouts of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept to a whole hello.
+    pub client_hello: Duration,
+    /// From SIGTERM to the end of the process.
+    pub drain: Duration,
+}
+
+/// Timeouts of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// For one try to connect.
+    pub connect: Duration,
+    /// No byte either way.
+    pub tunnel: Duration,
+    /// No byte while one side has ended its direction.
+    pub half_closed: Duration,
+}
+
+/// How servers are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked of the server.
+    pub probe: Probe,
+    /// From one probe's start to the next.
+    pub interval: Duration,
+    /// For one probe, from connect to verdict.
+    pub timeout: Duration,
+    /// Failures in a row that take a server down.
+    pub fall: u32,
+    /// Passes in a row that bring it back.
+    pub rise: u32,
+    /// The port, where it is not the server's.
+    pub port: Option<u16>,
+    /// Begin with a PROXY v2 LOCAL header. True only where the route's `proxy_protocol` is v2.
+    pub proxy_header: bool,
+}
+
+/// What a probe asks of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Nothing: servers count as up.
+    Off,
+    /// Connect, and send the LOCAL header whole.
+    Tcp,
+    /// Send a hello; a ServerHello passes.
+    Tls {
+        /// The SNI of the hello: the route's first exact name.
+        sni: Option<Box<str>>,
+    },
+    /// GET over plain HTTP.
+    Http {
+        /// The path asked for.
+        path: Box<str>,
+        /// Lowest and highest status that pass.
+        expect: [u16; 2],
+        /// The Host header: the route's first exact name, else the server's address.
+        host: Option<Box<str>>,
+    },
+}
+
+/// Limits on clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Clients at once, in all; more wait in the backlog.
+    pub connections: u32,
+    /// Limits for each source address.
+    pub per_source: Option<PerSource>,
+}
+
+/// Limits for each source address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerSource {
+    /// New connections in `period`.
+    pub rate: Option<u32>,
+    /// The window of `rate`.
+    pub period: Duration,
+    /// Open connections.
+    pub concurrent: Option<u32>,
+    /// How many leading bits of an IPv6 address are one source, 1 to 128.
+    pub ipv6_prefix: u8,
+    /// Sources without a limit.
+    pub exempt: Vec<IpNet>,
+}
+
+/// What a client that is not let in gets to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reject {
+    /// Nothing: no FIN or RST passes the first router.
+    Drop,
+    /// A fatal TLS alert.
+    Alert,
+    /// The end of the connection.
+    Close,
+}
+
+/// The endpoints for whoever runs the proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Addresses; none: no endpoints.
+    pub listen: Vec<SocketAddr>,
+    /// Files with user name and password for /stats.
+    pub stats_credentials: Option<CredentialFiles>,
+}
+
+/// Files with user name and password for /stats; a trailing newline in them does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialFiles {
+    /// The file that holds the user name.
+    pub username_file: std::path::PathBuf,
+    /// The file that holds the password.
+    pub password_file: std::path::PathBuf,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Which lines a connection gets.
+    pub connections: LogConnections,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// HAProxy's grammar.
+    Haproxy,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which lines a connection gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogConnections {
+    /// Accept, connect and close.
+    All,
+    /// Close only.
+    Close,
+    /// None.
+    Off,
+}
+
+/// Whether bulk directions are spliced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Once a direction proves to be bulk.
+    Auto,
+    /// Never.
+    Off,
+}

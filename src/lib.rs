@@ -1,0 +1,4 @@
+//! fiscalismia-lb: a load balancer that routes TLS by SNI and never opens it.
+pub mod config;
+pub mod policy;
+pub mod wire;

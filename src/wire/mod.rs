@@ -1,0 +1,2 @@
+//! Pure bytes: what the proxy reads from and writes to the wire. No I/O, no clock.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
