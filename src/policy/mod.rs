@@ -1,4 +1,5 @@
 //! Pure decisions. Time comes in as an argument; nothing here opens a socket or reads a clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod routes;
 pub mod time;

@@ -1,0 +1,136 @@
+//! Which route a hello gets: an exact name beats a wildcard beats `*`, and among routes for the same name one whose
+//! ALPN the hello offers beats one that asks for none.
+//!
+//! A lookup is at most two hash lookups whatever the number of routes, and allocates nothing.
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::config::{Route, SniPattern};
+
+/// RFC 1035 section 2.3.4 allows 255 octets on the wire, which is 253 characters as written.
+const NAME_MAX: usize = 253;
+
+/// Routes by name. Made once for each configuration.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    exact: HashMap<Box<[u8]>, Candidates>,
+    /// By the name after `*.`.
+    wildcard: HashMap<Box<[u8]>, Candidates>,
+    default: Candidates,
+}
+
+/// The routes of one name.
+#[derive(Debug, Default)]
+struct Candidates {
+    by_alpn: Vec<AlpnRoute>,
+    any: Option<usize>,
+}
+
+#[derive(Debug)]
+struct AlpnRoute {
+    protocol: Box<[u8]>,
+    route: usize,
+    /// Where in the route's `alpn` the protocol stands.
+    position: usize,
+}
+
+/// The route that a hello gets, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Its index in the slice that the table was made from.
+    pub route: usize,
+    /// Which kind of name matched.
+    pub name: NameMatch,
+    /// The entry of the route's `alpn` that the hello offers; `None` for a route that asks for none.
+    pub alpn: Option<usize>,
+}
+
+/// Which kind of name matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameMatch {
+    /// `a.b`
+    Exact,
+    /// `*.a.b`
+    Wildcard,
+    /// `*`
+    Default,
+}
+
+impl RouteTable {
+    /// The table of `routes`. Where two claim the same name and ALPN, which a checked configuration does not, the first
+    /// gets it.
+    #[must_use]
+    pub fn new(routes: &[Rc<Route>]) -> RouteTable {
+        let mut table = RouteTable::default();
+        for (index, route) in routes.iter().enumerate() {
+            for pattern in &route.sni {
+                table.candidates(pattern).add(index, route);
+            }
+        }
+        table
+    }
+
+    fn candidates(&mut self, pattern: &SniPattern) -> &mut Candidates {
+        match pattern {
+            SniPattern::Exact(name) => self.exact.entry(name.as_bytes().into()).or_default(),
+            SniPattern::Wildcard(parent) => self.wildcard.entry(parent.as_bytes().into()).or_default(),
+            SniPattern::Default => &mut self.default,
+        }
+    }
+
+    /// The route for a hello with this SNI that offers these protocols, the client's first choice first. Case and one
+    /// trailing dot of the SNI do not count. `None`: no route wants it.
+    pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Match> {
+        let mut buffer = [0; NAME_MAX];
+        sni.and_then(|sni| self.find_named(lower_case(sni, &mut buffer)?, alpn.clone()))
+            .or_else(|| self.default.pick(NameMatch::Default, alpn))
+    }
+
+    fn find_named<'a>(&self, name: &[u8], alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Match> {
+        let exact = self.exact.get(name).and_then(|candidates| candidates.pick(NameMatch::Exact, alpn.clone()));
+        exact.or_else(|| self.wildcard.get(parent(name)?)?.pick(NameMatch::Wildcard, alpn))
+    }
+}
+
+impl Candidates {
+    fn add(&mut self, index: usize, route: &Route) {
+        if route.alpn.is_empty() {
+            self.any.get_or_insert(index);
+        }
+        self.by_alpn.extend(route.alpn.iter().enumerate().map(|(position, protocol)| AlpnRoute {
+            protocol: protocol.as_bytes().into(),
+            route: index,
+            position,
+        }));
+    }
+
+    fn pick<'a>(&self, name: NameMatch, mut alpn: impl Iterator<Item = &'a [u8]>) -> Option<Match> {
+        let offered = if self.by_alpn.is_empty() {
+            None
+        } else {
+            alpn.find_map(|protocol| self.by_alpn.iter().find(|wanted| *wanted.protocol == *protocol))
+        };
+        match offered {
+            Some(wanted) => Some(Match { route: wanted.route, name, alpn: Some(wanted.position) }),
+            None => self.any.map(|route| Match { route, name, alpn: None }),
+        }
+    }
+}
+
+/// `sni` in lower case without one trailing dot; `None` when no name is that long.
+fn lower_case<'b>(sni: &[u8], buffer: &'b mut [u8; NAME_MAX]) -> Option<&'b [u8]> {
+    let sni = sni.strip_suffix(b".").unwrap_or(sni);
+    let name = buffer.get_mut(..sni.len())?;
+    name.copy_from_slice(sni);
+    name.make_ascii_lowercase();
+    Some(name)
+}
+
+/// The name without its first label; `None` where that label is empty or the only one.
+fn parent(name: &[u8]) -> Option<&[u8]> {
+    let dot = name.iter().position(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
+    name.get(dot + 1..)
+}
+
+#[cfg(test)]
+mod tests;

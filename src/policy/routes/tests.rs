@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Balance, HealthCheck, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+
+fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
+    let pattern = |text: &&str| match (*text, text.strip_prefix("*.")) {
+        ("*", _) => SniPattern::Default,
+        (_, Some(parent)) => SniPattern::Wildcard(parent.into()),
+        (name, None) => SniPattern::Exact(name.into()),
+    };
+    Rc::new(Route {
+        name: name.into(),
+        sni: sni.iter().map(pattern).collect(),
+        alpn: alpn.iter().map(|&protocol| protocol.into()).collect(),
+        servers: Vec::new(),
+        balance: Balance::RoundRobin,
+        proxy_protocol: ProxyProtocol::V2,
+        proxy_tlvs: ProxyTlvs::default(),
+        on_down: OnDown::Keep,
+        timeouts: RouteTimeouts { connect: Duration::ZERO, tunnel: Duration::ZERO, half_closed: Duration::ZERO },
+        health_check: HealthCheck {
+            probe: Probe::Off,
+            interval: Duration::ZERO,
+            timeout: Duration::ZERO,
+            fall: 1,
+            rise: 1,
+            port: None,
+            proxy_header: false,
+        },
+    })
+}
+
+/// The name of the route that a hello gets.
+fn found<'r>(routes: &'r [Rc<Route>], sni: &str, alpn: &[&str]) -> Option<&'r str> {
+    let sni = (sni != "-").then_some(sni.as_bytes());
+    let found = RouteTable::new(routes).find(sni, alpn.iter().map(|protocol| protocol.as_bytes()))?;
+    Some(&routes[found.route].name)
+}
+
+fn no_alpn() -> impl Iterator<Item = &'static [u8]> + Clone {
+    std::iter::empty()
+}
+
+/// Precedence and the edges of names: a hello would reach a stranger's server.
+#[test]
+fn exact_beats_wildcard_beats_default() {
+    let routes = [
+        route("default", &["*"], &[]),
+        route("wild", &["*.demo.test"], &[]),
+        route("exact", &["demo.test", "a.demo.test", "_srv.demo.test"], &[]),
+    ];
+    let long = format!("{}.demo.test", "x".repeat(243));
+    let too_long = format!("{}.demo.test", "x".repeat(244));
+    for (sni, expected) in [
+        ("demo.test", "exact"),
+        ("a.demo.test", "exact"),
+        ("b.demo.test", "wild"),
+        ("_srv.demo.test", "exact"),
+        ("DeMo.TEST", "exact"),
+        ("demo.test.", "exact"),
+        ("B.demo.test.", "wild"),
+        ("demo.test..", "default"),
+        ("a.b.demo.test", "default"),
+        (".demo.test", "default"),
+        ("xdemo.test", "default"),
+        ("*.demo.test", "wild"),
+        ("test", "default"),
+        ("*", "default"),
+        (".", "default"),
+        ("", "default"),
+        ("-", "default"),
+        (&long, "wild"),
+        (&too_long, "default"),
+    ] {
+        assert_eq!(found(&routes, sni, &[]), Some(expected), "{sni}");
+    }
+    assert_eq!(found(&routes[1..], "c.test", &[]), None, "no default");
+    assert_eq!(found(&routes[1..], "-", &[]), None, "no default, no SNI");
+}
+
+/// ALPN: h2 and http/1.1 servers of one name would get each other's clients.
+#[test]
+fn alpn_decides_among_routes_for_one_name() {
+    let routes = [
+        route("any", &["a.test"], &[]),
+        route("web", &["a.test", "only.a.test"], &["h2", "http/1.1"]),
+        route("acme", &["a.test"], &["acme-tls/1"]),
+        route("wild", &["*.a.test"], &[]),
+        route("default", &["*"], &["h2"]),
+    ];
+    for (sni, alpn, expected) in [
+        ("a.test", &["h2"][..], Some("web")),
+        ("a.test", &[], Some("any")),
+        ("a.test", &["http/1.0"], Some("any")),
+        ("a.test", &["H2"], Some("any")),
+        ("a.test", &["acme-tls/1", "h2"], Some("acme")),
+        ("a.test", &["x", "http/1.1", "acme-tls/1"], Some("web")),
+        ("only.a.test", &["h2"], Some("web")),
+        ("only.a.test", &["x"], Some("wild")),
+        ("other.test", &["h2"], Some("default")),
+        ("other.test", &["x"], None),
+        ("-", &["h2"], Some("default")),
+    ] {
+        assert_eq!(found(&routes, sni, alpn), expected, "{sni} {alpn:?}");
+    }
+}
+
+/// The answer says why: `fiscalismia-lb route` explains with it.
+#[test]
+fn says_why() {
+    let table = RouteTable::new(&[route("a", &["a.test", "*.a.test"], &["h2", "h3"]), route("b", &["*"], &[])]);
+    let by_alpn = table.find(Some(b"x.a.test"), [&b"h3"[..]].into_iter());
+    assert_eq!(by_alpn, Some(Match { route: 0, name: NameMatch::Wildcard, alpn: Some(1) }));
+    assert_eq!(table.find(None, no_alpn()), Some(Match { route: 1, name: NameMatch::Default, alpn: None }));
+}
+
+/// 10,000 routes: each name finds its own.
+#[test]
+fn ten_thousand_routes() {
+    let routes: Vec<_> = (0..10_000).map(|n| route(&n.to_string(), &[&format!("host{n}.example.test")], &[])).collect();
+    let table = RouteTable::new(&routes);
+    for n in 0..routes.len() {
+        let found = table.find(Some(format!("HOST{n}.example.test").as_bytes()), no_alpn());
+        assert_eq!(found.map(|found| found.route), Some(n));
+    }
+}
