@@ -111,13 +111,13 @@ pub enum ProxyProtocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "a set of four, as the file lists them")]
 pub struct ProxyTlvs {
-    /// PP2_TYPE_AUTHORITY: the SNI.
+    /// `PP2_TYPE_AUTHORITY`: the SNI.
     pub authority: bool,
-    /// PP2_TYPE_ALPN: the client's first protocol.
+    /// `PP2_TYPE_ALPN`: the client's first protocol.
     pub alpn: bool,
-    /// PP2_TYPE_UNIQUE_ID: 16 bytes, also in the log.
+    /// `PP2_TYPE_UNIQUE_ID`: 16 bytes, also in the log.
     pub unique_id: bool,
-    /// PP2_TYPE_CRC32C over the header.
+    /// `PP2_TYPE_CRC32C` over the header.
     pub crc32c: bool,
 }
 
