@@ -1,2 +1,6 @@
 //! Pure bytes: what the proxy reads from and writes to the wire. No I/O, no clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod bytes;
+pub mod client_hello;
+pub mod hello_builder;

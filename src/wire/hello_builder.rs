@@ -1,0 +1,148 @@
+//! A hello that real servers answer: what a `tls` probe sends, and what tests and benchmarks send as a client.
+use tls_parser::{SNIType, TlsExtensionType, TlsHandshakeType, TlsRecordType};
+
+/// RFC 8446 section 5.1: the longest plaintext record.
+const MAX_PLAINTEXT: usize = 1 << 14;
+
+/// For TLS 1.3 and 1.2: AES-GCM and `ChaCha20`, then AES-CBC and RSA key exchange for old servers.
+const CIPHER_SUITES: [u16; 13] =
+    [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d];
+/// x25519, secp256r1, secp384r1, secp521r1.
+const GROUPS: [u16; 4] = [0x001d, 0x0017, 0x0018, 0x0019];
+/// ECDSA, RSA-PSS and RSA PKCS#1 with SHA-256, -384, -512, and Ed25519.
+const SIGNATURES: [u16; 10] = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0807];
+
+/// Builds a TLS 1.2 and 1.3 `ClientHello` in records.
+#[derive(Clone, Debug)]
+pub struct HelloBuilder {
+    random: [u8; 32],
+    extensions: Vec<u8>,
+    pad_to: usize,
+    splits: Vec<usize>,
+}
+
+impl Default for HelloBuilder {
+    fn default() -> HelloBuilder {
+        HelloBuilder::new()
+    }
+}
+
+impl HelloBuilder {
+    /// A hello without SNI, without ALPN, in one record.
+    #[must_use]
+    pub fn new() -> HelloBuilder {
+        let builder = HelloBuilder { random: [0x5a; 32], extensions: Vec::new(), pad_to: 0, splits: Vec::new() };
+        builder
+            .extension(TlsExtensionType::SupportedVersions, &vec8(&[0x03, 0x04, 0x03, 0x03]))
+            .extension(TlsExtensionType::SupportedGroups, &vec16(&numbers(&GROUPS)))
+            .extension(TlsExtensionType::KeyShare, &vec16(&key_share()))
+            .extension(TlsExtensionType::SignatureAlgorithms, &vec16(&numbers(&SIGNATURES)))
+            .extension(TlsExtensionType::EcPointFormats, &vec8(&[0x00]))
+            .extension(TlsExtensionType::ExtendedMasterSecret, &[])
+            .extension(TlsExtensionType::RenegotiationInfo, &vec8(&[]))
+    }
+
+    /// The client's random, else a constant.
+    #[must_use]
+    pub fn random(mut self, random: [u8; 32]) -> HelloBuilder {
+        self.random = random;
+        self
+    }
+
+    /// Adds the host name that is asked for.
+    #[must_use]
+    pub fn sni(self, name: &str) -> HelloBuilder {
+        let entry = [&[SNIType::HostName.0], &*vec16(name.as_bytes())].concat();
+        self.extension(TlsExtensionType::ServerName, &vec16(&entry))
+    }
+
+    /// Adds the protocols that are offered, in order of preference.
+    #[must_use]
+    pub fn alpn(self, protocols: &[&str]) -> HelloBuilder {
+        let names: Vec<u8> = protocols.iter().flat_map(|name| vec8(name.as_bytes())).collect();
+        self.extension(TlsExtensionType::ApplicationLayerProtocolNegotiation, &vec16(&names))
+    }
+
+    /// Adds an extension of any type, known or not, once more if it is there already.
+    #[must_use]
+    pub fn extension(mut self, kind: TlsExtensionType, body: &[u8]) -> HelloBuilder {
+        self.extensions.extend_from_slice(&kind.0.to_be_bytes());
+        self.extensions.extend_from_slice(&vec16(body));
+        self
+    }
+
+    /// Pads the hello (RFC 7685) until it takes up `len` bytes in one record, or up to three more.
+    #[must_use]
+    pub fn pad_to(mut self, len: usize) -> HelloBuilder {
+        self.pad_to = len;
+        self
+    }
+
+    /// Cuts the handshake message into records before each of these offsets, which ascend.
+    #[must_use]
+    pub fn records(mut self, offsets: &[usize]) -> HelloBuilder {
+        self.splits = offsets.to_vec();
+        self
+    }
+
+    /// The records, ready to be sent.
+    #[must_use]
+    pub fn build(mut self) -> Vec<u8> {
+        let len = 5 + self.message().len();
+        if let Some(missing) = self.pad_to.checked_sub(len).filter(|missing| *missing > 0) {
+            self = self.extension(TlsExtensionType::Padding, &vec![0; missing.saturating_sub(4)]);
+        }
+        let message = self.message();
+        let mut out = Vec::with_capacity(message.len() + 5 * (self.splits.len() + 1));
+        let mut rest = message.as_slice();
+        for offset in self.splits {
+            let taken = message.len() - rest.len();
+            if let Some(piece) = rest.split_off(..offset.saturating_sub(taken)) {
+                put_records(&mut out, piece);
+            }
+        }
+        put_records(&mut out, rest);
+        out
+    }
+
+    fn message(&self) -> Vec<u8> {
+        let body = [
+            &[0x03, 0x03],
+            &self.random[..],
+            &vec8(&[]),
+            &vec16(&numbers(&CIPHER_SUITES)),
+            &vec8(&[0x00]),
+            &vec16(&self.extensions),
+        ]
+        .concat();
+        let [_, len @ ..] = (body.len() as u32).to_be_bytes();
+        [&[TlsHandshakeType::ClientHello.0], &len[..], &body].concat()
+    }
+}
+
+fn put_records(out: &mut Vec<u8>, payload: &[u8]) {
+    for piece in payload.chunks(MAX_PLAINTEXT) {
+        // RFC 8446 section 5.1: 0x0301 in a client's first record, for old servers' sake.
+        out.extend_from_slice(&[TlsRecordType::Handshake.0, 0x03, 0x01]);
+        out.extend_from_slice(&vec16(piece));
+    }
+}
+
+/// An x25519 share (RFC 8446 section 4.2.8). The base point will do: the handshake is never finished.
+fn key_share() -> Vec<u8> {
+    let mut point = [0; 32];
+    point[0] = 0x09;
+    [&[0x00, 0x1d], &*vec16(&point)].concat()
+}
+
+fn numbers(list: &[u16]) -> Vec<u8> {
+    list.iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
+fn vec8(body: &[u8]) -> Vec<u8> {
+    [&[body.len() as u8], body].concat()
+}
+
+fn vec16(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u16).to_be_bytes(), body].concat()
+}
