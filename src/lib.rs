@@ -1,4 +1,5 @@
 //! fiscalismia-lb: a load balancer that routes TLS by SNI and never opens it.
 pub mod config;
+pub mod net;
 pub mod policy;
 pub mod wire;

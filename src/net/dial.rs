@@ -1,0 +1,40 @@
+//! Begins a connection to a server.
+use std::net::{IpAddr, SocketAddr};
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use socket2::SockRef;
+
+use super::stream::Stream;
+
+/// Begins to connect to `address`, from local address `source` and through device `interface` where given. The first
+/// write tells how it went.
+///
+/// # Errors
+/// What the kernel knows at once: out of fds or ports, no route, no such device, no permission.
+pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    if let Some(interface) = interface {
+        SockRef::from(&fd).bind_device(Some(interface.as_bytes())).map_err(|error| errno(&error))?;
+    }
+    if let Some(source) = source {
+        net::bind(&fd, &SocketAddr::new(source, 0))?;
+    }
+    match net::connect(&fd, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(Stream::new(fd)),
+        Err(error) => Err(error),
+    }
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// Whether an error says that this process or the machine has run short, and nothing about the peer.
+#[must_use]
+pub fn is_shortage(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+}

@@ -1,0 +1,220 @@
+//! One direction of a relay. The same code moves `up` and `down`.
+use rustix::io::Errno;
+
+use super::pipes::{Pipe, Pipes};
+use super::stream::{Received, Stream};
+
+/// Bytes that one read may bring: the size of the scratch buffer that all connections share.
+pub const READ_ROOM: usize = 64 * 1024;
+/// Bytes after which a busy direction lets the others have their turn.
+const TURN: usize = 512 * 1024;
+/// A read of so many bytes looks like bulk.
+const BULK_READ: usize = 16 * 1024;
+/// So many such reads in a row prove it.
+const BULK_READS: u8 = 4;
+
+/// Bytes on their way from one socket to the other. They are counted, never looked at.
+#[derive(Default)]
+pub struct Direction {
+    bytes: u64,
+    spliced: u64,
+    held: Held,
+    flow: Flow,
+    bulk_reads: u8,
+}
+
+/// What was read and could not be written yet.
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Bytes {
+        bytes: Box<[u8]>,
+        written: usize,
+    },
+    Pipe(Pipe),
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Flow {
+    #[default]
+    Open,
+    /// FIN was read; what is held goes first.
+    Ending,
+    Ended,
+}
+
+/// Why a pump stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Until an event on either socket.
+    Waiting,
+    /// It had its turn, and there is more.
+    Unfinished,
+    /// FIN was read and everything before it is written; FIN is to be passed on now.
+    Ended,
+    /// The socket that was read from is broken.
+    SourceFailed(Errno),
+    /// The socket that was written to is broken.
+    SinkFailed(Errno),
+}
+
+impl Direction {
+    /// A direction that begins with `bytes`, of which `written` are written already.
+    #[must_use]
+    pub fn starting_with(bytes: &[u8], written: usize) -> Direction {
+        let held = match bytes.get(written..) {
+            None | Some([]) => Held::Nothing,
+            Some(rest) => Held::Bytes { bytes: rest.into(), written: 0 },
+        };
+        Direction { bytes: written as u64, held, ..Direction::default() }
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many of the [`bytes`](Direction::bytes) were spliced.
+    #[must_use]
+    pub fn spliced(&self) -> u64 {
+        self.spliced
+    }
+
+    /// Whether bytes wait for the sink to take them.
+    #[must_use]
+    pub fn is_held_up(&self) -> bool {
+        !matches!(self.held, Held::Nothing)
+    }
+
+    /// Whether everything is written and FIN was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.flow == Flow::Ended
+    }
+
+    /// Ends the direction where it stands: what is held is thrown away.
+    pub fn cut(&mut self, pipes: &mut Pipes) {
+        self.flow = Flow::Ended;
+        if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
+            pipes.give_back(pipe);
+        }
+    }
+
+    /// Moves bytes until one of the sockets blocks, the source ends, or the turn is over.
+    pub fn pump(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8], pipes: &mut Pipes) -> Progress {
+        if self.flow == Flow::Ended {
+            return Progress::Waiting;
+        }
+        let mut left = TURN;
+        loop {
+            match self.flush(to, pipes) {
+                Ok(true) => {}
+                Ok(false) => return Progress::Waiting,
+                Err(error) => return Progress::SinkFailed(error),
+            }
+            if self.flow == Flow::Ending {
+                self.flow = Flow::Ended;
+                return Progress::Ended;
+            }
+            if !from.is_readable() {
+                return Progress::Waiting;
+            }
+            if left == 0 {
+                return Progress::Unfinished;
+            }
+            match self.step(from, to, scratch, pipes) {
+                Ok(moved) => left = left.saturating_sub(moved),
+                Err(progress) => return progress,
+            }
+        }
+    }
+
+    /// Takes once from the source, and hands on what the sink takes. What it does not take is held.
+    fn step(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8], pipes: &mut Pipes) -> Result<usize, Progress> {
+        if self.bulk_reads >= BULK_READS
+            && let Some(pipe) = pipes.lend()
+        {
+            return self.splice(pipe, from, pipes);
+        }
+        match from.read(scratch) {
+            Received::Bytes(n) => {
+                let bytes = scratch.get(..n).unwrap_or_default();
+                let written = to.write(bytes).map_err(Progress::SinkFailed)?;
+                self.bytes += written as u64;
+                if let Some(rest @ [_, ..]) = bytes.get(written..) {
+                    self.held = Held::Bytes { bytes: rest.into(), written: 0 };
+                }
+                self.bulk_reads = if n >= BULK_READ { (self.bulk_reads + 1).min(BULK_READS) } else { 0 };
+                Ok(n)
+            }
+            Received::Blocked => Ok(0),
+            Received::End => {
+                self.flow = Flow::Ending;
+                Ok(0)
+            }
+            Received::Failed(error) => Err(Progress::SourceFailed(error)),
+        }
+    }
+
+    /// Fills the pipe; the next flush drains it.
+    fn splice(&mut self, mut pipe: Pipe, from: &mut Stream, pipes: &mut Pipes) -> Result<usize, Progress> {
+        let filled = pipe.fill(from);
+        if pipe.is_empty() {
+            pipes.give_back(pipe);
+        } else {
+            self.held = Held::Pipe(pipe);
+        }
+        match filled {
+            Ok(Some(0)) => {
+                self.flow = Flow::Ending;
+                Ok(0)
+            }
+            Ok(Some(n)) => {
+                if n < BULK_READ {
+                    self.bulk_reads = 0;
+                }
+                Ok(n)
+            }
+            Ok(None) => Ok(0),
+            Err(error) => Err(Progress::SourceFailed(error)),
+        }
+    }
+
+    /// Writes what is held; whether nothing is held any more.
+    fn flush(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
+        if !self.is_held_up() {
+            return Ok(true);
+        }
+        if !to.is_writable() {
+            return Ok(false);
+        }
+        let moved = match &mut self.held {
+            Held::Nothing => 0,
+            Held::Bytes { bytes, written } => {
+                let n = to.write(bytes.get(*written..).unwrap_or_default())?;
+                *written += n;
+                if *written < bytes.len() {
+                    self.bytes += n as u64;
+                    return Ok(false);
+                }
+                n
+            }
+            Held::Pipe(pipe) => {
+                let n = pipe.drain(to)?;
+                self.spliced += n as u64;
+                if !pipe.is_empty() {
+                    self.bytes += n as u64;
+                    return Ok(false);
+                }
+                n
+            }
+        };
+        self.bytes += moved as u64;
+        if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
+            pipes.give_back(pipe);
+        }
+        Ok(true)
+    }
+}

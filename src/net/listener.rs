@@ -1,0 +1,134 @@
+//! Listening sockets.
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::Registry;
+use mio::unix::SourceFd;
+use rustix::io::Errno;
+use rustix::net::{self, SocketFlags};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::stream::Stream;
+use super::token::Token;
+
+/// What listen(2) is asked for; the kernel takes the lesser of it and `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Whom a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// TLS clients, which are routed.
+    Https,
+    /// Plain HTTP clients, which are sent to https.
+    Http,
+    /// Whoever runs the proxy.
+    Admin,
+}
+
+/// A listening socket.
+pub struct Listener {
+    fd: OwnedFd,
+    /// Whom it serves.
+    pub role: Role,
+    /// The address as the configuration has it, by which a reload recognises the listener.
+    pub configured: SocketAddr,
+    /// The address that is bound: its port is never 0.
+    pub bound: SocketAddr,
+    readable: bool,
+}
+
+/// A client that was let in from the backlog.
+pub struct Accepted {
+    /// Its socket.
+    pub stream: Stream,
+    /// Its address, IPv4 where it came as `::ffff:a.b.c.d`.
+    pub source: SocketAddr,
+}
+
+impl Listener {
+    /// Binds and listens. An IPv6 address takes IPv6 only.
+    ///
+    /// # Errors
+    /// The kernel's: the address is taken, is not on this host, or needs a privilege.
+    pub fn bind(address: SocketAddr, role: Role) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Listener::adopt(socket.into(), address, role)
+    }
+
+    /// Takes over a socket that listens already, as systemd passes it.
+    ///
+    /// # Errors
+    /// It is no TCP socket.
+    pub fn adopt(fd: OwnedFd, configured: SocketAddr, role: Role) -> io::Result<Listener> {
+        let socket = SockRef::from(&fd);
+        socket.set_nonblocking(true)?;
+        // Accepted sockets inherit it, which saves a system call a connection.
+        socket.set_tcp_nodelay(true)?;
+        let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;
+        Ok(Listener { fd, role, configured, bound, readable: true })
+    }
+
+    /// Has the poll report clients in the backlog.
+    ///
+    /// # Errors
+    /// The kernel's, out of memory or of watches.
+    pub fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token.into(), mio::Interest::READABLE)
+    }
+
+    /// Notes that the backlog is no longer empty.
+    pub fn note_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// Whether there may be a client in the backlog.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Lets the next client in; `None` when the backlog is empty.
+    ///
+    /// # Errors
+    /// Out of fds or memory. A client that has gone while it waited is passed over and is no error.
+    pub fn accept(&mut self) -> Result<Option<Accepted>, Errno> {
+        loop {
+            match net::acceptfrom_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((fd, address)) => {
+                    // Without an address the client has gone already.
+                    let Some(source) = address.and_then(|address| SocketAddr::try_from(address).ok()) else { continue };
+                    return Ok(Some(Accepted { stream: Stream::new(fd), source: canonical(source) }));
+                }
+                Err(Errno::AGAIN) => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => return Err(error),
+                // accept(2): errors of the new connection that are already pending count as "try the next one". What else
+                // comes back says that this listener cannot accept now; the caller pauses, and no error can make it spin.
+                Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The address that `client` connected to: known without asking where a single address is bound.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn destination(&self, client: &Stream) -> io::Result<SocketAddr> {
+        if self.bound.ip().is_unspecified() { Ok(canonical(client.local_address()?)) } else { Ok(canonical(self.bound)) }
+    }
+}
+
+/// `::ffff:a.b.c.d` as the IPv4 address that it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,18 @@
+//! Mechanics over mio: what the kernel offers, with no opinion on what it is for.
+mod dial;
+mod direction;
+mod listener;
+mod output;
+mod pipes;
+mod slots;
+mod stream;
+mod token;
+
+pub use dial::{dial, is_shortage};
+pub use direction::{Direction, Progress, READ_ROOM};
+pub use listener::{Accepted, Listener, Role};
+pub use output::Output;
+pub use pipes::Pipes;
+pub use slots::{Key, Slots};
+pub use stream::{Received, Stream};
+pub use token::Token;

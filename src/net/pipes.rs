@@ -1,0 +1,132 @@
+//! Pipes for splice(2), pooled: a direction holds one only while there are bytes in it.
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::pipe::{self, PipeFlags, SpliceFlags};
+
+use super::stream::Stream;
+
+/// Bytes that a pipe is asked to hold. The kernel grants it until the user's pipes exceed `pipe-user-pages-soft` (64 MiB).
+const PIPE_ROOM: usize = 1024 * 1024;
+/// Empty pipes that are kept for the next bulk transfer.
+const MOST_KEPT: usize = 16;
+
+/// A pipe and how many bytes are in it.
+pub struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+    room: usize,
+    held: usize,
+}
+
+/// The pipes that are not in use, and how many there may be in all.
+pub struct Pipes {
+    empty: Vec<Pipe>,
+    lent: usize,
+    most: usize,
+}
+
+impl Pipes {
+    /// At most `most` pipes at once (two fds each); 0 turns splicing off.
+    #[must_use]
+    pub fn new(most: usize) -> Pipes {
+        Pipes { empty: Vec::new(), lent: 0, most }
+    }
+
+    /// Changes how many pipes there may be at once.
+    pub fn allow(&mut self, most: usize) {
+        self.most = most;
+        self.empty.truncate(most);
+    }
+
+    /// An empty pipe, unless too many are out or the process is short of fds.
+    pub fn lend(&mut self) -> Option<Pipe> {
+        if self.lent >= self.most {
+            return None;
+        }
+        let pipe = self.empty.pop().or_else(Pipe::open)?;
+        self.lent += 1;
+        Some(pipe)
+    }
+
+    /// Takes a pipe back; one that still holds bytes is closed.
+    pub fn give_back(&mut self, pipe: Pipe) {
+        self.lent -= 1;
+        if pipe.held == 0 && self.empty.len() < MOST_KEPT.min(self.most) {
+            self.empty.push(pipe);
+        }
+    }
+
+    /// How many pipes hold bytes now.
+    #[must_use]
+    pub fn lent(&self) -> usize {
+        self.lent
+    }
+
+    /// How many empty pipes are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.empty.len()
+    }
+
+    /// How many pipes there may be at once.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+}
+
+impl Pipe {
+    fn open() -> Option<Pipe> {
+        let (out, into) = pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        let room = pipe::fcntl_setpipe_size(&into, PIPE_ROOM).or_else(|_| pipe::fcntl_getpipe_size(&into)).ok()?;
+        Some(Pipe { out, into, room, held: 0 })
+    }
+
+    /// Whether no byte is in the pipe.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Moves what fits from the socket into this empty pipe: how many bytes, 0 at the peer's FIN, `None` when there is
+    /// nothing for now. Only an empty pipe may be filled: in a full one, `EAGAIN` would not mean that the socket is empty.
+    pub(super) fn fill(&mut self, from: &mut Stream) -> Result<Option<usize>, Errno> {
+        match splice(&*from, &self.into, self.room) {
+            Ok(n) => {
+                self.held = n;
+                Ok(Some(n))
+            }
+            Err(Errno::AGAIN) => {
+                from.emptied();
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves what the socket takes out of the pipe; how many bytes that was.
+    pub(super) fn drain(&mut self, to: &mut Stream) -> Result<usize, Errno> {
+        let mut moved = 0;
+        while self.held > 0 {
+            match splice(&self.out, &*to, self.held) {
+                Ok(n) => {
+                    self.held -= n;
+                    moved += n;
+                }
+                Err(Errno::AGAIN) => {
+                    to.filled();
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(moved)
+    }
+}
+
+fn splice(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, most: usize) -> Result<usize, Errno> {
+    rustix::io::retry_on_intr(|| {
+        pipe::splice(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
+    })
+}

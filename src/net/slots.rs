@@ -1,0 +1,74 @@
+//! Slots whose keys cannot dangle: a key carries the generation of its slot, so an event for what is gone misses.
+use slotmap::{DefaultKey, SlotMap};
+
+/// Names one value for as long as it lives, and nothing afterwards.
+pub type Key = DefaultKey;
+
+/// Values that are taken out to be worked on and put back while they live.
+///
+/// A slot that is vacated is free for reuse only at [`Slots::free`], which ends the turn: until then every event of the
+/// same turn meets an empty slot, never a stranger.
+pub struct Slots<T> {
+    slots: SlotMap<Key, Option<T>>,
+    vacated: Vec<Key>,
+}
+
+impl<T> Slots<T> {
+    /// No slot yet.
+    #[must_use]
+    pub fn new() -> Slots<T> {
+        Slots { slots: SlotMap::new(), vacated: Vec::new() }
+    }
+
+    /// A slot for a value that is about to be [`put`](Slots::put), or else [`vacate`](Slots::vacate)d.
+    pub fn reserve(&mut self) -> Key {
+        self.slots.insert(None)
+    }
+
+    /// The value of `key`, out of its slot.
+    pub fn take(&mut self, key: Key) -> Option<T> {
+        self.slots.get_mut(key)?.take()
+    }
+
+    /// Puts the value back.
+    pub fn put(&mut self, key: Key, value: T) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            *slot = Some(value);
+        }
+    }
+
+    /// Says that nothing will be put back.
+    pub fn vacate(&mut self, key: Key) {
+        self.vacated.push(key);
+    }
+
+    /// Makes the vacated slots free for reuse.
+    pub fn free(&mut self) {
+        for key in self.vacated.drain(..) {
+            self.slots.remove(key);
+        }
+    }
+
+    /// How many values live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.vacated.len()
+    }
+
+    /// Whether none lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every value that is in its slot.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.slots.iter().filter_map(|(key, slot)| Some((key, slot.as_ref()?)))
+    }
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Slots<T> {
+        Slots::new()
+    }
+}

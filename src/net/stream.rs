@@ -1,0 +1,192 @@
+//! A connected (or connecting) TCP socket, and what is known of its readiness.
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
+
+use super::token::Token;
+
+/// A non-blocking TCP socket under an edge-triggered poll.
+///
+/// Readiness is remembered until the socket itself says otherwise: an edge is reported once, and may have been reported
+/// while nobody wanted it. Dropping a stream closes it and takes it out of the poll.
+pub struct Stream {
+    fd: OwnedFd,
+    readable: bool,
+    writable: bool,
+    /// The poll has said that nothing follows what is in the receive queue, so a short read is not the last one.
+    ends: bool,
+    watch: Watch,
+}
+
+/// What the poll watches a socket for. `EPOLLOUT` is asked for only once a write has fallen short: most connections
+/// never need it, and asking wakes the loop at once for a socket that can be written, as nearly all can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Nothing,
+    Reads,
+    ReadsAndWrites,
+}
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// Nothing for now.
+    Blocked,
+    /// The peer's FIN.
+    End,
+    /// The connection is broken.
+    Failed(Errno),
+}
+
+impl Stream {
+    /// Takes over a non-blocking socket. It counts as ready for everything until it is tried.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Stream {
+        Stream { fd, readable: true, writable: true, ends: false, watch: Watch::Nothing }
+    }
+
+    /// Notes what an event says. Nothing is read or written.
+    pub fn note(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ends |= event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_error();
+    }
+
+    /// Whether a read may bring something.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether a write may take something.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Has the poll report what can be read from now on, and, once a write has fallen short, what can be written.
+    ///
+    /// # Errors
+    /// The kernel's, out of memory or of watches.
+    pub fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let wanted = if self.writable && self.watch != Watch::ReadsAndWrites { Watch::Reads } else { Watch::ReadsAndWrites };
+        if wanted == self.watch {
+            return Ok(());
+        }
+        let interest = if wanted == Watch::Reads { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+        let fd = self.fd.as_raw_fd();
+        if self.watch == Watch::Nothing {
+            registry.register(&mut SourceFd(&fd), token.into(), interest)?;
+        } else {
+            registry.reregister(&mut SourceFd(&fd), token.into(), interest)?;
+        }
+        self.watch = wanted;
+        Ok(())
+    }
+
+    /// Reads what is there, into `room`, which must not be empty.
+    ///
+    /// A read that does not fill `room` has emptied the socket: what comes later brings an edge of its own. Only the end,
+    /// once announced, brings none.
+    pub fn read(&mut self, room: &mut [u8]) -> Received {
+        let size = room.len();
+        match net::recv(&self.fd, &mut *room, RecvFlags::empty()) {
+            Ok((_, 0)) => {
+                self.readable = false;
+                Received::End
+            }
+            Ok((_, n)) => {
+                self.readable = n == size || self.ends;
+                Received::Bytes(n)
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Received::Blocked
+            }
+            Err(Errno::INTR) => self.read(room),
+            Err(error) => Received::Failed(error),
+        }
+    }
+
+    /// Writes what the socket takes of `bytes`; 0 where it takes none for now.
+    ///
+    /// # Errors
+    /// The connection is broken; for a socket that is still connecting, the connect has failed.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        match net::send(&self.fd, bytes, SendFlags::NOSIGNAL) {
+            Ok(n) => {
+                self.writable = n == bytes.len();
+                Ok(n)
+            }
+            Err(Errno::AGAIN) => {
+                self.writable = false;
+                Ok(0)
+            }
+            Err(Errno::INTR) => self.write(bytes),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that a read, by other means than [`read`](Stream::read), found nothing.
+    pub(super) fn emptied(&mut self) {
+        self.readable = false;
+    }
+
+    /// Notes that a write, by other means than [`write`](Stream::write), fell short.
+    pub(super) fn filled(&mut self) {
+        self.writable = false;
+    }
+
+    /// Sends FIN; reading goes on.
+    pub fn finish(&self) {
+        // Fails only where the peer has gone already, which the next read says better.
+        let _ = net::shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// The error that the socket holds, if any; it is cleared by this.
+    #[must_use]
+    pub fn error(&self) -> Option<Errno> {
+        sockopt::socket_error(&self.fd).ok()?.err()
+    }
+
+    /// The address that the peer connected to.
+    ///
+    /// # Errors
+    /// The kernel's, for a socket that has gone.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::try_from(net::getsockname(&self.fd)?)?)
+    }
+
+    /// Closes with RST: what is still to be sent is thrown away.
+    pub fn reset(self) {
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    /// Closes so that a client behind a router sees neither FIN nor RST.
+    ///
+    /// The data that came is acknowledged, then the reset goes out with a TTL (IPv6: hop limit) of 1 and dies at the first
+    /// router. HAProxy's `silent-drop` does the same where it has no capability.
+    pub fn vanish(self, peer: SocketAddr) {
+        let _ = sockopt::set_tcp_quickack(&self.fd, true);
+        let _ = match peer {
+            SocketAddr::V4(_) => sockopt::set_ip_ttl(&self.fd, 1),
+            SocketAddr::V6(_) => sockopt::set_ipv6_unicast_hops(&self.fd, Some(1)),
+        };
+        self.reset();
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
