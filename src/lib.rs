@@ -1,5 +1,7 @@
 //! fiscalismia-lb: a load balancer that routes TLS by SNI and never opens it.
+pub mod access_log;
 pub mod config;
+pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod wire;

@@ -132,7 +132,13 @@ impl Direction {
     }
 
     /// Takes once from the source, and hands on what the sink takes. What it does not take is held.
-    fn step(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8], pipes: &mut Pipes) -> Result<usize, Progress> {
+    fn step(
+        &mut self,
+        from: &mut Stream,
+        to: &mut Stream,
+        scratch: &mut [u8],
+        pipes: &mut Pipes,
+    ) -> Result<usize, Progress> {
         if self.bulk_reads >= BULK_READS
             && let Some(pipe) = pipes.lend()
         {

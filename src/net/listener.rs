@@ -52,7 +52,8 @@ impl Listener {
     /// # Errors
     /// The kernel's: the address is taken, is not on this host, or needs a privilege.
     pub fn bind(address: SocketAddr, role: Role) -> io::Result<Listener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -110,7 +111,6 @@ impl Listener {
                     self.readable = false;
                     return Ok(None);
                 }
-                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => return Err(error),
                 // accept(2): errors of the new connection that are already pending count as "try the next one". What else
                 // comes back says that this listener cannot accept now; the caller pauses, and no error can make it spin.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
@@ -124,7 +124,11 @@ impl Listener {
     /// # Errors
     /// The client has gone.
     pub fn destination(&self, client: &Stream) -> io::Result<SocketAddr> {
-        if self.bound.ip().is_unspecified() { Ok(canonical(client.local_address()?)) } else { Ok(canonical(self.bound)) }
+        if self.bound.ip().is_unspecified() {
+            Ok(canonical(client.local_address()?))
+        } else {
+            Ok(canonical(self.bound))
+        }
     }
 }
 

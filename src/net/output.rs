@@ -85,7 +85,7 @@ impl Output {
                 }
                 Err(_) => {
                     // Nobody will ever read this: the pipe's reader has gone, the disk is full.
-                    self.lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    self.lost += rest.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
                     done = self.waiting.len();
                 }
             }

@@ -126,7 +126,5 @@ impl Pipe {
 }
 
 fn splice(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, most: usize) -> Result<usize, Errno> {
-    rustix::io::retry_on_intr(|| {
-        pipe::splice(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)
-    })
+    rustix::io::retry_on_intr(|| pipe::splice(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK))
 }

@@ -78,11 +78,13 @@ impl Stream {
     /// # Errors
     /// The kernel's, out of memory or of watches.
     pub fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let wanted = if self.writable && self.watch != Watch::ReadsAndWrites { Watch::Reads } else { Watch::ReadsAndWrites };
+        let wanted =
+            if self.writable && self.watch != Watch::ReadsAndWrites { Watch::Reads } else { Watch::ReadsAndWrites };
         if wanted == self.watch {
             return Ok(());
         }
-        let interest = if wanted == Watch::Reads { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+        let interest =
+            if wanted == Watch::Reads { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
         let fd = self.fd.as_raw_fd();
         if self.watch == Watch::Nothing {
             registry.register(&mut SourceFd(&fd), token.into(), interest)?;

@@ -1,5 +1,6 @@
 //! Pure decisions. Time comes in as an argument; nothing here opens a socket or reads a clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod reason;
 pub mod routes;
 pub mod time;

@@ -1,0 +1,4 @@
+//! What is counted.
+mod counters;
+
+pub use counters::{Process, Summary, Traffic};
