@@ -4,3 +4,4 @@
 mod bytes;
 pub mod client_hello;
 pub mod hello_builder;
+pub mod proxy_header;

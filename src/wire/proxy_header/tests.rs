@@ -1,0 +1,162 @@
+use super::*;
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn v2_of(source: &str, destination: &str, tlvs: &Tlvs<'_>) -> Vec<u8> {
+    v2(&mut [0xaa; MAX_LEN], addr(source), addr(destination), tlvs).to_vec()
+}
+
+fn v1_of(source: &str, destination: &str) -> String {
+    String::from_utf8(v1(&mut [0xaa; MAX_LEN], addr(source), addr(destination)).to_vec()).unwrap()
+}
+
+fn client<'a>(source: &str, destination: &str, tlvs: Tlvs<'a>) -> Header<'a> {
+    Header::Client { source: addr(source), destination: addr(destination), tlvs }
+}
+
+const ALL: Tlvs<'_> =
+    Tlvs { authority: Some(b"demo.fiscalismia.com"), alpn: Some(b"h2"), unique_id: Some([0x42; 16]), crc32c: true };
+
+/// The bytes of the specification, written out: else servers close the connection.
+#[test]
+fn v2_is_as_specified() {
+    let mut expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    expected.extend([192, 0, 2, 1, 198, 51, 100, 2, 0xc3, 0x50, 0x01, 0xbb]);
+    assert_eq!(v2_of("192.0.2.1:50000", "198.51.100.2:443", &Tlvs::default()), expected);
+
+    let mut expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x24".to_vec();
+    expected.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    expected.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0xc3, 0x50, 0x01, 0xbb]);
+    assert_eq!(v2_of("[2001:db8::1]:50000", "[2001:db8::2]:443", &Tlvs::default()), expected);
+}
+
+/// The lines of the specification.
+#[test]
+fn v1_is_as_specified() {
+    assert_eq!(v1_of("192.0.2.1:50000", "198.51.100.2:443"), "PROXY TCP4 192.0.2.1 198.51.100.2 50000 443\r\n");
+    assert_eq!(v1_of("[2001:db8::1]:1", "[2001:db8::2]:443"), "PROXY TCP6 2001:db8::1 2001:db8::2 1 443\r\n");
+}
+
+/// A v4-mapped pair is IPv4; a mixed pair is IPv6 with the other mapped; never UNSPEC for a client.
+#[test]
+fn families_are_made_one() {
+    let plain = v2_of("192.0.2.1:1", "198.51.100.2:443", &ALL);
+    for (source, destination) in [
+        ("[::ffff:192.0.2.1]:1", "[::ffff:198.51.100.2]:443"),
+        ("192.0.2.1:1", "[::ffff:198.51.100.2]:443"),
+        ("[::ffff:192.0.2.1]:1", "198.51.100.2:443"),
+    ] {
+        assert_eq!(v2_of(source, destination, &ALL), plain);
+        assert_eq!(v1_of(source, destination), "PROXY TCP4 192.0.2.1 198.51.100.2 1 443\r\n");
+    }
+    let mixed = v2_of("192.0.2.1:1", "[2001:db8::2]:443", &Tlvs::default());
+    assert_eq!(
+        parse(&mixed),
+        Parsed::Header { header: client("[::ffff:192.0.2.1]:1", "[2001:db8::2]:443", Tlvs::default()), len: 52 }
+    );
+    assert_eq!(v1_of("[2001:db8::1]:1", "198.51.100.2:443"), "PROXY TCP6 2001:db8::1 ::ffff:c633:6402 1 443\r\n");
+}
+
+/// A link-local client's scope has no place in a header.
+#[test]
+fn a_scope_is_left_out() {
+    assert_eq!(v1_of("[fe80::1%3]:1", "[fe80::2%3]:443"), "PROXY TCP6 fe80::1 fe80::2 1 443\r\n");
+}
+
+/// Each TLV alone and all together come back as they were written, with the checksum right.
+#[test]
+fn tlvs_come_back() {
+    let none = Tlvs::default();
+    for tlvs in [
+        none,
+        Tlvs { authority: ALL.authority, ..none },
+        Tlvs { alpn: ALL.alpn, ..none },
+        Tlvs { unique_id: ALL.unique_id, ..none },
+        Tlvs { crc32c: true, ..none },
+        ALL,
+    ] {
+        let bytes = v2_of("[2001:db8::1]:50000", "[2001:db8::2]:443", &tlvs);
+        let header = client("[2001:db8::1]:50000", "[2001:db8::2]:443", tlvs);
+        assert_eq!(parse(&bytes), Parsed::Header { header, len: bytes.len() });
+    }
+}
+
+/// The checksum of a header as another implementation computed it: agreeing with ourselves is not enough.
+#[test]
+fn the_checksum_is_crc32c() {
+    let bytes = v2_of("192.0.2.1:50000", "198.51.100.2:443", &Tlvs { crc32c: true, ..Tlvs::default() });
+    assert_eq!(bytes[bytes.len() - 7..], [0x03, 0x00, 0x04, 0xa8, 0xf4, 0x07, 0xb1]);
+}
+
+/// The longest header fills the buffer to its end; a value that no hello can have is left out whole.
+#[test]
+fn the_longest_header_fits() {
+    let longest = [b'a'; 255];
+    let tlvs = Tlvs { authority: Some(&longest), alpn: Some(&longest), ..ALL };
+    let bytes = v2_of("[2001:db8::1]:50000", "[2001:db8::2]:443", &tlvs);
+    assert_eq!(bytes.len(), MAX_LEN);
+    assert!(matches!(parse(&bytes), Parsed::Header { len: MAX_LEN, .. }));
+
+    let over = Tlvs { authority: Some(&[b'a'; 256]), ..Tlvs::default() };
+    assert_eq!(v2_of("192.0.2.1:1", "192.0.2.2:2", &over).len(), 28);
+    let widest = "[1111:1111:1111:1111:1111:1111:1111:1111]:65535";
+    assert!(v1_of(widest, widest).len() <= V1_MAX_LEN);
+}
+
+/// A server that gets the header in pieces waits for the rest, and takes none of the client's bytes for it.
+#[test]
+fn every_prefix_is_incomplete() {
+    let all = v2_of("192.0.2.1:50000", "198.51.100.2:443", &ALL);
+    let line = v1_of("192.0.2.1:50000", "198.51.100.2:443").into_bytes();
+    for header in [&all[..], &line, &LOCAL, b"PROXY UNKNOWN\r\n"] {
+        for end in 0..header.len() {
+            assert_eq!(parse(&header[..end]), Parsed::Incomplete, "{end}");
+        }
+        assert!(
+            matches!(parse(&[header, b"\x16\x03\x01"].concat()), Parsed::Header { len, .. } if len == header.len())
+        );
+    }
+}
+
+/// Probes are told from clients.
+#[test]
+fn headers_without_a_client() {
+    assert_eq!(parse(&LOCAL), Parsed::Header { header: Header::Local, len: 16 });
+    let unspec = b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00";
+    assert_eq!(parse(unspec), Parsed::Header { header: Header::Unknown, len: 16 });
+    assert_eq!(parse(b"PROXY UNKNOWN ff 1\r\n"), Parsed::Header { header: Header::Unknown, len: 20 });
+}
+
+/// What is no header is not waited for, and a header that says something else than it should is not believed.
+#[test]
+fn bad_headers_are_refused() {
+    for bytes in [&b"\x16\x03\x01"[..], b"GET / HTTP/1.1\r\n", b"PROXX", b"\r\n\r\n\r\n", b"PROXYTCP4"] {
+        assert_eq!(parse(bytes), Parsed::NotProxy, "{bytes:?}");
+    }
+    let v2 = |tail: &[u8]| [&SIGNATURE[..], tail].concat();
+    let addresses = [0; 12];
+    for (bytes, why) in [
+        (v2(b"\x11\x11\x00\x00"), "the version or command is unknown"),
+        (v2(b"\x22\x11\x00\x00"), "the version or command is unknown"),
+        (v2(b"\x21\x12\x00\x00"), "the header is for something else than TCP"),
+        (v2(b"\x21\x11\x00\x0b\0\0\0\0\0\0\0\0\0\0\0"), "the addresses are cut off"),
+        (v2(&[b"\x21\x11\x00\x0d", &addresses[..], b"\x02"].concat()), "a TLV is longer than the header"),
+        (v2(&[b"\x21\x11\x00\x10", &addresses[..], b"\x02\x00\x02a"].concat()), "a TLV is longer than the header"),
+        (v2(&[b"\x21\x11\x00\x10", &addresses[..], b"\x05\x00\x01a"].concat()), "the unique id is not 16 bytes long"),
+        (v2(&[b"\x21\x11\x00\x13", &addresses[..], b"\x03\x00\x04aaaa"].concat()), "the checksum is wrong"),
+        (v2(&[b"\x21\x11\x00\x0f", &addresses[..], b"\x03\x00\x00"].concat()), "the checksum is wrong"),
+        (b"PROXY UDP4 \r\n".to_vec(), "the header is for something else than TCP"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 +2\r\n".to_vec(), "an address or port is malformed"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 02\r\n".to_vec(), "an address or port is malformed"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n".to_vec(), "an address or port is malformed"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n".to_vec(), "an address or port is malformed"),
+        (b"PROXY TCP4 ::1 ::1 1 2\r\n".to_vec(), "an address or port is malformed"),
+        (b"PROXY TCP4\r\n".to_vec(), "an address or port is malformed"),
+        (b"PROXY \xff\r\n".to_vec(), "the line is not text"),
+        ([b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 93]].concat(), "the line is longer than 107 bytes"),
+    ] {
+        assert_eq!(parse(&bytes), Parsed::Malformed(why), "{bytes:?}");
+    }
+}
