@@ -1,6 +1,9 @@
 //! Pure decisions. Time comes in as an argument; nothing here opens a socket or reads a clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[cfg(test)]
+mod random;
 pub mod reason;
 pub mod routes;
 pub mod time;
+pub mod timers;

@@ -9,6 +9,8 @@ pub struct Time(u64);
 impl Time {
     /// The start of the process.
     pub const ZERO: Time = Time(0);
+    /// Later than every moment that comes.
+    pub const NEVER: Time = Time(u64::MAX);
 
     /// The moment `micros` microseconds after the start.
     #[must_use]
