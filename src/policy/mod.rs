@@ -1,6 +1,7 @@
 //! Pure decisions. Time comes in as an argument; nothing here opens a socket or reads a clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod health;
 #[cfg(test)]
 mod random;
 pub mod reason;

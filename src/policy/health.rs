@@ -1,0 +1,564 @@
+//! Whether a server is up, by what its probes found.
+use std::time::Duration;
+
+use super::time::Time;
+use crate::config::{HealthCheck, Probe};
+
+/// What one server's probes say about it, and when the next one starts.
+///
+/// As in HAProxy, a server starts up but not yet trusted: one failure takes it down. Once a probe passes it takes
+/// `fall` failures in a row to go down, and `rise` passes in a row to come back.
+#[derive(Debug)]
+pub struct Health {
+    check: HealthCheck,
+    standing: Standing,
+    /// While up, failures still to come before it goes down; while down, passes before it comes back.
+    to_change: u32,
+    next_probe: Time,
+    running: bool,
+    failures: u64,
+    last: Option<Checked>,
+}
+
+/// Up or down, since when, and how often and how long it was down: of a server, and of a route as a whole.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    up: bool,
+    since: Time,
+    downs: u64,
+    downtime: Duration,
+}
+
+/// A change of standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It came up.
+    Up,
+    /// It went down.
+    Down,
+}
+
+/// What one probe found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The verdict.
+    pub result: CheckResult,
+    /// The HTTP status, where one came.
+    pub status: Option<u16>,
+    /// The system's or the parser's words; may be empty.
+    pub info: Box<str>,
+    /// From the probe's start to its verdict.
+    pub took: Duration,
+}
+
+/// Verdicts of probes, under HAProxy's codes (its management guide, section 9.1, `check_status`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    /// No probe has ended yet.
+    Initializing,
+    /// No socket to be had, or no way to set it up.
+    SocketError,
+    /// Connected, and the PROXY header sent whole.
+    L4Ok,
+    /// No connection in time.
+    L4Timeout,
+    /// Refused, unreachable, or reset.
+    L4Connection,
+    /// A `ServerHello` came.
+    L6Ok,
+    /// No `ServerHello` in time.
+    L6Timeout,
+    /// An alert, or not TLS.
+    L6Response,
+    /// An HTTP status in the expected range.
+    L7Ok,
+    /// No HTTP response in time.
+    L7Timeout,
+    /// Not HTTP.
+    L7Response,
+    /// An HTTP status outside of the expected range.
+    L7Status,
+}
+
+impl Health {
+    /// A server of which nothing is known yet.
+    #[must_use]
+    pub fn new(check: &HealthCheck, now: Time, first_probe: Time) -> Health {
+        Health {
+            check: check.clone(),
+            standing: Standing::new(now),
+            to_change: 1,
+            next_probe: first_probe,
+            running: false,
+            failures: 0,
+            last: None,
+        }
+    }
+
+    /// When to start the next probe. `None` while one is running, and with [`Probe::Off`].
+    #[must_use]
+    pub fn next_probe(&self) -> Option<Time> {
+        (!self.running && self.check.probe != Probe::Off).then_some(self.next_probe)
+    }
+
+    /// Notes that a probe has started.
+    pub fn started(&mut self) {
+        self.running = true;
+    }
+
+    /// Takes the verdict of the probe that is running; without one (health started afresh meanwhile) it does nothing.
+    pub fn report(&mut self, now: Time, checked: Checked) -> Option<Change> {
+        if !self.running {
+            return None;
+        }
+        self.running = false;
+        self.schedule(now);
+        let passed = checked.result.passed();
+        self.last = Some(checked);
+        // HAProxy counts the failures of servers that are up, the one that takes them down included.
+        self.failures += u64::from(!passed && self.is_up());
+        if passed == self.is_up() {
+            self.to_change = self.patience();
+            return None;
+        }
+        self.to_change = self.to_change.saturating_sub(1);
+        if self.to_change > 0 {
+            return None;
+        }
+        self.turn(now, passed)
+    }
+
+    /// Goes on under a changed configuration: health and counters stay. Probes that were off begin at `first_probe`.
+    pub fn adopt(&mut self, now: Time, check: &HealthCheck, first_probe: Time) -> Option<Change> {
+        if *check == self.check {
+            return None;
+        }
+        let was_off = self.check.probe == Probe::Off;
+        self.check = check.clone();
+        self.to_change = self.to_change.min(self.patience());
+        if check.probe == Probe::Off {
+            self.running = false;
+            self.last = None;
+            return self.turn(now, true);
+        }
+        if was_off {
+            self.next_probe = first_probe;
+        }
+        let wait = self.next_probe.since(now).as_micros();
+        self.next_probe = now + micros(wait % self.interval());
+        None
+    }
+
+    /// Starts afresh, for a server whose address changed. Counters stay: they never go down.
+    pub fn restart(&mut self, now: Time, first_probe: Time) -> Option<Change> {
+        self.running = false;
+        self.last = None;
+        self.next_probe = first_probe;
+        let change = self.turn(now, true);
+        self.to_change = 1;
+        change
+    }
+
+    /// Whether the server counts as up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.standing.up
+    }
+
+    /// Since when it is up or down, and its transitions so far.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// How firmly it stands, as HAProxy writes it: up, the failures it can take of `fall` (`UP 1/3`); down, the
+    /// passes so far of `rise` (`DOWN 1/2`).
+    #[must_use]
+    pub fn fraction(&self) -> (u32, u32) {
+        let whole = self.patience();
+        if self.is_up() { (self.to_change, whole) } else { (whole - self.to_change, whole) }
+    }
+
+    /// Probes that failed while the server was up, since the start.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// The verdict of the last probe.
+    #[must_use]
+    pub fn result(&self) -> CheckResult {
+        self.last.as_ref().map_or(CheckResult::Initializing, |last| last.result)
+    }
+
+    /// What the last probe found.
+    #[must_use]
+    pub fn last(&self) -> Option<&Checked> {
+        self.last.as_ref()
+    }
+
+    /// How it is probed.
+    #[must_use]
+    pub fn check(&self) -> &HealthCheck {
+        &self.check
+    }
+
+    /// Results in a row against the current state that it takes to leave it.
+    fn patience(&self) -> u32 {
+        if self.is_up() { self.check.fall } else { self.check.rise }
+    }
+
+    fn turn(&mut self, now: Time, up: bool) -> Option<Change> {
+        let change = self.standing.set(now, up);
+        self.to_change = self.patience();
+        change
+    }
+
+    /// Moves on to the first moment of the cadence that is still ahead: probes start a whole number of intervals
+    /// apart however long they take, and one that took several intervals is not followed by a burst.
+    fn schedule(&mut self, now: Time) {
+        let late = now.since(self.next_probe).as_micros();
+        self.next_probe = self.next_probe + micros((late / self.interval() + 1) * self.interval());
+    }
+
+    fn interval(&self) -> u128 {
+        self.check.interval.as_micros().max(1)
+    }
+}
+
+impl Standing {
+    /// Up, since now.
+    #[must_use]
+    pub fn new(now: Time) -> Standing {
+        Standing { up: true, since: now, downs: 0, downtime: Duration::ZERO }
+    }
+
+    /// Takes a new state, and says whether it is another.
+    pub fn set(&mut self, now: Time, up: bool) -> Option<Change> {
+        if up == self.up {
+            return None;
+        }
+        self.downtime = self.downtime(now);
+        self.downs += u64::from(!up);
+        self.up = up;
+        self.since = now;
+        Some(if up { Change::Up } else { Change::Down })
+    }
+
+    /// Whether it is up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// The moment of the last change, or of the start.
+    #[must_use]
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// How often it went down.
+    #[must_use]
+    pub fn downs(&self) -> u64 {
+        self.downs
+    }
+
+    /// Time spent down, until `now`.
+    #[must_use]
+    pub fn downtime(&self, now: Time) -> Duration {
+        if self.up { self.downtime } else { self.downtime + now.since(self.since) }
+    }
+}
+
+impl CheckResult {
+    /// Every result, in the order of HAProxy's manual.
+    pub const ALL: [CheckResult; 12] = [
+        CheckResult::Initializing,
+        CheckResult::SocketError,
+        CheckResult::L4Ok,
+        CheckResult::L4Timeout,
+        CheckResult::L4Connection,
+        CheckResult::L6Ok,
+        CheckResult::L6Timeout,
+        CheckResult::L6Response,
+        CheckResult::L7Ok,
+        CheckResult::L7Timeout,
+        CheckResult::L7Response,
+        CheckResult::L7Status,
+    ];
+
+    /// Whether the probe passed.
+    #[must_use]
+    pub fn passed(self) -> bool {
+        matches!(self, CheckResult::L4Ok | CheckResult::L6Ok | CheckResult::L7Ok)
+    }
+
+    /// HAProxy's code, as in `check_status` of its CSV and in the metric's label.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            CheckResult::Initializing => "INI",
+            CheckResult::SocketError => "SOCKERR",
+            CheckResult::L4Ok => "L4OK",
+            CheckResult::L4Timeout => "L4TOUT",
+            CheckResult::L4Connection => "L4CON",
+            CheckResult::L6Ok => "L6OK",
+            CheckResult::L6Timeout => "L6TOUT",
+            CheckResult::L6Response => "L6RSP",
+            CheckResult::L7Ok => "L7OK",
+            CheckResult::L7Timeout => "L7TOUT",
+            CheckResult::L7Response => "L7RSP",
+            CheckResult::L7Status => "L7STS",
+        }
+    }
+
+    /// HAProxy's words, as in `check_desc` of its CSV and in its log.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            CheckResult::Initializing => "Initializing",
+            CheckResult::SocketError => "Socket error",
+            CheckResult::L4Ok => "Layer4 check passed",
+            CheckResult::L4Timeout => "Layer4 timeout",
+            CheckResult::L4Connection => "Layer4 connection problem",
+            CheckResult::L6Ok => "Layer6 check passed",
+            CheckResult::L6Timeout => "Layer6 timeout",
+            CheckResult::L6Response => "Layer6 invalid response",
+            CheckResult::L7Ok => "Layer7 check passed",
+            CheckResult::L7Timeout => "Layer7 timeout",
+            CheckResult::L7Response => "Layer7 invalid response",
+            CheckResult::L7Status => "Layer7 wrong status",
+        }
+    }
+}
+
+/// Hands out the moments of first probes, so that those of many servers do not start at once: the very first at
+/// once, all within a second (1 ms a server above 1,000 servers), and within the interval.
+#[derive(Debug)]
+pub struct Spread {
+    from: Time,
+    servers: u32,
+    position: u32,
+}
+
+impl Spread {
+    /// For `servers` servers, from `now` on.
+    #[must_use]
+    pub fn new(now: Time, servers: u32) -> Spread {
+        Spread { from: now, servers: servers.max(1), position: 0 }
+    }
+
+    /// The moment from which it spreads.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.from
+    }
+
+    /// The first probe of the next server.
+    pub fn first_probe(&mut self, interval: Duration) -> Time {
+        let width = interval.min(Duration::from_millis(u64::from(self.servers)).max(Duration::from_secs(1)));
+        let at = self.from + width / self.servers * self.position;
+        self.position = (self.position + 1) % self.servers;
+        at
+    }
+}
+
+fn micros(micros: u128) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + SECOND * seconds as u32
+    }
+
+    fn check() -> HealthCheck {
+        HealthCheck {
+            probe: Probe::Tcp,
+            interval: 10 * SECOND,
+            timeout: 5 * SECOND,
+            fall: 3,
+            rise: 2,
+            port: None,
+            proxy_header: true,
+        }
+    }
+
+    fn checked(result: CheckResult) -> Checked {
+        Checked { result, status: None, info: "".into(), took: Duration::ZERO }
+    }
+
+    fn probe(health: &mut Health, now: Time, pass: bool) -> Option<Change> {
+        health.started();
+        health.report(now, checked(if pass { CheckResult::L4Ok } else { CheckResult::L4Connection }))
+    }
+
+    fn fresh() -> Health {
+        Health::new(&check(), at(0), at(0))
+    }
+
+    /// A server that was dead from the start would get clients for three intervals.
+    #[test]
+    fn one_failure_takes_an_unproven_server_down() {
+        let mut health = fresh();
+        assert!(health.is_up());
+        assert_eq!(health.fraction(), (1, 3));
+        assert_eq!(probe(&mut health, at(0), false), Some(Change::Down));
+        assert_eq!(health.fraction(), (0, 2));
+    }
+
+    /// A single lost probe would take a good server out.
+    #[test]
+    fn a_proven_server_goes_down_after_fall_and_comes_back_after_rise() {
+        let mut health = fresh();
+        assert_eq!(probe(&mut health, at(0), true), None);
+        assert_eq!(health.fraction(), (3, 3));
+        assert_eq!(probe(&mut health, at(10), false), None);
+        assert_eq!(probe(&mut health, at(20), false), None);
+        assert_eq!(health.fraction(), (1, 3));
+        assert_eq!(probe(&mut health, at(30), false), Some(Change::Down));
+        assert_eq!(probe(&mut health, at(40), true), None);
+        assert_eq!(health.fraction(), (1, 2));
+        assert_eq!(probe(&mut health, at(50), false), None);
+        assert_eq!(probe(&mut health, at(60), true), None);
+        assert_eq!(probe(&mut health, at(70), true), Some(Change::Up));
+        assert_eq!(health.fraction(), (3, 3));
+    }
+
+    /// Dashboards show these: when it changed, how often it went down, for how long.
+    #[test]
+    fn standing_adds_up() {
+        let mut health = fresh();
+        probe(&mut health, at(10), false);
+        probe(&mut health, at(20), false);
+        assert_eq!(health.standing().since(), at(10));
+        assert_eq!(health.standing().downtime(at(25)), 15 * SECOND);
+        assert_eq!(health.failures(), 1, "HAProxy does not count failures of a server that is down");
+        probe(&mut health, at(30), true);
+        probe(&mut health, at(40), true);
+        assert_eq!(health.standing().downtime(at(100)), 30 * SECOND);
+        assert_eq!(health.standing().since(), at(40));
+        assert_eq!(health.standing().downs(), 1);
+    }
+
+    /// HAProxy keeps one number from 0 to rise + fall - 1; this is that machine, fed the same results.
+    #[test]
+    fn agrees_with_haproxys_counter() {
+        let mut random = Random::new(11);
+        for _ in 0..200 {
+            let (fall, rise) = (1 + random.below(4) as u32, 1 + random.below(4) as u32);
+            let mut health = Health::new(&HealthCheck { fall, rise, ..check() }, at(0), at(0));
+            let mut counter = rise;
+            for step in 0..200 {
+                let pass = random.below(2) == 0;
+                if pass {
+                    counter += 1;
+                    if counter >= rise {
+                        counter = rise + fall - 1;
+                    }
+                } else {
+                    counter = counter.saturating_sub(1);
+                    if counter < rise {
+                        counter = 0;
+                    }
+                }
+                probe(&mut health, at(step), pass);
+                assert_eq!(health.is_up(), counter >= rise);
+                let shown = if counter >= rise { (counter + 1 - rise, fall) } else { (counter, rise) };
+                assert_eq!(health.fraction(), shown);
+            }
+        }
+    }
+
+    /// Probes that take long would drift, overlap, or be followed by a burst.
+    #[test]
+    fn probes_start_on_a_fixed_cadence() {
+        let mut health = Health::new(&check(), at(0), at(3));
+        assert_eq!(health.next_probe(), Some(at(3)));
+        health.started();
+        assert_eq!(health.next_probe(), None);
+        health.report(at(7), checked(CheckResult::L4Ok));
+        assert_eq!(health.next_probe(), Some(at(13)));
+        health.started();
+        health.report(at(38), checked(CheckResult::L4Ok));
+        assert_eq!(health.next_probe(), Some(at(43)));
+    }
+
+    /// Without probes nothing may take a server down, and a server that was down must come back.
+    #[test]
+    fn off_is_always_up() {
+        let off = HealthCheck { probe: Probe::Off, ..check() };
+        let mut health = Health::new(&off, at(0), at(0));
+        assert_eq!(health.next_probe(), None);
+        assert_eq!(health.report(at(1), checked(CheckResult::L4Timeout)), None);
+        assert!(health.is_up());
+
+        let mut health = fresh();
+        probe(&mut health, at(0), false);
+        health.started();
+        assert_eq!(health.adopt(at(5), &off, at(5)), Some(Change::Up));
+        assert_eq!(health.report(at(6), checked(CheckResult::L4Timeout)), None, "the probe that was running");
+        assert_eq!(health.adopt(at(9), &check(), at(11)), None);
+        assert_eq!(health.next_probe(), Some(at(11)));
+    }
+
+    /// A reload would bring dead servers back, or probe at the old interval until it is over.
+    #[test]
+    fn adopting_keeps_health_and_takes_the_new_pace() {
+        let mut health = fresh();
+        probe(&mut health, at(0), true);
+        let quick = HealthCheck { interval: 4 * SECOND, fall: 1, ..check() };
+        assert_eq!(health.adopt(at(1), &quick, at(1)), None);
+        assert_eq!(health.next_probe(), Some(at(2)), "the old moment, 10, less whole new intervals");
+        assert_eq!(health.fraction(), (1, 1));
+        assert_eq!(probe(&mut health, at(2), false), Some(Change::Down));
+        health.adopt(at(3), &HealthCheck { rise: 5, ..quick }, at(3));
+        assert!(!health.is_up());
+        assert_eq!(health.standing().downs(), 1);
+    }
+
+    /// A new address would inherit the old one's state; its counters must not go down all the same.
+    #[test]
+    fn restart_forgets_health_and_keeps_counters() {
+        let mut health = fresh();
+        probe(&mut health, at(0), false);
+        health.started();
+        assert_eq!(health.restart(at(2), at(4)), Some(Change::Up));
+        assert_eq!(health.report(at(3), checked(CheckResult::L4Timeout)), None, "a probe of the old address");
+        assert_eq!((health.fraction(), health.next_probe()), ((1, 3), Some(at(4))));
+        assert_eq!((health.failures(), health.standing().downs()), (1, 1));
+        assert_eq!(health.standing().downtime(at(9)), 2 * SECOND);
+    }
+
+    /// All servers would be probed in the same instant.
+    #[test]
+    fn first_probes_are_spread() {
+        let times = |servers, interval| {
+            let mut spread = Spread::new(at(5), servers);
+            (0..servers).map(|_| spread.first_probe(interval)).collect::<Vec<_>>()
+        };
+        assert_eq!(times(1, 10 * SECOND), [at(5)]);
+        assert_eq!(times(2, 10 * SECOND), [at(5), at(5) + SECOND / 2]);
+        let many = times(5000, 10 * SECOND);
+        assert!(many.is_sorted_by(|a, b| a < b));
+        assert_eq!(many.last(), Some(&(at(9) + Duration::from_millis(999))));
+        assert!(times(5000, 2 * SECOND).iter().all(|time| *time < at(7)));
+    }
+
+    /// Two results under one code could not be told apart on a dashboard.
+    #[test]
+    fn codes_and_words_are_distinct() {
+        for (i, one) in CheckResult::ALL.iter().enumerate() {
+            for other in &CheckResult::ALL[..i] {
+                assert_ne!(one.code(), other.code());
+                assert_ne!(one.describe(), other.describe());
+            }
+        }
+    }
+}
