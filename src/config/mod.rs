@@ -1,9 +1,24 @@
 //! The checked configuration. A value of these types is good: nothing downstream checks it again.
+mod check;
+mod defaults;
+mod error;
+mod file;
+mod read;
+mod route;
+mod sni;
+mod tree;
+mod values;
+mod warnings;
+
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+pub use error::Error;
+pub use file::{load, parse};
+pub use warnings::{file_descriptors, warnings};
 
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -282,3 +297,6 @@ pub enum ZeroCopy {
     /// Never.
     Off,
 }
+
+#[cfg(test)]
+mod tests;

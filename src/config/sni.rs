@@ -1,0 +1,82 @@
+//! Names of `routes.NAME.sni`, and that no two routes want the same.
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::SniPattern;
+use super::tree::Value;
+use super::values::text;
+
+/// RFC 1035 section 2.3.4.
+const LABEL_MAX: usize = 63;
+const NAME_MAX: usize = 253;
+
+/// Which route takes a name, for one protocol or for hellos that offer none that is asked for.
+pub(super) type Claims = HashMap<(SniPattern, Option<Box<str>>), Box<str>>;
+
+/// Notes that `route` takes `pattern` for hellos that offer one of `alpn`, or for any where that is empty. The answer
+/// is what is wrong with that, if anything; `written` is the pattern as the file has it.
+pub(super) fn claim(
+    claims: &mut Claims,
+    route: &str,
+    pattern: &SniPattern,
+    alpn: &[Box<str>],
+    written: &str,
+) -> Option<String> {
+    let any = alpn.is_empty().then_some(None);
+    let mut problem = None;
+    for protocol in alpn.iter().cloned().map(Some).chain(any) {
+        match claims.entry((pattern.clone(), protocol)) {
+            Entry::Vacant(free) => drop(free.insert(route.into())),
+            Entry::Occupied(taken) if **taken.get() == *route => {
+                problem = Some(format!("{written:?} is in this list already; leave it out"));
+            }
+            Entry::Occupied(taken) => {
+                let with = taken.key().1.as_ref().map(|protocol| format!(" for ALPN {protocol:?}")).unwrap_or_default();
+                problem = Some(format!("{written:?} is routed by {:?} already{with}", taken.get()));
+            }
+        }
+    }
+    problem
+}
+
+/// A pattern, in lower case and without a trailing dot, and how it is written in the file.
+pub(super) fn pattern(value: &Value) -> Result<(SniPattern, Box<str>), String> {
+    const WANTED: &str = "a name like \"a.example\", \"*.a.example\" or \"*\"";
+    let written = text(value, WANTED)?;
+    let lower = written.to_ascii_lowercase();
+    let name = lower.strip_suffix('.').unwrap_or(&lower);
+    let parent = name.strip_prefix("*.");
+    let pattern = match parent {
+        _ if name == "*" => SniPattern::Default,
+        Some(parent) => SniPattern::Wildcard(parent.into()),
+        None => SniPattern::Exact(name.into()),
+    };
+    if pattern != SniPattern::Default {
+        check(parent.unwrap_or(name)).map_err(|what| format!("{written:?} {what}"))?;
+    }
+    Ok((pattern, written.into()))
+}
+
+fn check(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("is empty; write a name like \"a.example\", \"*.a.example\" or \"*\"".to_owned());
+    }
+    if !name.is_ascii() {
+        return Err("is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
+    }
+    if name.contains('*') {
+        return Err("has a \"*\" that is not all of the first label; write \"*.a.example\" or \"*\"".to_owned());
+    }
+    let good = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    if let Some(char) = name.chars().find(|&char| !good(char)) {
+        return Err(format!("has a {char:?}; write a name of letters, digits, \"-\", \"_\" and \".\" only"));
+    }
+    if name.len() > NAME_MAX {
+        return Err(format!("is {} characters long; write at most {NAME_MAX}", name.len()));
+    }
+    match name.split('.').find(|label| label.is_empty() || label.len() > LABEL_MAX) {
+        Some("") => Err("has an empty label; write one dot between labels, and none before the first".to_owned()),
+        Some(label) => Err(format!("has a label of {} characters, {label:?}; write at most {LABEL_MAX}", label.len())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,218 @@
+//! Single values: from a tree's leaf to a checked value, or to what is wrong and what would be right.
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::defaults::PORTS;
+use super::tree::Value;
+
+/// RFC 7301 section 3.1: a protocol's name has a length of one byte.
+const ALPN_MAX: usize = 255;
+/// The kernel's IFNAMSIZ without the final NUL.
+const INTERFACE_MAX: usize = 15;
+const NAME_MAX: usize = 255;
+/// What HAProxy's CSV puts in the place of a server's name.
+const RESERVED: [&str; 2] = ["FRONTEND", "BACKEND"];
+
+pub(super) fn text<'v>(value: &'v Value, wanted: &str) -> Result<&'v str, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(other.is_not(wanted)),
+    }
+}
+
+pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        other => Err(other.is_not("true or false")),
+    }
+}
+
+/// A whole number within `range`.
+pub(super) fn integer<T>(range: RangeInclusive<T>) -> impl Fn(&Value) -> Result<T, String>
+where
+    T: Copy + Display + PartialOrd + TryFrom<u64>,
+{
+    move |value| {
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        let Value::Number(number) = value else { return Err(value.is_not(wanted)) };
+        let integer = number.as_u64().and_then(|number| T::try_from(number).ok());
+        integer
+            .filter(|integer| range.contains(integer))
+            .ok_or_else(|| format!("{number} does not fit; write {wanted}"))
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&Value) -> Result<T, String> {
+    move |value| {
+        let word = text(value, &one_of(choices))?;
+        let choice = choices.iter().find(|(name, _)| *name == word);
+        choice.map(|(_, choice)| *choice).ok_or_else(|| format!("{word:?} is unknown; write {}", one_of(choices)))
+    }
+}
+
+/// `"a", "b" or "c"`
+fn one_of<T>(choices: &[(&str, T)]) -> String {
+    let quoted: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// A duration with its unit, within `range`.
+pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Result<Duration, String> {
+    const WANTED: &str = "a number with its unit, like \"500ms\", \"10s\" or \"5m\"";
+    move |value| {
+        let text = text(value, WANTED)?;
+        let duration =
+            humantime::parse_duration(text).map_err(|_| format!("{text:?} is no duration; write {WANTED}"))?;
+        if duration < *range.start() {
+            Err(format!("{text:?} is too short; write at least \"{}\"", humantime::format_duration(*range.start())))
+        } else if duration > *range.end() {
+            Err(format!("{text:?} is too long; write at most \"{}\"", humantime::format_duration(*range.end())))
+        } else {
+            Ok(duration)
+        }
+    }
+}
+
+/// An address to listen on; port 0 lets the kernel choose. `port` is what to suggest where there is none.
+pub(super) fn local_address(port: u16) -> impl Fn(&Value) -> Result<SocketAddr, String> {
+    move |value| {
+        let text = text(value, &format!("an address with its port, like \"0.0.0.0:{port}\""))?;
+        if let Some(rest) = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')) {
+            return Err(format!("{text:?} has no address; write \"0.0.0.0:{rest}\" and \"[::]:{rest}\""));
+        }
+        address(text, port)
+    }
+}
+
+/// An address to connect to.
+pub(super) fn server_address(value: &Value) -> Result<SocketAddr, String> {
+    let text = text(value, "an address with its port, like \"172.24.0.3:443\"")?;
+    let address = address(text, 443)?;
+    let ip = address.ip();
+    if address.port() == 0 {
+        return Err(format!("{text:?} has port 0; write a port from 1 to 65535"));
+    }
+    if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
+        return Err(format!("{text:?} is no single host's address; write the server's own"));
+    }
+    Ok(address)
+}
+
+fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return match address.ip().to_canonical() {
+            IpAddr::V4(v4) if address.is_ipv6() => {
+                Err(format!("{text:?} is an IPv4 address in IPv6 form; write \"{v4}:{}\"", address.port()))
+            }
+            _ => Ok(address),
+        };
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Err(format!("{text:?} has no port; write \"{}\"", SocketAddr::new(ip, port)));
+    }
+    let (host, digits) = text.rsplit_once(':').unwrap_or((text, ""));
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Err(format!("{text:?} has no usable port, {digits:?}; write a port from 1 to 65535"));
+    }
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(name) {
+        return Err(format!(
+            "{text:?} is a host name, and names are not looked up; write an address with its port, like \"172.24.0.3:{port}\""
+        ));
+    }
+    Err(format!(
+        "{text:?} is no address; write one with its port, like \"172.24.0.3:{port}\" or \"[2001:db8::3]:{port}\""
+    ))
+}
+
+pub(super) fn ip(value: &Value) -> Result<IpAddr, String> {
+    const WANTED: &str = "an address without a port, like \"172.24.1.3\"";
+    let text = text(value, WANTED)?;
+    text.parse().map_err(|_| format!("{text:?} is no address; write {WANTED}"))
+}
+
+/// A CIDR; bits beyond the prefix do not count.
+pub(super) fn network(value: &Value) -> Result<IpNet, String> {
+    const WANTED: &str = "a network, like \"172.24.0.0/23\"";
+    let text = text(value, WANTED)?;
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Err(format!("{text:?} has no prefix length; write \"{}\"", IpNet::from(ip)));
+    }
+    text.parse().map(|net: IpNet| net.trunc()).map_err(|_| format!("{text:?} is no network; write {WANTED}"))
+}
+
+pub(super) fn port(value: &Value) -> Result<u16, String> {
+    integer(PORTS)(value)
+}
+
+/// A server's name.
+pub(super) fn server_name(value: &Value) -> Result<Box<str>, String> {
+    let text = text(value, "a name, like \"demo01\"")?;
+    if RESERVED.contains(&text) {
+        return Err(format!("{text:?} has a meaning of its own in /stats;csv; write another name"));
+    }
+    name(text).map(|()| text.into())
+}
+
+/// Route and server names go unquoted into log lines, CSV and metrics: HAProxy's rule for its own holds.
+pub(super) fn name(text: &str) -> Result<(), String> {
+    const WANTED: &str = "a name of letters, digits, \"-\", \"_\", \".\" and \":\"";
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    match text.chars().find(|&char| !u8::try_from(char).is_ok_and(good)) {
+        Some(char) => Err(format!("{text:?} has a {char:?} in it, which log lines could not hold; write {WANTED}")),
+        None if text.is_empty() => Err(format!("{text:?} is empty; write {WANTED}")),
+        None if text.len() > NAME_MAX => {
+            Err(format!("{text:?} is {} characters long; write at most {NAME_MAX}", text.len()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A network device's name, by the rule of the kernel's `dev_valid_name`.
+pub(super) fn interface(value: &Value) -> Result<Box<str>, String> {
+    const WANTED: &str = "a device's name of 1 to 15 bytes, like \"eth1\"";
+    let text = text(value, WANTED)?;
+    let odd = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b || byte == 0 || b"/:".contains(&byte);
+    if text.is_empty() || text.len() > INTERFACE_MAX || text == "." || text == ".." || text.bytes().any(odd) {
+        return Err(format!("{text:?} is no device; write {WANTED}"));
+    }
+    Ok(text.into())
+}
+
+pub(super) fn protocol(value: &Value) -> Result<Box<str>, String> {
+    const WANTED: &str = "a protocol of 1 to 255 bytes, like \"h2\" or \"http/1.1\"";
+    let text = text(value, WANTED)?;
+    if text.is_empty() || text.len() > ALPN_MAX {
+        return Err(format!("{text:?} is {} bytes long; write {WANTED}", text.len()));
+    }
+    Ok(text.into())
+}
+
+/// The target of a health check's GET.
+pub(super) fn http_path(value: &Value) -> Result<Box<str>, String> {
+    const WANTED: &str = "a path from / on, like \"/health\", with all but visible ASCII percent-encoded";
+    let text = text(value, WANTED)?;
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !text.starts_with('/') || !plain || text.len() > super::defaults::CHECK_PATH_MAX {
+        return Err(format!("{text:?} is no path; write {WANTED}"));
+    }
+    Ok(text.into())
+}
+
+pub(super) fn file(value: &Value) -> Result<std::path::PathBuf, String> {
+    const WANTED: &str = "a file's path, like \"/run/credentials/stats-password\"";
+    match text(value, WANTED)? {
+        "" => Err(format!("\"\" is no path; write {WANTED}")),
+        text => Ok(text.into()),
+    }
+}

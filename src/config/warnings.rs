@@ -1,0 +1,69 @@
+//! What is allowed in a file, but hardly meant.
+use std::net::SocketAddr;
+
+use super::{Config, Probe, Route, Server};
+
+/// Sockets at once for admin and redirect requests.
+const SIDE_CONNECTIONS: u64 = 160;
+/// stdin, stdout, stderr, epoll, signals, systemd's socket, the spare one, and a few for files read at a reload.
+const OWN_DESCRIPTORS: u64 = 16;
+
+/// File descriptors that the process needs at its limit of connections: client and server of each, a probe for each
+/// server, and its own. Pipes for splicing come on top, as far as the limit goes.
+#[must_use]
+pub fn file_descriptors(config: &Config) -> u64 {
+    let listeners = config.listen.len() + config.redirect.len() + config.admin.listen.len();
+    let servers: usize = config.routes.iter().map(|route| route.servers.len()).sum();
+    2 * u64::from(config.limits.connections) + (listeners + servers) as u64 + SIDE_CONNECTIONS + OWN_DESCRIPTORS
+}
+
+/// What an operator should look at again, a line each. `fd_limit` is the limit of file descriptors that the process
+/// can raise its own to.
+#[must_use]
+pub fn warnings(config: &Config, fd_limit: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let needed = file_descriptors(config);
+    if needed > fd_limit {
+        let connections = config.limits.connections;
+        warnings.push(format!(
+            "limits.connections: {connections} need {needed} file descriptors, and the limit is {fd_limit}; raise that \
+             (LimitNOFILE= in systemd), or more clients than it holds wait in the backlog"
+        ));
+    }
+    if config.admin.listen.is_empty() && config.admin.stats_credentials.is_some() {
+        warnings.push("admin.stats_credentials: there is no admin.listen, so there is no /stats".to_owned());
+    }
+    for route in &config.routes {
+        warnings.extend(route_warnings(route).into_iter().map(|what| format!("routes.{}: {what}", route.name)));
+        let own = route.servers.iter().filter(|server| config.listen.iter().any(|listen| reaches(server, *listen)));
+        warnings.extend(own.map(|server| {
+            format!(
+                "routes.{}: server {} is this proxy itself: a connection would go in circles",
+                route.name, server.name
+            )
+        }));
+    }
+    warnings
+}
+
+fn route_warnings(route: &Route) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    if route.servers.iter().all(|server| server.weight == 0) {
+        warnings.push("every server has weight 0, so it gets no new connections");
+    }
+    if route.servers.iter().all(|server| server.backup) {
+        warnings.push("every server is a backup, so there is none that they stand in for");
+    }
+    if matches!(route.health_check.probe, Probe::Tls { sni: None }) {
+        warnings.push("health_check: there is no exact name in sni, so the probe's hello goes without one");
+    }
+    warnings
+}
+
+/// Whether a connection to the server ends at this listener.
+fn reaches(server: &Server, listen: SocketAddr) -> bool {
+    let ip = server.address.ip();
+    let same_family = listen.is_ipv4() == ip.is_ipv4();
+    server.address.port() == listen.port()
+        && (ip == listen.ip() || ip.is_loopback() && listen.ip().is_unspecified() && same_family)
+}
