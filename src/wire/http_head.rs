@@ -1,0 +1,159 @@
+//! Heads of plain HTTP: requests to the redirect and the admin endpoints, and the status that an `http` probe gets.
+//!
+//! RFC 9112 sections 3 to 5. Whatever a request could be read in two ways by is refused, as is what could not be repeated
+//! in a header safely.
+use std::net::Ipv6Addr;
+
+use httparse::{EMPTY_HEADER, Error, Header, Request, Response, Status};
+
+#[cfg(test)]
+mod tests;
+
+/// The longest request head, in bytes.
+pub const MAX_LEN: usize = 8 * 1024;
+const MAX_FIELDS: usize = 64;
+/// The longest status line, in bytes.
+const MAX_STATUS_LINE: usize = 1024;
+/// RFC 1035 section 2.3.4, as text with its trailing dot.
+const MAX_HOST: usize = 254;
+
+/// What the bytes of a request so far amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// Nothing is wrong yet, and more bytes are needed.
+    Incomplete,
+    /// The head has more than [`MAX_LEN`] bytes or 64 fields: status 431.
+    TooLong,
+    /// The head is broken, status 400; a sentence.
+    Malformed(&'static str),
+    /// A whole head.
+    Head(Head<'a>),
+}
+
+/// A request's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// Any token.
+    pub method: &'a str,
+    /// Path and query as sent, of an absolute target too; `*`, or `HOST:PORT` with CONNECT. Printable ASCII without
+    /// `"`, `<`, `>` and `#`.
+    pub path: &'a str,
+    /// A domain name, an IPv4 address, or an IPv6 address in brackets, without a port: of an absolute target, else of the
+    /// field Host unless that is empty.
+    pub host: Option<&'a str>,
+    /// The value of Authorization.
+    pub authorization: Option<&'a [u8]>,
+    /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+    pub minor_version: u8,
+    /// How many bytes the head takes up.
+    pub len: usize,
+}
+
+/// Judges `bytes`: all of a request that came so far.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Verdict<'_> {
+    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+    let mut request = Request::new(&mut fields);
+    match request.parse(bytes.get(..MAX_LEN).unwrap_or(bytes)) {
+        Ok(Status::Complete(len)) => Head::check(&request, len).map_or_else(Verdict::Malformed, Verdict::Head),
+        Ok(Status::Partial) if bytes.len() < MAX_LEN => Verdict::Incomplete,
+        Ok(Status::Partial) | Err(Error::TooManyHeaders) => Verdict::TooLong,
+        Err(_) => Verdict::Malformed("not a request of HTTP/1.0 or 1.1"),
+    }
+}
+
+/// Where on TLS the request should go: `https://HOST PATH`. `None` when it does not say which host or path.
+#[must_use]
+pub fn redirect_location(head: &Head<'_>) -> Option<String> {
+    let host = head.host?;
+    head.path.starts_with(['/', '?']).then(|| format!("https://{host}{}", head.path))
+}
+
+impl<'a> Head<'a> {
+    fn check(request: &Request<'_, 'a>, len: usize) -> Result<Head<'a>, &'static str> {
+        let method = request.method.ok_or("the method is missing")?;
+        let target = request.path.ok_or("the target is missing")?;
+        let minor_version = request.version.ok_or("the version is missing")?;
+        if !target.bytes().all(|byte| byte.is_ascii_graphic() && !br#""<>#"#.contains(&byte)) {
+            return Err("the target has a byte that no target can have");
+        }
+        let (authority, path) = match split_absolute(target) {
+            Some((authority, path)) => (Some(authority), path),
+            None if target.starts_with('/') || target == "*" || method == "CONNECT" => (None, target),
+            None => return Err("the target is malformed"),
+        };
+        let field = single(request.headers, "host").map_err(|()| "more than one Host")?;
+        if field.is_none() && minor_version == 1 {
+            return Err("no Host");
+        }
+        // RFC 9112 section 3.2.2: an absolute target's host counts, not the field's.
+        let host = match (authority, field) {
+            (Some(authority), _) => Some(without_port(authority).ok_or("the target's host is malformed")?),
+            (None, None | Some(b"")) => None,
+            (None, Some(field)) => {
+                Some(str::from_utf8(field).ok().and_then(without_port).ok_or("the Host is malformed")?)
+            }
+        };
+        let authorization = single(request.headers, "authorization").map_err(|()| "more than one Authorization")?;
+        Ok(Head { method, path, host, authorization, minor_version, len })
+    }
+}
+
+/// The value of the field `name`; an error when there are several.
+fn single<'a>(fields: &[Header<'a>], name: &str) -> Result<Option<&'a [u8]>, ()> {
+    let mut values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(()),
+        (value, None) => Ok(value),
+    }
+}
+
+/// The authority and the path of `http://AUTHORITY/PATH`.
+fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    // RFC 9112 section 3.2.1: an empty path is sent as "/".
+    Some((authority, if path.is_empty() { "/" } else { path }))
+}
+
+/// The host of `HOST` or `HOST:PORT`, when it is one that a client can go to.
+///
+/// Of RFC 3986's `reg-name` only what domain names are made of.
+fn without_port(authority: &str) -> Option<&str> {
+    let after_address = authority.find(']').map_or(0, |end| end + 1);
+    let end = authority.get(after_address..)?.find(':').map_or(authority.len(), |at| after_address + at);
+    let (host, port) = authority.split_at_checked(end)?;
+    let valid = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+    };
+    let port_is_digits = port.bytes().skip(1).all(|byte| byte.is_ascii_digit());
+    (valid && port_is_digits && (1..=MAX_HOST).contains(&host.len())).then_some(host)
+}
+
+/// What the bytes of a response so far amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing is wrong yet, and more bytes are needed.
+    Incomplete,
+    /// Not a response of HTTP/1.0 or 1.1.
+    Malformed,
+    /// The status code, 0 to 999.
+    Status(u16),
+}
+
+/// Judges `bytes`: all of a response that came so far. Only its status line is waited for.
+#[must_use]
+pub fn status(bytes: &[u8]) -> Answer {
+    let mut response = Response::new(&mut []);
+    let parsed = response.parse(bytes);
+    // The reason is there, if only empty, once the line has ended well.
+    match (response.reason.and(response.code), parsed) {
+        (Some(code), _) => Answer::Status(code),
+        (None, Ok(_)) if bytes.len() < MAX_STATUS_LINE => Answer::Incomplete,
+        (None, _) => Answer::Malformed,
+    }
+}
