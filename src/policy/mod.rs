@@ -6,5 +6,6 @@ pub mod health;
 mod random;
 pub mod reason;
 pub mod routes;
+pub mod servers;
 pub mod time;
 pub mod timers;

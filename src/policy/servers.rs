@@ -1,0 +1,332 @@
+//! The servers of a route, and which of them a connection gets.
+//!
+//! A server takes connections while it is up and its weight is above 0. Backups take them only while no other server
+//! of the route does, and then only the first of them in the file does, as in HAProxy without `allbackups`.
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use super::health::{Change, Checked, Health, Spread, Standing};
+use super::time::Time;
+use crate::config::{Balance, HealthCheck, Route, Server};
+
+/// The servers of one route.
+///
+/// A server is known by its index here, which stays its own while it is in the file or has connections open.
+#[derive(Debug)]
+pub struct Group {
+    balance: Balance,
+    members: Vec<Member>,
+    /// Indices of the members that are in the file, in its order.
+    order: Vec<u32>,
+    standing: Standing,
+}
+
+/// A server of a route, with what it takes to pick it.
+#[derive(Debug)]
+pub struct Member {
+    server: Server,
+    health: Health,
+    open: u32,
+    /// Gone from the file; the last of its connections may still be open.
+    retired: bool,
+    /// Smooth round robin: what it is owed, in parts of a turn.
+    owed: i64,
+    /// Hash of its name.
+    hash: u64,
+}
+
+/// Which server a connection gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// The server of this index.
+    Server(u32),
+    /// Every server that takes connections has its `max_connections`: wait for one of them to close.
+    Full,
+    /// Servers would take it, but each was tried before: try one of them again after a pause.
+    TriedAll,
+    /// No server takes connections: each is down or has weight 0.
+    NoServer,
+}
+
+impl Group {
+    /// The servers of `route`; their first probes come from `spread`.
+    #[must_use]
+    pub fn new(route: &Route, spread: &mut Spread) -> Group {
+        let standing = Standing::new(spread.now());
+        let mut group = Group { balance: route.balance, members: Vec::new(), order: Vec::new(), standing };
+        group.update(route, spread);
+        group
+    }
+
+    /// Takes over a changed file: a server whose name is known keeps its index, connections and counters and, unless
+    /// its address changed, its health.
+    ///
+    /// Answers the members that left the file or have a new address: what a probe finds that is still running on
+    /// one of them no longer counts.
+    pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Vec<u32> {
+        self.balance = route.balance;
+        let mut changed = Vec::new();
+        for (i, member) in (0..).zip(&mut self.members) {
+            let same = match route.servers.iter().find(|server| server.name == member.server.name) {
+                Some(server) => member.renew(server, &route.health_check, spread),
+                None => std::mem::replace(&mut member.retired, true),
+            };
+            if !same {
+                changed.push(i);
+            }
+        }
+        self.order.clear();
+        for server in &route.servers {
+            let known = self.members.iter().zip(0..).find(|(member, _)| member.server.name == server.name);
+            let index = known.map(|(_, i)| i);
+            let index = index.unwrap_or_else(|| self.add(Member::new(server, &route.health_check, spread)));
+            self.order.push(index);
+        }
+        self.stand(spread.now());
+        changed
+    }
+
+    /// Picks a server for a connection from `client`, other than those in `tried`. Allocates nothing.
+    ///
+    /// The caller goes on to call [`Group::opened`] before it picks again.
+    pub fn pick(&mut self, client: IpAddr, tried: &[u32]) -> Pick {
+        let backup = if self.active_up() > 0 { None } else { self.first_backup() };
+        let in_service = |i: u32, member: &Member| match backup {
+            None => member.takes_connections() && !member.server.backup,
+            Some(backup) => i == backup,
+        };
+        let eligible = |i: u32, member: &Member| in_service(i, member) && !member.is_full() && !tried.contains(&i);
+        let winner = match self.balance {
+            Balance::RoundRobin => self.next_turn(eligible),
+            Balance::LeastConnections => self.least_loaded(eligible),
+            Balance::Source => self.nearest(client, eligible),
+        };
+        if let Some(i) = winner {
+            return Pick::Server(i);
+        }
+        let mut full = self.members().filter(|(i, member)| in_service(*i, member)).map(|(_, member)| member.is_full());
+        match full.next() {
+            None => Pick::NoServer,
+            Some(first) if first && full.all(|full| full) => Pick::Full,
+            Some(_) => Pick::TriedAll,
+        }
+    }
+
+    /// Counts a connection of a member, from the connect on.
+    pub fn opened(&mut self, index: u32) {
+        if let Some(member) = self.members.get_mut(index as usize) {
+            member.open += 1;
+        }
+    }
+
+    /// Counts it off again.
+    pub fn closed(&mut self, index: u32) {
+        if let Some(member) = self.members.get_mut(index as usize) {
+            member.open = member.open.saturating_sub(1);
+        }
+    }
+
+    /// Notes that a probe of a member has started.
+    pub fn probe_started(&mut self, index: u32) {
+        if let Some(member) = self.members.get_mut(index as usize) {
+            member.health.started();
+        }
+    }
+
+    /// Takes the verdict of a member's probe; answers whether that took the server down or up.
+    pub fn report(&mut self, now: Time, index: u32, checked: Checked) -> Option<Change> {
+        let change = self.members.get_mut(index as usize)?.health.report(now, checked);
+        self.stand(now);
+        change
+    }
+
+    /// The members in the order of the file, each with its index.
+    pub fn members(&self) -> impl Iterator<Item = (u32, &Member)> {
+        self.order.iter().filter_map(|&i| Some((i, self.member(i)?)))
+    }
+
+    /// The member with an index; one that left the file too, while it has connections.
+    #[must_use]
+    pub fn member(&self, index: u32) -> Option<&Member> {
+        self.members.get(index as usize)
+    }
+
+    /// How many servers that are no backups take connections.
+    #[must_use]
+    pub fn active_up(&self) -> usize {
+        self.members.iter().filter(|member| member.takes_connections() && !member.server.backup).count()
+    }
+
+    /// How many backups would take connections.
+    #[must_use]
+    pub fn backup_up(&self) -> usize {
+        self.members.iter().filter(|member| member.takes_connections() && member.server.backup).count()
+    }
+
+    /// Whether any server takes connections, since when, and how often and how long none did.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    fn stand(&mut self, now: Time) {
+        let up = self.members.iter().any(Member::takes_connections);
+        self.standing.set(now, up);
+    }
+
+    /// Gives a new member the place of one that left the file and has no connection any more, if there is one.
+    fn add(&mut self, member: Member) -> u32 {
+        if let Some((place, i)) = self.members.iter_mut().zip(0..).find(|(old, _)| old.retired && old.open == 0) {
+            *place = member;
+            return i;
+        }
+        self.members.push(member);
+        self.members.len() as u32 - 1
+    }
+
+    fn first_backup(&self) -> Option<u32> {
+        self.members().find(|(_, member)| member.takes_connections() && member.server.backup).map(|(i, _)| i)
+    }
+
+    /// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most
+    /// gets the connection, and pays with the weight of all. Turns come in proportion to weight, and spread out.
+    fn next_turn(&mut self, eligible: impl Fn(u32, &Member) -> bool) -> Option<u32> {
+        let mut round = 0;
+        let mut winner: Option<(u32, &mut Member)> = None;
+        for (i, member) in (0..).zip(&mut self.members) {
+            if !eligible(i, member) {
+                continue;
+            }
+            let weight = i64::from(member.server.weight);
+            member.owed += weight;
+            round += weight;
+            if winner.as_ref().is_none_or(|(_, best)| member.owed > best.owed) {
+                winner = Some((i, member));
+            }
+        }
+        let (i, member) = winner?;
+        member.owed -= round;
+        Some(i)
+    }
+
+    /// The fewest connections for its weight. Equals take turns; those who are not equal take no part in them, or
+    /// they would be owed more and more meanwhile.
+    fn least_loaded(&mut self, eligible: impl Fn(u32, &Member) -> bool) -> Option<u32> {
+        let candidates = (0..).zip(&self.members).filter(|(i, member)| eligible(*i, member));
+        let least = candidates.map(|(_, member)| member.load()).min_by(Load::compare)?;
+        self.next_turn(|i, member| eligible(i, member) && member.load().compare(&least) == Ordering::Equal)
+    }
+
+    /// Weighted rendezvous hashing: client and server together draw a waiting time, shorter on average for a greater
+    /// weight, and the shortest wins. What one server draws depends on no other server, so when one goes, only its
+    /// own clients move, and a full one is passed over for the next in the client's own order. There is no table to
+    /// build; the price is one logarithm a server.
+    fn nearest(&self, client: IpAddr, eligible: impl Fn(u32, &Member) -> bool) -> Option<u32> {
+        let client = hash_address(client);
+        let candidates = (0..).zip(&self.members).filter(|(i, member)| eligible(*i, member));
+        let draws = candidates.map(|(i, member)| (i, member.waiting_time(client)));
+        draws.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(i, _)| i)
+    }
+}
+
+impl Member {
+    fn new(server: &Server, check: &HealthCheck, spread: &mut Spread) -> Member {
+        let health = Health::new(check, spread.now(), spread.first_probe(check.interval));
+        Member { server: server.clone(), health, open: 0, retired: false, owed: 0, hash: hash_name(&server.name) }
+    }
+
+    /// Takes over a changed entry of the same name; answers whether it is still at the same address.
+    fn renew(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> bool {
+        let first_probe = spread.first_probe(check.interval);
+        let same = self.server.address == server.address;
+        if self.retired || !same {
+            self.health.restart(spread.now(), first_probe);
+        }
+        self.health.adopt(spread.now(), check, first_probe);
+        self.server = server.clone();
+        self.retired = false;
+        same
+    }
+
+    /// The server as the file has it.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What its probes say.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Connections now, from the connect on.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Whether it left the file.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// Whether it is up and in the file with a weight above 0.
+    #[must_use]
+    pub fn takes_connections(&self) -> bool {
+        self.health.is_up() && self.server.weight > 0 && !self.retired
+    }
+
+    fn is_full(&self) -> bool {
+        self.server.max_connections.is_some_and(|max| self.open >= max)
+    }
+
+    fn load(&self) -> Load {
+        Load { open: u64::from(self.open), weight: u64::from(self.server.weight) }
+    }
+
+    /// Exponentially distributed with its weight as the rate: among several, it is the least as often as its weight
+    /// is a part of theirs.
+    fn waiting_time(&self, client: u64) -> f64 {
+        let uniform = ((mix(client ^ self.hash) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        -uniform.ln() / f64::from(self.server.weight)
+    }
+}
+
+/// Connections for a weight.
+#[derive(Clone, Copy)]
+struct Load {
+    open: u64,
+    weight: u64,
+}
+
+impl Load {
+    /// Compares the quotients, multiplied out.
+    fn compare(&self, other: &Load) -> Ordering {
+        (self.open * other.weight).cmp(&(other.open * self.weight))
+    }
+}
+
+/// The same in every process, so that clients keep their server over a restart.
+fn hash_name(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| mix(hash ^ u64::from(byte)))
+}
+
+fn hash_address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => mix(u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => mix(mix((v6.to_bits() >> 64) as u64) ^ v6.to_bits() as u64),
+    }
+}
+
+/// Spreads a change of any bit over all (the finalizer of `SplitMix64`).
+fn mix(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,360 @@
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::super::health::CheckResult;
+use super::super::random::Random;
+use super::*;
+use crate::config::{OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+fn server(name: &str, weight: u16) -> Server {
+    Server {
+        name: name.into(),
+        address: SocketAddr::from(([127, 0, 0, 1], 1)),
+        weight,
+        backup: false,
+        max_connections: None,
+        source: None,
+        interface: None,
+    }
+}
+
+fn backup(name: &str) -> Server {
+    Server { backup: true, ..server(name, 1) }
+}
+
+fn route(balance: Balance, servers: Vec<Server>) -> Route {
+    let second = Duration::from_secs(1);
+    Route {
+        name: "route".into(),
+        sni: Vec::new(),
+        alpn: Vec::new(),
+        servers,
+        balance,
+        proxy_protocol: ProxyProtocol::V2,
+        proxy_tlvs: ProxyTlvs::default(),
+        on_down: OnDown::Keep,
+        timeouts: RouteTimeouts { connect: second, tunnel: second, half_closed: second },
+        health_check: HealthCheck {
+            probe: Probe::Tcp,
+            interval: second,
+            timeout: second,
+            fall: 1,
+            rise: 1,
+            port: None,
+            proxy_header: true,
+        },
+    }
+}
+
+fn spread() -> Spread {
+    Spread::new(Time::ZERO, 1)
+}
+
+fn group(balance: Balance, servers: Vec<Server>) -> Group {
+    Group::new(&route(balance, servers), &mut spread())
+}
+
+fn weighted(balance: Balance, weights: &[u16]) -> Group {
+    group(balance, weights.iter().enumerate().map(|(i, weight)| server(&format!("s{i}"), *weight)).collect())
+}
+
+fn report(group: &mut Group, index: u32, up: bool) -> Option<Change> {
+    group.probe_started(index);
+    let result = if up { CheckResult::L4Ok } else { CheckResult::L4Connection };
+    group.report(Time::ZERO, index, Checked { result, status: None, info: "".into(), took: Duration::ZERO })
+}
+
+fn picks(group: &mut Group, count: usize) -> Vec<u32> {
+    (0..count).map(|_| picked(group.pick(CLIENT, &[]))).collect()
+}
+
+fn picked(pick: Pick) -> u32 {
+    match pick {
+        Pick::Server(i) => i,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn random_weights(random: &mut Random) -> Vec<u16> {
+    (0..=random.below(6)).map(|_| 1 + random.below(9) as u16).collect()
+}
+
+/// A server with weight 5 would get its 5 connections in a row, and none while the others have theirs.
+#[test]
+fn round_robin_is_smooth() {
+    assert_eq!(picks(&mut weighted(Balance::RoundRobin, &[5, 1, 1]), 7), [0, 0, 1, 0, 2, 0, 0]);
+    assert_eq!(picks(&mut weighted(Balance::RoundRobin, &[1, 1, 1]), 6), [0, 1, 2, 0, 1, 2]);
+}
+
+/// Shares would differ from the weights.
+#[test]
+fn round_robin_is_exact_over_each_cycle() {
+    let mut random = Random::new(1);
+    for _ in 0..200 {
+        let weights = random_weights(&mut random);
+        let mut group = weighted(Balance::RoundRobin, &weights);
+        let cycle = weights.iter().map(|weight| usize::from(*weight)).sum();
+        for _ in 0..3 {
+            let mut counts = vec![0; weights.len()];
+            for i in picks(&mut group, cycle) {
+                counts[i as usize] += 1;
+            }
+            assert_eq!(counts, weights);
+        }
+    }
+}
+
+/// The naive model: for each server that may be picked, its share of all turns; none is ever a whole turn behind.
+#[test]
+fn round_robin_keeps_every_server_within_a_turn_of_its_share() {
+    let mut random = Random::new(2);
+    for _ in 0..100 {
+        let weights = random_weights(&mut random);
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        let mut counts = vec![0.0; weights.len()];
+        for (turn, i) in (1..).zip(picks(&mut weighted(Balance::RoundRobin, &weights), 200)) {
+            counts[i as usize] += 1.0;
+            for (count, weight) in counts.iter().zip(&weights) {
+                let share = f64::from(turn) * f64::from(*weight) / total;
+                assert!((share - count).abs() < weights.len() as f64, "{weights:?}: {count} of {share} at {turn}");
+            }
+        }
+    }
+}
+
+/// A server with more connections for its weight than another would get one more.
+#[test]
+fn least_connections_never_picks_a_busier_server() {
+    let mut random = Random::new(3);
+    for _ in 0..100 {
+        let weights = random_weights(&mut random);
+        let mut group = weighted(Balance::LeastConnections, &weights);
+        let mut open = vec![0_u32; weights.len()];
+        for _ in 0..500 {
+            if random.below(3) == 0 {
+                let i = random.below(weights.len() as u32) as usize;
+                if open[i] > 0 {
+                    open[i] -= 1;
+                    group.closed(i as u32);
+                }
+                continue;
+            }
+            let i = picked(group.pick(CLIENT, &[]));
+            let load = |i: usize| f64::from(open[i]) / f64::from(weights[i]);
+            assert!((0..open.len()).all(|other| load(i as usize) <= load(other) + 1e-9), "{i} of {open:?}/{weights:?}");
+            open[i as usize] += 1;
+            group.opened(i);
+            assert_eq!(group.member(i).unwrap().open(), open[i as usize]);
+        }
+    }
+}
+
+/// With short connections every server is idle most of the time, and the first would get them all.
+#[test]
+fn least_connections_alternates_among_equals() {
+    let mut idle = weighted(Balance::LeastConnections, &[1, 1, 1]);
+    assert_eq!(picks(&mut idle, 6), [0, 1, 2, 0, 1, 2]);
+
+    let mut group = weighted(Balance::LeastConnections, &[1, 1]);
+    group.opened(0);
+    assert_eq!(picks(&mut group, 100), [1; 100]);
+    group.closed(0);
+    let counts = picks(&mut group, 20).iter().filter(|i| **i == 0).count();
+    assert_eq!(counts, 10, "a server that was busy is not owed what it missed");
+}
+
+fn clients() -> impl Iterator<Item = IpAddr> {
+    (0..20_000_u32).map(|i| match i % 2 {
+        0 => IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + i)),
+        _ => IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(i) << 40 | 1)),
+    })
+}
+
+fn places(group: &mut Group) -> HashMap<IpAddr, Box<str>> {
+    clients()
+        .map(|client| {
+            let i = picked(group.pick(client, &[]));
+            (client, group.member(i).unwrap().server().name.clone())
+        })
+        .collect()
+}
+
+fn share(places: &HashMap<IpAddr, Box<str>>, name: &str) -> f64 {
+    places.values().filter(|place| &***place == name).count() as f64 / places.len() as f64
+}
+
+/// Servers would get more or fewer clients than their weights say.
+#[test]
+fn source_shares_clients_by_weight() {
+    let mut group = weighted(Balance::Source, &[1, 2, 3, 4]);
+    let places = places(&mut group);
+    for (name, expected) in [("s0", 0.1), ("s1", 0.2), ("s2", 0.3), ("s3", 0.4)] {
+        let share = share(&places, name);
+        assert!((share - expected).abs() < 0.01, "{name}: {share}");
+    }
+}
+
+/// When a server goes or comes, clients of the others would lose their sessions there.
+#[test]
+fn source_moves_only_the_clients_of_a_server_that_goes() {
+    let mut group = weighted(Balance::Source, &[1, 1, 1, 1, 1]);
+    let before = places(&mut group);
+    report(&mut group, 2, false);
+    let during = places(&mut group);
+    for (client, place) in &before {
+        assert!(**place == *"s2" || during[client] == *place);
+    }
+    report(&mut group, 2, true);
+    assert_eq!(places(&mut group), before);
+}
+
+/// A heavier server may only gain clients, and no more than its new share.
+#[test]
+fn source_moves_few_clients_for_a_weight() {
+    let mut group = weighted(Balance::Source, &[1, 1, 1]);
+    let before = places(&mut group);
+    let servers = vec![server("s0", 1), server("s1", 2), server("s2", 1)];
+    group.update(&route(Balance::Source, servers), &mut spread());
+    let after = places(&mut group);
+    for (client, place) in &after {
+        assert!(**place == *"s1" || before[client] == *place);
+    }
+    assert!((share(&after, "s1") - 0.5).abs() < 0.015);
+}
+
+/// A full server's clients would pile up on one other server, or have no stable second choice.
+#[test]
+fn source_passes_a_full_server_over_for_the_next_in_order() {
+    let mut servers = vec![server("s0", 1), server("s1", 1), server("s2", 1)];
+    servers[0].max_connections = Some(1);
+    let mut group = group(Balance::Source, servers);
+    let before = places(&mut group);
+    group.opened(0);
+    let during = places(&mut group);
+    let moved = |to: &str| before.iter().filter(|(client, place)| ***place == *"s0" && *during[*client] == *to).count();
+    assert!(before.iter().all(|(client, place)| **place == *"s0" || during[client] == *place));
+    assert!(moved("s1") > 3000 && moved("s2") > 3000);
+}
+
+/// Down servers, servers being taken out, and tried ones would get connections.
+#[test]
+fn only_servers_that_take_connections_are_picked() {
+    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Source] {
+        let mut group = weighted(balance, &[1, 0, 1]);
+        report(&mut group, 0, false);
+        assert_eq!(picks(&mut group, 10), [2; 10]);
+        assert_eq!(group.active_up(), 1);
+        assert_eq!(group.pick(CLIENT, &[2]), Pick::TriedAll);
+        report(&mut group, 0, true);
+        assert_eq!(group.pick(CLIENT, &[2]), Pick::Server(0));
+        report(&mut group, 0, false);
+        report(&mut group, 2, false);
+        assert_eq!(group.pick(CLIENT, &[]), Pick::NoServer);
+        assert_eq!(group.pick(CLIENT, &[2]), Pick::NoServer);
+    }
+    assert_eq!(weighted(Balance::RoundRobin, &[0, 0]).pick(CLIENT, &[]), Pick::NoServer);
+}
+
+/// Backups would serve beside the others, or not at all; HAProxy uses the first that is up.
+#[test]
+fn backups_serve_only_when_nobody_else_does() {
+    let mut group = group(Balance::RoundRobin, vec![backup("b0"), server("s1", 1), backup("b2")]);
+    assert_eq!((group.active_up(), group.backup_up()), (1, 2));
+    assert_eq!(picks(&mut group, 3), [1, 1, 1]);
+    assert_eq!(group.pick(CLIENT, &[1]), Pick::TriedAll);
+    report(&mut group, 1, false);
+    assert_eq!(picks(&mut group, 3), [0, 0, 0]);
+    report(&mut group, 0, false);
+    assert_eq!(picks(&mut group, 3), [2, 2, 2]);
+    report(&mut group, 2, false);
+    assert_eq!(group.pick(CLIENT, &[]), Pick::NoServer);
+    report(&mut group, 1, true);
+    assert_eq!(picks(&mut group, 3), [1, 1, 1]);
+}
+
+/// A full server would get more than its `max_connections`, or a client be refused where it should wait.
+#[test]
+fn full_servers_are_passed_over_and_waited_for() {
+    let limited = |name| Server { max_connections: Some(1), ..server(name, 1) };
+    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Source] {
+        let mut group = group(balance, vec![limited("s0"), limited("s1")]);
+        let first = picked(group.pick(CLIENT, &[]));
+        group.opened(first);
+        let second = picked(group.pick(CLIENT, &[]));
+        assert_ne!(first, second);
+        assert_eq!(group.pick(CLIENT, &[second]), Pick::TriedAll, "one is full, the other was tried");
+        group.opened(second);
+        assert_eq!(group.pick(CLIENT, &[]), Pick::Full);
+        assert_eq!(group.pick(CLIENT, &[first]), Pick::Full);
+        group.closed(first);
+        assert_eq!(group.pick(CLIENT, &[]), Pick::Server(first));
+    }
+}
+
+/// /stats and the backend's metrics would not show that a route had no server.
+#[test]
+fn a_route_stands_while_any_server_takes_connections() {
+    let mut group = group(Balance::RoundRobin, vec![server("s0", 1), backup("b1")]);
+    assert_eq!(report(&mut group, 0, false), Some(Change::Down));
+    assert!(group.standing().is_up());
+    assert_eq!(report(&mut group, 1, false), Some(Change::Down));
+    assert!(!group.standing().is_up());
+    assert_eq!(report(&mut group, 0, true), Some(Change::Up));
+    assert_eq!((group.standing().is_up(), group.standing().downs()), (true, 1));
+}
+
+/// A reload would mix servers up, forget open connections, or bring a dead server back.
+#[test]
+fn update_keeps_what_stays() {
+    let mut group = weighted(Balance::RoundRobin, &[1, 1, 1]);
+    group.opened(1);
+    report(&mut group, 1, false);
+    let servers = vec![server("new", 1), server("s1", 7), server("s0", 1)];
+    assert_eq!(group.update(&route(Balance::RoundRobin, servers), &mut spread()), [2]);
+
+    let names = group.members().map(|(i, member)| (i, &*member.server.name)).collect::<Vec<_>>();
+    assert_eq!(names, [(2, "new"), (1, "s1"), (0, "s0")]);
+    let kept = group.member(1).unwrap();
+    assert_eq!((kept.open(), kept.server().weight, kept.health().is_up()), (1, 7, false));
+}
+
+/// The close of an old connection would be counted off a server that took its place.
+#[test]
+fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
+    let mut group = weighted(Balance::RoundRobin, &[1, 1]);
+    group.opened(0);
+    let with = |name: &str| route(Balance::RoundRobin, vec![server("s1", 1), server(name, 1)]);
+    assert_eq!(group.update(&with("s2"), &mut spread()), [0]);
+    assert!(group.member(0).unwrap().is_retired());
+    assert_eq!(group.members().map(|(i, _)| i).collect::<Vec<_>>(), [1, 2]);
+    assert!(!picks(&mut group, 4).contains(&0));
+    group.closed(0);
+    group.opened(2);
+    assert_eq!(group.update(&with("s3"), &mut spread()), [2]);
+    assert_eq!(group.members().map(|(i, _)| i).collect::<Vec<_>>(), [1, 0]);
+    for n in 0..100 {
+        group.update(&with(&format!("s{n}")), &mut spread());
+    }
+    assert_eq!(group.members.len(), 3, "places are used again");
+}
+
+/// A server back under its name would lose its old connections; at a new address it would inherit a dead one's state.
+#[test]
+fn update_starts_health_afresh_for_another_address_and_a_return() {
+    let mut group = weighted(Balance::RoundRobin, &[1, 1]);
+    group.opened(0);
+    report(&mut group, 0, false);
+    let moved = Server { address: SocketAddr::from(([127, 0, 0, 9], 1)), ..server("s0", 1) };
+    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved.clone()]), &mut spread()), [0, 1]);
+    let member = group.member(0).unwrap();
+    assert_eq!((member.open(), member.health().is_up(), member.health().failures()), (1, true, 1));
+
+    report(&mut group, 0, false);
+    group.update(&route(Balance::RoundRobin, vec![server("other", 1)]), &mut spread());
+    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved]), &mut spread()), [1]);
+    let member = group.member(0).unwrap();
+    assert_eq!((member.open(), member.health().is_up()), (1, true));
+}
