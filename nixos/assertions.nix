@@ -1,0 +1,169 @@
+# What no single option's type can tell is wrong, each with what to do about it.
+{ config, lib, ... }:
+
+let
+  addresses = import ./addresses.nix { inherit lib; };
+  option = "services.fiscalismia-lb";
+  cfg = config.services.fiscalismia-lb;
+  privateNames = lib.concatStringsSep ", " (lib.attrNames cfg.privateInterfaces);
+  privateNetworks = lib.concatMap (interface: interface.networks) (
+    lib.attrValues cfg.privateInterfaces
+  );
+  isPrivate = addresses.containsAny privateNetworks;
+
+  refuse = message: {
+    assertion = false;
+    inherit message;
+  };
+  refuseIf = condition: message: lib.optional condition (refuse message);
+
+  # One entry for each name and protocol that a route takes.
+  names = lib.concatLists (
+    lib.mapAttrsToList (
+      route: settings:
+      lib.mapCartesianProduct ({ sni, alpn }: { inherit route sni alpn; }) {
+        sni = map lib.toLower settings.sni;
+        alpn = if settings.alpn == [ ] then [ null ] else settings.alpn;
+      }
+    ) cfg.routes
+  );
+  sameName =
+    lib.concatMap
+      (
+        entries:
+        let
+          first = lib.head entries;
+          routes = lib.concatMapStringsSep " and " (entry: "\"${entry.route}\"") entries;
+        in
+        refuseIf (lib.length entries > 1)
+          "${option}.routes: \"${first.sni}\" is routed by ${routes}${
+            lib.optionalString (first.alpn != null) " for the protocol \"${first.alpn}\""
+          }; leave it in one of them."
+      )
+      (
+        lib.attrValues (
+          lib.groupBy (
+            entry:
+            builtins.toJSON [
+              entry.sni
+              entry.alpn
+            ]
+          ) names
+        )
+      );
+
+  wrongServers = lib.concatLists (
+    lib.mapAttrsToList (
+      route: settings: lib.concatMap (wrongServer "${option}.routes.${route}.servers") settings.servers
+    ) cfg.routes
+  );
+  wrongServer =
+    path: server:
+    let
+      inherit (addresses.parseEndpoint server.address) address;
+    in
+    refuseIf (!isPrivate address)
+      "${path}: ${server.address} is behind none of the private interfaces (${privateNames}), so the sandbox would cut the service off from it; correct the address, or add its network to ${option}.privateInterfaces.<interface>.networks."
+    ++
+      refuseIf (server.interface != null && !cfg.privateInterfaces ? ${server.interface})
+        "${path}: ${server.address} is to be reached through ${toString server.interface}, which is not one of the private interfaces (${privateNames}); add it to ${option}.privateInterfaces.";
+
+  wrongAdmin =
+    let
+      inherit (addresses.parseEndpoint cfg.admin.address) address;
+      loopback = addresses.isLoopback address;
+    in
+    lib.optionals (cfg.admin.address != null) (
+      refuseIf (!loopback && !isPrivate address)
+        "${option}.admin.address: ${cfg.admin.address} is neither in a network of the private interfaces (${privateNames}) nor on loopback; take this host's own address in one of them, so that the internet cannot reach /stats and /metrics."
+      ++
+        refuseIf (!loopback && cfg.admin.allowFrom == [ ])
+          "${option}.admin.allowFrom is empty, so nobody could reach ${cfg.admin.address}; name who may, such as the address of the monitoring host, or set ${option}.admin.address = null."
+    );
+
+  wrongGateway =
+    let
+      inherit (cfg.natGateway) interface;
+    in
+    lib.optionals (cfg.natGateway != null) (
+      refuseIf (!cfg.privateInterfaces ? ${interface})
+        "${option}.natGateway.interface: ${interface} is not one of the private interfaces (${privateNames}); name the one that leads to the NAT gateway, or add it to ${option}.privateInterfaces."
+      ++
+        refuseIf
+          (cfg.privateInterfaces ? ${interface} && cfg.privateInterfaces.${interface}.address == null)
+          "${option}.natGateway needs to know this host's address behind ${interface}; set ${option}.privateInterfaces.${interface}.address and .gateway."
+      ++
+        refuseIf (cfg.publicAddresses == [ ])
+          "${option}.natGateway needs to know which address clients use, to keep replies to them on ${cfg.publicInterface}; set ${option}.publicAddresses."
+    );
+
+  wrongInterfaces = lib.concatLists (
+    lib.mapAttrsToList (
+      name: interface:
+      refuseIf (interface.address != null && interface.gateway == null)
+        "${option}.privateInterfaces.${name}: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway."
+    ) cfg.privateInterfaces
+  );
+
+  wrongPassages =
+    lib.concatMap
+      (
+        list:
+        lib.concatMap (
+          passage:
+          refuseIf (passage.protocol != "icmp" && passage.ports == [ ])
+            "${option}.firewall.${list}: ${passage.protocol} with ${lib.concatStringsSep ", " passage.networks} names no ports; add the ports that are meant."
+          ++
+            refuseIf (passage.protocol == "icmp" && passage.ports != [ ])
+              "${option}.firewall.${list}: icmp with ${lib.concatStringsSep ", " passage.networks} has no ports; remove them, or say tcp or udp."
+        ) cfg.firewall.${list}
+      )
+      [
+        "allowedIngress"
+        "allowedEgress"
+      ];
+
+  wrongSettings =
+    lib.concatMap
+      (
+        { key, instead }:
+        refuseIf (cfg.settings ? ${key})
+          "${option}.settings.${key}: use ${option}.${instead}, from which the firewall and the sockets are made too."
+      )
+      [
+        {
+          key = "routes";
+          instead = "routes";
+        }
+        {
+          key = "redirect";
+          instead = "redirect.enable";
+        }
+        {
+          key = "admin";
+          instead = "admin and ${option}.statsCredentials";
+        }
+      ];
+in
+{
+  assertions = lib.mkIf cfg.enable (
+    refuseIf (cfg.routes == { }) "${option}.routes is empty, so no client would be served; add a route."
+    ++ sameName
+    ++ wrongServers
+    ++
+      refuseIf (cfg.privateInterfaces ? ${cfg.publicInterface})
+        "${option}: ${cfg.publicInterface} is the public interface and among the private ones too; ssh and /stats would be open to the internet. Remove it from privateInterfaces."
+    ++
+      refuseIf (cfg.firewall.enable && !config.networking.nftables.enable)
+        "${option}.firewall needs nftables; set networking.nftables.enable = true, or set ${option}.firewall.enable = false and close the host yourself."
+    ++ wrongAdmin
+    ++
+      refuseIf
+        ((cfg.statsCredentials.usernameFile == null) != (cfg.statsCredentials.passwordFile == null))
+        "${option}.statsCredentials: one file alone lets nobody in; set both usernameFile and passwordFile, or neither."
+    ++ wrongGateway
+    ++ wrongInterfaces
+    ++ wrongPassages
+    ++ wrongSettings
+  );
+}

@@ -1,0 +1,78 @@
+{
+  lib,
+  rustPlatform,
+  clippy,
+  rustfmt,
+}:
+
+let
+  manifest = lib.importTOML ../Cargo.toml;
+  # What cargo reads; a change of documentation or of a Nix file builds nothing anew.
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions (
+      [
+        ../Cargo.toml
+        ../Cargo.lock
+        ../clippy.toml
+        ../rustfmt.toml
+        ../src
+        ./fiscalismia.json
+      ]
+      ++ map lib.fileset.maybeMissing [
+        ../README.md
+        ../benches
+        ../examples
+        ../fuzz
+        ../grafana
+        ../tests
+      ]
+    );
+  };
+
+  package = rustPlatform.buildRustPackage {
+    pname = manifest.package.name;
+    inherit (manifest.package) version;
+    inherit src;
+    cargoLock.lockFile = ../Cargo.lock;
+
+    passthru = {
+      # The example program: servers, certificates and the load balancer before them, on loopback.
+      demo = package.overrideAttrs (old: {
+        pname = "${old.pname}-demo";
+        cargoBuildFlags = [ "--example=demo" ];
+        doCheck = false;
+        installPhase = ''
+          runHook preInstall
+          install -D target/*/release/examples/demo --target-directory $out/bin
+          runHook postInstall
+        '';
+      });
+      clippy = package.overrideAttrs (old: {
+        pname = "${old.pname}-clippy";
+        nativeBuildInputs = old.nativeBuildInputs ++ [ clippy ];
+        buildPhase = "cargo clippy --offline --all-targets -- --deny warnings";
+        doCheck = false;
+        installPhase = "touch $out";
+      });
+      fmt = package.overrideAttrs (old: {
+        pname = "${old.pname}-fmt";
+        nativeBuildInputs = old.nativeBuildInputs ++ [ rustfmt ];
+        buildPhase = "cargo fmt --check";
+        doCheck = false;
+        installPhase = "touch $out";
+      });
+    };
+
+    meta = {
+      inherit (manifest.package) description;
+      homepage = manifest.package.repository;
+      changelog = "${manifest.package.repository}/blob/v${manifest.package.version}/CHANGELOG.md";
+      license = lib.licenses.mit;
+      mainProgram = manifest.package.name;
+      maintainers = [ ];
+      platforms = lib.platforms.linux;
+    };
+  };
+in
+package

@@ -1,0 +1,105 @@
+# The service may read the Nix store and its configuration, talk to the private networks, and accept on the sockets it is given.
+#
+# `systemd-analyze security` still counts against it:
+# - PrivateNetwork, RestrictAddressFamilies=AF_INET AF_INET6: it is a load balancer.
+# - RestrictAddressFamilies=AF_UNIX: the way to systemd's notify socket and the journal.
+# - IPAddressDeny: any, but then not only loopback is allowed.
+# - RootDirectory: the configuration is a symlink that a switch turns elsewhere in the Nix store.
+{
+  lib,
+  privateInterfaces,
+  privateNetworks,
+  bindsSource,
+}:
+
+{
+  DynamicUser = true;
+  UMask = "0077";
+
+  # The sockets come from systemd, so that even port 443 needs no capability.
+  CapabilityBoundingSet = "";
+  AmbientCapabilities = "";
+  NoNewPrivileges = true;
+  SecureBits = "noroot-locked";
+
+  # These bear on the sockets that the service makes itself, to servers; those it was passed belong to the socket units.
+  IPAddressDeny = "any";
+  IPAddressAllow = privateNetworks;
+  RestrictNetworkInterfaces = privateInterfaces;
+  SocketBindDeny = "any";
+  RestrictAddressFamilies = [
+    "AF_INET"
+    "AF_INET6"
+    "AF_UNIX"
+  ];
+
+  ProtectSystem = "strict";
+  ProtectHome = true;
+  PrivateTmp = true;
+  PrivateDevices = true;
+  DevicePolicy = "closed";
+  ProtectProc = "invisible";
+  ProcSubset = "pid";
+  ProtectClock = true;
+  ProtectControlGroups = true;
+  ProtectHostname = true;
+  ProtectKernelLogs = true;
+  ProtectKernelModules = true;
+  ProtectKernelTunables = true;
+  NoExecPaths = "/";
+  ExecPaths = "/nix/store";
+
+  PrivateUsers = true;
+  PrivateIPC = true;
+  RemoveIPC = true;
+  KeyringMode = "private";
+  LockPersonality = true;
+  MemoryDenyWriteExecute = true;
+  RestrictNamespaces = true;
+  RestrictRealtime = true;
+  RestrictSUIDSGID = true;
+  LimitCORE = 0;
+
+  SystemCallArchitectures = "native";
+  # A call that is missing here is an error to the program and not its end.
+  SystemCallErrorNumber = "EPERM";
+  SystemCallFilter = [
+    "@basic-io"
+    "@io-event"
+    "@signal"
+    "accept4"
+    "access"
+    "bind"
+    "clone"
+    "clone3"
+    "connect"
+    "fcntl"
+    "fstat"
+    "getpeername"
+    "getrandom"
+    "getsockname"
+    "getsockopt"
+    "madvise"
+    "mremap"
+    "newfstatat"
+    "openat"
+    "pipe2"
+    "prctl"
+    "prlimit64"
+    "recvfrom"
+    "recvmsg"
+    "sendmsg"
+    "sendto"
+    "setsockopt"
+    "shutdown"
+    "socket"
+    "socketpair"
+    "splice"
+    "statx"
+    "tgkill"
+  ];
+}
+// lib.optionalAttrs bindsSource {
+  # A server's `source` is bound before connecting; without a capability that is a port above 1023 at any rate.
+  SocketBindAllow = "tcp";
+}

@@ -1,0 +1,251 @@
+# Wrong options: what the assertions say, word for word, and which values the types do not take.
+{ lib, evaluate }:
+
+let
+  sixLines = {
+    services.fiscalismia-lb = {
+      enable = true;
+      publicInterface = "enp1s0";
+      privateInterfaces.enp7s0.networks = [ "172.24.0.0/23" ];
+      routes.frontend.sni = [ "fiscalismia.com" ];
+      routes.frontend.servers = [ "172.24.0.3:443" ];
+    };
+  };
+  with' = options: lib.recursiveUpdate sixLines { services.fiscalismia-lb = options; };
+
+  messages =
+    configuration:
+    map (failed: failed.message) (
+      lib.filter (
+        one: !one.assertion && lib.hasPrefix "services.fiscalismia-lb" one.message
+      ) (evaluate configuration).assertions
+    );
+  says = configuration: expected: {
+    expr = messages configuration;
+    inherit expected;
+  };
+  sentence = options: text: says (with' options) [ text ];
+
+  isRefused = options: {
+    expr =
+      let
+        inherit ((evaluate (with' options)).services.fiscalismia-lb)
+          configuration
+          admin
+          firewall
+          privateInterfaces
+          publicInterface
+          statsCredentials
+          ;
+        values = [
+          configuration
+          admin
+          firewall
+          privateInterfaces
+          publicInterface
+          statsCredentials
+        ];
+      in
+      (builtins.tryEval (builtins.deepSeq values true)).success;
+    expected = false;
+  };
+  server = address: { routes.frontend.servers = [ address ]; };
+in
+{
+  testSixLinesAreEnough = says sixLines [ ];
+
+  testNoRoute = says {
+    services.fiscalismia-lb = {
+      enable = true;
+      publicInterface = "enp1s0";
+    };
+  } [ "services.fiscalismia-lb.routes is empty, so no client would be served; add a route." ];
+
+  testSameName =
+    sentence
+      {
+        routes.other = {
+          sni = [ "Fiscalismia.com" ];
+          servers = [ "172.24.0.4:443" ];
+        };
+      }
+      ''services.fiscalismia-lb.routes: "fiscalismia.com" is routed by "frontend" and "other"; leave it in one of them.'';
+
+  testSameNameTwiceInOneRoute =
+    sentence
+      {
+        routes.frontend.sni = [
+          "fiscalismia.com"
+          "fiscalismia.com"
+        ];
+      }
+      ''services.fiscalismia-lb.routes: "fiscalismia.com" is routed by "frontend" and "frontend"; leave it in one of them.'';
+
+  testSameNameAndProtocol =
+    sentence
+      {
+        routes.one = {
+          sni = [ "a.example" ];
+          alpn = [ "h2" ];
+          servers = [ "172.24.0.4:443" ];
+        };
+        routes.two = {
+          sni = [ "a.example" ];
+          alpn = [
+            "http/1.1"
+            "h2"
+          ];
+          servers = [ "172.24.0.4:443" ];
+        };
+      }
+      ''services.fiscalismia-lb.routes: "a.example" is routed by "one" and "two" for the protocol "h2"; leave it in one of them.'';
+
+  testSameNameForAnotherProtocol = says (with' {
+    routes.challenge = {
+      sni = [ "fiscalismia.com" ];
+      alpn = [ "acme-tls/1" ];
+      servers = [ "172.24.0.4:443" ];
+    };
+  }) [ ];
+
+  testServerOutside = sentence (server "172.24.2.3:443") "services.fiscalismia-lb.routes.frontend.servers: 172.24.2.3:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks.";
+
+  testServerOfTheOtherFamily = sentence (server "[fd00::3]:443") "services.fiscalismia-lb.routes.frontend.servers: [fd00::3]:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks.";
+
+  testServerThroughAnotherInterface =
+    sentence
+      {
+        routes.frontend.servers = [
+          {
+            address = "172.24.0.3:443";
+            interface = "enp1s0";
+          }
+        ];
+      }
+      "services.fiscalismia-lb.routes.frontend.servers: 172.24.0.3:443 is to be reached through enp1s0, which is not one of the private interfaces (enp7s0); add it to services.fiscalismia-lb.privateInterfaces.";
+
+  testPublicAmongPrivate =
+    sentence { privateInterfaces.enp1s0.networks = [ "10.0.0.0/8" ]; }
+      "services.fiscalismia-lb: enp1s0 is the public interface and among the private ones too; ssh and /stats would be open to the internet. Remove it from privateInterfaces.";
+
+  testNoNftables = says (sixLines // { networking.nftables.enable = false; }) [
+    "services.fiscalismia-lb.firewall needs nftables; set networking.nftables.enable = true, or set services.fiscalismia-lb.firewall.enable = false and close the host yourself."
+  ];
+
+  testNoNftablesAndNoFirewall = says (
+    with' { firewall.enable = false; } // { networking.nftables.enable = false; }
+  ) [ ];
+
+  testAdminForNobody =
+    sentence { admin.address = "172.24.1.3:8404"; }
+      "services.fiscalismia-lb.admin.allowFrom is empty, so nobody could reach 172.24.1.3:8404; name who may, such as the address of the monitoring host, or set services.fiscalismia-lb.admin.address = null.";
+
+  testAdminOnLoopback = says (with' { admin.address = "127.0.0.1:8404"; }) [ ];
+
+  testAdminInPublic =
+    sentence
+      {
+        admin = {
+          address = "0.0.0.0:8404";
+          allowFrom = [ "172.24.0.2" ];
+        };
+      }
+      "services.fiscalismia-lb.admin.address: 0.0.0.0:8404 is neither in a network of the private interfaces (enp7s0) nor on loopback; take this host's own address in one of them, so that the internet cannot reach /stats and /metrics.";
+
+  testHalfTheCredentials =
+    sentence { statsCredentials.usernameFile = "/run/secrets/name"; }
+      "services.fiscalismia-lb.statsCredentials: one file alone lets nobody in; set both usernameFile and passwordFile, or neither.";
+
+  testGatewayElsewhere =
+    sentence
+      {
+        publicAddresses = [ "203.0.113.10" ];
+        natGateway = {
+          interface = "enp9s0";
+          address = "172.24.0.1";
+        };
+      }
+      "services.fiscalismia-lb.natGateway.interface: enp9s0 is not one of the private interfaces (enp7s0); name the one that leads to the NAT gateway, or add it to services.fiscalismia-lb.privateInterfaces.";
+
+  testGatewayWithoutAddresses =
+    says
+      (with' {
+        natGateway = {
+          interface = "enp7s0";
+          address = "172.24.0.1";
+        };
+      })
+      [
+        "services.fiscalismia-lb.natGateway needs to know this host's address behind enp7s0; set services.fiscalismia-lb.privateInterfaces.enp7s0.address and .gateway."
+        "services.fiscalismia-lb.natGateway needs to know which address clients use, to keep replies to them on enp1s0; set services.fiscalismia-lb.publicAddresses."
+      ];
+
+  testAddressWithoutGateway =
+    sentence { privateInterfaces.enp7s0.address = "172.24.1.3"; }
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway.";
+
+  testPassageWithoutPorts =
+    sentence { firewall.allowedEgress = [ { networks = [ "8.8.8.8" ]; } ]; }
+      "services.fiscalismia-lb.firewall.allowedEgress: tcp with 8.8.8.8 names no ports; add the ports that are meant.";
+
+  testPingWithPorts =
+    sentence
+      {
+        firewall.allowedIngress = [
+          {
+            networks = [ "172.24.0.2" ];
+            protocol = "icmp";
+            ports = [ 1 ];
+          }
+        ];
+      }
+      "services.fiscalismia-lb.firewall.allowedIngress: icmp with 172.24.0.2 has no ports; remove them, or say tcp or udp.";
+
+  testSecondWayToRoutes =
+    sentence { settings.routes = { }; }
+      "services.fiscalismia-lb.settings.routes: use services.fiscalismia-lb.routes, from which the firewall and the sockets are made too.";
+
+  testServerWithoutPort = isRefused (server "172.24.0.3");
+  testServerOnPortZero = isRefused (server "172.24.0.3:0");
+  testServerOnPortTooHigh = isRefused (server "172.24.0.3:65536");
+  testServerByName = isRefused (server "frontend:443");
+  testServerNoAddress = isRefused (server "172.24.0.256:443");
+  testServerIpv6WithoutBrackets = isRefused (server "fd00::3:443");
+  testServerMisspelt = isRefused {
+    routes.frontend.servers = [
+      {
+        address = "172.24.0.3:443";
+        maxConnections = 5;
+      }
+    ];
+  };
+  testNoServer = isRefused { routes.frontend.servers = [ ]; };
+  testNoName = isRefused { routes.frontend.sni = [ ]; };
+  testNameWithPort = isRefused { routes.frontend.sni = [ "fiscalismia.com:443" ]; };
+  testNameWithScheme = isRefused { routes.frontend.sni = [ "https://fiscalismia.com" ]; };
+  testWildcardInside = isRefused { routes.frontend.sni = [ "a.*.com" ]; };
+  testWeightTooHigh = isRefused {
+    routes.frontend.servers = [
+      {
+        address = "172.24.0.3:443";
+        weight = 257;
+      }
+    ];
+  };
+  testUnknownBalance = isRefused { routes.frontend.balance = "roundrobin"; };
+  testUnknownRouteKey = isRefused { routes.frontend.server = "172.24.0.3:443"; };
+  testDurationWithoutUnit = isRefused { routes.frontend.timeouts.tunnel = "30"; };
+  testExpectBackwards = isRefused {
+    routes.frontend.health_check.expect = [
+      399
+      200
+    ];
+  };
+  testNetworkWithHostBits = isRefused { privateInterfaces.enp7s0.networks = [ "172.24.0.3/23" ]; };
+  testNetworkTooLong = isRefused { privateInterfaces.enp7s0.networks = [ "172.24.0.0/33" ]; };
+  testInterfaceTooLong = isRefused { publicInterface = "an-interface-name"; };
+  testSecretInTheStore = isRefused {
+    statsCredentials.passwordFile = "${builtins.storeDir}/00000000000000000000000000000000-secret";
+  };
+  testListenByPort = isRefused { settings.listen = [ ":443" ]; };
+}
