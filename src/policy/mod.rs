@@ -2,8 +2,10 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod health;
+pub mod per_second;
 #[cfg(test)]
 mod random;
+pub mod rate_limit;
 pub mod reason;
 pub mod routes;
 pub mod servers;

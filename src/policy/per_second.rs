@@ -1,0 +1,86 @@
+//! At most so many in a second.
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::time::Time;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Lets in at most `most` in any second, whole seconds of the clock or not. Whoever comes too early waits.
+#[derive(Debug)]
+pub struct PerSecond {
+    most: usize,
+    /// When each of the last second's was let in.
+    taken: VecDeque<Time>,
+}
+
+impl PerSecond {
+    /// At most `most`, which is at least 1, in a second.
+    #[must_use]
+    pub fn new(most: usize) -> PerSecond {
+        PerSecond { most, taken: VecDeque::with_capacity(most) }
+    }
+
+    /// The earliest moment at which [`PerSecond::take`] lets one in; `now` or before: at once.
+    #[must_use]
+    pub fn ready_at(&self) -> Time {
+        match self.taken.front() {
+            Some(&first) if self.taken.len() >= self.most => first + SECOND,
+            _ => Time::ZERO,
+        }
+    }
+
+    /// Lets one in, if it is time.
+    pub fn take(&mut self, now: Time) -> bool {
+        if self.ready_at() > now {
+            return false;
+        }
+        if self.taken.len() >= self.most {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_micros(1000 * millis)
+    }
+
+    /// More than 128 redirects would be answered in a second, or the rest not as soon as they may.
+    #[test]
+    fn a_burst_waits_for_the_next_second() {
+        let mut limit = PerSecond::new(128);
+        assert_eq!((0..300).filter(|_| limit.take(at(1500))).count(), 128);
+        assert_eq!(limit.ready_at(), at(2500));
+        assert!(!limit.take(at(2499)));
+        assert_eq!((0..300).filter(|_| limit.take(at(2500))).count(), 128);
+    }
+
+    /// Two half seconds on either side of a full one would let in twice as many.
+    #[test]
+    fn no_second_gets_more_and_no_one_waits_in_vain() {
+        let mut random = Random::new(5);
+        let mut limit = PerSecond::new(10);
+        let mut taken: Vec<Time> = Vec::new();
+        let mut refused = 0;
+        for now in (0..60_000).step_by(7).map(at) {
+            if random.below(4) > 0 {
+                continue;
+            }
+            let last_second = taken.iter().filter(|then| now.since(**then) < SECOND).count();
+            assert_eq!(limit.take(now), last_second < 10);
+            if last_second < 10 {
+                taken.push(now);
+            } else {
+                refused += 1;
+            }
+        }
+        assert!(taken.len() > 400 && refused > 400);
+    }
+}

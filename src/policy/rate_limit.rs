@@ -1,0 +1,434 @@
+//! What one source address may take: new connections in a period, and open connections.
+//!
+//! Every attempt counts for the rate, refused ones too, as with HAProxy's `conn_rate`: a source that goes on hammering
+//! stays out until it has been quiet enough.
+//!
+//! # Memory
+//! Rates live in two tables of at most [`MOST_SOURCES`] sources each, about 19 MB when both are full and next to
+//! nothing when few sources connect. New sources go into the recent table. Once a period, the recent table becomes
+//! the older one, and the older one is thrown away: each source in it was last seen more than a period ago, so that
+//! nothing is lost. When more sources than fit come within one period the tables turn over early, and sources not
+//! seen since the turn before are forgotten: these may have up to `rate` connections more. So a flood of addresses
+//! can make the limit forget who was quiet for the last [`MOST_SOURCES`] addresses; it cannot make it grow, refuse
+//! others or scan.
+//!
+//! Open connections are counted in a table of their own, only with a `concurrent` limit. It has no entry without an
+//! open connection, so `limits.connections` bounds it.
+//!
+//! The tables hash with the standard library's keyed `SipHash` under keys from the kernel: nobody outside can aim at
+//! one bucket.
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv6Net};
+
+use super::reason::DropReason;
+use super::time::Time;
+use crate::config::PerSource;
+
+/// Sources in each of the two tables: as many as fit in 32,768 places, which are never filled beyond 7 in 8.
+pub const MOST_SOURCES: usize = 28_672;
+/// Moments kept for a source. Up to this rate each is an attempt, and the limit is exact; see [`Attempts`].
+const MOMENTS: usize = 64;
+/// A period is at most so many ticks, so that stamps of 32 bits are unambiguous over four periods.
+const MOST_TICKS: u64 = 1 << 30;
+
+/// The limits of `limits.per_source`.
+#[derive(Debug)]
+pub struct RateLimit {
+    exempt: Vec<IpNet>,
+    ipv6_prefix: u8,
+    rate: Option<Rate>,
+    concurrent: Option<u32>,
+    open: HashMap<IpAddr, u32>,
+}
+
+impl RateLimit {
+    /// With no source known.
+    ///
+    /// After a reload that changed the limits, the connections that are still open go in by [`RateLimit::opened`].
+    #[must_use]
+    pub fn new(limits: &PerSource) -> RateLimit {
+        RateLimit {
+            exempt: limits.exempt.clone(),
+            ipv6_prefix: limits.ipv6_prefix,
+            rate: limits.rate.map(|most| Rate::new(most, limits.period)),
+            concurrent: limits.concurrent,
+            open: HashMap::new(),
+        }
+    }
+
+    /// Decides on a new connection. One that is let in counts as open until [`RateLimit::closed`].
+    ///
+    /// # Errors
+    /// Why it is to be dropped.
+    pub fn admit(&mut self, now: Time, source: IpAddr) -> Result<(), DropReason> {
+        let Some(source) = self.limited(source) else {
+            return Ok(());
+        };
+        if self.rate.as_mut().is_some_and(|rate| !rate.admit(now, source)) {
+            return Err(DropReason::RateLimited);
+        }
+        if self.concurrent.is_some_and(|most| self.open.get(&source).copied().unwrap_or(0) >= most) {
+            return Err(DropReason::TooManyConnections);
+        }
+        self.count(source);
+        Ok(())
+    }
+
+    /// Counts a connection that was let in before these limits came into force.
+    pub fn opened(&mut self, source: IpAddr) {
+        if let Some(source) = self.limited(source) {
+            self.count(source);
+        }
+    }
+
+    /// Counts off a connection that was let in.
+    pub fn closed(&mut self, source: IpAddr) {
+        let Some(source) = self.limited(source) else {
+            return;
+        };
+        if let Entry::Occupied(mut open) = self.open.entry(source) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+
+    /// Sources of which the rate is remembered.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.rate.as_ref().map_or(0, |rate| rate.recent.len() + rate.older.len())
+    }
+
+    /// Sources that were forgotten within their period, because more came than are remembered.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.rate.as_ref().map_or(0, |rate| rate.evicted)
+    }
+
+    /// The address under which a source is counted; `None` when it is exempt.
+    fn limited(&self, source: IpAddr) -> Option<IpAddr> {
+        if self.exempt.iter().any(|net| net.contains(&source)) {
+            return None;
+        }
+        Some(match source {
+            IpAddr::V4(_) => source,
+            IpAddr::V6(v6) => Ipv6Net::new(v6, self.ipv6_prefix).map_or(source, |net| net.network().into()),
+        })
+    }
+
+    fn count(&mut self, source: IpAddr) {
+        if self.concurrent.is_some() {
+            *self.open.entry(source).or_default() += 1;
+        }
+    }
+}
+
+/// At most `most` attempts of a source in any `period`.
+#[derive(Debug)]
+struct Rate {
+    most: u32,
+    period: Duration,
+    /// Microseconds in a tick, the unit of stamps; 1 for periods below 17 minutes.
+    tick: u64,
+    recent: HashMap<IpAddr, Attempts>,
+    older: HashMap<IpAddr, Attempts>,
+    turned: Time,
+    evicted: u64,
+}
+
+impl Rate {
+    fn new(most: u32, period: Duration) -> Rate {
+        let period = period.max(Duration::from_micros(1));
+        Rate {
+            most,
+            period,
+            tick: micros(period) / MOST_TICKS + 1,
+            recent: HashMap::new(),
+            older: HashMap::new(),
+            turned: Time::ZERO,
+            evicted: 0,
+        }
+    }
+
+    fn admit(&mut self, now: Time, source: IpAddr) -> bool {
+        self.forget(now);
+        let attempts = match self.recent.entry(source) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.older.remove(&source).unwrap_or_default()),
+        };
+        let stamp = (now.as_micros() / self.tick) as u32;
+        let period = (micros(self.period) / self.tick) as u32;
+        attempts.count(stamp, period, self.most) < self.most
+    }
+
+    /// Turns the tables over when a period has passed, twice when the recent one is out of date as well, or when
+    /// the recent one is full.
+    fn forget(&mut self, now: Time) {
+        let periods = now.since(self.turned).as_micros() / self.period.as_micros();
+        if periods > 0 {
+            self.turn_over(now);
+            if periods > 1 {
+                self.turn_over(now);
+            }
+        } else if self.recent.len() >= MOST_SOURCES {
+            self.evicted += self.older.len() as u64;
+            self.turn_over(now);
+        }
+    }
+
+    fn turn_over(&mut self, now: Time) {
+        self.turned = now;
+        self.older.clear();
+        std::mem::swap(&mut self.recent, &mut self.older);
+        self.recent.shrink_to(2 * self.older.len());
+    }
+}
+
+/// The latest attempts of a source.
+///
+/// For a rate above [`MOMENTS`] a stamp stands for several attempts and is that of their last. No period then gets
+/// more than the rate either, but a source may be refused from 62/63 of it on.
+#[derive(Debug)]
+struct Attempts {
+    /// The latest first.
+    stamps: [u32; MOMENTS],
+    /// How many of the stamps are in use.
+    held: u8,
+    /// How many attempts the first stamp stands for.
+    in_first: u32,
+}
+
+impl Attempts {
+    /// Notes an attempt; answers how many there were in the `period` before it, if that is below `most`, else `most`
+    /// or more.
+    fn count(&mut self, now: u32, period: u32, most: u32) -> u32 {
+        // All stamps but the first are full: 63 of them and one attempt more are enough to know that `most` is reached.
+        let each = most.saturating_sub(1).div_ceil(MOMENTS as u32 - 1).max(1);
+        let held = self.stamps.iter().take(self.held.into()).take_while(|&&at| now.wrapping_sub(at) < period).count();
+        let before = if held == 0 { 0 } else { (held as u32 - 1) * each + self.in_first };
+        if held == 0 || self.in_first == each {
+            self.stamps.rotate_right(1);
+            self.held = MOMENTS.min(held + 1) as u8;
+            self.in_first = 0;
+        } else {
+            self.held = held as u8;
+        }
+        let [first, ..] = &mut self.stamps;
+        *first = now;
+        self.in_first += 1;
+        before
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Attempts {
+        Attempts { stamps: [0; MOMENTS], held: 0, in_first: 0 }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::super::random::Random;
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn at(micros: u64) -> Time {
+        Time::from_micros(micros)
+    }
+
+    fn source(n: u32) -> IpAddr {
+        Ipv4Addr::from_bits(n).into()
+    }
+
+    fn limits() -> PerSource {
+        PerSource {
+            rate: Some(50),
+            period: Duration::from_secs(5),
+            concurrent: None,
+            ipv6_prefix: 64,
+            exempt: Vec::new(),
+        }
+    }
+
+    fn concurrent(most: u32) -> RateLimit {
+        RateLimit::new(&PerSource { rate: None, concurrent: Some(most), ..limits() })
+    }
+
+    fn memory(limit: &RateLimit) -> usize {
+        let places = |table: &HashMap<IpAddr, Attempts>| (table.capacity() * 8).div_ceil(7);
+        let rate = limit.rate.as_ref().unwrap();
+        (places(&rate.recent) + places(&rate.older)) * (size_of::<(IpAddr, Attempts)>() + 1)
+    }
+
+    /// The deployment's rule: 50 in 5 s are let in, the 51st is not, others are served meanwhile.
+    #[test]
+    fn fifty_in_five_seconds_and_no_more() {
+        let mut limit = RateLimit::new(&limits());
+        for n in 0..50 {
+            assert_eq!(limit.admit(at(n * SECOND / 10), source(1)), Ok(()));
+        }
+        assert_eq!(limit.admit(at(5 * SECOND - 1), source(1)), Err(DropReason::RateLimited));
+        assert_eq!(limit.admit(at(5 * SECOND - 1), source(2)), Ok(()));
+    }
+
+    /// A burst, or a steady stream at the rate itself, would be refused early, or let in again too soon.
+    #[test]
+    fn the_window_slides_to_the_microsecond() {
+        for start in [0, 1, 4_999_999, 7_123_456] {
+            let mut limit = RateLimit::new(&limits());
+            for n in 0..50 {
+                assert_eq!(limit.admit(at(start + n), source(1)), Ok(()));
+            }
+            assert_eq!(limit.admit(at(start + 5 * SECOND), source(1)), Ok(()), "the first is out of the window");
+            assert_eq!(limit.admit(at(start + 5 * SECOND), source(1)), Err(DropReason::RateLimited));
+        }
+        let mut limit = RateLimit::new(&limits());
+        for n in 0..1000 {
+            assert_eq!(limit.admit(at(n * SECOND / 10), source(1)), Ok(()), "{n}");
+        }
+    }
+
+    /// An attacker who never stops would get 50 connections every 5 s.
+    #[test]
+    fn who_goes_on_hammering_stays_out() {
+        let mut limit = RateLimit::new(&limits());
+        let admitted = (0..6000).filter(|n| limit.admit(at(n * SECOND / 100), source(1)).is_ok()).count();
+        assert_eq!(admitted, 50);
+        assert_eq!(limit.admit(at(60 * SECOND + 5 * SECOND), source(1)), Ok(()));
+    }
+
+    /// The naive model keeps every attempt; the tables turning over must not show.
+    #[test]
+    fn agrees_with_a_log_of_all_attempts() {
+        let mut random = Random::new(4);
+        for most in [1, 2, 7, 50, 64, 65, 100, 127, 128, 129, 1000] {
+            let limits = PerSource { rate: Some(most), ..limits() };
+            let each = if most <= 64 { 1 } else { (most as usize - 1).div_ceil(63) };
+            let mut limit = RateLimit::new(&limits);
+            let mut log = vec![VecDeque::new(); 4];
+            let mut now = 0;
+            let (mut admitted, mut refused) = (0, 0);
+            for _ in 0..20_000 {
+                let pause =
+                    if random.below(20 * most) == 0 { 12 * SECOND as u32 } else { 5 * SECOND as u32 / (2 * most) };
+                now += random.below(pause);
+                let i = random.below(4) as usize;
+                log[i].retain(|then| now - then < 5 * SECOND);
+                let verdict = limit.admit(at(now), source(i as u32));
+                if log[i].len() >= most as usize {
+                    assert_eq!(verdict, Err(DropReason::RateLimited), "rate {most}");
+                    refused += 1;
+                } else if log[i].len() + each <= most as usize {
+                    assert_eq!(verdict, Ok(()), "rate {most}");
+                    admitted += 1;
+                }
+                log[i].push_back(now);
+            }
+            assert!(admitted > 500 && refused > 500, "rate {most}: {admitted} {refused}");
+        }
+    }
+
+    /// Stamps of 32 bits: one that comes round again would be taken for a new one.
+    #[test]
+    fn long_periods_and_long_silence() {
+        for period in [1, 5, 3600, 1_000_000] {
+            let mut limit =
+                RateLimit::new(&PerSource { rate: Some(1), period: Duration::from_secs(period), ..limits() });
+            let tick = limit.rate.as_ref().unwrap().tick;
+            assert_eq!(limit.admit(at(0), source(1)), Ok(()));
+            assert_eq!(limit.admit(at(period * SECOND - 1 - tick), source(1)), Err(DropReason::RateLimited));
+            assert_eq!(limit.admit(at((1 << 32) * tick + period * SECOND), source(1)), Ok(()), "{period} s");
+            assert_eq!(limit.admit(at((2 << 32) * tick + period * SECOND), source(1)), Ok(()), "{period} s");
+        }
+    }
+
+    /// A flood of addresses would eat the memory, or make the limit forget a source that is busy all the while.
+    #[test]
+    fn a_million_addresses_stay_within_the_bound() {
+        const BOUND: usize = 2 * 32_768 * 285;
+        let mut limit = RateLimit::new(&limits());
+        let mut busy = 0;
+        for n in 0..1_000_000_u32 {
+            let now = at(u64::from(n));
+            assert_eq!(limit.admit(now, source(0x0b00_0000 + n)), Ok(()));
+            if n % 10_000 == 0 {
+                busy += usize::from(limit.admit(now, source(1)).is_ok());
+            }
+            assert!(limit.sources() <= 2 * MOST_SOURCES);
+        }
+        assert_eq!(busy, 50, "all within a second");
+        assert!(memory(&limit) <= BOUND && memory(&limit) > BOUND / 2, "{}", memory(&limit));
+        assert!(limit.evicted() > 900_000);
+
+        for n in 1..4 {
+            assert_eq!(limit.admit(at((1 + 5 * n) * SECOND), source(2)), Ok(()));
+        }
+        assert!(memory(&limit) < 5_000, "{}", memory(&limit));
+        assert_eq!(limit.sources(), 1);
+    }
+
+    /// An IPv6 client has a whole prefix of addresses to itself.
+    #[test]
+    fn ipv6_counts_by_prefix() {
+        let v6 = |bits| IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | bits));
+        let mut limit = RateLimit::new(&PerSource { rate: Some(1), ..limits() });
+        assert_eq!(limit.admit(at(0), v6(1)), Ok(()));
+        assert_eq!(limit.admit(at(0), v6(0xFFFF_FFFF_FFFF_FFFF)), Err(DropReason::RateLimited));
+        assert_eq!(limit.admit(at(0), v6(1 << 64)), Ok(()));
+    }
+
+    /// Monitoring from an exempt address would be shut out, or its closes be counted off its neighbours.
+    #[test]
+    fn exempt_sources_are_not_counted() {
+        let exempt = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::7/128".parse().unwrap()];
+        let mut limit = RateLimit::new(&PerSource { rate: Some(1), concurrent: Some(1), exempt, ..limits() });
+        for _ in 0..3 {
+            assert_eq!(limit.admit(at(0), "10.1.2.3".parse().unwrap()), Ok(()));
+        }
+        let neighbour = "2001:db8::8".parse().unwrap();
+        assert_eq!(limit.admit(at(0), neighbour), Ok(()));
+        limit.closed("2001:db8::7".parse().unwrap());
+        assert_eq!(limit.admit(at(9 * SECOND), neighbour), Err(DropReason::TooManyConnections));
+        assert_eq!(limit.sources(), 1);
+    }
+
+    /// A source would hold more connections than allowed, or fewer for each one that was refused.
+    #[test]
+    fn concurrent_counts_what_is_open() {
+        let mut limit = concurrent(2);
+        assert_eq!(limit.admit(at(0), source(1)), Ok(()));
+        assert_eq!(limit.admit(at(0), source(1)), Ok(()));
+        assert_eq!(limit.admit(at(0), source(1)), Err(DropReason::TooManyConnections));
+        assert_eq!(limit.admit(at(0), source(2)), Ok(()));
+        limit.closed(source(1));
+        assert_eq!(limit.admit(at(0), source(1)), Ok(()));
+        assert_eq!(limit.admit(at(0), source(1)), Err(DropReason::TooManyConnections));
+        for n in [1, 1, 2] {
+            limit.closed(source(n));
+        }
+        assert!(limit.open.is_empty(), "nothing is kept for a source without connections");
+        limit.closed(source(3));
+    }
+
+    /// After a reload, connections from before it would not count, and their ends be counted off new ones.
+    #[test]
+    fn open_connections_are_carried_over() {
+        let mut limit = concurrent(2);
+        limit.opened(source(1));
+        assert_eq!(limit.admit(at(0), source(1)), Ok(()));
+        assert_eq!(limit.admit(at(0), source(1)), Err(DropReason::TooManyConnections));
+    }
+}
