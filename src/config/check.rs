@@ -47,24 +47,26 @@ impl Default for Settings {
 /// `proxy_header` means the routes that can have one.
 pub(super) fn settings(fields: &mut Fields<'_, '_>, base: &Settings, protocol: ProxyProtocol) -> Settings {
     let kinds = [("tcp", Kind::Tcp), ("tls", Kind::Tls), ("http", Kind::Http), ("off", Kind::Off)];
-    let settings = fields.object("health_check", |fields| {
-        let proxy_header = fields.optional("proxy_header", boolean);
-        if proxy_header == Some(true) && protocol != ProxyProtocol::V2 {
-            fields.error("proxy_header", "needs proxy_protocol \"v2\"; leave it out or write false");
-        }
-        Settings {
-            kind: fields.or("type", base.kind, choice(&kinds)),
-            interval: fields.or("interval", base.interval, duration(defaults::DURATIONS)),
-            timeout: fields.or("timeout", base.timeout, duration(defaults::DURATIONS)),
-            fall: fields.or("fall", base.fall, integer(defaults::CHECK_COUNTS)),
-            rise: fields.or("rise", base.rise, integer(defaults::CHECK_COUNTS)),
-            port: fields.optional("port", port).or(base.port),
-            path: fields.optional("path", http_path).unwrap_or_else(|| base.path.clone()),
-            expect: fields.or("expect", base.expect, expect),
-            proxy_header: proxy_header.unwrap_or(base.proxy_header),
-        }
+    let settings = fields.object("health_check", |fields| Settings {
+        kind: fields.or("type", base.kind, choice(&kinds)),
+        interval: fields.or("interval", base.interval, duration(defaults::DURATIONS)),
+        timeout: fields.or("timeout", base.timeout, duration(defaults::DURATIONS)),
+        fall: fields.or("fall", base.fall, integer(defaults::CHECK_COUNTS)),
+        rise: fields.or("rise", base.rise, integer(defaults::CHECK_COUNTS)),
+        port: fields.optional("port", port).or(base.port),
+        path: fields.optional("path", http_path).unwrap_or_else(|| base.path.clone()),
+        expect: fields.or("expect", base.expect, expect),
+        proxy_header: proxy_header(fields, protocol).unwrap_or(base.proxy_header),
     });
     settings.unwrap_or_else(|| base.clone())
+}
+
+fn proxy_header(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> Option<bool> {
+    let proxy_header = fields.optional("proxy_header", boolean);
+    if proxy_header == Some(true) && protocol != ProxyProtocol::V2 {
+        fields.error("proxy_header", "needs proxy_protocol \"v2\"; leave it out or write false");
+    }
+    proxy_header
 }
 
 /// Lowest and highest status.
@@ -72,7 +74,7 @@ fn expect(value: &Value) -> Result<[u16; 2], String> {
     const WANTED: &str = "the lowest and the highest status, like [200, 399]";
     let Value::List(items) = value else { return Err(value.is_not(WANTED)) };
     let [low, high] = items.as_slice() else {
-        return Err(format!("has {} items; write {WANTED}", items.len()));
+        return Err(format!("this is a list of {}; write {WANTED}", items.len()));
     };
     let status = integer(defaults::STATUSES);
     let pair = [status(low)?, status(high)?];

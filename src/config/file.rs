@@ -3,10 +3,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::addresses::{local_address, network};
 use super::read::{Fields, Path, Report, object};
 use super::route::{ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
 use super::tree::Value;
-use super::values::{choice, duration, file, integer, local_address, network};
+use super::values::{choice, duration, file, integer};
 use super::{
     Admin, Config, CredentialFiles, Error, Limits, Log, LogConnections, LogFormat, PerSource, Reject, Route,
     RouteTimeouts, Timeouts, ZeroCopy, check, defaults,
@@ -135,9 +136,9 @@ fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
 fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults) -> Vec<Rc<Route>> {
     const EXAMPLE: &str = "{ \"sni\": [\"a.example\"], \"servers\": [\"172.24.0.3:443\"] }";
     fields.require("routes", &format!("\"routes\": {{ \"NAME\": {EXAMPLE} }}"));
-    fields.refuse_empty("routes", &format!("add a route, like \"NAME\": {EXAMPLE}"));
     let mut claims = HashMap::new();
-    fields.map("routes", |name, fields| route(name, fields, defaults, &mut claims)).into_iter().map(Rc::new).collect()
+    let wanted = format!("add a route, like \"NAME\": {EXAMPLE}");
+    fields.map("routes", &wanted, |name, fields| Rc::new(route(name, fields, defaults, &mut claims)))
 }
 
 fn limits(fields: &mut Fields<'_, '_>) -> Limits {

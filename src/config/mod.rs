@@ -1,4 +1,5 @@
 //! The checked configuration. A value of these types is good: nothing downstream checks it again.
+mod addresses;
 mod check;
 mod defaults;
 mod error;

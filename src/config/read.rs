@@ -159,7 +159,8 @@ impl<'f> Fields<'_, 'f> {
                 .map(|(index, item)| read(item, &Path::Index(&path, index), self.report))
                 .collect(),
             Some(other) => {
-                self.report.add(&path, other.is_not("a list: [ ... ]"));
+                let items = if let Value::String(item) = other { format!("{item:?}") } else { " ... ".to_owned() };
+                self.report.add(&path, other.is_not(format_args!("a list: [{items}]")));
                 Vec::new()
             }
         }
@@ -167,12 +168,9 @@ impl<'f> Fields<'_, 'f> {
 
     /// Notes an error where the list under `key` is there, and empty.
     pub(super) fn refuse_empty(&mut self, key: &'static str, wanted: &str) {
-        let empty = match self.value(key) {
-            Some(Value::List(items)) => items.is_empty(),
-            Some(Value::Object(entries)) => entries.is_empty(),
-            _ => false,
-        };
-        if empty {
+        if let Some(Value::List(items)) = self.value(key)
+            && items.is_empty()
+        {
             self.error(key, format_args!("is empty; {wanted}"));
         }
     }
@@ -182,12 +180,21 @@ impl<'f> Fields<'_, 'f> {
         object(self.value(key)?, &Path::Key(self.path, key), self.report, read)
     }
 
-    /// The object under `key`, whose keys are names and whose values are objects, in the order of the file.
-    pub(super) fn map<T>(&mut self, key: &'static str, mut read: impl FnMut(&str, &mut Fields<'_, '_>) -> T) -> Vec<T> {
+    /// The object under `key`, whose keys are names and whose values are objects, in the order of the file. Empty it
+    /// is an error; `wanted` says what would be right.
+    pub(super) fn map<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        mut read: impl FnMut(&str, &mut Fields<'_, '_>) -> T,
+    ) -> Vec<T> {
         let path = Path::Key(self.path, key);
         let Some(entries) = self.value(key).and_then(|value| entries(value, &path, self.report)) else {
             return Vec::new();
         };
+        if entries.is_empty() {
+            self.report.add(&path, format_args!("is empty; {wanted}"));
+        }
         let read_one =
             |(name, value): &(String, Value)| object(value, &Path::Key(&path, name), self.report, |f| read(name, f));
         entries.iter().filter_map(read_one).collect()

@@ -2,12 +2,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::addresses::{ip, server_address};
 use super::read::{Fields, Path, Report, object};
 use super::sni::{Claims, claim, pattern};
 use super::tree::Value;
-use super::values::{
-    boolean, choice, duration, integer, interface, ip, name as check_name, protocol, server_address, server_name, text,
-};
+use super::values::{boolean, choice, duration, integer, interface, name as check_name, protocol, server_name, text};
 use super::{Balance, OnDown, ProxyProtocol, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern, check, defaults};
 
 pub(super) const ROUTE_TIMEOUTS: RouteTimeouts =

@@ -32,7 +32,7 @@ pub(super) fn claim(
             }
             Entry::Occupied(taken) => {
                 let with = taken.key().1.as_ref().map(|protocol| format!(" for ALPN {protocol:?}")).unwrap_or_default();
-                problem = Some(format!("{written:?} is routed by {:?} already{with}", taken.get()));
+                problem = Some(format!("{written:?} is routed by {:?}{with} already", taken.get()));
             }
         }
     }

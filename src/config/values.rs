@@ -1,10 +1,7 @@
 //! Single values: from a tree's leaf to a checked value, or to what is wrong and what would be right.
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
-
-use ipnet::IpNet;
 
 use super::defaults::PORTS;
 use super::tree::Value;
@@ -79,76 +76,6 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Re
             Ok(duration)
         }
     }
-}
-
-/// An address to listen on; port 0 lets the kernel choose. `port` is what to suggest where there is none.
-pub(super) fn local_address(port: u16) -> impl Fn(&Value) -> Result<SocketAddr, String> {
-    move |value| {
-        let text = text(value, &format!("an address with its port, like \"0.0.0.0:{port}\""))?;
-        if let Some(rest) = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')) {
-            return Err(format!("{text:?} has no address; write \"0.0.0.0:{rest}\" and \"[::]:{rest}\""));
-        }
-        address(text, port)
-    }
-}
-
-/// An address to connect to.
-pub(super) fn server_address(value: &Value) -> Result<SocketAddr, String> {
-    let text = text(value, "an address with its port, like \"172.24.0.3:443\"")?;
-    let address = address(text, 443)?;
-    let ip = address.ip();
-    if address.port() == 0 {
-        return Err(format!("{text:?} has port 0; write a port from 1 to 65535"));
-    }
-    if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
-        return Err(format!("{text:?} is no single host's address; write the server's own"));
-    }
-    Ok(address)
-}
-
-fn address(text: &str, port: u16) -> Result<SocketAddr, String> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return match address.ip().to_canonical() {
-            IpAddr::V4(v4) if address.is_ipv6() => {
-                Err(format!("{text:?} is an IPv4 address in IPv6 form; write \"{v4}:{}\"", address.port()))
-            }
-            _ => Ok(address),
-        };
-    }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Err(format!("{text:?} has no port; write \"{}\"", SocketAddr::new(ip, port)));
-    }
-    let (host, digits) = text.rsplit_once(':').unwrap_or((text, ""));
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    if bare.parse::<IpAddr>().is_ok() {
-        return Err(format!("{text:?} has no usable port, {digits:?}; write a port from 1 to 65535"));
-    }
-    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(name) {
-        return Err(format!(
-            "{text:?} is a host name, and names are not looked up; write an address with its port, like \"172.24.0.3:{port}\""
-        ));
-    }
-    Err(format!(
-        "{text:?} is no address; write one with its port, like \"172.24.0.3:{port}\" or \"[2001:db8::3]:{port}\""
-    ))
-}
-
-pub(super) fn ip(value: &Value) -> Result<IpAddr, String> {
-    const WANTED: &str = "an address without a port, like \"172.24.1.3\"";
-    let text = text(value, WANTED)?;
-    text.parse().map_err(|_| format!("{text:?} is no address; write {WANTED}"))
-}
-
-/// A CIDR; bits beyond the prefix do not count.
-pub(super) fn network(value: &Value) -> Result<IpNet, String> {
-    const WANTED: &str = "a network, like \"172.24.0.0/23\"";
-    let text = text(value, WANTED)?;
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Err(format!("{text:?} has no prefix length; write \"{}\"", IpNet::from(ip)));
-    }
-    text.parse().map(|net: IpNet| net.trunc()).map_err(|_| format!("{text:?} is no network; write {WANTED}"))
 }
 
 pub(super) fn port(value: &Value) -> Result<u16, String> {

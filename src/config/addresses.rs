@@ -1,0 +1,88 @@
+//! Addresses: none is looked up, so that a start or reload waits for no name server.
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::tree::Value;
+use super::values::text;
+
+/// An address to listen on; port 0 lets the kernel choose. `port` is the one to suggest.
+pub(super) fn local_address(port: u16) -> impl Fn(&Value) -> Result<SocketAddr, String> {
+    move |value| {
+        let example = SocketAddr::from(([0, 0, 0, 0], port));
+        let text = text(value, &wanted(example))?;
+        let after_colon = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
+        if let Some(port) = after_colon.and_then(|port| port.parse::<u16>().ok()) {
+            return Err(format!("{text:?} has no address; write \"0.0.0.0:{port}\" and \"[::]:{port}\""));
+        }
+        address(text, example)
+    }
+}
+
+/// An address to connect to.
+pub(super) fn server_address(value: &Value) -> Result<SocketAddr, String> {
+    let example = SocketAddr::from(([172, 24, 0, 3], 443));
+    let text = text(value, &wanted(example))?;
+    let address = address(text, example)?;
+    let ip = address.ip();
+    if address.port() == 0 {
+        return Err(format!("{text:?} has port 0; write a port from 1 to 65535"));
+    }
+    if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
+        return Err(format!("{text:?} is no single host's address; write the server's own"));
+    }
+    Ok(address)
+}
+
+fn wanted(example: SocketAddr) -> String {
+    format!("an address with its port, like \"{example}\"")
+}
+
+fn address(text: &str, example: SocketAddr) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| no_address(text, example))?;
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) if address.is_ipv6() => {
+            Err(format!("{text:?} is an IPv4 address in IPv6 form; write \"{v4}:{}\"", address.port()))
+        }
+        _ => Ok(address),
+    }
+}
+
+/// What keeps `text` from being an address with a port; what is right may be made of the example's port.
+fn no_address(text: &str, example: SocketAddr) -> String {
+    if let Some(ip) = bare_ip(text) {
+        return format!("{text:?} has no port; write \"{}\"", SocketAddr::new(ip, example.port()));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    if bare_ip(host).is_some() {
+        return format!("{text:?} has no usable port, {port:?}; write a port from 1 to 65535");
+    }
+    let wanted = wanted(example);
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(name) {
+        return format!("{text:?} is a host name, and names are not looked up; write {wanted}");
+    }
+    format!("{text:?} is no address; write {wanted} or \"[2001:db8::3]:{}\"", example.port())
+}
+
+/// An address without a port, in brackets or not.
+fn bare_ip(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    Some(bare.parse::<IpAddr>().ok()?.to_canonical())
+}
+
+pub(super) fn ip(value: &Value) -> Result<IpAddr, String> {
+    const WANTED: &str = "an address without a port, like \"172.24.1.3\"";
+    let text = text(value, WANTED)?;
+    text.parse().map_err(|_| format!("{text:?} is no address; write {WANTED}"))
+}
+
+/// A CIDR; bits beyond the prefix do not count.
+pub(super) fn network(value: &Value) -> Result<IpNet, String> {
+    const WANTED: &str = "a network, like \"172.24.0.0/23\"";
+    let text = text(value, WANTED)?;
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Err(format!("{text:?} has no prefix length; write \"{}\"", IpNet::from(ip)));
+    }
+    text.parse().map(|net: IpNet| net.trunc()).map_err(|_| format!("{text:?} is no network; write {WANTED}"))
+}
