@@ -1,6 +1,6 @@
 use super::*;
 
-const CONTRACT_EXAMPLE: &str = r#"{
+const EXAMPLE: &str = r#"{
   "listen": ["0.0.0.0:443", "[::]:443"],
   "routes": {
     "frontend": { "sni": ["fiscalismia.com"], "servers": ["172.24.0.3:443"] },
@@ -16,7 +16,7 @@ const CONTRACT_EXAMPLE: &str = r#"{
 /// Every default is the one that users are told of.
 #[test]
 fn defaults_are_as_promised() {
-    let config = parse("lb.json", CONTRACT_EXAMPLE).unwrap();
+    let config = parse("lb.json", EXAMPLE).unwrap();
     let server = |name: &str, address: &str, backup| Server {
         name: name.into(),
         address: address.parse().unwrap(),
@@ -73,4 +73,156 @@ fn defaults_are_as_promised() {
         zero_copy: ZeroCopy::Auto,
     };
     assert_eq!(config, expected);
+}
+
+/// A key that is read but goes nowhere, or to the wrong place.
+#[test]
+fn every_key_reaches_its_field() {
+    let text = r#"{
+      "listen": ["127.0.0.1:0"],
+      "routes": { "r": {
+        "sni": ["*", "*.B.example.", "a.example"], "alpn": ["h2", "http/1.1"],
+        "servers": [{ "address": "[2001:db8::3]:443", "name": "s", "weight": 256, "backup": true,
+                      "max_connections": 7, "source": "2001:db8::1", "interface": "eth1" }],
+        "balance": "source", "proxy_protocol": "v2",
+        "proxy_tlvs": ["authority", "alpn", "unique_id", "crc32c"], "on_down": "close",
+        "timeouts": { "connect": "1s", "tunnel": "2s", "half_closed": "3s" },
+        "health_check": { "type": "http", "interval": "4s", "timeout": "500ms", "fall": 5, "rise": 6, "port": 8080,
+                          "path": "/up", "expect": [200, 204], "proxy_header": false }
+      } },
+      "timeouts": { "client_hello": "7s", "drain": "0s" },
+      "retries": 0,
+      "limits": { "connections": 9, "per_source": { "rate": 50, "period": "8s", "concurrent": 10, "ipv6_prefix": 56,
+                                                    "exempt": ["10.1.2.3/8", "2001:db8::/32"] } },
+      "reject": "alert",
+      "redirect": { "listen": ["127.0.0.1:80"] },
+      "admin": { "listen": ["[::1]:8404"],
+                 "stats_credentials": { "username_file": "/run/user", "password_file": "/run/password" } },
+      "log": { "format": "json", "connections": "close" },
+      "zero_copy": "off"
+    }"#;
+    let route = Route {
+        name: "r".into(),
+        sni: vec![SniPattern::Default, SniPattern::Wildcard("b.example".into()), SniPattern::Exact("a.example".into())],
+        alpn: vec!["h2".into(), "http/1.1".into()],
+        servers: vec![Server {
+            name: "s".into(),
+            address: "[2001:db8::3]:443".parse().unwrap(),
+            weight: 256,
+            backup: true,
+            max_connections: Some(7),
+            source: Some("2001:db8::1".parse().unwrap()),
+            interface: Some("eth1".into()),
+        }],
+        balance: Balance::Source,
+        proxy_protocol: ProxyProtocol::V2,
+        proxy_tlvs: ProxyTlvs { authority: true, alpn: true, unique_id: true, crc32c: true },
+        on_down: OnDown::Close,
+        timeouts: RouteTimeouts {
+            connect: Duration::from_secs(1),
+            tunnel: Duration::from_secs(2),
+            half_closed: Duration::from_secs(3),
+        },
+        health_check: HealthCheck {
+            probe: Probe::Http { path: "/up".into(), expect: [200, 204], host: Some("a.example".into()) },
+            interval: Duration::from_secs(4),
+            timeout: Duration::from_millis(500),
+            fall: 5,
+            rise: 6,
+            port: Some(8080),
+            proxy_header: false,
+        },
+    };
+    let expected = Config {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        routes: vec![Rc::new(route)],
+        timeouts: Timeouts { client_hello: Duration::from_secs(7), drain: Duration::ZERO },
+        retries: 0,
+        limits: Limits {
+            connections: 9,
+            per_source: Some(PerSource {
+                rate: Some(50),
+                period: Duration::from_secs(8),
+                concurrent: Some(10),
+                ipv6_prefix: 56,
+                exempt: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
+            }),
+        },
+        reject: Reject::Alert,
+        redirect: vec!["127.0.0.1:80".parse().unwrap()],
+        admin: Admin {
+            listen: vec!["[::1]:8404".parse().unwrap()],
+            stats_credentials: Some(CredentialFiles {
+                username_file: "/run/user".into(),
+                password_file: "/run/password".into(),
+            }),
+        },
+        log: Log { format: LogFormat::Json, connections: LogConnections::Close },
+        zero_copy: ZeroCopy::Off,
+    };
+    assert_eq!(parse("lb.json", text).unwrap(), expected);
+}
+
+/// A route's settings hide the file's, key by key; a PROXY header goes only where the route sends one.
+#[test]
+fn routes_override_key_by_key() {
+    let text = r#"{
+      "listen": ["0.0.0.0:443"],
+      "timeouts": { "connect": "1s", "tunnel": "2s" },
+      "health_check": { "type": "tls", "interval": "3s", "fall": 4, "proxy_header": true },
+      "routes": {
+        "a": { "sni": ["*.a.example", "b.a.example"], "servers": ["172.24.0.3:443"],
+               "timeouts": { "tunnel": "9s" }, "health_check": { "fall": 9 } },
+        "b": { "sni": ["*.b.example"], "servers": ["172.24.0.3:443"], "proxy_protocol": "v1",
+               "health_check": { "type": "off" } }
+      }
+    }"#;
+    let config = parse("lb.json", text).unwrap();
+    let [a, b] = config.routes.as_slice() else { panic!("two routes") };
+    assert_eq!((a.timeouts.connect, a.timeouts.tunnel), (Duration::from_secs(1), Duration::from_secs(9)));
+    assert_eq!((a.timeouts.half_closed, b.timeouts.tunnel), (Duration::from_secs(30), Duration::from_secs(2)));
+    assert_eq!(a.health_check.probe, Probe::Tls { sni: Some("b.a.example".into()) });
+    assert_eq!((a.health_check.fall, b.health_check.fall), (9, 4));
+    assert_eq!((a.health_check.interval, b.health_check.interval), (Duration::from_secs(3), Duration::from_secs(3)));
+    assert_eq!((a.health_check.proxy_header, b.health_check.proxy_header), (true, false));
+    assert_eq!(b.health_check.probe, Probe::Off);
+}
+
+/// What is allowed but hardly meant; nothing of the sort in a plain file.
+#[test]
+fn warnings_word_for_word() {
+    let example = parse("lb.json", EXAMPLE).unwrap();
+    let needed = file_descriptors(&example);
+    assert_eq!(warnings(&example, needed), Vec::<String>::new());
+    assert_eq!(
+        warnings(&example, needed - 1),
+        [format!(
+            "limits.connections: 4096 need {needed} file descriptors, and the limit is {}; raise that \
+             (LimitNOFILE= in systemd), or more clients than it holds wait in the backlog",
+            needed - 1
+        )]
+    );
+    let odd = r#"{
+      "listen": ["0.0.0.0:443", "[::1]:444"],
+      "health_check": { "type": "tls" },
+      "admin": { "stats_credentials": { "username_file": "/u", "password_file": "/p" } },
+      "routes": {
+        "none": { "sni": ["a.example"], "servers": [{ "address": "172.24.0.3:443", "weight": 0 }] },
+        "some": { "sni": ["b.example"], "servers": [{ "address": "172.24.0.3:443", "weight": 0 }, "172.24.0.4:443"] },
+        "backup": { "sni": ["c.example"], "servers": [{ "address": "172.24.0.3:443", "backup": true }] },
+        "nameless": { "sni": ["*"], "servers": ["172.24.0.3:443"] },
+        "circle": { "sni": ["d.example"], "servers": ["127.0.0.1:443", "[::1]:444", "[::1]:443", "127.0.0.1:444"] }
+      }
+    }"#;
+    assert_eq!(
+        warnings(&parse("lb.json", odd).unwrap(), u64::MAX),
+        [
+            "admin.stats_credentials: there is no admin.listen, so there is no /stats",
+            "routes.none: every server has weight 0, so it gets no new connections",
+            "routes.backup: every server is a backup, so there is none that they stand in for",
+            "routes.nameless: health_check: there is no exact name in sni, so the probe's hello goes without one",
+            "routes.circle: server 127.0.0.1:443 is this proxy itself: a connection would go in circles",
+            "routes.circle: server [::1]:444 is this proxy itself: a connection would go in circles",
+        ]
+    );
 }

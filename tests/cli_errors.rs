@@ -1,0 +1,84 @@
+//! Every error text of a configuration, word for word: it is all that an operator has to go by.
+use fiscalismia_lb::config::parse;
+
+const CASES: &str = include_str!("cli_errors.txt");
+
+/// A good file but for `text`, which goes where `section` says.
+fn file(section: &str, text: &str) -> String {
+    let routes = |routes: &str| format!(r#"{{ "listen": ["0.0.0.0:443"], "routes": {{ {routes} }} }}"#);
+    let route = |keys: &str| routes(&format!(r#""r": {{ {keys} }}"#));
+    let servers = |servers: &str| route(&format!(r#""sni": ["a.example"], "servers": [{servers}]"#));
+    let good = r#""r": { "sni": ["a.example"], "servers": ["172.24.0.3:443"] }"#;
+    match section {
+        "File" => text.to_owned(),
+        "Top" => format!(r#"{{ "listen": ["0.0.0.0:443"], "routes": {{ {good} }}, {text} }}"#),
+        "Listen" => format!(r#"{{ "listen": {text}, "routes": {{ {good} }} }}"#),
+        "Routes" => routes(text),
+        "Route" => route(&format!(r#""sni": ["a.example"], "servers": ["172.24.0.3:443"], {text}"#)),
+        "Sni" => route(&format!(r#""servers": ["172.24.0.3:443"], "sni": [{text}]"#)),
+        "Servers" => servers(text),
+        "Server" => servers(&format!(r#"{{ "address": "172.24.0.3:443", {text} }}"#)),
+        other => panic!("no such section: {other}"),
+    }
+}
+
+/// A text that changes is a text that no longer says what would be right, or where.
+#[test]
+fn every_error_text() {
+    let mut section = "";
+    let mut said: Vec<String> = Vec::new();
+    let mut compared = 0;
+    for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(expected) = line.strip_prefix("    ") {
+            assert_eq!(said.first().map(String::as_str), Some(format!("lb.json: {expected}").as_str()));
+            said.remove(0);
+            compared += 1;
+            continue;
+        }
+        assert!(said.is_empty(), "said of the case before this too:\n{}\n{line}", said.join("\n"));
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once("]  ")) {
+            section = name.0;
+        } else {
+            let errors = parse("lb.json", &file(section, line)).err().unwrap_or_default();
+            said = errors.iter().map(ToString::to_string).collect();
+        }
+    }
+    assert!(said.is_empty(), "said of the last case too: {}", said.join("\n"));
+    assert!(compared > 150, "only {compared} errors in the list");
+}
+
+/// Lengths that are too long to stand in the list, and the longest that is good.
+#[test]
+fn longest_names() {
+    let name = |label: usize, last: usize| format!("\"{0}.{0}.{0}.{1}\"", "a".repeat(label), "b".repeat(last));
+    let said = |section: &str, text: &str| {
+        let errors = parse("lb.json", &file(section, text)).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(said("Sni", &name(63, 61)), "");
+    let long = name(63, 62);
+    assert_eq!(
+        said("Sni", &long),
+        format!("lb.json: routes.r.sni[0]: {long} is 254 characters long; write at most 253")
+    );
+    let label = "a".repeat(64);
+    assert_eq!(
+        said("Sni", &format!("\"{label}.example\"")),
+        format!(
+            "lb.json: routes.r.sni[0]: \"{label}.example\" has a label of 64 characters, \"{label}\"; write at most 63"
+        )
+    );
+    let protocol = "h".repeat(256);
+    assert_eq!(
+        said("Route", &format!("\"alpn\": [\"{protocol}\"]")),
+        format!(
+            "lb.json: routes.r.alpn[0]: \"{protocol}\" is 256 bytes long; write a protocol of 1 to 255 bytes, \
+             like \"h2\" or \"http/1.1\""
+        )
+    );
+    let server = "s".repeat(256);
+    assert_eq!(
+        said("Server", &format!("\"name\": \"{server}\"")),
+        format!("lb.json: routes.r.servers[0].name: \"{server}\" is 256 characters long; write at most 255")
+    );
+}
