@@ -1,0 +1,266 @@
+//! The command line: what it prints, where, and its exit codes.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use socket2::{Domain, Socket, Type};
+
+const FIVE_ROUTES: &str = include_str!("../examples/fiscalismia.json");
+
+/// Servers with names, a wildcard, ALPN, and what has to be rejected.
+const DEMO: &str = r#"{
+  "listen": ["127.0.0.1:0"],
+  "limits": { "connections": 1 },
+  "routes": {
+    "demo": { "sni": ["demo.example", "*.demo.example"], "balance": "source",
+              "servers": [{ "name": "demo01", "address": "172.20.0.2:443", "weight": 2 },
+                          { "name": "demo02", "address": "172.20.0.3:443", "backup": true }] },
+    "grpc": { "sni": ["demo.example"], "alpn": ["h3", "h2"], "servers": ["172.20.0.4:443"] }
+  }
+}"#;
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs in a directory, made for `test`, that holds `config` as lb.json.
+fn run(test: &str, config: &[u8], arguments: &[&str]) -> Output {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("lb.json"), config).unwrap();
+    command(arguments).current_dir(directory).output().unwrap()
+}
+
+/// Exit code, stdout and stderr.
+fn told(output: &Output) -> (Option<i32>, &str, &str) {
+    (output.status.code(), str::from_utf8(&output.stdout).unwrap(), str::from_utf8(&output.stderr).unwrap())
+}
+
+/// The line that scripts and people look for.
+#[test]
+fn check_says_ok() {
+    let output = run("check_says_ok", FIVE_ROUTES.as_bytes(), &["check", "--config", "lb.json"]);
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!((code, stderr), (Some(0), ""));
+    // A warning may follow where the machine's own fd limit is low.
+    assert_eq!(stdout.lines().next(), Some("lb.json: ok, 5 routes, 5 servers, 2 listeners"));
+}
+
+/// One of each is not "1 routes"; warnings follow on lines of their own and fail nothing.
+#[test]
+fn check_counts_and_warns() {
+    let config = r#"{ "listen": ["127.0.0.1:0"], "limits": { "connections": 1 }, "routes": {
+        "r": { "sni": ["*"], "servers": [{ "address": "127.0.0.1:1", "weight": 0 }] } } }"#;
+    let output = run("check_counts_and_warns", config.as_bytes(), &["check", "--config", "lb.json"]);
+    let expected = "lb.json: ok, 1 route, 1 server, 1 listener\n\
+                    lb.json: warning: routes.r: every server has weight 0, so it gets no new connections\n";
+    assert_eq!(told(&output), (Some(0), expected, ""));
+}
+
+/// Errors: all, a line each, on stderr, with exit code 1 for every command that reads the file.
+#[test]
+fn all_errors_on_stderr() {
+    let config = r#"{ "listen": ["0.0.0.0:443"], "routes": {
+        "frontend": { "sni": ["demo.fiscalismia.com"], "servers": ["172.24.0.4:443", { "address": "172.24.0.3" }] },
+        "demo": { "sni": ["demo.fiscalismia.com"], "servers": ["172.20.0.2:443"] } } }"#;
+    let expected = "lb.json: routes.frontend.servers[1].address: \"172.24.0.3\" has no port; write \"172.24.0.3:443\"\n\
+                    lb.json: routes.demo.sni[0]: \"demo.fiscalismia.com\" is routed by \"frontend\" already\n";
+    for arguments in [&["check", "--config", "lb.json"][..], &["route", "--config", "lb.json", "a.example"]] {
+        let output = run("all_errors_on_stderr", config.as_bytes(), arguments);
+        assert_eq!(told(&output), (Some(1), "", expected), "{arguments:?}");
+    }
+}
+
+/// A file that is not there, not text, or empty: an error like any other, not a panic.
+#[test]
+fn unreadable_files() {
+    let output = run("unreadable_files", b"", &["check", "--config", "nowhere/lb.json"]);
+    let expected = "nowhere/lb.json: cannot be read: No such file or directory (os error 2); \
+                    write the configuration there, or name another file\n";
+    assert_eq!(told(&output), (Some(1), "", expected));
+    for (bytes, expected) in [
+        (
+            &b"{ \"\xff\" }"[..],
+            "lb.json: cannot be read: stream did not contain valid UTF-8; \
+             write the configuration there, or name another file\n",
+        ),
+        (b"", "lb.json: line 1 column 0: EOF while parsing a value; this must be JSON\n"),
+    ] {
+        let output = run("unreadable_files", bytes, &["check", "--config", "lb.json"]);
+        assert_eq!(told(&output), (Some(1), "", expected));
+    }
+}
+
+/// Wrong arguments are exit code 2, so that scripts can tell them from a rejected file.
+#[test]
+fn wrong_arguments() {
+    let long = "a".repeat(254);
+    for arguments in [
+        &[][..],
+        &["serve"],
+        &["check"],
+        &["check", "--config"],
+        &["check", "--config", "a", "b"],
+        &["route", "--config", "lb.json"],
+        &["route", "--config", "lb.json", "a.example", "--alpn"],
+        &["route", "--config", "lb.json", &long],
+        &["health", "https://127.0.0.1/health"],
+        &["health", "127.0.0.1:8404"],
+        &["health", "http:///health"],
+        &["health", "http://127.0.0.1/a b"],
+    ] {
+        let output = command(arguments).output().unwrap();
+        let (code, stdout, stderr) = told(&output);
+        assert_eq!((code, stdout), (Some(2), ""), "{arguments:?}");
+        assert!(!stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+/// Help and version are what was asked for: stdout, exit code 0.
+#[test]
+fn help_and_version() {
+    for arguments in [&["--help"][..], &["check", "--help"], &["route", "--help"], &["health", "--help"]] {
+        let output = command(arguments).output().unwrap();
+        let (code, stdout, stderr) = told(&output);
+        assert_eq!((code, stderr), (Some(0), ""), "{arguments:?}");
+        assert!(stdout.contains("Usage: fiscalismia-lb"), "{arguments:?}: {stdout}");
+    }
+    let output = command(&["--version"]).output().unwrap();
+    assert_eq!(told(&output), (Some(0), concat!("fiscalismia-lb ", env!("CARGO_PKG_VERSION"), "\n"), ""));
+}
+
+/// A reader that stops reading, as `head` does, must not look like a crash.
+#[test]
+fn full_stdout() {
+    let output = command(&["check", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/fiscalismia.json")])
+        .stdout(File::options().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(told(&output), (Some(1), "", "cannot write to stdout: No space left on device (os error 28)\n"));
+}
+
+/// `route` says what a hello would get, and why.
+#[test]
+fn route_explains() {
+    const DEMO_SERVERS: &str = "balance source over 2 servers\n  \
+                                demo01 172.20.0.2:443, weight 2\n  \
+                                demo02 172.20.0.3:443, weight 1, backup\n";
+    const NONE: &str = "reject drop: no FIN or RST gets beyond the client's first router\n";
+    for (hello, expected) in [
+        (&["DEMO.example."][..], format!("route demo: exact name demo.example\n{DEMO_SERVERS}")),
+        (&["a.demo.example"], format!("route demo: wildcard *.demo.example\n{DEMO_SERVERS}")),
+        (
+            &["demo.example", "--alpn", "x", "--alpn", "h2"],
+            "route grpc: exact name demo.example, ALPN h2\nbalance round_robin over 1 server\n  \
+             172.20.0.4:443, weight 1\n"
+                .to_owned(),
+        ),
+        (&["example"], format!("no route: none takes \"example\", and none with \"*\" does\n{NONE}")),
+        (
+            &["", "--alpn", "h2", "--alpn", "h3"],
+            format!("no route: none takes a hello without a name with ALPN h2, h3, and none with \"*\" does\n{NONE}"),
+        ),
+    ] {
+        let arguments = [&["route", "--config", "lb.json"], hello].concat();
+        let output = run("route_explains", DEMO.as_bytes(), &arguments);
+        assert_eq!(told(&output), (Some(0), expected.as_str(), ""), "{hello:?}");
+    }
+}
+
+/// The default route takes what is left, and the three ways to reject are told apart.
+#[test]
+fn route_default_and_reject() {
+    let default = r#"{ "listen": ["127.0.0.1:0"], "routes": { "r": { "sni": ["*"], "servers": ["127.0.0.1:1"] } } }"#;
+    let output = run("route_default_and_reject", default.as_bytes(), &["route", "--config", "lb.json", ""]);
+    let expected =
+        "route r: default *, as no route has the name\nbalance round_robin over 1 server\n  127.0.0.1:1, weight 1\n";
+    assert_eq!(told(&output), (Some(0), expected, ""));
+    for (reject, expected) in [
+        ("alert", "reject alert: the client gets the TLS alert unrecognized_name"),
+        ("close", "reject close: the connection is closed"),
+    ] {
+        let config = DEMO.replacen('{', &format!("{{ \"reject\": \"{reject}\","), 1);
+        let output = run("route_default_and_reject", config.as_bytes(), &["route", "--config", "lb.json", "x.example"]);
+        let (code, stdout, _) = told(&output);
+        assert_eq!((code, stdout.lines().nth(1)), (Some(0), Some(expected)));
+    }
+}
+
+/// Answers one request with `answer`; the result is the server's port, and the request.
+fn serve_once(answer: &'static str) -> (u16, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut chunk = [0; 1024];
+        while !request.ends_with(b"\r\n\r\n") {
+            let length = stream.read(&mut chunk).unwrap();
+            assert!(length > 0, "the request ended early");
+            request.extend_from_slice(&chunk[..length]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    (port, server)
+}
+
+/// A container that is not healthy must not pass for one, whatever comes back.
+#[test]
+fn health_by_answer() {
+    for (answer, code, expected) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0, "HTTP/1.1 200 OK"),
+        ("HTTP/1.0 200\r\n\r\n", 0, "HTTP/1.0 200"),
+        ("HTTP/1.1 503 Service Unavailable\r\n\r\n", 1, "answered \"HTTP/1.1 503 Service Unavailable\", not 200"),
+        ("HTTP/1.1 2000 OK\r\n\r\n", 1, "answered \"HTTP/1.1 2000 OK\", not 200"),
+        ("SSH-2.0-x 200\r\n", 1, "answered \"SSH-2.0-x 200\", which is not HTTP"),
+        ("", 1, "answered \"\", which is not HTTP"),
+    ] {
+        let (port, server) = serve_once(answer);
+        let url = format!("http://127.0.0.1:{port}/health?x");
+        let output = command(&["health", &url]).output().unwrap();
+        let line = format!("{url}: {expected}\n");
+        let expected = if code == 0 { (Some(0), line.as_str(), "") } else { (Some(1), "", line.as_str()) };
+        assert_eq!(told(&output), expected);
+        let request = server.join().unwrap();
+        assert_eq!(request, format!("GET /health?x HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"));
+    }
+}
+
+/// Nothing listens there: not healthy. The port stays bound, so that no other test gets it.
+#[test]
+fn health_refused() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let output = command(&["health", &url]).output().unwrap();
+    let expected = format!("{url}: Connection refused (os error 111)\n");
+    assert_eq!(told(&output), (Some(1), "", expected.as_str()));
+}
+
+/// 10,000 routes load, and each is found; the time is printed for a person to look at and fails nothing.
+#[test]
+fn ten_thousand_routes() {
+    let routes: Vec<_> = (0..10_000)
+        .map(|n| {
+            format!(r#""r{n}": {{ "sni": ["host{n}.example"], "servers": ["10.0.{}.{}:443"] }}"#, n / 250, n % 250)
+        })
+        .collect();
+    let config = format!(r#"{{ "listen": ["127.0.0.1:0"], "routes": {{ {} }} }}"#, routes.join(", "));
+    let start = Instant::now();
+    let output = run("ten_thousand_routes", config.as_bytes(), &["check", "--config", "lb.json"]);
+    println!("10,000 routes: {:?} for the whole process", start.elapsed());
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!((code, stderr), (Some(0), ""));
+    assert_eq!(stdout.lines().next(), Some("lb.json: ok, 10000 routes, 10000 servers, 1 listener"));
+    let output = run("ten_thousand_routes", config.as_bytes(), &["route", "--config", "lb.json", "host9999.example"]);
+    assert!(told(&output).1.starts_with("route r9999: exact name host9999.example\n"));
+}
