@@ -1,4 +1,5 @@
 //! fiscalismia-lb: a load balancer that routes TLS by SNI and never opens it.
+#![forbid(unsafe_code)]
 pub mod access_log;
 pub mod config;
 pub mod metrics;

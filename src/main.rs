@@ -1,4 +1,5 @@
 //! Arguments and exit codes only.
+#![forbid(unsafe_code)]
 use std::path::PathBuf;
 use std::process::ExitCode;
 

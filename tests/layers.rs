@@ -1,0 +1,168 @@
+//! The source tree keeps its shape: who may use whom, how long a file may be, and nothing unsafe.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests throughout")]
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A part of the source tree, the parts that it may use, and the crates.
+type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// What every part may use from elsewhere is in the last column; std is not mentioned.
+const LAYERS: &[Layer] = &[
+    ("wire", &[], &["tls_parser", "httparse", "crc32c"]),
+    ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "strsim"]),
+    ("policy", &["config"], &["ipnet"]),
+    ("net", &[], &["mio", "rustix", "socket2", "slotmap"]),
+    ("metrics", &["config", "policy"], &["prometheus"]),
+    ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),
+    ("context", &["config", "policy", "metrics", "net", "access_log"], &["mio", "rustix"]),
+    ("session", SHARED, &["mio", "rustix"]),
+    ("probe", SHARED, &["mio", "rustix"]),
+    ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json"]),
+    ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio", "sd_notify", "listenfd", "log"]),
+    ("cli", &["config", "policy", "event_loop"], &["rustix", "log", "simple_logger"]),
+    ("main", &["cli", "config", "event_loop"], &["clap", "log", "simple_logger"]),
+];
+
+/// What sessions, probes and the admin endpoints use; never each other.
+const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "context"];
+
+/// Everything but wire.
+const EVENT_LOOP: &[&str] =
+    &["config", "policy", "net", "metrics", "access_log", "context", "session", "probe", "admin"];
+
+#[test]
+fn parts_use_only_what_lies_below_them() {
+    for file in sources() {
+        let part = file.part();
+        if part == "lib" {
+            continue;
+        }
+        let (_, parts, crates) =
+            LAYERS.iter().find(|(name, ..)| *name == part).unwrap_or_else(|| panic!("what is {part}?"));
+        for used in file.used_parts() {
+            assert!(used == part || parts.contains(&&*used), "{}: {part} may not use {used}", file.name());
+        }
+        for used in dependencies().into_iter().filter(|name| file.names(&format!("{name}::"))) {
+            assert!(crates.contains(&&*used), "{}: {part} may not use the crate {used}", file.name());
+        }
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for file in sources() {
+        let lines = file.code.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with("//")).count();
+        assert!(lines <= 400, "{} has {lines} lines of code", file.name());
+    }
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    for root in ["src/lib.rs", "src/main.rs"] {
+        let text = fs::read_to_string(root_of_project().join(root)).unwrap();
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{root} does not forbid unsafe code");
+    }
+}
+
+struct Source {
+    /// Within src/.
+    path: PathBuf,
+    /// Its text up to its tests.
+    code: String,
+}
+
+impl Source {
+    /// The part of the tree that the file belongs to.
+    fn part(&self) -> String {
+        let first = self.path.components().next().unwrap();
+        Path::new(&first).file_stem().unwrap().to_str().unwrap().to_owned()
+    }
+
+    fn name(&self) -> String {
+        format!("src/{}", self.path.display())
+    }
+
+    /// Whether the code, comments apart, has `text` where a name may begin.
+    fn names(&self, text: &str) -> bool {
+        !self.after(text).is_empty()
+    }
+
+    /// The parts of this crate that the file names.
+    fn used_parts(&self) -> Vec<String> {
+        let paths = [self.after("crate::"), self.after("fiscalismia_lb::")].concat();
+        paths.into_iter().flat_map(first_names).collect()
+    }
+
+    /// What follows each `text` that is not the end of a longer name or path.
+    fn after(&self, text: &str) -> Vec<&str> {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let places = self.code.match_indices(text);
+        places
+            .filter(|(at, _)| !self.code.get(..*at).unwrap().ends_with(is_name))
+            .filter(|(at, _)| !self.code.get(..*at).unwrap().lines().last().is_some_and(|line| line.contains("//")))
+            .map(|(at, _)| self.code.get(at + text.len()..).unwrap())
+            .collect()
+    }
+}
+
+/// The first name of a path; of `{a::b, c}` both first names.
+fn first_names(path: &str) -> Vec<String> {
+    let name = |text: &str| text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
+    let (mut depth, mut names, mut start) = (0, Vec::new(), 0);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            ',' | '}' if depth == 0 => {
+                names.push(name(group.get(start..at).unwrap()));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    names.into_iter().filter(|name| !name.is_empty()).collect()
+}
+
+/// Every file of src/ that is not tests only.
+fn sources() -> Vec<Source> {
+    let (root, mut folders, mut sources) = (root_of_project().join("src"), Vec::new(), Vec::new());
+    folders.push(root.clone());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && path.file_name().is_some_and(|name| name != "tests.rs")
+            {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+                sources.push(Source { path: path.strip_prefix(&root).unwrap().to_owned(), code });
+            }
+        }
+    }
+    assert!(sources.len() > 5);
+    sources
+}
+
+/// The crates that Cargo.toml names, as code writes them.
+fn dependencies() -> Vec<String> {
+    let manifest = fs::read_to_string(root_of_project().join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let table = rest.split("\n[").next().unwrap();
+    table.lines().filter_map(|line| Some(line.split_once(" =")?.0.replace('-', "_"))).collect()
+}
+
+fn root_of_project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn groups_of_names_are_understood() {
+    assert_eq!(first_names("policy::time::Time;"), ["policy"]);
+    assert_eq!(first_names("{net::{a, b::{c, d}}, wire, policy::x,\n    admin};"), ["net", "wire", "policy", "admin"]);
+}
