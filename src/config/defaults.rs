@@ -24,7 +24,6 @@ pub(super) const CHECK_FALL: u32 = 3;
 pub(super) const CHECK_RISE: u32 = 2;
 pub(super) const CHECK_COUNTS: RangeInclusive<u32> = 1..=1000;
 pub(super) const CHECK_PATH: &str = "/";
-pub(super) const CHECK_PATH_MAX: usize = 1024;
 pub(super) const CHECK_EXPECT: [u16; 2] = [200, 399];
 pub(super) const STATUSES: RangeInclusive<u16> = 100..=599;
 pub(super) const CHECK_PROXY_HEADER: bool = true;

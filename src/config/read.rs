@@ -200,6 +200,14 @@ impl<'f> Fields<'_, 'f> {
         entries.iter().filter_map(read_one).collect()
     }
 
+    /// Notes an error where `key` is there.
+    pub(super) fn refuse(&mut self, key: &'static str, what: impl fmt::Display) {
+        if self.entries.iter().any(|(name, _)| name == key) {
+            self.known.push(key);
+            self.error(key, what);
+        }
+    }
+
     /// Whether `key` is there.
     pub(super) fn has(&mut self, key: &'static str) -> bool {
         self.value(key).is_some()

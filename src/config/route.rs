@@ -112,9 +112,7 @@ fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> ProxyTlvs
 fn timeouts(fields: &mut Fields<'_, '_>, base: RouteTimeouts) -> RouteTimeouts {
     let timeouts = fields.object("timeouts", |fields| {
         for key in ["client_hello", "drain"] {
-            if fields.has(key) {
-                fields.error(key, format_args!("is for all routes alike; write it in timeouts.{key}"));
-            }
+            fields.refuse(key, format_args!("is for all routes alike; write it in timeouts.{key}"));
         }
         route_timeouts(fields, base)
     });

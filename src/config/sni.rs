@@ -51,6 +51,9 @@ pub(super) fn pattern(value: &Value) -> Result<(SniPattern, Box<str>), String> {
         Some(parent) => SniPattern::Wildcard(parent.into()),
         None => SniPattern::Exact(name.into()),
     };
+    if name.len() > NAME_MAX {
+        return Err(format!("{written:?} is {} characters long; write at most {NAME_MAX}", name.len()));
+    }
     if pattern != SniPattern::Default {
         check(parent.unwrap_or(name)).map_err(|what| format!("{written:?} {what}"))?;
     }
@@ -70,9 +73,6 @@ fn check(name: &str) -> Result<(), String> {
     let good = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
     if let Some(char) = name.chars().find(|&char| !good(char)) {
         return Err(format!("has a {char:?}; write a name of letters, digits, \"-\", \"_\" and \".\" only"));
-    }
-    if name.len() > NAME_MAX {
-        return Err(format!("is {} characters long; write at most {NAME_MAX}", name.len()));
     }
     match name.split('.').find(|label| label.is_empty() || label.len() > LABEL_MAX) {
         Some("") => Err("has an empty label; write one dot between labels, and none before the first".to_owned()),

@@ -11,6 +11,7 @@ const ALPN_MAX: usize = 255;
 /// The kernel's IFNAMSIZ without the final NUL.
 const INTERFACE_MAX: usize = 15;
 const NAME_MAX: usize = 255;
+const HTTP_PATH_MAX: usize = 1024;
 /// What HAProxy's CSV puts in the place of a server's name.
 const RESERVED: [&str; 2] = ["FRONTEND", "BACKEND"];
 
@@ -130,7 +131,7 @@ pub(super) fn http_path(value: &Value) -> Result<Box<str>, String> {
     const WANTED: &str = "a path from / on, like \"/health\", with all but visible ASCII percent-encoded";
     let text = text(value, WANTED)?;
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !text.starts_with('/') || !plain || text.len() > super::defaults::CHECK_PATH_MAX {
+    if !text.starts_with('/') || !plain || text.len() > HTTP_PATH_MAX {
         return Err(format!("{text:?} is no path; write {WANTED}"));
     }
     Ok(text.into())
