@@ -4,8 +4,6 @@ use rustix::io::Errno;
 use super::pipes::{Pipe, Pipes};
 use super::stream::{Received, Stream};
 
-/// Bytes that one read may bring: the size of the scratch buffer that all connections share.
-pub const READ_ROOM: usize = 64 * 1024;
 /// Bytes after which a busy direction lets the others have their turn.
 const TURN: usize = 512 * 1024;
 /// A read of so many bytes looks like bulk.

@@ -1,4 +1,5 @@
 //! Listening sockets.
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,6 +25,16 @@ pub enum Role {
     Http,
     /// Whoever runs the proxy.
     Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Https => "https_ingress",
+            Role::Http => "http_ingress",
+            Role::Admin => "admin",
+        })
+    }
 }
 
 /// A listening socket.
@@ -118,21 +129,10 @@ impl Listener {
             }
         }
     }
-
-    /// The address that `client` connected to: known without asking where a single address is bound.
-    ///
-    /// # Errors
-    /// The client has gone.
-    pub fn destination(&self, client: &Stream) -> io::Result<SocketAddr> {
-        if self.bound.ip().is_unspecified() {
-            Ok(canonical(client.local_address()?))
-        } else {
-            Ok(canonical(self.bound))
-        }
-    }
 }
 
 /// `::ffff:a.b.c.d` as the IPv4 address that it is.
-fn canonical(address: SocketAddr) -> SocketAddr {
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

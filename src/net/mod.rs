@@ -9,8 +9,8 @@ mod stream;
 mod token;
 
 pub use dial::{dial, is_shortage};
-pub use direction::{Direction, Progress, READ_ROOM};
-pub use listener::{Accepted, Listener, Role};
+pub use direction::{Direction, Progress};
+pub use listener::{Accepted, Listener, Role, canonical};
 pub use output::Output;
 pub use pipes::Pipes;
 pub use slots::{Key, Slots};

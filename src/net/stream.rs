@@ -138,6 +138,11 @@ impl Stream {
         }
     }
 
+    /// Has [`watch`](Stream::watch) report when the socket can be written, without a write that falls short first.
+    pub fn expect_write(&mut self) {
+        self.writable = false;
+    }
+
     /// Notes that a read, by other means than [`read`](Stream::read), found nothing.
     pub(super) fn emptied(&mut self) {
         self.readable = false;
@@ -154,9 +159,29 @@ impl Stream {
         let _ = net::shutdown(&self.fd, Shutdown::Write);
     }
 
-    /// The error that the socket holds, if any; it is cleared by this.
+    /// Whether the peer has broken off. Only a socket of which the poll has said something like that is asked.
     #[must_use]
-    pub fn error(&self) -> Option<Errno> {
+    pub fn is_broken(&self) -> bool {
+        self.ends && self.error().is_some()
+    }
+
+    /// Whether a socket that was connecting is connected.
+    ///
+    /// # Errors
+    /// The connect has failed.
+    pub fn is_connected(&self) -> Result<bool, Errno> {
+        if let Some(error) = self.error() {
+            return Err(error);
+        }
+        match net::getpeername(&self.fd) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOTCONN) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error that the socket holds, which asking clears.
+    fn error(&self) -> Option<Errno> {
         sockopt::socket_error(&self.fd).ok()?.err()
     }
 

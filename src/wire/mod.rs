@@ -6,5 +6,6 @@ mod bytes;
 pub mod client_hello;
 pub mod hello_builder;
 pub mod http_head;
+pub mod http_status;
 pub mod proxy_header;
 pub mod server_hello;

@@ -1,0 +1,106 @@
+//! What the one thread lends to sessions, probes and admin clients while they work.
+use std::rc::Rc;
+
+use mio::Registry;
+
+use crate::access_log::{AccessLog, Counts};
+use crate::config::Config;
+use crate::fleet::{Fleet, ServerId};
+use crate::metrics::Process;
+use crate::net::{Key, Pipes};
+use crate::policy::time::Time;
+use crate::policy::timers::Timers;
+
+/// Everything that is shared, in one place, lent to one at a time.
+pub struct Context {
+    /// The moment of this turn.
+    pub now: Time,
+    /// The configuration in force for new connections.
+    pub config: Rc<Config>,
+    /// Routes and servers.
+    pub fleet: Fleet,
+    /// Counters of the process.
+    pub process: Process,
+    /// Clients now.
+    pub sessions: u64,
+    /// Clients that there may be: the limit of the configuration, or what the fd limit holds.
+    pub capacity: u64,
+    /// Clients of the redirect and the admin endpoints now.
+    pub others: u64,
+    /// The log.
+    pub log: AccessLog,
+    /// What comes up when.
+    pub timers: Timers<Timer>,
+    /// The poll.
+    pub registry: Registry,
+    /// Room for one read, which all connections share.
+    pub scratch: Vec<u8>,
+    /// Pipes for bulk transfers.
+    pub pipes: Pipes,
+    /// Routes with a queue, of which a server may have got room in this turn.
+    pub roomy: Vec<u32>,
+    /// Servers that went down in this turn.
+    pub fallen: Vec<ServerId>,
+    /// Gives every connection an id of its own.
+    pub unique_ids: UniqueIds,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// A session's deadline.
+    Session(Key),
+    /// The next probe of a server.
+    NextProbe(ServerId),
+    /// A running probe's deadline.
+    Probe(Key),
+    /// Accepting goes on.
+    Accept,
+    /// The drain is over.
+    Drain,
+}
+
+/// 16 bytes for each connection: random ones of the process, then a count.
+pub struct UniqueIds {
+    process: u64,
+    next: u64,
+}
+
+impl UniqueIds {
+    /// Ids that begin with `process`.
+    #[must_use]
+    pub fn new(process: u64) -> UniqueIds {
+        UniqueIds { process, next: 0 }
+    }
+
+    /// One that was not given out before.
+    pub fn draw(&mut self) -> [u8; 16] {
+        self.next += 1;
+        (u128::from(self.process) << 64 | u128::from(self.next)).to_be_bytes()
+    }
+}
+
+impl Context {
+    /// Counts a connection off its server, which may give its room to one that waits.
+    pub fn release(&mut self, id: ServerId) {
+        let Some(route) = self.fleet.route_mut(id.route) else { return };
+        route.group.closed(id.server);
+        if !route.queue.is_empty() {
+            self.roomy.push(id.route);
+        }
+    }
+
+    /// How many connections there are, for a log line of one that has this route and server.
+    #[must_use]
+    pub fn counts(&self, route: Option<u32>, server: Option<u32>) -> Counts {
+        let route = route.and_then(|place| self.fleet.route(place));
+        let member = route.zip(server).and_then(|(route, server)| route.group.member(server));
+        Counts {
+            process: self.sessions + self.others,
+            frontend: self.sessions,
+            route: route.map_or(0, |route| route.open),
+            server: member.map_or(0, |member| member.open().into()),
+            ahead: 0,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The turn: sleep until something happens or is due, read the clock once, then events, unfinished work, timers, and
+//! free the slots last.
+mod accept;
+mod clock;
+mod control;
+mod listeners;
+mod start;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::{Events, Poll};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::context::{Context, Timer};
+use crate::fleet::ServerId;
+use crate::net::{Key, Listener, Slots, Token};
+use crate::policy::time::Time;
+use crate::probe::{self, Probe};
+use crate::session::{Next, Session, Side};
+use accept::Accepting;
+use clock::Clock;
+use control::Phase;
+use start::Fds;
+
+/// Events that one turn takes at most.
+const EVENTS: usize = 1024;
+
+/// Serves by the configuration at `path` until told to stop.
+///
+/// # Errors
+/// Each a line for whoever started it: the configuration is rejected, an address cannot be bound, the poll failed.
+pub fn run(path: &Path) -> Result<(), Vec<String>> {
+    let mut event_loop = EventLoop::start(path)?;
+    event_loop.turns().map_err(|error| vec![format!("the event loop failed: {error}")])
+}
+
+/// Everything that lives as long as the process.
+struct EventLoop {
+    path: PathBuf,
+    poll: Poll,
+    signals: Signals,
+    clock: Clock,
+    phase: Phase,
+    accepting: Accepting,
+    listeners: Slots<Listener>,
+    sessions: Slots<Session>,
+    probes: Slots<Probe>,
+    /// Sessions that had their turn and have more to do.
+    again: Vec<Key>,
+    fds: Fds,
+    /// Given up when there is no other fd to be had.
+    spare: Option<OwnedFd>,
+    context: Context,
+}
+
+impl EventLoop {
+    fn turns(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.is_over() {
+            self.turn(&mut events)?;
+        }
+        self.context.log.flush(&self.context.registry);
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        match self.poll.poll(events, self.sleep()) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.read_clock();
+        let mut unfinished = std::mem::take(&mut self.again);
+        unfinished.sort_unstable();
+        unfinished.dedup();
+        for event in &*events {
+            self.dispatch(event);
+        }
+        for key in unfinished {
+            self.work(key, Session::advance);
+        }
+        self.timers();
+        self.accept();
+        self.settle_servers();
+        self.context.log.tend(self.context.now, &self.context.registry);
+        self.listeners.free();
+        self.sessions.free();
+        self.probes.free();
+        Ok(())
+    }
+
+    /// How long nothing is due.
+    fn sleep(&self) -> Option<Duration> {
+        if !self.again.is_empty() || self.can_accept() {
+            return Some(Duration::ZERO);
+        }
+        let due = [self.context.timers.next(), self.context.log.deadline()].into_iter().flatten().min()?;
+        Some(due.since(self.clock.now()))
+    }
+
+    fn read_clock(&mut self) {
+        self.context.now = self.clock.now();
+        if let Some(epoch) = self.clock.epoch(self.context.now) {
+            self.context.log.set_epoch(epoch);
+        }
+    }
+
+    fn dispatch(&mut self, event: &mio::event::Event) {
+        match Token::from(event.token()) {
+            Token::Signals => self.signals(),
+            Token::Output => {
+                self.context.log.note_writable();
+                self.context.log.flush(&self.context.registry);
+            }
+            Token::Listener(key) => self.note_listener(key),
+            Token::Client(key) => self.session_event(key, Side::Client, event),
+            Token::Server(key) => self.session_event(key, Side::Server, event),
+            // Nothing of theirs is under the poll yet.
+            Token::Admin(_) | Token::Redirect(_) => {}
+            Token::Probe(key) => {
+                self.probe(key, |mut probe, key, context| {
+                    probe.note(event);
+                    probe.advance(key, context)
+                });
+            }
+        }
+    }
+
+    fn session_event(&mut self, key: Key, side: Side, event: &mio::event::Event) {
+        self.work(key, |mut session, key, context| {
+            session.note(side, event);
+            session.advance(key, context)
+        });
+    }
+
+    /// Lends a session what it needs to work, if it is still there.
+    fn work(&mut self, key: Key, work: impl FnOnce(Session, Key, &mut Context) -> Next) {
+        if let Some(session) = self.sessions.take(key) {
+            let next = work(session, key, &mut self.context);
+            self.settle(key, next);
+        }
+    }
+
+    fn settle(&mut self, key: Key, next: Next) {
+        match next {
+            Next::Wait(session) => self.sessions.put(key, session),
+            Next::Again(session) => {
+                self.sessions.put(key, session);
+                self.again.push(key);
+            }
+            Next::Ended => {
+                self.sessions.vacate(key);
+                self.context.sessions -= 1;
+            }
+        }
+    }
+
+    fn probe(&mut self, key: Key, work: impl FnOnce(Probe, Key, &mut Context) -> probe::Next) {
+        if let Some(probe) = self.probes.take(key) {
+            let next = work(probe, key, &mut self.context);
+            self.settle_probe(key, next);
+        }
+    }
+
+    fn settle_probe(&mut self, key: Key, next: probe::Next) {
+        match next {
+            probe::Next::Wait(probe) => self.probes.put(key, probe),
+            probe::Next::Done(id, checked) => {
+                self.probes.vacate(key);
+                probe::report(id, checked, &mut self.context);
+            }
+        }
+    }
+
+    fn start_probe(&mut self, id: ServerId, at: Time) {
+        let key = self.probes.reserve();
+        match probe::start(id, at, key, &mut self.context) {
+            Some(next) => self.settle_probe(key, next),
+            None => self.probes.vacate(key),
+        }
+    }
+
+    fn timers(&mut self) {
+        while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
+            match timer {
+                Timer::Session(key) => self.work(key, |session, key, context| session.expire(at, key, context)),
+                Timer::NextProbe(id) => self.start_probe(id, at),
+                Timer::Probe(key) => self.probe(key, |probe, _, context| probe.expire(context.now)),
+                Timer::Accept => self.resume_accepting(),
+                Timer::Drain => self.end_drain(),
+            }
+        }
+    }
+
+    /// What a change of servers means for sessions: those of a server that fell may have to end, and room that was made
+    /// goes to those that wait for it.
+    fn settle_servers(&mut self) {
+        for id in std::mem::take(&mut self.context.fallen) {
+            let of_it: Vec<Key> =
+                self.sessions.iter().filter(|(_, session)| session.server() == Some(id)).map(|(key, _)| key).collect();
+            self.kill(of_it);
+        }
+        while let Some(place) = self.context.roomy.pop() {
+            self.serve_queue(place);
+        }
+    }
+
+    /// Gives whoever waits longest a server, until one has to go on waiting.
+    fn serve_queue(&mut self, place: u32) {
+        loop {
+            let Some(route) = self.context.fleet.route_mut(place) else { return };
+            let waiting = route.queue.len();
+            let Some(key) = route.queue.pop_front() else { return };
+            self.work(key, Session::room);
+            let Some(route) = self.context.fleet.route_mut(place) else { return };
+            if route.queue.len() >= waiting {
+                // It is at the end of the queue now, and was at its front.
+                route.queue.rotate_right(1);
+                return;
+            }
+        }
+    }
+
+    fn kill(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            self.work(key, |session, _, context| {
+                session.kill(context);
+                Next::Ended
+            });
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What an operator tells a running proxy: read the file again, finish, stop.
+use std::rc::Rc;
+
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+
+use super::start::{spare_fd, spread};
+use super::{EventLoop, listeners};
+use crate::config::{self, Config};
+use crate::context::Timer;
+use crate::net::Key;
+use crate::probe;
+use crate::service;
+
+/// What the loop is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Letting clients in.
+    Serving,
+    /// Letting those who are in finish.
+    Draining,
+    /// Leaving.
+    Over,
+}
+
+impl EventLoop {
+    pub(super) fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Serving => false,
+            Phase::Draining => self.context.sessions == 0,
+            Phase::Over => true,
+        }
+    }
+
+    pub(super) fn signals(&mut self) {
+        let pending: Vec<_> = self.signals.pending().collect();
+        for signal in pending {
+            match (signal, self.phase) {
+                (SIGHUP, Phase::Serving) => self.reload(),
+                (SIGTERM, Phase::Serving) => self.drain(),
+                (SIGTERM | SIGINT, _) => self.stop(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Stops letting clients in, and gives those who are in their time.
+    fn drain(&mut self) {
+        self.phase = Phase::Draining;
+        let timeout = self.context.config.timeouts.drain;
+        self.context.timers.push(self.context.now + timeout, Timer::Drain);
+        self.close_unwanted(None);
+        let count = self.context.sessions;
+        let words = format_args!("Draining: {count} connections may finish within {timeout:?}.");
+        self.context.log.notice(self.context.now, words);
+        service::stopping(&self.status());
+    }
+
+    pub(super) fn end_drain(&mut self) {
+        if self.phase == Phase::Draining {
+            self.stop();
+        }
+    }
+
+    /// Ends every connection.
+    fn stop(&mut self) {
+        if self.phase == Phase::Serving {
+            service::stopping("stopping");
+        }
+        self.phase = Phase::Over;
+        let all: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
+        let count = all.len();
+        self.kill(all);
+        self.context.log.notice(self.context.now, format_args!("Stopped; {count} connections were ended."));
+    }
+
+    /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
+    fn reload(&mut self) {
+        service::reloading();
+        // So that there is an fd to open the file with.
+        self.spare = None;
+        let read = config::load(&self.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
+        let taken = read.and_then(|config| self.adopt(config).map_err(|error| vec![error]));
+        self.spare = spare_fd().ok();
+        let (log, now) = (&mut self.context.log, self.context.now);
+        match taken {
+            Ok(()) => {
+                self.context.process.reloads += 1;
+                log.notice(now, format_args!("Reloaded {}.", self.path.display()));
+            }
+            Err(errors) => {
+                self.context.process.failed_reloads += 1;
+                for error in &errors {
+                    log.notice(now, format_args!("{error}"));
+                }
+                log.notice(now, format_args!("Reload refused: nothing has changed."));
+            }
+        }
+        service::ready(&self.status());
+    }
+
+    fn adopt(&mut self, config: Config) -> Result<(), String> {
+        let opened = listeners::open(&config, &self.listening())?;
+        for listener in opened {
+            listeners::keep(listener, &mut self.listeners, &self.context.registry)?;
+        }
+        self.close_unwanted(Some(&config));
+        let context = &mut self.context;
+        let changed = context.fleet.reload(&config, &mut spread(&config, context.now));
+        context.log.select(config.log.connections);
+        context.config = Rc::new(config);
+        let outdated: Vec<Key> =
+            self.probes.iter().filter(|(_, probe)| changed.contains(&probe.server_id())).map(|(key, _)| key).collect();
+        for key in outdated {
+            self.probes.take(key);
+            self.probes.vacate(key);
+        }
+        probe::schedule(&mut self.context);
+        self.share_out_fds();
+        Ok(())
+    }
+
+    /// One line for whoever asks systemd.
+    pub(super) fn status(&self) -> String {
+        let members = self.context.fleet.routes().flat_map(|(_, route)| route.group.members());
+        let (up, all) =
+            members.fold((0, 0), |(up, all), (_, member)| (up + u32::from(member.health().is_up()), all + 1));
+        format!("{up}/{all} servers up, {} connections", self.context.sessions)
+    }
+}

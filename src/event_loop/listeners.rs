@@ -1,0 +1,55 @@
+//! Opening listeners, and keeping them over reloads.
+use mio::Registry;
+
+use super::EventLoop;
+use crate::config::Config;
+use crate::net::{Key, Listener, Role, Slots, Token};
+use std::net::SocketAddr;
+
+/// Opens what `config` asks for and is not open yet.
+///
+/// # Errors
+/// A sentence that names the address which cannot be bound; nothing is open then that was not before.
+pub(super) fn open(config: &Config, already: &[(SocketAddr, Role)]) -> Result<Vec<Listener>, String> {
+    wanted(config)
+        .filter(|listener| !already.contains(listener))
+        .map(|(address, role)| {
+            Listener::bind(address, role).map_err(|error| format!("cannot listen on {address}: {error}"))
+        })
+        .collect()
+}
+
+/// Puts a listener under the poll.
+pub(super) fn keep(listener: Listener, listeners: &mut Slots<Listener>, registry: &Registry) -> Result<(), String> {
+    let key = listeners.reserve();
+    let watched = listener.watch(registry, Token::Listener(key));
+    let address = listener.bound;
+    listeners.put(key, listener);
+    watched.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+fn wanted(config: &Config) -> impl Iterator<Item = (SocketAddr, Role)> {
+    config.listen.iter().map(|address| (*address, Role::Https))
+}
+
+impl EventLoop {
+    /// The listeners there are.
+    pub(super) fn listening(&self) -> Vec<(SocketAddr, Role)> {
+        self.listeners.iter().map(|(_, listener)| (listener.configured, listener.role)).collect()
+    }
+
+    /// Closes the listeners that `config` does not ask for. Who waits in their backlog is let in first: closing would
+    /// send them RST.
+    pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
+        let unwanted = |listener: &Listener| {
+            config.is_none_or(|config| !wanted(config).any(|wanted| wanted == (listener.configured, listener.role)))
+        };
+        let keys: Vec<Key> =
+            self.listeners.iter().filter(|(_, listener)| unwanted(listener)).map(|(key, _)| key).collect();
+        for key in keys {
+            self.empty_backlog(key);
+            self.listeners.take(key);
+            self.listeners.vacate(key);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! From nothing to a loop that is ready to turn.
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use mio::{Poll, Token as MioToken};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::accept::Accepting;
+use super::clock::Clock;
+use super::control::Phase;
+use super::{EventLoop, listeners};
+use crate::access_log::AccessLog;
+use crate::config::{self, Config, ZeroCopy};
+use crate::context::{Context, UniqueIds};
+use crate::fleet::Fleet;
+use crate::metrics::Process;
+use crate::net::{Pipes, Slots, Token};
+use crate::policy::health::Spread;
+use crate::policy::timers::Timers;
+use crate::probe;
+use crate::service;
+use crate::session::SCRATCH_ROOM;
+
+/// fds that are kept for probes, admin clients and a reload.
+const KEPT_FDS: u64 = 16;
+/// Most pipes that bulk transfers may hold at once.
+const MOST_PIPES: u64 = 1024;
+
+/// How the process's fds are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fds {
+    limit: u64,
+    /// In use before the first client.
+    used: u64,
+}
+
+impl EventLoop {
+    pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
+        let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        EventLoop::with(path, config).map_err(|error| vec![error])
+    }
+
+    fn with(path: &Path, config: Config) -> Result<EventLoop, String> {
+        let poll = Poll::new().map_err(|error| format!("no poll to be had: {error}"))?;
+        let registry = poll.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
+        let token: MioToken = Token::Signals.into();
+        registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
+        let mut listeners = Slots::new();
+        for listener in listeners::open(&config, &[])? {
+            listeners::keep(listener, &mut listeners, &registry)?;
+        }
+        let log = AccessLog::stdout(config.log.connections).map_err(|error| format!("standard output: {error}"))?;
+        let clock = Clock::start();
+        let spare = spare_fd().ok();
+        let fds = Fds::measure(spare.as_ref());
+        let now = clock.now();
+        let context = Context {
+            now,
+            fleet: Fleet::new(&config, &mut spread(&config, now)),
+            config: Rc::new(config),
+            process: Process::default(),
+            sessions: 0,
+            capacity: 0,
+            others: 0,
+            log,
+            timers: Timers::new(),
+            registry,
+            scratch: vec![0; SCRATCH_ROOM],
+            pipes: Pipes::new(0),
+            roomy: Vec::new(),
+            fallen: Vec::new(),
+            unique_ids: UniqueIds::new(random()),
+        };
+        let mut event_loop = EventLoop {
+            path: path.to_owned(),
+            poll,
+            signals,
+            clock,
+            phase: Phase::Serving,
+            accepting: Accepting::Freely,
+            listeners,
+            sessions: Slots::new(),
+            probes: Slots::new(),
+            again: Vec::new(),
+            fds,
+            spare,
+            context,
+        };
+        event_loop.begin();
+        Ok(event_loop)
+    }
+
+    fn begin(&mut self) {
+        self.read_clock();
+        self.share_out_fds();
+        self.banner();
+        probe::schedule(&mut self.context);
+        self.context.log.flush(&self.context.registry);
+        service::ready(&self.status());
+    }
+
+    /// Says which version serves what, and under which limits.
+    fn banner(&mut self) {
+        let context = &mut self.context;
+        let (routes, capacity) = (context.config.routes.len(), context.capacity);
+        let version = env!("CARGO_PKG_VERSION");
+        let path = self.path.display();
+        let words =
+            format_args!("fiscalismia-lb {version} serves {path}: {routes} routes, at most {capacity} connections.");
+        context.log.notice(context.now, words);
+        for (_, listener) in self.listeners.iter() {
+            context.log.notice(context.now, format_args!("Listening on {} ({}).", listener.bound, listener.role));
+        }
+        for warning in config::warnings(&context.config, self.fds.limit) {
+            context.log.notice(context.now, format_args!("Warning: {warning}"));
+        }
+    }
+
+    /// Gives clients and pipes what the fd limit holds.
+    pub(super) fn share_out_fds(&mut self) {
+        let context = &mut self.context;
+        let (clients, pipes) = self.fds.share_out(context.config.limits.connections.into());
+        context.capacity = clients;
+        context.pipes.allow(if context.config.zero_copy == ZeroCopy::Auto { pipes as usize } else { 0 });
+    }
+}
+
+impl Fds {
+    /// Raises the fd limit to the hard limit, and sees how many are in use. The lowest free fd, which `spare` was, is a
+    /// good guess at that.
+    fn measure(spare: Option<&OwnedFd>) -> Fds {
+        let limits = getrlimit(Resource::Nofile);
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
+        let limit = if raised.is_ok() { limits.maximum } else { limits.current };
+        Fds { limit: limit.unwrap_or(u64::MAX), used: spare.map_or(32, |spare| spare.as_raw_fd() as u64 + 1) }
+    }
+
+    /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be.
+    fn share_out(self, wanted: u64) -> (u64, u64) {
+        let free = self.limit.saturating_sub(self.used + KEPT_FDS);
+        let left = free.saturating_sub(wanted.saturating_mul(2)) / 2;
+        let pipes = left.max(self.limit / 64).min(MOST_PIPES);
+        (wanted.min(free.saturating_sub(pipes * 2) / 2).max(1), pipes)
+    }
+}
+
+/// An fd that can be given up when there is no other.
+pub(super) fn spare_fd() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// How first probes are spread over time.
+pub(super) fn spread(config: &Config, now: crate::policy::time::Time) -> Spread {
+    Spread::new(now, config.routes.iter().map(|route| route.servers.len() as u32).sum())
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // The one source of randomness in std; it is keyed anew for each process.
+    RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, clients are let in whose servers then cannot be connected to.
+    #[test]
+    fn every_client_has_two_fds() {
+        for limit in [64, 256, 1024, 4096, 20_000, 524_288] {
+            let fds = Fds { limit, used: 12 };
+            for wanted in [1, 10, 4096, 1_000_000] {
+                let (clients, pipes) = fds.share_out(wanted);
+                assert!(clients >= 1 && clients <= wanted);
+                assert!(12 + KEPT_FDS + clients * 2 + pipes * 2 <= limit, "{limit} {wanted}: {clients} {pipes}");
+                assert!(pipes >= 1);
+            }
+        }
+        assert_eq!(Fds { limit: 20_000, used: 12 }.share_out(4096).0, 4096);
+    }
+}

@@ -1,0 +1,113 @@
+//! The end of a connection: every one comes through [`close`], which writes its log line and settles its counters.
+use std::time::Duration;
+
+use super::Client;
+use crate::access_log::{Timing, Whose};
+use crate::config::Reject;
+use crate::context::Context;
+use crate::fleet::ServerId;
+use crate::net::Received;
+use crate::policy::reason::{CloseReason, DropReason};
+use crate::wire::alert::Alert;
+
+/// What is known of a connection when it ends.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Record {
+    /// Its route.
+    pub(super) route: Option<u32>,
+    /// The server that it counts on.
+    pub(super) server: Option<u32>,
+    /// Its id in the PROXY header.
+    pub(super) unique_id: Option<[u8; 16]>,
+    /// How long it waited for a server to have room; `None`: it never got that far.
+    pub(super) queued: Option<Duration>,
+    /// How long it took to connect to the server; `None`: it never did.
+    pub(super) connect: Option<Duration>,
+    /// Bytes from client to server.
+    pub(super) bytes_up: u64,
+    /// Bytes from server to client.
+    pub(super) bytes_down: u64,
+    /// Of both, those that were spliced.
+    pub(super) spliced: u64,
+}
+
+impl Record {
+    fn server_id(&self) -> Option<ServerId> {
+        Some(ServerId { route: self.route?, server: self.server? })
+    }
+}
+
+/// Logs and counts the end of a connection. Its sockets are the caller's to close.
+pub(super) fn close(client: &Client, record: &Record, reason: CloseReason, context: &mut Context) {
+    log(client, record, reason, context);
+    let process = &mut context.process;
+    process.bytes_up += record.bytes_up;
+    process.bytes_down += record.bytes_down;
+    process.bytes_spliced += record.spliced;
+    if let CloseReason::Dropped(reason) = reason
+        && let Some(drops) = process.drops.get_mut(reason.index())
+    {
+        *drops += 1;
+    }
+    if let Some(id) = record.server_id() {
+        context.release(id);
+    }
+    let Some(route) = record.route.and_then(|place| context.fleet.route_mut(place)) else { return };
+    route.open -= 1;
+    let server = record.server.and_then(|server| route.servers.get_mut(server as usize));
+    let traffic = server.map_or(&mut route.unserved, |server| &mut server.traffic);
+    traffic.closed(reason, record.bytes_up, record.bytes_down);
+    if record.connect.is_some() {
+        traffic.total_time.add(context.now - client.accepted);
+    }
+}
+
+fn log(client: &Client, record: &Record, reason: CloseReason, context: &mut Context) {
+    let counts = context.counts(record.route, record.server);
+    let timing = Timing { queued: record.queued, connect: record.connect, total: context.now - client.accepted };
+    let Context { log, fleet, now, .. } = context;
+    let route = record.route.and_then(|place| fleet.route(place));
+    let id = record.server_id();
+    let whose = Whose {
+        route: route.map(|route| &*route.config.name),
+        server: id.and_then(|id| Some(&*fleet.server(id)?.name)),
+        unique_id: record.unique_id,
+        ..client.whose()
+    };
+    log.close(*now, &whose, timing, record.bytes_down, reason, counts);
+}
+
+/// Closes a client that was refused, in the way that `reject` says.
+pub(super) fn turn_away(mut client: Client, reason: DropReason, context: &mut Context) {
+    if reason == DropReason::ClosedEarly {
+        return;
+    }
+    match context.config.reject {
+        Reject::Close => {}
+        Reject::Drop => client.stream.vanish(client.source),
+        Reject::Alert => {
+            let alert = match reason {
+                DropReason::UnknownSni | DropReason::NoSni => Alert::UnrecognizedName,
+                DropReason::NotTls | DropReason::MalformedHello => Alert::DecodeError,
+                _ => Alert::InternalError,
+            };
+            say(&mut client, alert, &mut context.scratch);
+        }
+    }
+}
+
+/// Closes a client whose route has no server for it.
+pub(super) fn apologise(mut client: Client, context: &mut Context) {
+    if context.config.reject == Reject::Alert {
+        say(&mut client, Alert::InternalError, &mut context.scratch);
+    }
+}
+
+/// Sends an alert. What the client sent is read first: closing with bytes unread would send RST, which overtakes the
+/// alert.
+fn say(client: &mut Client, alert: Alert, scratch: &mut [u8]) {
+    if client.stream.is_readable() && !scratch.is_empty() {
+        let _: Received = client.stream.read(scratch);
+    }
+    let _ = client.stream.write(&alert.record());
+}

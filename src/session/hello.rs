@@ -1,0 +1,181 @@
+//! From accept to a whole hello, and the route that it gets.
+use std::borrow::Cow;
+use std::mem;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::close::{self, Record};
+use super::connect::{Routed, seek};
+use super::{Client, Next, Session};
+use crate::config::{self, ProxyProtocol};
+use crate::context::{Context, Timer};
+use crate::net::{Key, Received, Token};
+use crate::policy::reason::{CloseReason, DropReason};
+use crate::policy::time::Time;
+use crate::wire::client_hello::{self, Reader, Verdict};
+use crate::wire::proxy_header::{self, Tlvs};
+
+/// What the scratch buffer keeps free in front of a hello, so that the PROXY header can be put right before it.
+const HEADER_ROOM: usize = proxy_header::MAX_LEN;
+
+/// What the scratch buffer must hold: a header, and the longest hello with something behind it.
+pub const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 4096;
+
+/// A client whose hello is not whole yet.
+pub struct Hello {
+    pub(super) client: Client,
+    /// The address of its listener.
+    bound: SocketAddr,
+    until: Time,
+    /// What came so far, where it did not come at once.
+    raw: Vec<u8>,
+    reader: Reader,
+}
+
+/// What the bytes so far come to.
+enum Judgement {
+    Incomplete,
+    Refused(DropReason),
+    /// It has a route. The PROXY header, this long, ends where the header's room ends.
+    Routed(Routed, usize),
+}
+
+impl Hello {
+    pub(super) fn accept(client: Client, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
+        let until = client.accepted + context.config.timeouts.client_hello;
+        let counts = context.counts(None, None);
+        context.log.accept(context.now, &client.whose(), counts);
+        Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(key, context)
+    }
+
+    /// Reads until the hello is whole, or the socket is empty.
+    pub(super) fn advance(mut self, key: Key, context: &mut Context) -> Next {
+        // Taken out for the time of this call, because what is read into it goes along with the context.
+        let mut scratch = mem::take(&mut context.scratch);
+        let next = loop {
+            let (front, room) = scratch.split_at_mut(HEADER_ROOM);
+            // With what came before, it must fit into the room.
+            let came_before = self.raw.len();
+            let fresh = match self.client.stream.read(room.get_mut(came_before..).unwrap_or_default()) {
+                Received::Bytes(n) => room.get(came_before..came_before + n).unwrap_or_default(),
+                Received::Blocked => break self.wait(key, context),
+                Received::End | Received::Failed(_) => break self.refuse(DropReason::ClosedEarly, context),
+            };
+            if came_before > 0 {
+                self.raw.extend_from_slice(fresh);
+            }
+            let len = came_before + fresh.len();
+            match self.judge(fresh, front, context) {
+                Judgement::Incomplete => {
+                    if came_before == 0 {
+                        self.raw = fresh.to_vec();
+                    }
+                    if !self.client.stream.is_readable() {
+                        break self.wait(key, context);
+                    }
+                }
+                Judgement::Refused(reason) => break self.refuse(reason, context),
+                Judgement::Routed(routed, header) => {
+                    if let Some(place) = room.get_mut(..self.raw.len()) {
+                        place.copy_from_slice(&self.raw);
+                    }
+                    let payload = scratch.get(HEADER_ROOM - header..HEADER_ROOM + len).unwrap_or_default();
+                    break seek(self.client, routed, Cow::Borrowed(payload), key, context);
+                }
+            }
+        };
+        context.scratch = scratch;
+        next
+    }
+
+    pub(super) fn expire(self, context: &mut Context) -> Next {
+        self.refuse(DropReason::HelloTimeout, context)
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.until
+    }
+
+    pub(super) fn end(self, reason: CloseReason, context: &mut Context) {
+        close::close(&self.client, &Record::default(), reason, context);
+    }
+
+    fn wait(mut self, key: Key, context: &mut Context) -> Next {
+        if self.client.stream.watch(&context.registry, Token::Client(key)).is_err() {
+            self.end(CloseReason::OutOfResources, context);
+            return Next::Ended;
+        }
+        self.client.deadline.arm(&mut context.timers, self.until, Timer::Session(key));
+        Next::Wait(Session::Hello(self))
+    }
+
+    fn refuse(self, reason: DropReason, context: &mut Context) -> Next {
+        close::close(&self.client, &Record::default(), CloseReason::Dropped(reason), context);
+        close::turn_away(self.client, reason, context);
+        Next::Ended
+    }
+
+    /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
+    fn judge(&mut self, fresh: &[u8], front: &mut [u8], context: &mut Context) -> Judgement {
+        let raw = if self.raw.is_empty() { fresh } else { &self.raw };
+        let (reason, sni, why) = match self.reader.read(raw) {
+            Verdict::Incomplete => return Judgement::Incomplete,
+            Verdict::NotTls => (DropReason::NotTls, None, "not TLS"),
+            Verdict::Malformed(why) => (DropReason::MalformedHello, None, why),
+            Verdict::Hello(hello) => match context.fleet.find(hello.sni, hello.alpn()) {
+                Some(place) => return route(&self.client, self.bound, place, &hello, front, context),
+                None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
+                None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
+            },
+        };
+        context.log.refuse(context.now, &self.client.whose(), sni, &why);
+        Judgement::Refused(reason)
+    }
+}
+
+/// Gives the hello its route, and writes the PROXY header to the end of `front`.
+fn route(
+    client: &Client,
+    bound: SocketAddr,
+    place: u32,
+    hello: &client_hello::Hello<'_>,
+    front: &mut [u8],
+    context: &mut Context,
+) -> Judgement {
+    let Some(route) = context.fleet.route(place) else { return Judgement::Refused(DropReason::UnknownSni) };
+    let config = Rc::clone(&route.config);
+    let unique_id = config.proxy_tlvs.unique_id.then(|| context.unique_ids.draw());
+    let Ok(header) = write_header(client, bound, &config, hello, unique_id, front) else {
+        // Its address is gone: so is the client.
+        return Judgement::Refused(DropReason::ClosedEarly);
+    };
+    Judgement::Routed(Routed::new(config, place, unique_id, header, context), header)
+}
+
+/// Writes the PROXY header to the end of `front`; how long it is.
+fn write_header(
+    client: &Client,
+    bound: SocketAddr,
+    route: &config::Route,
+    hello: &client_hello::Hello<'_>,
+    unique_id: Option<[u8; 16]>,
+    front: &mut [u8],
+) -> std::io::Result<usize> {
+    let Some(room) = front.first_chunk_mut() else { return Ok(0) };
+    let len = match route.proxy_protocol {
+        ProxyProtocol::Off => 0,
+        ProxyProtocol::V1 => proxy_header::v1(room, client.source, client.destination(bound)?).len(),
+        ProxyProtocol::V2 => {
+            let wanted = route.proxy_tlvs;
+            let tlvs = Tlvs {
+                authority: hello.sni.filter(|_| wanted.authority),
+                alpn: hello.alpn().next().filter(|_| wanted.alpn),
+                unique_id,
+                crc32c: wanted.crc32c,
+            };
+            proxy_header::v2(room, client.source, client.destination(bound)?, &tlvs).len()
+        }
+    };
+    front.copy_within(..len, HEADER_ROOM - len);
+    Ok(len)
+}

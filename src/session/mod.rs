@@ -1,0 +1,185 @@
+//! One client's connection, from accept to close. Each phase is a struct with what is valid then, in a file of its own:
+//!
+//! ```text
+//!            whole hello, route            connected, header written          both directions ended
+//!   Hello ---------------------> Connect -------------------------> Relay ---------------------------> close
+//!     |                          |     ^                              |                                  ^
+//!     | refused, too late        |     | a server has room, or        | broken off, silent too long      |
+//!     |                          v     | it is time to try again      |                                  |
+//!     |                          Queue                                |                                  |
+//!     +--------------------------+----- gave up ----------------------+----------------------------------+
+//! ```
+//!
+//! A phase takes itself by value and answers what comes [`Next`]: no session is ever between two phases.
+mod close;
+mod connect;
+mod hello;
+mod queue;
+mod relay;
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::event::Event;
+
+use crate::access_log::Whose;
+use crate::context::{Context, Timer};
+use crate::fleet::ServerId;
+use crate::net::{Accepted, Key, Stream, canonical};
+use crate::policy::reason::CloseReason;
+use crate::policy::time::Time;
+use crate::policy::timers::Deadline;
+use connect::Connect;
+use hello::Hello;
+pub use hello::SCRATCH_ROOM;
+use queue::Queue;
+use relay::Relay;
+
+/// One client's connection.
+pub enum Session {
+    /// Its hello is not whole yet.
+    Hello(Hello),
+    /// It waits for a server to have room, or for the next try.
+    Queue(Queue),
+    /// A server is being connected to.
+    Connect(Connect),
+    /// Bytes move.
+    Relay(Relay),
+}
+
+/// What becomes of a session after it was worked on.
+pub enum Next {
+    /// It waits for an event or its deadline.
+    Wait(Session),
+    /// It had its turn, and goes on in the next one.
+    Again(Session),
+    /// It has ended, and is logged and counted.
+    Ended,
+}
+
+/// Which of a session's sockets an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client's.
+    Client,
+    /// The server's.
+    Server,
+}
+
+/// The client of a session: what every phase has.
+pub struct Client {
+    stream: Stream,
+    source: SocketAddr,
+    accepted: Time,
+    deadline: Deadline,
+}
+
+impl Session {
+    /// Begins with a client that the listener at `bound` has let in, and reads its hello if it is there.
+    pub fn accept(accepted: Accepted, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
+        let Accepted { stream, source } = accepted;
+        Hello::accept(
+            Client { stream, source, accepted: context.now, deadline: Deadline::default() },
+            bound,
+            key,
+            context,
+        )
+    }
+
+    /// Notes what an event says.
+    pub fn note(&mut self, side: Side, event: &Event) {
+        match (self, side) {
+            (Session::Connect(Connect { server, .. }) | Session::Relay(Relay { server, .. }), Side::Server) => {
+                server.note(event)
+            }
+            (session, Side::Client) => session.client_mut().stream.note(event),
+            (_, Side::Server) => {}
+        }
+    }
+
+    /// Does what can be done now.
+    pub fn advance(self, key: Key, context: &mut Context) -> Next {
+        match self {
+            Session::Hello(hello) => hello.advance(key, context),
+            Session::Queue(queue) => queue.advance(context),
+            Session::Connect(connect) => connect.advance(key, context),
+            Session::Relay(relay) => relay.advance(key, context),
+        }
+    }
+
+    /// A timer of this session that was set for `at` has come up.
+    pub fn expire(mut self, at: Time, key: Key, context: &mut Context) -> Next {
+        if !self.client_mut().deadline.fired(at) {
+            return Next::Wait(self);
+        }
+        let deadline = self.deadline();
+        if deadline > context.now {
+            self.client_mut().deadline.arm(&mut context.timers, deadline, Timer::Session(key));
+            return Next::Wait(self);
+        }
+        match self {
+            Session::Hello(hello) => hello.expire(context),
+            Session::Queue(queue) => queue.expire(key, context),
+            Session::Connect(connect) => connect.expire(key, context),
+            Session::Relay(relay) => relay.expire(context),
+        }
+    }
+
+    /// A server of its route has room: a session that waits for that goes on.
+    pub fn room(self, key: Key, context: &mut Context) -> Next {
+        match self {
+            Session::Queue(queue) => queue.room(key, context),
+            session => Next::Wait(session),
+        }
+    }
+
+    /// Ends it, whatever it does.
+    pub fn kill(self, context: &mut Context) {
+        match self {
+            Session::Hello(hello) => hello.end(CloseReason::Killed, context),
+            Session::Queue(queue) => queue.end(CloseReason::Killed, context),
+            Session::Connect(connect) => connect.end(CloseReason::Killed, context),
+            Session::Relay(relay) => relay.end(CloseReason::Killed, context),
+        }
+    }
+
+    /// The server that it is connected to.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerId> {
+        match self {
+            Session::Relay(relay) => Some(relay.server_id()),
+            _ => None,
+        }
+    }
+
+    /// When it is over unless something happens.
+    fn deadline(&self) -> Time {
+        match self {
+            Session::Hello(hello) => hello.deadline(),
+            Session::Queue(queue) => queue.deadline(),
+            Session::Connect(connect) => connect.deadline(),
+            Session::Relay(relay) => relay.deadline(),
+        }
+    }
+
+    fn client_mut(&mut self) -> &mut Client {
+        match self {
+            Session::Hello(Hello { client, .. })
+            | Session::Queue(Queue { client, .. })
+            | Session::Connect(Connect { client, .. })
+            | Session::Relay(Relay { client, .. }) => client,
+        }
+    }
+}
+
+impl Client {
+    /// What its log lines begin with.
+    fn whose(&self) -> Whose<'static> {
+        Whose { source: self.source, accepted: self.accepted, route: None, server: None, unique_id: None }
+    }
+
+    /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.
+    fn destination(&self, bound: SocketAddr) -> io::Result<SocketAddr> {
+        if bound.ip().is_unspecified() { self.stream.local_address().map(canonical) } else { Ok(bound) }
+    }
+}

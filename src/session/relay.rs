@@ -1,0 +1,207 @@
+//! Bytes move, both ways, until both directions have ended.
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::close::{self, Record};
+use super::connect::Routed;
+use super::{Client, Next, Session, Side};
+use crate::access_log::{Timing, Whose};
+use crate::config::Route;
+use crate::context::{Context, Timer};
+use crate::fleet::ServerId;
+use crate::net::{Direction, Key, Progress, Stream, Token};
+use crate::policy::reason::CloseReason;
+use crate::policy::time::Time;
+
+/// A client and a server that talk to each other.
+pub struct Relay {
+    pub(super) client: Client,
+    pub(super) server: Stream,
+    up: Direction,
+    down: Direction,
+    config: Rc<Route>,
+    id: ServerId,
+    unique_id: Option<[u8; 16]>,
+    /// Bytes of `up` that are the PROXY header.
+    header: u16,
+    queued: Duration,
+    connect: Duration,
+    last_byte: Time,
+    /// Whose byte that was.
+    last_word: Side,
+    /// The server is broken for what goes up. What it said before is still brought down.
+    server_broke: bool,
+}
+
+impl Relay {
+    /// Begins with a server that has taken `written` bytes of the payload.
+    #[expect(clippy::too_many_arguments, reason = "a phase begins with what the one before had, each under its name")]
+    pub(super) fn begin(
+        client: Client,
+        server: Stream,
+        routed: &Routed,
+        id: ServerId,
+        payload: &[u8],
+        written: usize,
+        key: Key,
+        context: &mut Context,
+    ) -> Next {
+        let relay = Relay {
+            client,
+            server,
+            up: Direction::starting_with(payload, written),
+            down: Direction::default(),
+            config: Rc::clone(&routed.config),
+            id,
+            unique_id: routed.unique_id,
+            header: routed.header as u16,
+            queued: routed.queued,
+            connect: routed.connect_time(context.now),
+            last_byte: context.now,
+            last_word: Side::Client,
+            server_broke: false,
+        };
+        relay.log(context);
+        if let Some(traffic) = context.fleet.traffic(id) {
+            traffic.connect_time.add(relay.connect);
+        }
+        relay.advance(key, context)
+    }
+
+    /// Moves what can be moved.
+    pub(super) fn advance(mut self, key: Key, context: &mut Context) -> Next {
+        let before = (self.up.bytes(), self.down.bytes());
+        let busy = match self.pump(context) {
+            Ok(busy) => busy,
+            Err(reason) => {
+                self.break_off(reason, context);
+                return Next::Ended;
+            }
+        };
+        if self.up.has_ended() && self.down.has_ended() {
+            let reason = if self.server_broke { CloseReason::ServerBroke } else { CloseReason::Done };
+            if self.server_broke {
+                self.break_off(reason, context);
+            } else {
+                self.end(reason, context);
+            }
+            return Next::Ended;
+        }
+        self.note_bytes(before, context.now);
+        let watched = self
+            .client
+            .stream
+            .watch(&context.registry, Token::Client(key))
+            .and_then(|()| self.server.watch(&context.registry, Token::Server(key)));
+        if watched.is_err() {
+            self.end(CloseReason::OutOfResources, context);
+            return Next::Ended;
+        }
+        let deadline = self.deadline();
+        self.client.deadline.arm(&mut context.timers, deadline, Timer::Session(key));
+        if busy { Next::Again(Session::Relay(self)) } else { Next::Wait(Session::Relay(self)) }
+    }
+
+    /// Whether there is more to do at once. An error says why the connection is over.
+    fn pump(&mut self, context: &mut Context) -> Result<bool, CloseReason> {
+        let Context { scratch, pipes, .. } = context;
+        let up = self.up.pump(&mut self.client.stream, &mut self.server, scratch, pipes);
+        match up {
+            Progress::Ended if !self.down.has_ended() => self.server.finish(),
+            Progress::SourceFailed(_) => return Err(CloseReason::ClientBroke),
+            // What the server sent before it broke off can still be read.
+            Progress::SinkFailed(_) => {
+                self.server_broke = !self.down.has_ended();
+                self.up.cut(pipes);
+            }
+            _ => {}
+        }
+        let down = self.down.pump(&mut self.server, &mut self.client.stream, scratch, pipes);
+        match down {
+            Progress::Ended if !self.up.has_ended() => self.client.stream.finish(),
+            Progress::SourceFailed(_) => return Err(CloseReason::ServerBroke),
+            Progress::SinkFailed(_) => return Err(CloseReason::ClientBroke),
+            _ => {}
+        }
+        Ok(up == Progress::Unfinished || down == Progress::Unfinished)
+    }
+
+    fn note_bytes(&mut self, (up, down): (u64, u64), now: Time) {
+        if self.up.bytes() != up {
+            self.last_word = Side::Client;
+            self.last_byte = now;
+        }
+        if self.down.bytes() != down {
+            self.last_word = Side::Server;
+            self.last_byte = now;
+        }
+    }
+
+    pub(super) fn expire(self, context: &mut Context) -> Next {
+        let reason = self.silent();
+        self.end(reason, context);
+        Next::Ended
+    }
+
+    /// Who let the other wait: who does not take what is held for it, who has not ended its direction yet, or who did not
+    /// answer the last byte.
+    fn silent(&self) -> CloseReason {
+        let client = if self.up.is_held_up() != self.down.is_held_up() {
+            self.down.is_held_up()
+        } else if self.up.has_ended() != self.down.has_ended() {
+            self.down.has_ended()
+        } else {
+            self.last_word == Side::Server
+        };
+        if client { CloseReason::ClientSilent } else { CloseReason::ServerSilent }
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        let timeouts = &self.config.timeouts;
+        let half_closed = self.up.has_ended() || self.down.has_ended();
+        self.last_byte + if half_closed { timeouts.half_closed } else { timeouts.tunnel }
+    }
+
+    pub(super) fn server_id(&self) -> ServerId {
+        self.id
+    }
+
+    /// Ends with RST to both: one of them has broken off, and the other is to know that this is no orderly end.
+    fn break_off(mut self, reason: CloseReason, context: &mut Context) {
+        self.settle(reason, context);
+        self.client.stream.reset();
+        self.server.reset();
+    }
+
+    /// Ends with FIN to both.
+    pub(super) fn end(mut self, reason: CloseReason, context: &mut Context) {
+        self.settle(reason, context);
+    }
+
+    fn settle(&mut self, reason: CloseReason, context: &mut Context) {
+        self.up.cut(&mut context.pipes);
+        self.down.cut(&mut context.pipes);
+        let record = Record {
+            route: Some(self.id.route),
+            server: Some(self.id.server),
+            unique_id: self.unique_id,
+            queued: Some(self.queued),
+            connect: Some(self.connect),
+            bytes_up: self.up.bytes().saturating_sub(self.header.into()),
+            bytes_down: self.down.bytes(),
+            spliced: self.up.spliced() + self.down.spliced(),
+        };
+        close::close(&self.client, &record, reason, context);
+    }
+
+    fn log(&self, context: &mut Context) {
+        let counts = context.counts(Some(self.id.route), Some(self.id.server));
+        let total = context.now - self.client.accepted;
+        let timing = Timing { queued: Some(self.queued), connect: Some(self.connect), total };
+        let Context { log, fleet, now, .. } = context;
+        let server = fleet.server(self.id).map(|server| &*server.name);
+        let route = Some(&*self.config.name);
+        let whose = Whose { route, server, unique_id: self.unique_id, ..self.client.whose() };
+        log.connect(*now, &whose, timing, counts);
+    }
+}
