@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fiscalismia_lb::event_loop;
 
 mod cli;
 
@@ -17,6 +18,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve until told to stop
+    ///
+    /// SIGHUP reads the configuration again, SIGTERM lets connections finish, SIGINT stops at once.
+    Run {
+        /// The configuration
+        #[arg(long, value_name = "FILE", default_value = "/etc/fiscalismia-lb/config.json")]
+        config: PathBuf,
+    },
     /// Say whether the configuration is good; nothing is bound, nothing connected
     ///
     /// Prints one line, then warnings. Exits with 1 when the configuration is rejected.
@@ -49,6 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Run { config } => event_loop::run(&config),
         Command::Check { config } => cli::check(&config),
         Command::Route { config, sni, alpn } => cli::route(&config, &sni, &alpn),
         Command::Health { url } => cli::health(&url),

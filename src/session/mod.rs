@@ -90,7 +90,7 @@ impl Session {
     pub fn note(&mut self, side: Side, event: &Event) {
         match (self, side) {
             (Session::Connect(Connect { server, .. }) | Session::Relay(Relay { server, .. }), Side::Server) => {
-                server.note(event)
+                server.note(event);
             }
             (session, Side::Client) => session.client_mut().stream.note(event),
             (_, Side::Server) => {}
