@@ -72,7 +72,11 @@ fn all_errors_on_stderr() {
         "demo": { "sni": ["demo.fiscalismia.com"], "servers": ["172.20.0.2:443"] } } }"#;
     let expected = "lb.json: routes.frontend.servers[1].address: \"172.24.0.3\" has no port; write \"172.24.0.3:443\"\n\
                     lb.json: routes.demo.sni[0]: \"demo.fiscalismia.com\" is routed by \"frontend\" already\n";
-    for arguments in [&["check", "--config", "lb.json"][..], &["route", "--config", "lb.json", "a.example"]] {
+    for arguments in [
+        &["check", "--config", "lb.json"][..],
+        &["route", "--config", "lb.json", "a.example"],
+        &["run", "--config", "lb.json"],
+    ] {
         let output = run("all_errors_on_stderr", config.as_bytes(), arguments);
         assert_eq!(told(&output), (Some(1), "", expected), "{arguments:?}");
     }
@@ -108,6 +112,7 @@ fn wrong_arguments() {
         &["check"],
         &["check", "--config"],
         &["check", "--config", "a", "b"],
+        &["run", "lb.json"],
         &["route", "--config", "lb.json"],
         &["route", "--config", "lb.json", "a.example", "--alpn"],
         &["route", "--config", "lb.json", &long],
@@ -123,15 +128,33 @@ fn wrong_arguments() {
     }
 }
 
+/// A port that another program has is not a start that worked, and `run` says which.
+#[test]
+fn run_with_a_taken_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = format!(
+        r#"{{ "listen": ["{address}"], "routes": {{ "r": {{ "sni": ["*"], "servers": ["127.0.0.1:1"] }} }} }}"#
+    );
+    let output = run("run_with_a_taken_port", config.as_bytes(), &["run", "--config", "lb.json"]);
+    let (code, _, stderr) = told(&output);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains(&address.to_string()), "{stderr}");
+}
+
 /// Help and version are what was asked for: stdout, exit code 0.
 #[test]
 fn help_and_version() {
-    for arguments in [&["--help"][..], &["check", "--help"], &["route", "--help"], &["health", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["route", "--help"], &["health", "--help"]]
+    {
         let output = command(arguments).output().unwrap();
         let (code, stdout, stderr) = told(&output);
         assert_eq!((code, stderr), (Some(0), ""), "{arguments:?}");
         assert!(stdout.contains("Usage: fiscalismia-lb"), "{arguments:?}: {stdout}");
     }
+    let output = command(&["run", "--help"]).output().unwrap();
+    assert!(told(&output).1.contains("[default: /etc/fiscalismia-lb/config.json]"));
     let output = command(&["--version"]).output().unwrap();
     assert_eq!(told(&output), (Some(0), concat!("fiscalismia-lb ", env!("CARGO_PKG_VERSION"), "\n"), ""));
 }
