@@ -24,7 +24,7 @@ pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>
         net::bind(&fd, &SocketAddr::new(source, 0))?;
     }
     match net::connect(&fd, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(Stream::new(fd)),
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(Stream::connecting(fd)),
         Err(error) => Err(error),
     }
 }

@@ -116,7 +116,7 @@ impl Listener {
                 Ok((fd, address)) => {
                     // Without an address the client has gone already.
                     let Some(source) = address.and_then(|address| SocketAddr::try_from(address).ok()) else { continue };
-                    return Ok(Some(Accepted { stream: Stream::new(fd), source: canonical(source) }));
+                    return Ok(Some(Accepted { stream: Stream::accepted(fd), source: canonical(source) }));
                 }
                 Err(Errno::AGAIN) => {
                     self.readable = false;

@@ -48,10 +48,15 @@ pub enum Received {
 }
 
 impl Stream {
-    /// Takes over a non-blocking socket. It counts as ready for everything until it is tried.
-    #[must_use]
-    pub fn new(fd: OwnedFd) -> Stream {
+    /// Takes over a non-blocking socket that was accepted. What it was accepted for may be there already.
+    pub(super) fn accepted(fd: OwnedFd) -> Stream {
         Stream { fd, readable: true, writable: true, ends: false, watch: Watch::Nothing }
+    }
+
+    /// Takes over a non-blocking socket that connects. There is nothing to read before something is written; what comes
+    /// sooner than the first [`watch`](Stream::watch) is reported by it.
+    pub(super) fn connecting(fd: OwnedFd) -> Stream {
+        Stream { readable: false, ..Stream::accepted(fd) }
     }
 
     /// Notes what an event says. Nothing is read or written.
@@ -101,6 +106,7 @@ impl Stream {
     /// once announced, brings none.
     pub fn read(&mut self, room: &mut [u8]) -> Received {
         let size = room.len();
+        debug_assert!(size > 0, "a read without room would look like the peer's FIN");
         match net::recv(&self.fd, &mut *room, RecvFlags::empty()) {
             Ok((_, 0)) => {
                 self.readable = false;

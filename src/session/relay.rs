@@ -65,14 +65,17 @@ impl Relay {
         if let Some(traffic) = context.fleet.traffic(id) {
             traffic.connect_time.add(relay.connect);
         }
-        relay.advance(key, context)
+        // Nothing is read yet: the payload may still lie in the scratch buffer. What is there already is reported as soon
+        // as the sockets are watched; only what the client has left over from its hello has been reported before.
+        let is_busy = relay.client.stream.is_readable();
+        relay.wait(is_busy, key, context)
     }
 
     /// Moves what can be moved.
     pub(super) fn advance(mut self, key: Key, context: &mut Context) -> Next {
         let before = (self.up.bytes(), self.down.bytes());
-        let busy = match self.pump(context) {
-            Ok(busy) => busy,
+        let is_busy = match self.pump(context) {
+            Ok(is_busy) => is_busy,
             Err(reason) => {
                 self.break_off(reason, context);
                 return Next::Ended;
@@ -88,6 +91,10 @@ impl Relay {
             return Next::Ended;
         }
         self.note_bytes(before, context.now);
+        self.wait(is_busy, key, context)
+    }
+
+    fn wait(mut self, is_busy: bool, key: Key, context: &mut Context) -> Next {
         let watched = self
             .client
             .stream
@@ -99,7 +106,7 @@ impl Relay {
         }
         let deadline = self.deadline();
         self.client.deadline.arm(&mut context.timers, deadline, Timer::Session(key));
-        if busy { Next::Again(Session::Relay(self)) } else { Next::Wait(Session::Relay(self)) }
+        if is_busy { Next::Again(Session::Relay(self)) } else { Next::Wait(Session::Relay(self)) }
     }
 
     /// Whether there is more to do at once. An error says why the connection is over.
