@@ -109,7 +109,8 @@ pub struct Reader {
 impl Reader {
     /// Judges `raw`: all bytes that came from the client so far, the same at the front at every call.
     ///
-    /// Whatever follows the hello (0-RTT) is not looked at. Asked again after a verdict, it gives the same one.
+    /// The record in which the hello ends is waited for; whatever follows the hello (0-RTT) is not looked at. Asked again
+    /// after a verdict, it gives the same one.
     pub fn read<'a>(&'a mut self, raw: &'a [u8]) -> Verdict<'a> {
         if raw.iter().zip([u8::from(TlsRecordType::Handshake), 0x03]).any(|(got, wanted)| *got != wanted) {
             return Verdict::NotTls;
@@ -127,7 +128,7 @@ impl Reader {
             if let Some(end) = message_end(record.payload)?
                 && end <= record.len
             {
-                return record.payload.get(..end).ok_or(Verdict::Incomplete);
+                return record.whole()?.get(..end).ok_or(Verdict::Incomplete);
             }
         }
         let end = loop {
@@ -147,10 +148,7 @@ impl Reader {
         if end > MAX_RAW {
             return Err(Verdict::Malformed("the hello is spread over too many records"));
         }
-        if record.payload.len() < record.len {
-            return Err(Verdict::Incomplete);
-        }
-        self.handshake.extend_from_slice(record.payload);
+        self.handshake.extend_from_slice(record.whole()?);
         self.taken = end;
         Ok(())
     }
@@ -179,6 +177,10 @@ impl<'a> Record<'a> {
             return Err(Verdict::Malformed("a record is longer than 16 KiB"));
         }
         Ok(Record { len, payload: rest.get(..len).unwrap_or(rest) })
+    }
+
+    fn whole(&self) -> Result<&'a [u8], Verdict<'static>> {
+        if self.payload.len() < self.len { Err(Verdict::Incomplete) } else { Ok(self.payload) }
     }
 }
 
@@ -212,7 +214,7 @@ fn host_name(body: &[u8]) -> Result<&[u8], &'static str> {
     match name.strip_suffix(b".").unwrap_or(name).len() {
         0 => Err("the server name is empty"),
         // RFC 6066: "represented as a byte string using ASCII encoding".
-        1..=MAX_NAME if name.iter().all(|byte| byte.is_ascii() && *byte != 0) => Ok(name),
+        1..=MAX_NAME if name.is_ascii() && !name.contains(&0) => Ok(name),
         1..=MAX_NAME => Err("the server name has a byte that no name can have"),
         _ => Err("the server name is longer than 253 bytes"),
     }

@@ -135,6 +135,17 @@ fn what_follows_the_hello_is_ignored() {
     }
 }
 
+/// A hello is one thing whether it shares its last record or not: decided once that record is whole.
+#[test]
+fn the_last_record_is_waited_for() {
+    let message = hello(300).build().split_off(RECORD_HEADER);
+    let padded = [&message[..], &[0; 10]].concat();
+    for raw in [record(&padded), [record(&padded[..50]), record(&padded[50..])].concat()] {
+        assert_eq!(read(&raw), Ok(expected()));
+        assert_eq!(Reader::default().read(&raw[..raw.len() - 1]), Verdict::Incomplete);
+    }
+}
+
 /// Something else than TLS is known by its first two bytes, not at the deadline.
 #[test]
 fn other_protocols_are_not_tls() {
