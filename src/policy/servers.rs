@@ -82,7 +82,7 @@ impl Group {
             let index = index.unwrap_or_else(|| self.add(Member::new(server, &route.health_check, spread)));
             self.order.push(index);
         }
-        self.stand(spread.now());
+        self.resettle(spread.now());
         changed
     }
 
@@ -135,9 +135,9 @@ impl Group {
 
     /// Takes the verdict of a member's probe; answers whether that took the server down or up.
     pub fn report(&mut self, now: Time, index: u32, checked: Checked) -> Option<Change> {
-        let change = self.members.get_mut(index as usize)?.health.report(now, checked);
-        self.stand(now);
-        change
+        let change = self.members.get_mut(index as usize)?.health.report(now, checked)?;
+        self.resettle(now);
+        Some(change)
     }
 
     /// The members in the order of the file, each with its index.
@@ -169,7 +169,11 @@ impl Group {
         &self.standing
     }
 
-    fn stand(&mut self, now: Time) {
+    /// Starts over with who takes connections now. Turns owed under other shares would be paid in a burst.
+    fn resettle(&mut self, now: Time) {
+        for member in &mut self.members {
+            member.owed = 0;
+        }
         let up = self.members.iter().any(Member::takes_connections);
         self.standing.set(now, up);
     }

@@ -166,6 +166,20 @@ fn least_connections_alternates_among_equals() {
     assert_eq!(counts, 10, "a server that was busy is not owed what it missed");
 }
 
+/// A server would get all connections for a while, to make up for a share that it no longer has.
+#[test]
+fn a_change_of_shares_causes_no_burst() {
+    let mut group = weighted(Balance::RoundRobin, &[256, 1, 1]);
+    picks(&mut group, 100);
+    report(&mut group, 0, false);
+    assert_eq!(picks(&mut group, 4), [1, 2, 1, 2]);
+    report(&mut group, 0, true);
+    picks(&mut group, 100);
+    let servers = vec![server("s0", 1), server("s1", 1), server("s2", 1)];
+    group.update(&route(Balance::RoundRobin, servers), &mut spread());
+    assert_eq!(picks(&mut group, 6), [0, 1, 2, 0, 1, 2]);
+}
+
 fn clients() -> impl Iterator<Item = IpAddr> {
     (0..20_000_u32).map(|i| match i % 2 {
         0 => IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + i)),
