@@ -1,6 +1,7 @@
 //! Whether a server is up, by what its probes found.
 use std::time::Duration;
 
+pub use super::check_result::CheckResult;
 use super::time::Time;
 use crate::config::{HealthCheck, Probe};
 
@@ -49,35 +50,6 @@ pub struct Checked {
     pub info: Box<str>,
     /// From the probe's start to its verdict.
     pub took: Duration,
-}
-
-/// Verdicts of probes, under HAProxy's codes (its management guide, section 9.1, `check_status`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckResult {
-    /// No probe has ended yet.
-    Initializing,
-    /// No socket to be had, or no way to set it up.
-    SocketError,
-    /// Connected, and the PROXY header sent whole.
-    L4Ok,
-    /// No connection in time.
-    L4Timeout,
-    /// Refused, unreachable, or reset.
-    L4Connection,
-    /// A `ServerHello` came.
-    L6Ok,
-    /// No `ServerHello` in time.
-    L6Timeout,
-    /// An alert, or not TLS.
-    L6Response,
-    /// An HTTP status in the expected range.
-    L7Ok,
-    /// No HTTP response in time.
-    L7Timeout,
-    /// Not HTTP.
-    L7Response,
-    /// An HTTP status outside of the expected range.
-    L7Status,
 }
 
 impl Health {
@@ -267,68 +239,6 @@ impl Standing {
     #[must_use]
     pub fn downtime(&self, now: Time) -> Duration {
         if self.up { self.downtime } else { self.downtime + now.since(self.since) }
-    }
-}
-
-impl CheckResult {
-    /// Every result, in the order of HAProxy's manual.
-    pub const ALL: [CheckResult; 12] = [
-        CheckResult::Initializing,
-        CheckResult::SocketError,
-        CheckResult::L4Ok,
-        CheckResult::L4Timeout,
-        CheckResult::L4Connection,
-        CheckResult::L6Ok,
-        CheckResult::L6Timeout,
-        CheckResult::L6Response,
-        CheckResult::L7Ok,
-        CheckResult::L7Timeout,
-        CheckResult::L7Response,
-        CheckResult::L7Status,
-    ];
-
-    /// Whether the probe passed.
-    #[must_use]
-    pub fn passed(self) -> bool {
-        matches!(self, CheckResult::L4Ok | CheckResult::L6Ok | CheckResult::L7Ok)
-    }
-
-    /// HAProxy's code, as in `check_status` of its CSV and in the metric's label.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            CheckResult::Initializing => "INI",
-            CheckResult::SocketError => "SOCKERR",
-            CheckResult::L4Ok => "L4OK",
-            CheckResult::L4Timeout => "L4TOUT",
-            CheckResult::L4Connection => "L4CON",
-            CheckResult::L6Ok => "L6OK",
-            CheckResult::L6Timeout => "L6TOUT",
-            CheckResult::L6Response => "L6RSP",
-            CheckResult::L7Ok => "L7OK",
-            CheckResult::L7Timeout => "L7TOUT",
-            CheckResult::L7Response => "L7RSP",
-            CheckResult::L7Status => "L7STS",
-        }
-    }
-
-    /// HAProxy's words, as in `check_desc` of its CSV and in its log.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            CheckResult::Initializing => "Initializing",
-            CheckResult::SocketError => "Socket error",
-            CheckResult::L4Ok => "Layer4 check passed",
-            CheckResult::L4Timeout => "Layer4 timeout",
-            CheckResult::L4Connection => "Layer4 connection problem",
-            CheckResult::L6Ok => "Layer6 check passed",
-            CheckResult::L6Timeout => "Layer6 timeout",
-            CheckResult::L6Response => "Layer6 invalid response",
-            CheckResult::L7Ok => "Layer7 check passed",
-            CheckResult::L7Timeout => "Layer7 timeout",
-            CheckResult::L7Response => "Layer7 invalid response",
-            CheckResult::L7Status => "Layer7 wrong status",
-        }
     }
 }
 
@@ -549,16 +459,5 @@ mod tests {
         assert!(many.is_sorted_by(|a, b| a < b));
         assert_eq!(many.last(), Some(&(at(9) + Duration::from_millis(999))));
         assert!(times(5000, 2 * SECOND).iter().all(|time| *time < at(7)));
-    }
-
-    /// Two results under one code could not be told apart on a dashboard.
-    #[test]
-    fn codes_and_words_are_distinct() {
-        for (i, one) in CheckResult::ALL.iter().enumerate() {
-            for other in &CheckResult::ALL[..i] {
-                assert_ne!(one.code(), other.code());
-                assert_ne!(one.describe(), other.describe());
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Pure decisions. Time comes in as an argument; nothing here opens a socket or reads a clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod check_result;
 pub mod health;
 pub mod per_second;
 #[cfg(test)]
