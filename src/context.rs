@@ -9,7 +9,7 @@ use crate::fleet::{Fleet, ServerId};
 use crate::metrics::Process;
 use crate::net::{Key, Pipes};
 use crate::policy::time::Time;
-use crate::policy::timers::Timers;
+use crate::policy::timers::{SlotDeadlines, Timers};
 
 /// Everything that is shared, in one place, lent to one at a time.
 pub struct Context {
@@ -29,7 +29,9 @@ pub struct Context {
     pub others: u64,
     /// The log.
     pub log: AccessLog,
-    /// What comes up when.
+    /// When sessions are over, unless something happens.
+    pub deadlines: SlotDeadlines<Key>,
+    /// What else comes up when.
     pub timers: Timers<Timer>,
     /// The poll.
     pub registry: Registry,
@@ -48,8 +50,6 @@ pub struct Context {
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// A session's deadline.
-    Session(Key),
     /// The next probe of a server.
     NextProbe(ServerId),
     /// A running probe's deadline.

@@ -96,8 +96,10 @@ impl EventLoop {
         if !self.again.is_empty() || self.can_accept() {
             return Some(Duration::ZERO);
         }
-        let due = [self.context.timers.next(), self.context.log.deadline()].into_iter().flatten().min()?;
-        Some(due.since(self.clock.now()))
+        let context = &self.context;
+        let due =
+            [context.deadlines.next(), context.timers.next(), context.log.deadline()].into_iter().flatten().min()?;
+        Some(due.since(context.now))
     }
 
     fn read_clock(&mut self) {
@@ -183,9 +185,11 @@ impl EventLoop {
     }
 
     fn timers(&mut self) {
+        while let Some(key) = self.context.deadlines.pop_due(self.context.now) {
+            self.work(key, Session::expire);
+        }
         while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
             match timer {
-                Timer::Session(key) => self.work(key, |session, key, context| session.expire(at, key, context)),
                 Timer::NextProbe(id) => self.start_probe(id, at),
                 Timer::Probe(key) => self.probe(key, |probe, _, context| probe.expire(context.now)),
                 Timer::Accept => self.resume_accepting(),

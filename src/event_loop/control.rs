@@ -115,6 +115,8 @@ impl EventLoop {
             self.probes.vacate(key);
         }
         probe::schedule(&mut self.context);
+        // A server that is new, or may have more connections, has room.
+        self.context.roomy.extend(self.context.fleet.routes().map(|(place, _)| place));
         self.share_out_fds();
         Ok(())
     }

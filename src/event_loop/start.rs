@@ -20,7 +20,7 @@ use crate::fleet::Fleet;
 use crate::metrics::Process;
 use crate::net::{Pipes, Slots, Token};
 use crate::policy::health::Spread;
-use crate::policy::timers::Timers;
+use crate::policy::timers::{SlotDeadlines, Timers};
 use crate::probe;
 use crate::service;
 use crate::session::SCRATCH_ROOM;
@@ -68,6 +68,7 @@ impl EventLoop {
             capacity: 0,
             others: 0,
             log,
+            deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry,
             scratch: vec![0; SCRATCH_ROOM],

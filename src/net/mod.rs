@@ -13,6 +13,6 @@ pub use direction::{Direction, Progress};
 pub use listener::{Accepted, Listener, Role, canonical};
 pub use output::Output;
 pub use pipes::Pipes;
-pub use slots::{Key, Slots};
+pub use slots::{Key, Slots, slot_number};
 pub use stream::{Received, Stream};
 pub use token::Token;

@@ -1,8 +1,14 @@
 //! Slots whose keys cannot dangle: a key carries the generation of its slot, so an event for what is gone misses.
-use slotmap::{DefaultKey, SlotMap};
+use slotmap::{DefaultKey, Key as _, SlotMap};
 
 /// Names one value for as long as it lives, and nothing afterwards.
 pub type Key = DefaultKey;
+
+/// The number of a key's slot: small, and the same for all keys that the slot ever has.
+#[must_use]
+pub fn slot_number(key: Key) -> usize {
+    (key.data().as_ffi() & 0xFFFF_FFFF) as usize
+}
 
 /// Values that are taken out to be worked on and put back while they live.
 ///

@@ -88,7 +88,7 @@ mod tests {
                 assert_eq!(Token::from(mio::Token::from(token)), token);
             }
             slots.vacate(key);
-            if slots.len() % 3 == 0 {
+            if slots.len().is_multiple_of(3) {
                 slots.free();
             }
         }

@@ -1,7 +1,8 @@
 //! The servers of a route, and which of them a connection gets.
 //!
 //! A server takes connections while it is up and its weight is above 0. Backups take them only while no other server
-//! of the route does, and then only the first of them in the file does, as in HAProxy without `allbackups`.
+//! of the route does, and then only the first of them in the file does, as in HAProxy without `allbackups`. A retry
+//! counts as no other server does, once all that are up have refused its connection.
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
@@ -101,7 +102,7 @@ impl Group {
             Balance::LeastConnections => self.least_loaded(eligible),
             Balance::Source => self.nearest(client, eligible),
         };
-        if let Some(i) = winner {
+        if let Some(i) = winner.or_else(|| self.fallback(tried)) {
             return Pick::Server(i);
         }
         let mut full = self.members().filter(|(i, member)| in_service(*i, member)).map(|(_, member)| member.is_full());
@@ -190,6 +191,13 @@ impl Group {
 
     fn first_backup(&self) -> Option<u32> {
         self.members().find(|(_, member)| member.takes_connections() && member.server.backup).map(|(i, _)| i)
+    }
+
+    /// The backup for a retry: what its servers refused is not held against a client until probes notice.
+    fn fallback(&self, tried: &[u32]) -> Option<u32> {
+        let untried = |i: u32| !tried.is_empty() && !tried.contains(&i);
+        let usable = |member: &Member| member.takes_connections() && member.server.backup && !member.is_full();
+        self.members().find(|(i, member)| untried(*i) && usable(member)).map(|(i, _)| i)
     }
 
     /// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most

@@ -99,6 +99,60 @@ impl Default for Deadline {
     }
 }
 
+/// Deadlines of values that live in numbered slots, one value after the other.
+///
+/// An entry belongs to the slot and is left behind when its value goes: it serves the next one in the slot, whose deadline
+/// is hardly ever earlier. So values that come and go quickly touch the heap not at all, and there are not many more
+/// entries than there were values at once.
+#[derive(Debug)]
+pub struct SlotDeadlines<K> {
+    timers: Timers<usize>,
+    slots: Vec<(Deadline, K)>,
+}
+
+impl<K: Copy + Default> SlotDeadlines<K> {
+    /// No deadline.
+    #[must_use]
+    pub fn new() -> SlotDeadlines<K> {
+        SlotDeadlines { timers: Timers::new(), slots: Vec::new() }
+    }
+
+    /// Makes sure that `key`, the value that is now in `slot`, comes up at `at` or before.
+    pub fn arm(&mut self, slot: usize, key: K, at: Time) {
+        if slot >= self.slots.len() {
+            self.slots.resize(slot + 1, Default::default());
+        }
+        if let Some((deadline, current)) = self.slots.get_mut(slot) {
+            *current = key;
+            deadline.arm(&mut self.timers, at, slot);
+        }
+    }
+
+    /// When the earliest deadline is.
+    #[must_use]
+    pub fn next(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// A value that came up: it may be gone, and its real deadline may lie ahead, for which it arms again.
+    pub fn pop_due(&mut self, now: Time) -> Option<K> {
+        while let Some((at, slot)) = self.timers.pop_due(now) {
+            if let Some((deadline, key)) = self.slots.get_mut(slot)
+                && deadline.fired(at)
+            {
+                return Some(*key);
+            }
+        }
+        None
+    }
+}
+
+impl<K: Copy + Default> Default for SlotDeadlines<K> {
+    fn default() -> SlotDeadlines<K> {
+        SlotDeadlines::new()
+    }
+}
+
 #[derive(Debug)]
 struct Entry<K> {
     at: Time,
@@ -128,6 +182,8 @@ impl<K> Eq for Entry<K> {}
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::random::Random;
     use super::*;
 
@@ -213,5 +269,34 @@ mod tests {
         while timers.pop_due(at(999_900)).is_some() {}
         assert!(timers.heap.capacity() <= 2 * KEPT_CAPACITY, "{}", timers.heap.capacity());
         assert_eq!(timers.len(), 99);
+    }
+
+    /// Without this, every short connection leaves an entry behind until its idle timeout would have come.
+    #[test]
+    fn values_that_follow_each_other_in_a_slot_share_an_entry() {
+        let at = |second: u64| Time::ZERO + Duration::from_secs(second);
+        let mut deadlines = SlotDeadlines::new();
+        for key in 1..=1000_u64 {
+            deadlines.arm(0, key, at(300 + key));
+        }
+        assert_eq!(deadlines.timers.len(), 1);
+        // The one in the slot comes up early, and arms again for its own deadline.
+        assert_eq!(deadlines.next(), Some(at(301)));
+        assert_eq!(deadlines.pop_due(at(301)), Some(1000));
+        deadlines.arm(0, 1000, at(1300));
+        assert_eq!(deadlines.pop_due(at(1299)), None);
+        assert_eq!(deadlines.pop_due(at(1300)), Some(1000));
+        assert_eq!(deadlines.next(), None);
+    }
+
+    /// Without this, a value that turns to a shorter timeout is noticed too late, or twice.
+    #[test]
+    fn an_earlier_deadline_outruns_the_slots_entry() {
+        let at = |second: u64| Time::ZERO + Duration::from_secs(second);
+        let mut deadlines = SlotDeadlines::new();
+        deadlines.arm(3, 'a', at(300));
+        deadlines.arm(3, 'a', at(30));
+        assert_eq!(deadlines.pop_due(at(30)), Some('a'));
+        assert_eq!(deadlines.pop_due(at(300)), None);
     }
 }

@@ -11,6 +11,7 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
     let Context { fleet, now, timers, log, roomy, fallen, .. } = context;
     let Some(route) = fleet.route_mut(id.route) else { return };
     let words = describe(&checked);
+    let had_server = route.group.standing().is_up();
     let change = route.group.report(*now, id.server, checked);
     let Some(member) = route.group.member(id.server) else { return };
     if let (Some(at), Some(server)) = (member.health().next_probe(), route.servers.get_mut(id.server as usize)) {
@@ -26,7 +27,7 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
         }
         Some(Change::Down) => {
             log.notice(*now, format_args!("Server {place}/{name} is DOWN, reason: {words}. {counts} left."));
-            if !route.group.standing().is_up() {
+            if had_server && !route.group.standing().is_up() {
                 log.notice(*now, format_args!("backend {place} has no server available!"));
             }
             if route.config.on_down == OnDown::Close {

@@ -12,9 +12,9 @@ use super::relay::Relay;
 use super::{Client, Next, Session};
 use crate::access_log::Whose;
 use crate::config::Route;
-use crate::context::{Context, Timer};
+use crate::context::Context;
 use crate::fleet::{Server, ServerId};
-use crate::net::{self, Key, Stream, Token};
+use crate::net::{self, Key, Stream, Token, slot_number};
 use crate::policy::reason::CloseReason;
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
@@ -220,7 +220,7 @@ impl Connect {
             return give_up(client, &routed, Some(id.server), CloseReason::OutOfResources, context);
         }
         let until = context.now + routed.config.timeouts.connect;
-        client.deadline.arm(&mut context.timers, until, Timer::Session(key));
+        context.deadlines.arm(slot_number(key), key, until);
         let payload = payload.into_owned().into_boxed_slice();
         Next::Wait(Session::Connect(Connect { client, server, routed, id, payload, until }))
     }

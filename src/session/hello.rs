@@ -8,8 +8,8 @@ use super::close::{self, Record};
 use super::connect::{Routed, seek};
 use super::{Client, Next, Session};
 use crate::config::{self, ProxyProtocol};
-use crate::context::{Context, Timer};
-use crate::net::{Key, Received, Token};
+use crate::context::Context;
+use crate::net::{Key, Received, Token, slot_number};
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
 use crate::wire::client_hello::{self, Reader, Verdict};
@@ -105,7 +105,7 @@ impl Hello {
             self.end(CloseReason::OutOfResources, context);
             return Next::Ended;
         }
-        self.client.deadline.arm(&mut context.timers, self.until, Timer::Session(key));
+        context.deadlines.arm(slot_number(key), key, self.until);
         Next::Wait(Session::Hello(self))
     }
 

@@ -23,12 +23,11 @@ use std::net::SocketAddr;
 use mio::event::Event;
 
 use crate::access_log::Whose;
-use crate::context::{Context, Timer};
+use crate::context::Context;
 use crate::fleet::ServerId;
-use crate::net::{Accepted, Key, Stream, canonical};
+use crate::net::{Accepted, Key, Stream, canonical, slot_number};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
-use crate::policy::timers::Deadline;
 use connect::Connect;
 use hello::Hello;
 pub use hello::SCRATCH_ROOM;
@@ -71,19 +70,13 @@ pub struct Client {
     stream: Stream,
     source: SocketAddr,
     accepted: Time,
-    deadline: Deadline,
 }
 
 impl Session {
     /// Begins with a client that the listener at `bound` has let in, and reads its hello if it is there.
     pub fn accept(accepted: Accepted, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
         let Accepted { stream, source } = accepted;
-        Hello::accept(
-            Client { stream, source, accepted: context.now, deadline: Deadline::default() },
-            bound,
-            key,
-            context,
-        )
+        Hello::accept(Client { stream, source, accepted: context.now }, bound, key, context)
     }
 
     /// Notes what an event says.
@@ -107,14 +100,11 @@ impl Session {
         }
     }
 
-    /// A timer of this session that was set for `at` has come up.
-    pub fn expire(mut self, at: Time, key: Key, context: &mut Context) -> Next {
-        if !self.client_mut().deadline.fired(at) {
-            return Next::Wait(self);
-        }
+    /// Ends what is over; a deadline that has moved since it was armed is armed again.
+    pub fn expire(self, key: Key, context: &mut Context) -> Next {
         let deadline = self.deadline();
         if deadline > context.now {
-            self.client_mut().deadline.arm(&mut context.timers, deadline, Timer::Session(key));
+            context.deadlines.arm(slot_number(key), key, deadline);
             return Next::Wait(self);
         }
         match self {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::close;
 use super::connect::{Routed, give_up, seek};
 use super::{Client, Next, Session};
-use crate::context::{Context, Timer};
-use crate::net::{Key, Token};
+use crate::context::Context;
+use crate::net::{Key, Token, slot_number};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 
@@ -62,7 +62,7 @@ impl Queue {
         {
             route.queue.push_back(key);
         }
-        client.deadline.arm(&mut context.timers, until, Timer::Session(key));
+        context.deadlines.arm(slot_number(key), key, until);
         let payload = payload.into_owned().into_boxed_slice();
         Next::Wait(Session::Queue(Queue { client, routed, payload, why, since, until }))
     }

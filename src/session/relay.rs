@@ -7,9 +7,9 @@ use super::connect::Routed;
 use super::{Client, Next, Session, Side};
 use crate::access_log::{Timing, Whose};
 use crate::config::Route;
-use crate::context::{Context, Timer};
+use crate::context::Context;
 use crate::fleet::ServerId;
-use crate::net::{Direction, Key, Progress, Stream, Token};
+use crate::net::{Direction, Key, Progress, Stream, Token, slot_number};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 
@@ -105,7 +105,7 @@ impl Relay {
             return Next::Ended;
         }
         let deadline = self.deadline();
-        self.client.deadline.arm(&mut context.timers, deadline, Timer::Session(key));
+        context.deadlines.arm(slot_number(key), key, deadline);
         if is_busy { Next::Again(Session::Relay(self)) } else { Next::Wait(Session::Relay(self)) }
     }
 

@@ -278,7 +278,10 @@ fn backups_serve_only_when_nobody_else_does() {
     let mut group = group(Balance::RoundRobin, vec![backup("b0"), server("s1", 1), backup("b2")]);
     assert_eq!((group.active_up(), group.backup_up()), (1, 2));
     assert_eq!(picks(&mut group, 3), [1, 1, 1]);
-    assert_eq!(group.pick(CLIENT, &[1]), Pick::TriedAll);
+    // After a refused connect there is no waiting for probes.
+    assert_eq!(group.pick(CLIENT, &[1]), Pick::Server(0));
+    assert_eq!(group.pick(CLIENT, &[1, 0]), Pick::Server(2));
+    assert_eq!(group.pick(CLIENT, &[1, 0, 2]), Pick::TriedAll);
     report(&mut group, 1, false);
     assert_eq!(picks(&mut group, 3), [0, 0, 0]);
     report(&mut group, 0, false);
