@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use fiscalismia_lb::config::{self, SniPattern};
 use fiscalismia_lb::policy::routes::RouteTable;
 use fiscalismia_lb::wire::client_hello::{Hello, MAX_HANDSHAKE, Reader, Verdict};
-use fiscalismia_lb::wire::http_head;
 use fiscalismia_lb::wire::proxy_header::{self, Header, MAX_LEN, Parsed, Tlvs};
+use fiscalismia_lb::wire::{http_head, http_status};
 use tls_parser::{TlsExtension, TlsMessageHandshake};
 
 /// A hello is the same however it is cut into segments and records, and what another parser makes of it.
@@ -164,7 +164,7 @@ pub fn http_head(data: &[u8]) {
             assert_eq!(Some(host), head.host);
         }
     }
-    let _ = http_head::status(data);
+    let _ = http_status::read(data);
 }
 
 /// A file is refused with errors of one line each, or every name in it leads to its own route.

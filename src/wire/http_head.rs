@@ -1,10 +1,10 @@
-//! Heads of plain HTTP: requests to the redirect and the admin endpoints, and the status that an `http` probe gets.
+//! Heads of plain HTTP requests: to the redirect and to the admin endpoints.
 //!
 //! RFC 9112 sections 3 to 5. Whatever a request could be read in two ways by is refused, as is what could not be repeated
 //! in a header safely.
 use std::net::Ipv6Addr;
 
-use httparse::{EMPTY_HEADER, Error, Header, Request, Response, Status};
+use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 
 #[cfg(test)]
 mod tests;
@@ -12,8 +12,6 @@ mod tests;
 /// The longest request head, in bytes.
 pub const MAX_LEN: usize = 8 * 1024;
 const MAX_FIELDS: usize = 64;
-/// The longest status line, in bytes.
-const MAX_STATUS_LINE: usize = 1024;
 /// RFC 1035 section 2.3.4, as text with its trailing dot.
 const MAX_HOST: usize = 254;
 
@@ -132,28 +130,4 @@ fn without_port(authority: &str) -> Option<&str> {
     };
     let port_is_digits = port.bytes().skip(1).all(|byte| byte.is_ascii_digit());
     (valid && port_is_digits && (1..=MAX_HOST).contains(&host.len())).then_some(host)
-}
-
-/// What the bytes of a response so far amount to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Nothing is wrong yet, and more bytes are needed.
-    Incomplete,
-    /// Not a response of HTTP/1.0 or 1.1.
-    Malformed,
-    /// The status code, 0 to 999.
-    Status(u16),
-}
-
-/// Judges `bytes`: all of a response that came so far. Only its status line is waited for.
-#[must_use]
-pub fn status(bytes: &[u8]) -> Answer {
-    let mut response = Response::new(&mut []);
-    let parsed = response.parse(bytes);
-    // The reason is there, if only empty, once the line has ended well.
-    match (response.reason.and(response.code), parsed) {
-        (Some(code), _) => Answer::Status(code),
-        (None, Ok(_)) if bytes.len() < MAX_STATUS_LINE => Answer::Incomplete,
-        (None, _) => Answer::Malformed,
-    }
 }

@@ -14,12 +14,14 @@ pub enum Verdict {
 /// Judges `raw`: all bytes that came from the server so far.
 #[must_use]
 pub fn read(raw: &[u8]) -> Verdict {
-    // Without room for headers, httparse stops behind the status line; the status stands as soon as it has been read.
     let mut response = httparse::Response::new(&mut []);
-    match (response.parse(raw), response.code) {
-        (Ok(_) | Err(httparse::Error::TooManyHeaders), Some(status)) => Verdict::Status(status),
-        (Ok(_), None) => Verdict::Incomplete,
-        _ => Verdict::NotHttp,
+    let parsed = response.parse(raw);
+    // Without room for headers, httparse may fail behind the status line. The reason, empty or not, is set once that line
+    // has ended well; the code is before.
+    match (response.reason.and(response.code), parsed) {
+        (Some(status), _) => Verdict::Status(status),
+        (None, Ok(_)) => Verdict::Incomplete,
+        (None, Err(_)) => Verdict::NotHttp,
     }
 }
 
@@ -27,18 +29,33 @@ pub fn read(raw: &[u8]) -> Verdict {
 mod tests {
     use super::*;
 
-    /// Without this, a probe passes on a status that is not there yet, or on no HTTP at all.
+    /// Without this, a probe passes on a status that is not there yet, or waits for more than it needs.
     #[test]
     fn the_status_line_alone_decides() {
         let head = b"HTTP/1.1 503 Service Unavailable\r\nServer: x\r\n\r\nbody";
-        let status = b"HTTP/1.1 503".len();
-        for end in 0..status {
+        let line = head.iter().position(|byte| *byte == b'\n').unwrap();
+        for end in 0..=line {
             assert_eq!(read(&head[..end]), Verdict::Incomplete, "{end}");
         }
-        for end in status..=head.len() {
+        for end in line + 1..=head.len() {
             assert_eq!(read(&head[..end]), Verdict::Status(503), "{end}");
         }
-        assert_eq!(read(b"SSH-2.0-OpenSSH\r\n"), Verdict::NotHttp);
-        assert_eq!(read(b"\x15\x03\x01\x00\x02\x02\x32"), Verdict::NotHttp);
+        for raw in [&b"HTTP/1.0 200\r\n"[..], b"HTTP/1.1 200 \r\n", b"HTTP/1.1 200 OK\n:"] {
+            assert_eq!(read(raw), Verdict::Status(200), "{raw:?}");
+        }
+    }
+
+    /// Without this, a probe of something else than HTTP ends in a timeout.
+    #[test]
+    fn other_answers_are_not_http() {
+        for raw in [
+            &b"SSH-2.0-OpenSSH\r\n"[..],
+            b"\x15\x03\x01\x00\x02\x02\x32",
+            b"HTTP/2 200 ",
+            b"HTTP/1.1 2x0 ",
+            b"HTTP/1.1 2000 ",
+        ] {
+            assert_eq!(read(raw), Verdict::NotHttp, "{raw:?}");
+        }
     }
 }

@@ -160,22 +160,3 @@ fn redirects_reflect_nothing_unchecked() {
     let long = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(255));
     assert_eq!(fault(&long), "the Host is malformed");
 }
-
-/// A probe needs the code of the status line, whatever follows, and waits for no more than that line.
-#[test]
-fn a_status_is_read_from_its_line() {
-    for answer in
-        ["HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody", "HTTP/1.0 200\r\n", "HTTP/1.1 200 \r\n", "HTTP/1.1 200 OK\r\n:"]
-    {
-        assert_eq!(status(answer.as_bytes()), Answer::Status(200), "{answer:?}");
-    }
-    let line = b"HTTP/1.1 503 Service Unavailable\r\n";
-    assert_eq!(status(line), Answer::Status(503));
-    for end in 0..line.len() {
-        assert_eq!(status(&line[..end]), Answer::Incomplete, "{end}");
-    }
-    for answer in [&b"HTTP/2 200 "[..], b"SSH-2.0-OpenSSH", b"HTTP/1.1 2x0 ", b"HTTP/1.1 2000 ", b"\x15\x03\x03"] {
-        assert_eq!(status(answer), Answer::Malformed, "{answer:?}");
-    }
-    assert_eq!(status(&[b'\n'; MAX_STATUS_LINE]), Answer::Malformed);
-}
