@@ -1,5 +1,29 @@
 //! fiscalismia-lb: a load balancer that routes TLS by SNI and never opens it.
+//!
+//! It reads the server name of a `ClientHello`, picks a server, connects to it, writes a PROXY header with the client's
+//! address, and from then on moves bytes, untouched, both ways. One process, one thread, one event loop.
+//!
+//! # The life of a connection
+//!
+//! 1. [`event_loop`] sleeps until a listener ([`net::Listener`]) has a client in its backlog, and lets it in while there
+//!    are fds for it and its server.
+//! 2. [`policy::rate_limit`] may turn it away.
+//! 3. [`session`] begins: the hello is read, in however many segments and records it comes ([`wire::client_hello`]).
+//! 4. [`policy::routes`] finds the route of its name; [`fleet`] knows what has become of that route.
+//! 5. [`policy::servers`] picks a server that [`policy::health`] holds for up, as [`probe`]s found it.
+//! 6. The server is connected to, and again another if it refuses, and gets the PROXY header ([`wire::proxy_header`]) and
+//!    the hello in one write.
+//! 7. Bytes move in two [`net::Direction`]s, spliced where a direction proves to be bulk, until both have ended or one of
+//!    the [`policy::timers`] comes up.
+//! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
+//!    [`metrics`].
+//!
+//! [`context`] is what the one thread lends to each of these while it works. [`config`] is checked once, when it is read:
+//! a value of its types is good. [`service`] tells systemd.
+//!
+//! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.
 #![forbid(unsafe_code)]
+
 pub mod access_log;
 pub mod config;
 pub mod context;
