@@ -1,7 +1,7 @@
 //! Every route and every server as they are now: the configuration's word, policy's state, and the counters.
 //!
 //! Places in here outlive reloads: a session that began under an older configuration still finds its route and server.
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use crate::config::{self, Config};
@@ -74,21 +74,25 @@ impl Fleet {
     ///
     /// Answers the servers whose running probe means nothing now.
     pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Vec<ServerId> {
-        let known: HashMap<Box<str>, u32> =
-            (0..).zip(&self.routes).map(|(i, route)| (route.config.name.clone(), i)).collect();
-        for route in &mut self.routes {
-            route.retired = true;
+        let mut known: HashMap<Box<str>, u32> =
+            (0..).zip(&self.routes).map(|(place, route)| (route.config.name.clone(), place)).collect();
+        let kept: HashSet<&str> = config.routes.iter().map(|route| &*route.name).collect();
+        let mut free = Vec::new();
+        for (place, route) in (0..).zip(&mut self.routes) {
+            route.retired = !kept.contains(&*route.config.name);
+            if route.retired && route.open == 0 {
+                known.remove(&route.config.name);
+                free.push(place);
+            }
         }
         self.places.clear();
         let mut changed = Vec::new();
         for new in &config.routes {
-            let place = match known.get(&new.name) {
-                Some(place) => {
-                    changed.extend(self.update(*place, new, spread));
-                    *place
-                }
-                None => self.add(Route::new(new, spread)),
-            };
+            let place = known.get(&new.name).copied();
+            if let Some(place) = place {
+                changed.extend(self.update(place, new, spread));
+            }
+            let place = place.unwrap_or_else(|| self.add(Route::new(new, spread), free.pop()));
             self.places.push(place);
         }
         self.table = RouteTable::new(&config.routes);
@@ -97,18 +101,17 @@ impl Fleet {
 
     fn update(&mut self, place: u32, new: &Rc<config::Route>, spread: &mut Spread) -> Vec<ServerId> {
         let Some(route) = self.routes.get_mut(place as usize) else { return Vec::new() };
-        route.retired = false;
         route.config = Rc::clone(new);
         let changed = route.group.update(new, spread);
         route.name_servers();
         changed.into_iter().map(|server| ServerId { route: place, server }).collect()
     }
 
-    fn add(&mut self, new: Route) -> u32 {
-        let free = self.routes.iter().position(|route| route.retired && route.open == 0);
-        if let Some((place, route)) = free.and_then(|place| Some((place, self.routes.get_mut(place)?))) {
+    /// Puts a new route in a free place, or behind the others.
+    fn add(&mut self, new: Route, free: Option<u32>) -> u32 {
+        if let Some((place, route)) = free.and_then(|place| Some((place, self.routes.get_mut(place as usize)?))) {
             *route = new;
-            return place as u32;
+            return place;
         }
         self.routes.push(new);
         (self.routes.len() - 1) as u32
@@ -180,5 +183,58 @@ impl Route {
                 *server = Server { name: member.server().name.clone(), ..Server::default() };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::time::Time;
+
+    fn config(routes: &[(&str, &[&str])]) -> Config {
+        let route = |(name, servers): &(&str, &[&str])| {
+            let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+            format!(r#""{name}": {{ "sni": ["{name}.example"], "servers": [{}] }}"#, servers.join(","))
+        };
+        let routes: Vec<_> = routes.iter().map(route).collect();
+        config::parse("test", &format!(r#"{{ "listen": ["127.0.0.1:0"], "routes": {{ {} }} }}"#, routes.join(",")))
+            .unwrap()
+    }
+
+    fn find(fleet: &Fleet, name: &str) -> Option<u32> {
+        fleet.find(Some(name.as_bytes()), std::iter::empty())
+    }
+
+    /// Without this, a reload loses counters, or counts one route's connections on another.
+    #[test]
+    fn a_reload_keeps_what_keeps_its_name() {
+        let mut spread = Spread::new(Time::ZERO, 1);
+        let mut fleet = Fleet::new(&config(&[("a", &["127.0.0.1:1"]), ("b", &["127.0.0.1:2"])]), &mut spread);
+        let (a, b) = (find(&fleet, "a.example").unwrap(), find(&fleet, "b.example").unwrap());
+        fleet.route_mut(b).unwrap().open = 1;
+        fleet.traffic(ServerId { route: b, server: 0 }).unwrap().sessions = 7;
+
+        fleet.reload(&config(&[("c", &["127.0.0.1:3"]), ("b", &["127.0.0.1:9", "127.0.0.1:2"])]), &mut spread);
+        assert_eq!(find(&fleet, "a.example"), None);
+        assert_eq!(find(&fleet, "b.example"), Some(b));
+        assert_eq!(find(&fleet, "c.example"), Some(a), "the place of a route without connections is free");
+        assert_eq!(fleet.traffic(ServerId { route: b, server: 0 }).unwrap().sessions, 7);
+        assert_eq!(&*fleet.server(ServerId { route: b, server: 0 }).unwrap().name, "127.0.0.1:2");
+        assert_eq!(fleet.routes().map(|(place, _)| place).collect::<Vec<_>>(), [a, b]);
+
+        fleet.reload(&config(&[("d", &["127.0.0.1:4"])]), &mut spread);
+        assert_ne!(find(&fleet, "d.example"), Some(b), "a route with a connection keeps its place");
+        assert_eq!(&*fleet.route(b).unwrap().config.name, "b");
+    }
+
+    /// Without this, a server takes over the counters of the one whose place it got.
+    #[test]
+    fn a_server_in_a_free_place_begins_anew() {
+        let mut spread = Spread::new(Time::ZERO, 1);
+        let mut fleet = Fleet::new(&config(&[("a", &["127.0.0.1:1"])]), &mut spread);
+        let id = ServerId { route: find(&fleet, "a.example").unwrap(), server: 0 };
+        fleet.traffic(id).unwrap().sessions = 7;
+        assert_eq!(fleet.reload(&config(&[("a", &["127.0.0.1:2"])]), &mut spread), [id]);
+        assert_eq!(fleet.traffic(id).unwrap().sessions, 0);
     }
 }
