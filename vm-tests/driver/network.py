@@ -1,0 +1,87 @@
+"""Bridges and cables between the hosts' namespaces; this process's own namespace is the fabric, with all the gateways."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Keys of a .network file that change nothing for addresses that are given and never asked for.
+WITHOUT_EFFECT = {"DHCP", "IPv6AcceptRA", "LLMNR", "MulticastDNS", "LinkLocalAddressing"}
+
+
+def connect(topology: dict[str, Any], pids: dict[str, int], gateways: list[str]) -> None:
+    lines = ["link set lo up"]
+    for name in topology["networks"]:
+        lines += [f"link add name {name} type bridge mcast_snooping 0", f"link set {name} up"]
+    for host, pid in pids.items():
+        for name, leg in topology["hosts"][host]["legs"].items():
+            end = f"{host}{topology['networks'][name]['vlan']}"
+            lines += [
+                f"link add name {end} type veth peer name {leg['interface']} netns {pid}",
+                f"link set {end} master {name} up",
+            ]
+    batch(lines + gateways)
+    forward([])
+
+
+def forward(inside: list[str]) -> None:
+    """Makes a router of a namespace, one that tells nobody of a shorter way."""
+    for setting in ("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv4/conf/all/send_redirects=0", "ipv4/conf/default/send_redirects=0"):
+        write(inside, setting)
+
+
+def filter_reverse_path(inside: list[str]) -> None:
+    """As strict as the firewall of NixOS, which asks the routing table where a packet's sender would be answered."""
+    write(inside, "ipv4/conf/all/rp_filter=1")
+
+
+def write(inside: list[str], setting: str) -> None:
+    path, value = setting.split("=")
+    subprocess.run([*inside, "sh", "-c", f"echo {value} >/proc/sys/net/{path}"], check=True)
+
+
+def batch(lines: list[str], inside: list[str] | None = None) -> None:
+    subprocess.run([*(inside or []), "ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
+def of_networkd(file: Path) -> Iterator[str]:
+    """What systemd-networkd does on reading a .network file, as lines for `ip -batch -`; what it does not know is an error."""
+    sections = [read_section(text) for text in file.read_text().split("\n[") if text.strip()]
+    device = dict(sections[0][1])["Name"]
+    yield f"link set {device} up"
+    for name, pairs in sections[1:]:
+        match name:
+            case "Network":
+                yield from (f"address add {value} dev {device}" for key, value in pairs if key == "Address")
+                unknown = {key for key, _ in pairs} - WITHOUT_EFFECT - {"Address"}
+                if unknown:
+                    raise ValueError(f"{file}: [Network] {unknown}")
+            case "Route":
+                yield route(device, dict(pairs))
+            case "RoutingPolicyRule":
+                rule = dict(pairs)
+                yield f"rule add from {rule.pop('From')} lookup {rule.pop('Table')} priority {rule.pop('Priority')}"
+                if rule:
+                    raise ValueError(f"{file}: [RoutingPolicyRule] {rule}")
+            case _:
+                raise ValueError(f"{file}: [{name}]")
+
+
+def read_section(text: str) -> tuple[str, list[tuple[str, str]]]:
+    name, _, body = text.removeprefix("[").partition("]")
+    return name, [(key, value) for key, _, value in (line.partition("=") for line in body.split("\n")) if key]
+
+
+def route(device: str, keys: dict[str, str]) -> str:
+    gateway = keys.pop("Gateway", None)
+    kind = keys.pop("Type", None)
+    everywhere = "::/0" if gateway and ":" in gateway else "0.0.0.0/0"
+    words = ["route add", kind or "", keys.pop("Destination", everywhere)]
+    words += [f"via {gateway}"] if gateway else []
+    words += [] if kind == "unreachable" else [f"dev {device}"]
+    words += ["onlink"] if keys.pop("GatewayOnLink", "no") in ("yes", "true") else []
+    for key, word in (("Scope", "scope"), ("Table", "table"), ("Metric", "metric")):
+        words += [f"{word} {keys.pop(key)}"] if key in keys else []
+    if keys:
+        raise ValueError(f"[Route] {keys}")
+    return " ".join(words)

@@ -1,0 +1,155 @@
+"""A unit: as much of systemd as the scenarios lean on, which is socket activation, readiness, reload and credentials."""
+
+import fcntl
+import os
+import queue
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+READY_WITHIN = 20
+
+
+class Unit:
+    def __init__(self, name: str, described: dict[str, Any]) -> None:
+        self.name = name
+        self.described = described
+        self.log = f"/var/log/{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.sockets: list[tuple[str, socket.socket]] = []
+        self.turn = threading.RLock()
+        for directory in described.get("directories", []):
+            os.makedirs(directory, exist_ok=True)
+        if "configuration" in described:
+            shutil.copy(described["configuration"], "/run/lab/config.json")
+        for key, value in described.get("credentials", {}).items():
+            file = Path("/run/credentials") / name / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(value)
+        self.notices = Notices(f"/run/lab/{name}.notify")
+
+    @property
+    def state(self) -> str:
+        if self.process is None:
+            return "inactive"
+        return "active" if self.process.poll() is None else "failed"
+
+    def properties(self) -> dict[str, str]:
+        pid = self.process.pid if self.process and self.state == "active" else 0
+        return {"ActiveState": self.state, "MainPID": str(pid)}
+
+    def start(self) -> bool:
+        with self.turn:
+            if self.state == "active":
+                return True
+            self.open_sockets()
+            self.notices.forget()
+            command = ["bash", "-c", self.script(), "bash", *self.described["command"]]
+            with open(self.log, "ab") as log:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "NOTIFY_SOCKET": f"/run/lab/{self.name}.notify"},
+                    pass_fds=[one.fileno() for _, one in self.sockets],
+                )
+            return not self.described.get("notify") or self.notices.wait("READY=1")
+
+    def script(self) -> str:
+        """Descriptors have to begin at 3, and LISTEN_PID is only known once there is a process."""
+        if not self.sockets:
+            return 'exec "$@"'
+        names = ":".join(name for name, _ in self.sockets)
+        moves = " ".join(f"{3 + n}<&{one.fileno()} {one.fileno()}<&-" for n, (_, one) in enumerate(self.sockets))
+        return f'LISTEN_PID=$$ LISTEN_FDS={len(self.sockets)} LISTEN_FDNAMES={names} exec "$@" {moves}'
+
+    def open_sockets(self) -> None:
+        """Once: they outlive the service, as those of a socket unit do."""
+        if self.sockets:
+            return
+        for unit in self.described.get("sockets", []):
+            for listen in unit["listen"]:
+                self.sockets.append((unit["name"], listening(listen, unit["interface"])))
+
+    def stop(self) -> bool:
+        with self.turn:
+            if self.process and self.process.poll() is None:
+                self.process.terminate()
+                try:
+                    self.process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+            self.process = None
+            return True
+
+    def restart(self) -> bool:
+        with self.turn:
+            return self.stop() and self.start()
+
+    def reload(self) -> bool:
+        with self.turn:
+            if not self.process or self.state != "active":
+                return False
+            self.notices.forget()
+            self.process.send_signal(signal.SIGHUP)
+            return self.notices.wait("RELOADING=1") and self.notices.wait("READY=1")
+
+
+class Notices:
+    """What a service says of itself, taken in as it comes, for a service must not be kept waiting for a reader."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self) -> None:
+        while True:
+            for line in self.socket.recv(4096).decode().split("\n"):
+                self.heard.put(line)
+
+    def forget(self) -> None:
+        while not self.heard.empty():
+            self.heard.get()
+
+    def wait(self, word: str) -> bool:
+        try:
+            while self.heard.get(timeout=READY_WITHIN) != word:
+                pass
+        except queue.Empty:
+            return False
+        return True
+
+
+def listening(address: str, interface: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    # Numbers from 20 on, so that none is in the way of those that the service is to find.
+    with socket.socket(family, socket.SOCK_STREAM) as low:
+        one = socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD, 20))
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.setblocking(False)
+    one.bind((host.strip("[]"), int(port)))
+    one.listen(4096)
+    return one
+
+
+def install_switches(name: str, unit: Unit) -> None:
+    """Where NixOS has its other configurations: one that changes the file reloads, one that changes the program restarts."""
+    for switch, file in unit.described.get("switches", {}).items():
+        verb = "restart" if switch == "upgraded" else "reload"
+        script = Path(f"/run/current-system/specialisation/{switch}/bin/switch-to-configuration")
+        script.parent.mkdir(parents=True)
+        script.write_text(f"#!/bin/sh\ncp {shlex.quote(file)} /run/lab/config.json && exec systemctl {verb} {name}\n")
+        script.chmod(0o755)

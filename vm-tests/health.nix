@@ -1,0 +1,4 @@
+{ lib, ... }:
+{
+  nodes.loadbalancer.services.fiscalismia-lb = (lib.importJSON ./health.json).configuration;
+}

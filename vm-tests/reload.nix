@@ -1,0 +1,26 @@
+{ lib, packages, ... }:
+let
+  scenario = lib.importJSON ./reload.json;
+in
+{
+  nodes.loadbalancer =
+    { pkgs, ... }:
+    {
+      services.fiscalismia-lb = scenario.configuration;
+      specialisation =
+        lib.mapAttrs
+          (_: options: {
+            configuration.services.fiscalismia-lb = options;
+          })
+          (
+            lib.recursiveUpdate scenario.switches {
+              # The same program at another path: what an upgrade is to systemd.
+              upgraded.package = pkgs.symlinkJoin {
+                name = "fiscalismia-lb-upgraded";
+                paths = [ packages.default ];
+                inherit (packages.default) meta;
+              };
+            }
+          );
+    };
+}

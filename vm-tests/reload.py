@@ -1,0 +1,38 @@
+start_and_wait()
+
+
+def switch(name: str) -> None:
+    loadbalancer.succeed(f"/run/current-system/specialisation/{name}/bin/switch-to-configuration test")
+
+
+def main_pid() -> int:
+    return int(loadbalancer.get_unit_property("fiscalismia-lb.service", "MainPID"))
+
+
+def start_load(seconds: int, kept: int) -> None:
+    client.succeed(f"netprobe load fiscalismia.com {seconds} {kept} >/run/load.json 2>/run/load.errors &")
+
+
+def expect_nothing_lost() -> None:
+    client.wait_until_succeeds("test -s /run/load.json -o -s /run/load.errors", timeout=60)
+    result = json.loads(client.succeed("cat /run/load.json; cat /run/load.errors >&2; rm /run/load.json"))
+    t.assertEqual(result["failed"], [])
+    t.assertGreater(int(result["done"]), 100)
+
+
+with subtest("a switch to another configuration loses no connection, new or open"):
+    client.fail("curl --silent --max-time 3 https://fastapi.fiscalismia.com/")
+    pid = main_pid()
+    start_load(12, 20)
+    client.wait_until_succeeds(ask("fiscalismia.com"))
+    switch("another-route")
+    client.succeed(ask("fastapi.fiscalismia.com"))
+    expect_nothing_lost()
+    t.assertEqual(main_pid(), pid)
+
+with subtest("an upgrade of the package refuses nobody"):
+    start_load(15, 0)
+    client.wait_until_succeeds(ask("fiscalismia.com"))
+    switch("upgraded")
+    t.assertNotEqual(main_pid(), pid)
+    expect_nothing_lost()

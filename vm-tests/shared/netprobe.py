@@ -1,0 +1,220 @@
+"""What the scenarios need to know of a network, with nothing but Python.
+
+netprobe open HOST PORT             exit 0 if the port takes a connection
+netprobe scan HOST                  the open TCP ports, all 65535 tried, as JSON
+netprobe ping HOST                  exit 0 if an echo is answered
+netprobe silence HOST PORT WHAT...  on a connection each, send a hello for the name after `hello:`, or the text after `text:`;
+                                    exit 0 if nothing comes back for eight seconds, no end of a connection either
+netprobe load NAME SECONDS KEPT     new TLS connections one after another, KEPT open ones beside them; counts as JSON
+netprobe flood NAME COUNT           COUNT TLS connections at once; how many were answered, as JSON
+"""
+
+import errno
+import json
+import os
+import resource
+import select
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+TIMEOUT = 20.0
+
+
+def main(command: str, *arguments: str) -> None:
+    commands: dict[str, Callable[..., None]] = {
+        "open": port_is_open,
+        "scan": scan,
+        "ping": ping,
+        "silence": silence,
+        "load": load,
+        "flood": flood,
+    }
+    commands[command](*arguments)
+
+
+def port_is_open(host: str, port: str) -> None:
+    socket.create_connection((host, int(port)), timeout=2).close()
+
+
+def scan(host: str) -> None:
+    """A port that answers with neither SYN-ACK nor RST for a second is closed by a firewall."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    batch = min(hard - 64, 16384)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found: list[int] = []
+    for first in range(1, 65536, batch):
+        found += scan_ports(family, host, range(first, min(first + batch, 65536)))
+    print(json.dumps(sorted(found)))
+
+
+def scan_ports(family: socket.AddressFamily, host: str, ports: range) -> list[int]:
+    poll = select.epoll()
+    waiting: dict[int, tuple[socket.socket, int]] = {}
+    for port in ports:
+        connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # EPERM is what a packet filter of this very host answers.
+        if connection.connect_ex((host, port)) == errno.EINPROGRESS:
+            waiting[connection.fileno()] = (connection, port)
+            poll.register(connection, select.EPOLLOUT)
+        else:
+            connection.close()
+    found = []
+    deadline = time.monotonic() + 1
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left):
+            connection, port = waiting.pop(descriptor)
+            if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                found.append(port)
+            connection.close()
+    for connection, _ in waiting.values():
+        connection.close()
+    poll.close()
+    return found
+
+
+def ping(host: str) -> None:
+    ipv6 = ":" in host
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ipv6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    request, reply = (128, 129) if ipv6 else (8, 0)
+    message = struct.pack("!BBHHH", request, 0, 0, os.getpid() & 0xFFFF, 1)
+    # The kernel fills in the checksum for IPv6 only.
+    total = sum(struct.unpack("!4H", message))
+    if not ipv6:
+        message = message[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + message[4:]
+    with socket.socket(family, socket.SOCK_RAW, protocol) as connection:
+        deadline = time.monotonic() + 2
+        connection.sendto(message, (host, 0))
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            answer = connection.recv(1500)
+            body = answer if ipv6 else answer[4 * (answer[0] & 0xF) :]
+            if body[0] == reply and body[4:6] == message[4:6]:
+                return
+    sys.exit(f"{host}: no echo")
+
+
+def silence(host: str, port: str, *what: str) -> None:
+    connections = [socket.create_connection((host, int(port)), timeout=TIMEOUT) for _ in what]
+    for connection, one in zip(connections, what):
+        kind, _, text = one.partition(":")
+        connection.sendall(client_hello(text or None) if kind == "hello" else text.encode())
+    broken, _, _ = select.select(connections, [], [], 8)
+    for connection in broken:
+        sys.exit(f"{what[connections.index(connection)]}: {'an answer' if receives(connection) else 'an end'}")
+
+
+def client_hello(name: str | None) -> bytes:
+    context = ssl.create_default_context()
+    context.check_hostname = name is not None
+    outgoing = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
+class Connection:
+    """A TLS connection to a name, for requests one after another."""
+
+    def __init__(self, name: str, context: ssl.SSLContext) -> None:
+        self.name = name
+        tcp = socket.create_connection(address_of(name), timeout=TIMEOUT)
+        self.tls = context.wrap_socket(tcp, server_hostname=name)
+
+    def ask(self) -> None:
+        self.tls.sendall(f"GET / HTTP/1.1\r\nHost: {self.name}\r\n\r\n".encode())
+        answer = b""
+        while not answer.endswith(b"}\n"):
+            part = self.tls.recv(4096)
+            if not part:
+                raise ConnectionError(f"ended after {answer!r}")
+            answer += part
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise ConnectionError(f"answered {answer!r}")
+
+    def close(self) -> None:
+        self.tls.close()
+
+
+def load(name: str, seconds: str, kept: str) -> None:
+    context = ssl.create_default_context()
+    end = time.monotonic() + float(seconds)
+    done, failed = [0], []
+
+    def connect_again_and_again() -> None:
+        while time.monotonic() < end:
+            try:
+                connection = Connection(name, context)
+                connection.ask()
+                connection.close()
+                done[0] += 1
+            except OSError as error:
+                failed.append(f"new connection: {error!r}")
+
+    def ask_again_and_again() -> None:
+        try:
+            connection = Connection(name, context)
+            while time.monotonic() < end:
+                connection.ask()
+                time.sleep(0.1)
+            connection.close()
+        except OSError as error:
+            failed.append(f"open connection: {error!r}")
+
+    jobs = [connect_again_and_again] * 4 + [ask_again_and_again] * int(kept)
+    threads = [threading.Thread(target=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps({"done": done[0], "kept": int(kept), "failed": failed}))
+
+
+def flood(name: str, count: str) -> None:
+    """The connections are told apart by whether a first byte of an answer comes within three seconds."""
+    hello = client_hello(name)
+    connections = []
+    for _ in range(int(count)):
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        connection.connect_ex(address_of(name))
+        connections.append(connection)
+    end = time.monotonic() + 3
+    unsent, answered = set(connections), 0
+    poll = select.poll()
+    for connection in connections:
+        poll.register(connection, select.POLLOUT | select.POLLIN)
+    by_descriptor = {connection.fileno(): connection for connection in connections}
+    while (left := end - time.monotonic()) > 0:
+        for descriptor, event in poll.poll(left * 1000):
+            connection = by_descriptor[descriptor]
+            if connection in unsent and event & select.POLLOUT:
+                connection.send(hello)
+                unsent.remove(connection)
+                poll.modify(connection, select.POLLIN)
+            elif event & (select.POLLIN | select.POLLERR | select.POLLHUP):
+                poll.unregister(connection)
+                answered += receives(connection)
+    print(json.dumps({"answered": answered, "connections": int(count)}))
+
+
+def address_of(name: str) -> tuple[str, int]:
+    """One address only: a second one to fall back on would hide that the first refused."""
+    return (socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4][0], 443)
+
+
+def receives(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) != b""
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
