@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::fleet::{Fleet, ServerId};
 use crate::metrics::Process;
 use crate::net::{Key, Pipes};
+use crate::policy::rate_limit::RateLimit;
 use crate::policy::time::Time;
 use crate::policy::timers::{SlotDeadlines, Timers};
 
@@ -25,6 +26,10 @@ pub struct Context {
     pub sessions: u64,
     /// Clients that there may be: the limit of the configuration, or what the fd limit holds.
     pub capacity: u64,
+    /// What each source address may take.
+    pub sources: RateLimit,
+    /// Clients refused by `sources` that are still there: they are turned away once their hello has come.
+    pub refused: u64,
     /// Clients of the redirect and the admin endpoints now.
     pub others: u64,
     /// The log.

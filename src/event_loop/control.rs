@@ -106,6 +106,12 @@ impl EventLoop {
         self.close_unwanted(Some(&config));
         let context = &mut self.context;
         let changed = context.fleet.reload(&config, &mut spread(&config, context.now));
+        if config.limits.per_source != context.config.limits.per_source {
+            context.sources.change(config.limits.per_source.as_ref());
+            for source in self.sessions.iter().filter_map(|(_, session)| session.admitted_source()) {
+                context.sources.opened(source);
+            }
+        }
         context.log.select(config.log.connections);
         context.config = Rc::new(config);
         let outdated: Vec<Key> =

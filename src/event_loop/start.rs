@@ -20,6 +20,7 @@ use crate::fleet::Fleet;
 use crate::metrics::Process;
 use crate::net::{Pipes, Slots, Token};
 use crate::policy::health::Spread;
+use crate::policy::rate_limit::RateLimit;
 use crate::policy::timers::{SlotDeadlines, Timers};
 use crate::probe;
 use crate::service;
@@ -62,6 +63,8 @@ impl EventLoop {
         let context = Context {
             now,
             fleet: Fleet::new(&config, &mut spread(&config, now)),
+            sources: config.limits.per_source.as_ref().map(RateLimit::new).unwrap_or_default(),
+            refused: 0,
             config: Rc::new(config),
             process: Process::default(),
             sessions: 0,

@@ -35,21 +35,19 @@ const MOMENTS: usize = 64;
 /// A period is at most so many ticks, so that stamps of 32 bits are unambiguous over four periods.
 const MOST_TICKS: u64 = 1 << 30;
 
-/// The limits of `limits.per_source`.
-#[derive(Debug)]
+/// The limits of `limits.per_source`; by default there are none.
+#[derive(Debug, Default)]
 pub struct RateLimit {
     exempt: Vec<IpNet>,
     ipv6_prefix: u8,
     rate: Option<Rate>,
     concurrent: Option<u32>,
     open: HashMap<IpAddr, u32>,
+    evicted_before: u64,
 }
 
 impl RateLimit {
     /// With no source known.
-    ///
-    /// A reload that leaves the limits as they are keeps the old value; after one that changes them, the connections
-    /// that are still open go in by [`RateLimit::opened`].
     #[must_use]
     pub fn new(limits: &PerSource) -> RateLimit {
         RateLimit {
@@ -58,6 +56,22 @@ impl RateLimit {
             rate: limits.rate.map(|most| Rate::new(most, limits.period)),
             concurrent: limits.concurrent,
             open: HashMap::new(),
+            evicted_before: 0,
+        }
+    }
+
+    /// Goes over to other limits. What is known of rates stays known, unless it was measured in another way; open
+    /// connections go in anew by [`RateLimit::opened`].
+    pub fn change(&mut self, limits: Option<&PerSource>) {
+        let new = limits.map(RateLimit::new).unwrap_or_default();
+        let old = std::mem::replace(self, new);
+        self.evicted_before = old.evicted();
+        let same_sources = self.ipv6_prefix == old.ipv6_prefix;
+        if let (Some(new), Some(old)) = (&mut self.rate, old.rate)
+            && same_sources
+            && (new.period, share(new.most)) == (old.period, share(old.most))
+        {
+            *new = Rate { most: new.most, evicted: 0, ..old };
         }
     }
 
@@ -108,7 +122,7 @@ impl RateLimit {
     /// Sources that were forgotten within their period, because more came than are remembered.
     #[must_use]
     pub fn evicted(&self) -> u64 {
-        self.rate.as_ref().map_or(0, |rate| rate.evicted)
+        self.evicted_before + self.rate.as_ref().map_or(0, |rate| rate.evicted)
     }
 
     /// The address under which a source is counted; `None` when it is exempt.
@@ -209,8 +223,7 @@ impl Attempts {
     /// Notes an attempt; answers how many there were in the `period` before it, if that is below `most`, else `most`
     /// or more.
     fn count(&mut self, now: u32, period: u32, most: u32) -> u32 {
-        // All stamps but the first are full: 63 of them and one attempt more are enough to know that `most` is reached.
-        let each = most.saturating_sub(1).div_ceil(MOMENTS as u32 - 1).max(1);
+        let each = share(most);
         let held = self.stamps.iter().take(self.held.into()).take_while(|&&at| now.wrapping_sub(at) < period).count();
         let before = if held == 0 { 0 } else { (held as u32 - 1) * each + self.in_first };
         if held == 0 || self.in_first == each {
@@ -231,6 +244,12 @@ impl Default for Attempts {
     fn default() -> Attempts {
         Attempts { stamps: [0; MOMENTS], held: 0, in_first: 0 }
     }
+}
+
+/// How many attempts a stamp stands for. All stamps but the first are full: 63 of them and one attempt more are enough to
+/// know that `most` is reached.
+fn share(most: u32) -> u32 {
+    most.saturating_sub(1).div_ceil(MOMENTS as u32 - 1).max(1)
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -436,5 +455,24 @@ mod tests {
         limit.opened(source(1));
         assert_eq!(limit.admit(at(0), source(1)), Ok(()));
         assert_eq!(limit.admit(at(0), source(1)), Err(DropReason::TooManyConnections));
+    }
+
+    /// A reload that adds an exemption, say, would let everybody hammer anew, and the counter of evictions would fall.
+    #[test]
+    fn other_limits_keep_what_is_known() {
+        let mut limit = concurrent(9);
+        limit.change(Some(&limits()));
+        for n in 0..50 {
+            assert_eq!(limit.admit(at(n), source(1)), Ok(()));
+        }
+        limit.rate.as_mut().unwrap().evicted = 7;
+        let exempt = vec!["0.0.0.9/32".parse().unwrap()];
+        limit.change(Some(&PerSource { rate: Some(51), exempt, ..limits() }));
+        assert_eq!(limit.admit(at(50), source(1)), Ok(()));
+        assert_eq!(limit.admit(at(51), source(1)), Err(DropReason::RateLimited));
+        limit.change(Some(&PerSource { period: Duration::from_secs(6), ..limits() }));
+        assert_eq!(limit.admit(at(52), source(1)), Ok(()), "another period is measured anew");
+        limit.change(None);
+        assert_eq!((limit.admit(at(53), source(1)), limit.sources(), limit.evicted()), (Ok(()), 0, 7));
     }
 }

@@ -1,7 +1,7 @@
 //! The end of a connection: every one comes through [`close`], which writes its log line and settles its counters.
 use std::time::Duration;
 
-use super::Client;
+use super::{Client, Next};
 use crate::access_log::{Timing, Whose};
 use crate::config::Reject;
 use crate::context::Context;
@@ -40,6 +40,10 @@ impl Record {
 /// Logs and counts the end of a connection. Its sockets are the caller's to close.
 pub(super) fn close(client: &Client, record: &Record, reason: CloseReason, context: &mut Context) {
     log(client, record, reason, context);
+    match client.refused {
+        Some(_) => context.refused -= 1,
+        None => context.sources.closed(client.source.ip()),
+    }
     let process = &mut context.process;
     process.bytes_up += record.bytes_up;
     process.bytes_down += record.bytes_down;
@@ -77,8 +81,15 @@ fn log(client: &Client, record: &Record, reason: CloseReason, context: &mut Cont
     log.close(*now, &whose, timing, record.bytes_down, reason, counts);
 }
 
+/// Ends the connection of a client that is not let in.
+pub(super) fn refuse(client: Client, reason: DropReason, context: &mut Context) -> Next {
+    close(&client, &Record::default(), CloseReason::Dropped(reason), context);
+    turn_away(client, reason, context);
+    Next::Ended
+}
+
 /// Closes a client that was refused, in the way that `reject` says.
-pub(super) fn turn_away(mut client: Client, reason: DropReason, context: &mut Context) {
+fn turn_away(mut client: Client, reason: DropReason, context: &mut Context) {
     if reason == DropReason::ClosedEarly {
         return;
     }

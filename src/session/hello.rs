@@ -43,8 +43,10 @@ enum Judgement {
 impl Hello {
     pub(super) fn accept(client: Client, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
         let until = client.accepted + context.config.timeouts.client_hello;
-        let counts = context.counts(None, None);
-        context.log.accept(context.now, &client.whose(), counts);
+        if client.refused.is_none() {
+            let counts = context.counts(None, None);
+            context.log.accept(context.now, &client.whose(), counts);
+        }
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(key, context)
     }
 
@@ -97,6 +99,7 @@ impl Hello {
     }
 
     pub(super) fn end(self, reason: CloseReason, context: &mut Context) {
+        let reason = self.client.refused.map_or(reason, CloseReason::Dropped);
         close::close(&self.client, &Record::default(), reason, context);
     }
 
@@ -110,19 +113,19 @@ impl Hello {
     }
 
     fn refuse(self, reason: DropReason, context: &mut Context) -> Next {
-        close::close(&self.client, &Record::default(), CloseReason::Dropped(reason), context);
-        close::turn_away(self.client, reason, context);
-        Next::Ended
+        let reason = self.client.refused.unwrap_or(reason);
+        close::refuse(self.client, reason, context)
     }
 
     /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
     fn judge(&mut self, fresh: &[u8], front: &mut [u8], context: &mut Context) -> Judgement {
         let raw = if self.raw.is_empty() { fresh } else { &self.raw };
-        let (reason, sni, why) = match self.reader.read(raw) {
-            Verdict::Incomplete => return Judgement::Incomplete,
-            Verdict::NotTls => (DropReason::NotTls, None, "not TLS"),
-            Verdict::Malformed(why) => (DropReason::MalformedHello, None, why),
-            Verdict::Hello(hello) => match context.fleet.find(hello.sni, hello.alpn()) {
+        let (reason, sni, why) = match (self.reader.read(raw), self.client.refused) {
+            (Verdict::Incomplete, _) => return Judgement::Incomplete,
+            (_, Some(reason)) => return Judgement::Refused(reason),
+            (Verdict::NotTls, None) => (DropReason::NotTls, None, "not TLS"),
+            (Verdict::Malformed(why), None) => (DropReason::MalformedHello, None, why),
+            (Verdict::Hello(hello), None) => match context.fleet.find(hello.sni, hello.alpn()) {
                 Some(place) => return route(&self.client, self.bound, place, &hello, front, context),
                 None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
                 None => (DropReason::UnknownSni, hello.sni, "no route for that name"),

@@ -18,7 +18,7 @@ mod queue;
 mod relay;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::event::Event;
 
@@ -26,13 +26,16 @@ use crate::access_log::Whose;
 use crate::context::Context;
 use crate::fleet::ServerId;
 use crate::net::{Accepted, Key, Stream, canonical, slot_number};
-use crate::policy::reason::CloseReason;
+use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
 use connect::Connect;
 use hello::Hello;
 pub use hello::SCRATCH_ROOM;
 use queue::Queue;
 use relay::Relay;
+
+/// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.
+const REFUSED_SHARE: u64 = 8;
 
 /// One client's connection.
 pub enum Session {
@@ -70,13 +73,26 @@ pub struct Client {
     stream: Stream,
     source: SocketAddr,
     accepted: Time,
+    /// Why its address may not have this connection; `None` where it may.
+    refused: Option<DropReason>,
 }
 
 impl Session {
     /// Begins with a client that the listener at `bound` has let in, and reads its hello if it is there.
+    ///
+    /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
+    /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
     pub fn accept(accepted: Accepted, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
         let Accepted { stream, source } = accepted;
-        Hello::accept(Client { stream, source, accepted: context.now }, bound, key, context)
+        let refused = context.sources.admit(context.now, source.ip()).err();
+        let client = Client { stream, source, accepted: context.now, refused };
+        if let Some(reason) = refused {
+            context.refused += 1;
+            if context.refused > context.capacity / REFUSED_SHARE {
+                return close::refuse(client, reason, context);
+            }
+        }
+        Hello::accept(client, bound, key, context)
     }
 
     /// Notes what an event says.
@@ -142,6 +158,13 @@ impl Session {
         }
     }
 
+    /// The address that its client comes from, which counts as having this connection open.
+    #[must_use]
+    pub fn admitted_source(&self) -> Option<IpAddr> {
+        let client = self.client();
+        client.refused.is_none().then(|| client.source.ip())
+    }
+
     /// When it is over unless something happens.
     fn deadline(&self) -> Time {
         match self {
@@ -149,6 +172,15 @@ impl Session {
             Session::Queue(queue) => queue.deadline(),
             Session::Connect(connect) => connect.deadline(),
             Session::Relay(relay) => relay.deadline(),
+        }
+    }
+
+    fn client(&self) -> &Client {
+        match self {
+            Session::Hello(Hello { client, .. })
+            | Session::Queue(Queue { client, .. })
+            | Session::Connect(Connect { client, .. })
+            | Session::Relay(Relay { client, .. }) => client,
         }
     }
 
