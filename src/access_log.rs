@@ -28,6 +28,10 @@ pub struct AccessLog {
     calendar: Calendar,
     /// When the first of the waiting lines was written.
     oldest: Option<Time>,
+    /// Lost lines that the log has told of.
+    told_lost: u64,
+    /// The reader had stalled, and takes lines again.
+    resumed: bool,
 }
 
 /// What all lines of a connection begin with.
@@ -77,7 +81,14 @@ impl AccessLog {
     /// # Errors
     /// Standard output is closed.
     pub fn stdout(connections: LogConnections) -> io::Result<AccessLog> {
-        Ok(AccessLog { output: Output::stdout()?, connections, calendar: Calendar::default(), oldest: None })
+        Ok(AccessLog {
+            output: Output::stdout()?,
+            connections,
+            calendar: Calendar::default(),
+            oldest: None,
+            told_lost: 0,
+            resumed: false,
+        })
     }
 
     /// Changes which lines a connection gets.
@@ -168,8 +179,21 @@ impl AccessLog {
 
     /// Writes the waiting lines if there are many, or the oldest has waited long enough.
     pub fn tend(&mut self, now: Time, registry: &Registry) {
+        self.tell_lost(now);
         if self.output.waiting() >= BATCH || self.deadline().is_some_and(|deadline| deadline <= now) {
             self.flush(registry);
+        }
+    }
+
+    /// Says how many lines a stall has cost, once it is over and what was kept is written.
+    fn tell_lost(&mut self, now: Time) {
+        if self.resumed && self.output.waiting() == 0 {
+            self.resumed = false;
+            let lost = self.output.lost() - self.told_lost;
+            self.told_lost += lost;
+            if lost > 0 {
+                self.notice(now, format_args!("{lost} log lines are lost: nobody read them in time."));
+            }
         }
     }
 
@@ -184,6 +208,7 @@ impl AccessLog {
     /// Notes that the reader takes lines again.
     pub fn note_writable(&mut self) {
         self.output.note_writable();
+        self.resumed = true;
     }
 
     /// Lines lost to a reader that stalled.

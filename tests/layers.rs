@@ -14,21 +14,23 @@ const LAYERS: &[Layer] = &[
     ("net", &[], &["mio", "rustix", "socket2", "slotmap"]),
     ("metrics", &["config", "policy"], &["prometheus"]),
     ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),
-    ("context", &["config", "policy", "metrics", "net", "access_log"], &["mio", "rustix"]),
+    ("fleet", &["config", "policy", "metrics", "net"], &[]),
+    ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),
+    ("service", &[], &["sd_notify", "listenfd"]),
     ("session", SHARED, &["mio", "rustix"]),
     ("probe", SHARED, &["mio", "rustix"]),
     ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json"]),
-    ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio", "sd_notify", "listenfd", "log"]),
+    ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio"]),
     ("cli", &["config", "policy", "event_loop"], &["rustix", "log", "simple_logger"]),
     ("main", &["cli", "config", "event_loop"], &["clap", "log", "simple_logger"]),
 ];
 
 /// What sessions, probes and the admin endpoints use; never each other.
-const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "context"];
+const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context"];
 
 /// Everything but wire.
 const EVENT_LOOP: &[&str] =
-    &["config", "policy", "net", "metrics", "access_log", "context", "session", "probe", "admin"];
+    &["config", "policy", "net", "metrics", "access_log", "fleet", "context", "service", "session", "probe", "admin"];
 
 #[test]
 fn parts_use_only_what_lies_below_them() {

@@ -99,7 +99,7 @@ impl EventLoop {
     }
 
     fn adopt(&mut self, config: Config) -> Result<(), String> {
-        let opened = listeners::open(&config, &self.listening())?;
+        let opened = listeners::open(&config, &self.listening(), Vec::new())?;
         for listener in opened {
             listeners::keep(listener, &mut self.listeners, &self.context.registry)?;
         }

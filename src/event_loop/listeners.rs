@@ -4,17 +4,25 @@ use mio::Registry;
 use super::EventLoop;
 use crate::config::Config;
 use crate::net::{Key, Listener, Role, Slots, Token};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
-/// Opens what `config` asks for and is not open yet.
+/// Opens what `config` asks for and is not open yet. A socket that was passed is used in place of binding its address.
 ///
 /// # Errors
 /// A sentence that names the address which cannot be bound; nothing is open then that was not before.
-pub(super) fn open(config: &Config, already: &[(SocketAddr, Role)]) -> Result<Vec<Listener>, String> {
+pub(super) fn open(
+    config: &Config,
+    already: &[(SocketAddr, Role)],
+    mut passed: Vec<(SocketAddr, TcpListener)>,
+) -> Result<Vec<Listener>, String> {
     wanted(config)
         .filter(|listener| !already.contains(listener))
         .map(|(address, role)| {
-            Listener::bind(address, role).map_err(|error| format!("cannot listen on {address}: {error}"))
+            let listener = match passed.iter().position(|(at, _)| *at == address) {
+                Some(index) => Listener::adopt(passed.swap_remove(index).1.into(), address, role),
+                None => Listener::bind(address, role),
+            };
+            listener.map_err(|error| format!("cannot listen on {address}: {error}"))
         })
         .collect()
 }

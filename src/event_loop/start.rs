@@ -52,7 +52,7 @@ impl EventLoop {
         let token: MioToken = Token::Signals.into();
         registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Slots::new();
-        for listener in listeners::open(&config, &[])? {
+        for listener in listeners::open(&config, &[], service::sockets())? {
             listeners::keep(listener, &mut listeners, &registry)?;
         }
         let log = AccessLog::stdout(config.log.connections).map_err(|error| format!("standard output: {error}"))?;

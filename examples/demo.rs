@@ -1,0 +1,184 @@
+//! A first minute with the proxy: five TLS origins on loopback, the real proxy in front of them, and a curl line for each.
+//!
+//!     cargo run --release --example demo
+use std::error::Error;
+use std::fs;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use fiscalismia_lb::event_loop;
+
+use fiscalismia_lb::wire::proxy_header::{self, Header, Parsed};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Map, Value, json};
+
+/// Route and name, as Fiscalismia has them.
+const ROUTES: [(&str, &str); 5] = [
+    ("frontend", "fiscalismia.com"),
+    ("backend", "backend.fiscalismia.com"),
+    ("demo", "demo.fiscalismia.com"),
+    ("demo-backend", "backend.demo.fiscalismia.com"),
+    ("monitoring", "monitoring.fiscalismia.com"),
+];
+/// Where the proxy listens, unless the port is taken.
+const PROXY_PORT: u16 = 8443;
+/// Where the first origin listens, unless the port is taken; the others on the ports after it.
+const FIRST_ORIGIN_PORT: u16 = 9441;
+/// How long a client may keep an origin's thread busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match demo() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo() -> Outcome<()> {
+    let folder = Folder::create()?;
+    let tls = certificates(&folder)?;
+    let mut routes = Map::new();
+    for (port, (route, sni)) in (FIRST_ORIGIN_PORT..).zip(ROUTES) {
+        let origin = listen(port)?;
+        routes.insert(route.to_owned(), json!({ "sni": [sni], "servers": [origin.local_addr()?] }));
+        let tls = tls.clone();
+        thread::spawn(move || serve(route, &origin, &tls));
+    }
+    // Found free and let go again: the proxy opens it by itself, as everywhere.
+    let proxy = listen(PROXY_PORT)?.local_addr()?;
+    let config = json!({ "listen": [proxy], "routes": routes });
+    fs::write(folder.config(), format!("{config:#}\n"))?;
+    introduce(&folder, proxy, &config)?;
+    // The program's own `run --config FILE`: it answers to Ctrl-C too.
+    event_loop::run(&folder.config()).map_err(|errors| errors.join("\n").into())
+}
+
+fn introduce(folder: &Folder, proxy: SocketAddr, config: &Value) -> Outcome<()> {
+    let (bold, plain) = if io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n{bold}fiscalismia-lb{plain} passes TLS through on {bold}{proxy}{plain}; it never opens it.")?;
+    writeln!(out, "  configuration  {}", folder.config().display())?;
+    writeln!(out, "  certificate    {}\n", folder.ca().display())?;
+    for (route, sni) in ROUTES {
+        let server = config.pointer(&format!("/routes/{route}/servers/0")).and_then(Value::as_str).unwrap_or_default();
+        writeln!(out, "  {sni:<30} -> {route:<13} {server}")?;
+    }
+    writeln!(out, "\n{bold}Paste a line into another terminal.{plain} The origin says what it learnt of you.\n")?;
+    for (_, sni) in ROUTES {
+        let (ip, port, ca) = (proxy.ip(), proxy.port(), folder.ca());
+        writeln!(out, "curl --cacert {} --resolve {sni}:{port}:{ip} https://{sni}:{port}/", ca.display())?;
+    }
+    writeln!(out, "\nCtrl-C stops it. What follows is the proxy's log.\n")?;
+    Ok(out.flush()?)
+}
+
+/// A listener on `port`, or on another one where that is taken.
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let taken = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => port,
+        other => return other,
+    };
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    println!("Port {taken} is taken; {} takes its place.", other.local_addr()?.port());
+    Ok(other)
+}
+
+/// Makes a certificate authority, leaves its certificate in the folder, and answers what the origins show.
+fn certificates(folder: &Folder) -> Outcome<Arc<ServerConfig>> {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "fiscalismia-lb demo");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    fs::write(folder.ca(), authority.pem())?;
+    let key = KeyPair::generate()?;
+    let names: Vec<String> = ROUTES.map(|(_, sni)| sni.to_owned()).into();
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der())?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.into()], key)?;
+    Ok(Arc::new(config))
+}
+
+fn serve(route: &'static str, origin: &TcpListener, tls: &Arc<ServerConfig>) {
+    for stream in origin.incoming().flatten() {
+        let tls = tls.clone();
+        thread::spawn(move || {
+            if let Err(error) = answer(route, stream, tls) {
+                eprintln!("origin of {route}: {error}");
+            }
+        });
+    }
+}
+
+/// Reads the PROXY header, then TLS, then a request, and answers with what they said.
+fn answer(route: &str, mut stream: TcpStream, tls: Arc<ServerConfig>) -> Outcome<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let Some(client) = client(&mut stream)? else { return Ok(()) };
+    let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(tls)?, stream));
+    for line in stream.by_ref().lines() {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    let mut stream = stream.into_inner();
+    let sni = stream.conn.server_name().unwrap_or("none").to_owned();
+    let body = format!("route   {route}\nSNI     {sni}\nclient  {client}, by the PROXY header\n");
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n", body.len());
+    stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())?;
+    stream.conn.send_close_notify();
+    Ok(stream.flush()?)
+}
+
+/// The client's address as the PROXY header has it; `None` when the proxy came by itself, to see that the origin is up.
+fn client(stream: &mut TcpStream) -> Outcome<Option<SocketAddr>> {
+    let mut header = Vec::new();
+    loop {
+        // Byte by byte: what follows the header is TLS's.
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        header.extend(byte);
+        match proxy_header::parse(&header) {
+            Parsed::Incomplete => {}
+            Parsed::Header { header: Header::Client { source, .. }, .. } => return Ok(Some(source)),
+            Parsed::Header { .. } => return Ok(None),
+            broken => return Err(format!("no PROXY header: {broken:?}").into()),
+        }
+    }
+}
+
+/// What the demo writes; removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> io::Result<Folder> {
+        let path = std::env::temp_dir().join(format!("fiscalismia-lb-demo-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Folder(path))
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.join("lb.json")
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.0.join("ca.pem")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}

@@ -1,0 +1,193 @@
+//! Which server of a route a connection gets.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::kit::client::{Client, End};
+use crate::kit::origin::{Expect, Origin, echo};
+use crate::kit::places::free_address;
+use crate::kit::proxy::Proxy;
+use crate::kit::wait_until;
+
+/// Three of each four go to the server of weight 3, and they do not come in a row of six.
+#[test]
+fn round_robin_is_weighted_and_smooth() {
+    let (three, one, none) = (Origin::echo("three"), Origin::echo("one"), Origin::echo("none"));
+    let proxy = start(json!({ "servers": [
+        three.server_with(json!({ "weight": 3 })),
+        one.server_with(json!({ "weight": 1 })),
+        none.server_with(json!({ "weight": 0 }))
+    ] }));
+    let names: Vec<String> = (0..40).map(|_| name_of(&mut proxy.connect())).collect();
+    for round in names.chunks(4) {
+        assert_eq!(round.iter().filter(|name| *name == "three").count(), 3, "{names:?}");
+        assert_eq!(round.iter().filter(|name| *name == "one").count(), 1, "{names:?}");
+    }
+}
+
+#[test]
+fn least_connections_counts_open_ones_by_weight() {
+    let (two, one) = (Origin::echo("two"), Origin::echo("one"));
+    let proxy = start(json!({
+        "balance": "least_connections",
+        "servers": [two.server_with(json!({ "weight": 2 })), one.server()]
+    }));
+    let mut open: Vec<(String, Client)> = (0..9).map(|_| guest(&proxy)).collect();
+    assert_eq!(open.iter().filter(|(name, _)| name == "two").count(), 6);
+    for (_, mut client) in open.extract_if(.., |(name, _)| name == "one").collect::<Vec<_>>() {
+        client.finish();
+        // Over for the proxy too: it says so before the client may count on it.
+        client.end();
+        proxy.close_of(client.address);
+    }
+    open.extend((0..3).map(|_| guest(&proxy)));
+    assert_eq!(open.iter().filter(|(name, _)| name == "one").count(), 3);
+}
+
+/// An address keeps its server, and when a server goes only its own clients move.
+#[test]
+fn source_is_consistent() {
+    let origins = ["a", "b", "c", "d"].map(Origin::echo);
+    let proxy = start(json!({
+        "balance": "source",
+        "servers": origins.each_ref().map(Origin::server),
+        "health_check": { "interval": "100ms" }
+    }));
+    let servers = || -> BTreeMap<u8, String> {
+        (1..=80).map(|host| (host, name_of(&mut Client::connect_from(loopback(host), proxy.address)))).collect()
+    };
+    let before = servers();
+    assert_eq!(before, servers(), "the same address, another server");
+    assert_eq!(before.values().collect::<BTreeSet<_>>().len(), 4, "{before:?}");
+    let [_a, b, _c, _d] = origins;
+    drop(b);
+    proxy.wait_for_notice("is DOWN");
+    let after = servers();
+    for (host, name) in &before {
+        if name == "b" {
+            assert_ne!(after[host], "b");
+        } else {
+            assert_eq!(&after[host], name, "a client of another server has moved");
+        }
+    }
+}
+
+/// A backup gets connections only while no other server is up.
+#[test]
+fn backup() {
+    let backup = Origin::echo("backup");
+    let main = Origin::echo("main");
+    let address = main.address;
+    let proxy = start(json!({
+        "servers": [{ "address": address, "name": "main" }, backup.server_with(json!({ "backup": true }))],
+        "health_check": { "interval": "100ms" }
+    }));
+    assert!((0..6).all(|_| name_of(&mut proxy.connect()) == "main"));
+    drop(main);
+    proxy.wait_for_notice("Server r/main is DOWN");
+    assert!((0..6).all(|_| name_of(&mut proxy.connect()) == "backup"));
+    let _main = Origin::serve_at(address, Expect::Header, echo("main"));
+    proxy.wait_for_notice("Server r/main is UP");
+    assert!((0..6).all(|_| name_of(&mut proxy.connect()) == "main"));
+}
+
+#[test]
+fn a_full_server_s_connections_go_to_another() {
+    let (small, large) = (Origin::echo("small"), Origin::echo("large"));
+    let proxy = start(json!({ "servers": [small.server_with(json!({ "max_connections": 2 })), large.server()] }));
+    let open: Vec<(String, Client)> = (0..10).map(|_| guest(&proxy)).collect();
+    assert_eq!(open.iter().filter(|(name, _)| name == "small").count(), 2);
+}
+
+/// Where every server is full, connections wait for their turn, first come, first served.
+#[test]
+fn when_all_are_full_connections_wait() {
+    let origin = Origin::echo("a");
+    let proxy = start(json!({ "servers": [origin.server_with(json!({ "max_connections": 1 }))] }));
+    let (_, mut first) = guest(&proxy);
+    let mut waiting: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = proxy.connect();
+            client.hello("r.test");
+            assert_eq!(client.end_within(std::time::Duration::from_millis(100)), End::Silence);
+            client
+        })
+        .collect();
+    first.finish().end();
+    for client in &mut waiting {
+        client.stream.set_read_timeout(Some(crate::kit::PATIENCE)).unwrap();
+        assert_eq!(client.greeting(), "a");
+        client.finish().end();
+        assert!(proxy.close_of(client.address).number("Tw") >= 100, "it waited");
+    }
+    assert_eq!(proxy.close_of(first.address).number("Tw"), 0);
+}
+
+#[test]
+fn when_all_stay_full_the_wait_ends_with_the_connect_timeout() {
+    let origin = Origin::echo("a");
+    let proxy = start(json!({
+        "servers": [origin.server_with(json!({ "max_connections": 1 }))],
+        "timeouts": { "connect": "300ms" }
+    }));
+    let (_, _first) = guest(&proxy);
+    let mut second = proxy.connect();
+    assert_ne!(second.hello("r.test").end(), End::Silence);
+    let close = proxy.close_of(second.address);
+    assert_eq!((close.ts(), close.server()), ("PC", "<NOSRV>"));
+    assert!((290..5_000).contains(&close.number("Tt")), "{close:?}");
+}
+
+#[test]
+fn source_and_interface_say_where_connections_come_from() {
+    let origin = Origin::echo("a");
+    let from = loopback(77);
+    let proxy = start(json!({ "servers": [origin.server_with(json!({ "source": from, "interface": "lo" }))] }));
+    name_of(&mut proxy.connect());
+    wait_until("a probe", || origin.probes() > 0);
+    assert!(origin.seen().iter().all(|seen| seen.peer.ip() == from), "{:?}", origin.seen());
+}
+
+/// A device that is not there makes the server unusable, not the process.
+#[test]
+fn an_interface_that_is_not_there() {
+    let (good, bad) = (Origin::echo("good"), Origin::echo("bad"));
+    let proxy = start(json!({ "servers": [bad.server_with(json!({ "interface": "nowhere0" })), good.server()] }));
+    assert!((0..6).all(|_| name_of(&mut proxy.connect()) == "good"));
+}
+
+/// A refused connect is tried again elsewhere; each try is on another server as long as there is one.
+#[test]
+fn retries_go_to_another_server() {
+    let origin = Origin::echo("good");
+    let dead = [free_address(), free_address(), free_address()];
+    let proxy = start(json!({
+        "servers": [dead[0], dead[1], dead[2], origin.address],
+        "health_check": { "type": "off" }
+    }));
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| assert_eq!(name_of(&mut proxy.connect()), "good"));
+        }
+    });
+}
+
+fn start(mut route: Value) -> Proxy {
+    route["sni"] = json!(["r.test"]);
+    Proxy::start(json!({ "routes": { "r": route } }))
+}
+
+fn guest(proxy: &Proxy) -> (String, Client) {
+    let mut client = proxy.connect();
+    (name_of(&mut client), client)
+}
+
+fn name_of(client: &mut Client) -> String {
+    client.hello("r.test").greeting()
+}
+
+fn loopback(host: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 7, host))
+}

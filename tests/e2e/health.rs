@@ -1,0 +1,193 @@
+//! Probes of every kind, and what they decide.
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+
+use fiscalismia_lb::wire::client_hello::{Reader, Verdict};
+use serde_json::{Value, json};
+
+use crate::kit::client::End;
+use crate::kit::header;
+use crate::kit::origin::{BlackHole, Expect, Origin, Visit};
+use crate::kit::proxy::Proxy;
+use crate::kit::wait_until;
+
+/// A ServerHello passes, an alert does not; the hello asks for the route's first exact name.
+#[test]
+fn tls() {
+    let alert = Arc::new(AtomicBool::new(false));
+    let origin = {
+        let alert = alert.clone();
+        Origin::serve(Expect::Nothing, move |mut visit| {
+            if let Some(sni) = probe_hello(&mut visit) {
+                assert_eq!(sni, "exact.test");
+                let answer = if alert.load(Ordering::Relaxed) { ALERT } else { SERVER_HELLO };
+                drop(visit.stream.write_all(answer));
+                drop(visit.stream.read(&mut [0; 100]));
+            }
+        })
+    };
+    let proxy = start(json!(origin.address), json!({ "type": "tls", "timeout": "1s" }));
+    assert_changes(&proxy, &alert);
+}
+
+/// Silence fails as an alert does.
+#[test]
+fn tls_without_an_answer() {
+    let origin = Origin::serve(Expect::Nothing, |mut visit| {
+        drop(probe_hello(&mut visit));
+        drop(visit.stream.read(&mut [0; 100]));
+    });
+    let proxy = start(json!(origin.address), json!({ "type": "tls", "timeout": "100ms" }));
+    proxy.wait_for_notice("Server r/s is DOWN");
+}
+
+#[test]
+fn http_by_its_status() {
+    let status = Arc::new(AtomicU16::new(200));
+    let (origin, requests) = http(&status);
+    let check = json!({ "type": "http", "path": "/healthz?deep=1", "expect": [200, 204] });
+    let proxy = start(json!(origin.address), check);
+    for bad in [500, 205, 199] {
+        let start = proxy.lines.len();
+        status.store(bad, Ordering::Relaxed);
+        wait_for(&proxy, start, "Server r/s is DOWN");
+        status.store(204, Ordering::Relaxed);
+        wait_for(&proxy, start, "Server r/s is UP");
+    }
+    let request = requests.recv().unwrap();
+    let mut lines = request.split("\r\n");
+    assert!(lines.next().is_some_and(|line| line.starts_with("GET /healthz?deep=1 HTTP/1.")), "{request}");
+    assert!(lines.any(|line| line.eq_ignore_ascii_case("host: exact.test")), "{request}");
+}
+
+/// Down after `fall` failures in a row and not before; up after `rise` passes in a row and not before.
+#[test]
+fn rise_and_fall() {
+    let plan = "+ -- ++ - + --- + - + - ++ +";
+    let results: Vec<bool> = plan.chars().filter(|c| *c != ' ').map(|c| c == '+').collect();
+    let wanted = "+ -- ++ - + --D + - + - +U +";
+    let (sender, answers) = std::sync::mpsc::channel::<(usize, u16)>();
+    let count = AtomicU16::new(0);
+    let origin = Origin::serve(Expect::Header, |_| ());
+    let port = Origin::serve(Expect::Nothing, move |mut visit| {
+        header::read(&mut visit.stream).unwrap();
+        let n = usize::from(count.fetch_add(1, Ordering::Relaxed));
+        let passes = results.get(n).copied().unwrap_or(true);
+        let status = if passes { 200 } else { 503 };
+        answer(&mut visit, status);
+        sender.send((n, status)).unwrap();
+    });
+    let check = json!({ "type": "http", "fall": 3, "rise": 2, "interval": "50ms", "port": port.address.port() });
+    let server = json!({ "address": origin.address, "name": "s" });
+    let proxy = start(server, check);
+    let last = wanted.chars().filter(|c| *c != ' ').count();
+    assert!(answers.iter().any(|(n, _)| n == last));
+    let changes: Vec<String> = proxy.other_lines().into_iter().filter(|line| line.contains("Server r/s is")).collect();
+    assert_eq!(changes.len(), 2, "{changes:#?}");
+    assert!(changes[0].contains("DOWN") && changes[1].contains("UP"), "{changes:#?}");
+}
+
+/// A server starts up, and until a probe has passed one failure is enough.
+#[test]
+fn the_first_failure_counts_alone() {
+    let hole = BlackHole::new();
+    let proxy = start(json!(hole.address), json!({ "type": "tcp", "interval": "60s", "timeout": "100ms", "fall": 10 }));
+    proxy.wait_for_notice("Server r/s is DOWN");
+}
+
+/// Without checks a server counts as up, and nothing connects to it.
+#[test]
+fn off() {
+    let origin = Origin::echo("a");
+    let proxy = start(json!(origin.address), json!({ "type": "off" }));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(origin.seen().len(), 0);
+    assert_eq!(proxy.connect().hello("exact.test").greeting(), "a");
+}
+
+/// The words of HAProxy, which people's greps rely on.
+#[test]
+fn the_log_says_why() {
+    let proxy = start(json!(crate::kit::places::free_address()), json!({}));
+    let line = proxy.wait_for_notice("Server r/s is DOWN");
+    let (before, after) = line.split_once("check duration: ").unwrap();
+    assert!(
+        before.ends_with("Server r/s is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", "),
+        "{line}"
+    );
+    let (duration, after) = after.split_once("ms. ").unwrap();
+    assert!(duration.parse::<u32>().is_ok(), "{line}");
+    assert_eq!(after, "0 active and 0 backup servers left.");
+}
+
+const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x06\x02\x00\x00\x02\x03\x03";
+const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
+
+fn assert_changes(proxy: &Proxy, fails: &AtomicBool) {
+    wait_until("a probe passes", || proxy.connect().hello("exact.test").end() != End::Silence);
+    fails.store(true, Ordering::Relaxed);
+    proxy.wait_for_notice("Server r/s is DOWN");
+    let start = proxy.lines.len();
+    fails.store(false, Ordering::Relaxed);
+    wait_for(proxy, start, "Server r/s is UP");
+}
+
+fn wait_for(proxy: &Proxy, start: usize, words: &str) {
+    proxy.lines.wait(start, |_, line| line.contains(words).then_some(()));
+}
+
+/// Reads header and hello; `None` for the connection of a client. Answers the name that the probe asks for.
+fn probe_hello(visit: &mut Visit) -> Option<String> {
+    let header = header::read(&mut visit.stream).unwrap();
+    let (mut reader, mut bytes) = (Reader::default(), Vec::new());
+    while header.source.is_none() {
+        let mut more = [0; 2048];
+        let n = visit.stream.read(&mut more).unwrap();
+        assert!(n > 0, "the probe ended within its hello");
+        bytes.extend_from_slice(&more[..n]);
+        match reader.read(&bytes) {
+            Verdict::Incomplete => {}
+            Verdict::Hello(hello) => return hello.sni.map(|sni| String::from_utf8(sni.to_vec()).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+    None
+}
+
+fn http(status: &Arc<AtomicU16>) -> (Origin, std::sync::mpsc::Receiver<String>) {
+    let (sender, requests) = std::sync::mpsc::channel();
+    let status = status.clone();
+    let origin = Origin::serve(Expect::Nothing, move |mut visit| {
+        assert!(header::read(&mut visit.stream).unwrap().source.is_none());
+        let request = answer(&mut visit, status.load(Ordering::Relaxed));
+        drop(sender.send(request));
+    });
+    (origin, requests)
+}
+
+/// Reads a request and answers with `status`, in pieces.
+fn answer(visit: &mut Visit, status: u16) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        visit.stream.read_exact(&mut byte).unwrap();
+        request.extend(byte);
+    }
+    for piece in ["HTT", "P/1.1 ", &status.to_string(), " Whatever\r\n", "Content-Length: 0\r\n\r\n"] {
+        // The probe may have seen enough.
+        drop(visit.stream.write_all(piece.as_bytes()));
+    }
+    String::from_utf8(request).unwrap()
+}
+
+fn start(server: Value, mut check: Value) -> Proxy {
+    let server = if server.is_object() { server } else { json!({ "address": server, "name": "s" }) };
+    if check["interval"].is_null() {
+        check["interval"] = json!("100ms");
+    }
+    Proxy::start(json!({
+        "routes": { "r": { "sni": ["*.exact.test", "exact.test"], "servers": [server], "health_check": check } },
+        "reject": "close"
+    }))
+}

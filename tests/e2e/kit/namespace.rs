@@ -1,0 +1,56 @@
+//! Tests that need hosts of their own: run as root of a new network namespace.
+use std::io::Write;
+use std::process::Command;
+
+use super::wait_until;
+
+const MARK: &str = "LB_E2E_NAMESPACE";
+
+/// Runs `body` in a namespace with a loopback device of its own, by starting this test program again for the one test
+/// `name`, which is `concat!(module_path!(), "::function")`.
+pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
+    let (_, name) = name.split_once("::").unwrap();
+    if std::env::var(MARK).is_ok_and(|mark| mark == name) {
+        return body();
+    }
+    if !run_quietly("unshare", &["--user", "--map-root-user", "--net", "--mount", "ip", "link", "set", "lo", "up"]) {
+        return skip(name, "this user may not make network namespaces");
+    }
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /run && ip link set lo up && exec \"$0\" \"$@\"")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(MARK, name)
+        .output()
+        .unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "in a namespace of its own:\n{text}");
+    assert!(text.contains("1 passed"), "there is no test {name}:\n{text}");
+}
+
+/// Says loudly that a test was left out; fails it where `REQUIRE_PEERS=1` says that nothing may be missing.
+pub(crate) fn skip(what: &str, why: &str) {
+    assert!(std::env::var("REQUIRE_PEERS").as_deref() != Ok("1"), "{what} must run, but {why}");
+    // Not eprintln: the test harness would keep that to itself.
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "\n!!! SKIPPED {what}: {why}\n").unwrap();
+}
+
+/// Runs a line of shell that must work.
+pub(crate) fn sh(script: &str) {
+    let output = Command::new("sh").args(["-e", "-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Gives the namespace IPv6 addresses. The kernel adds their routes a moment later, in a work queue.
+pub(crate) fn add_ipv6(addresses: &[&str]) {
+    for address in addresses {
+        sh(&format!("ip -6 addr add {address}/128 dev lo nodad"));
+        wait_until("a route", || run_quietly("ip", &["-6", "route", "get", address]));
+    }
+}
+
+fn run_quietly(program: &str, args: &[&str]) -> bool {
+    Command::new(program).args(args).output().is_ok_and(|output| output.status.success())
+}

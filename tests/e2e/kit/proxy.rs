@@ -1,0 +1,239 @@
+//! The real program, started with a configuration of its own.
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+
+use super::PATIENCE;
+use super::client::Client;
+use super::lines::{From, Lines};
+use super::log::Entry;
+use super::places::{Folder, free_address};
+use super::wait_until;
+
+/// A running proxy; killed when dropped. Fails the test if it ended by itself or wrote of a panic.
+pub(crate) struct Proxy {
+    child: Child,
+    folder: Folder,
+    /// The first address of `listen`.
+    pub(crate) address: SocketAddr,
+    pub(crate) lines: Lines,
+    /// Its stdout, where nobody reads it.
+    pub(crate) unread: Option<ChildStdout>,
+}
+
+/// How a proxy is started, beyond its configuration.
+#[derive(Default)]
+pub(crate) struct Launch {
+    /// A piece of shell that runs in the process before the program does, such as `ulimit -n 64`.
+    pub(crate) before: &'static str,
+    /// A program that runs the program, such as `ip netns exec lb`.
+    pub(crate) within: &'static str,
+    /// Leave its stdout unread.
+    pub(crate) deaf: bool,
+    /// Its stdin.
+    pub(crate) stdin: Option<OwnedFd>,
+}
+
+impl Launch {
+    /// With a socket that listens at `address`, as systemd hands one over, `sd_listen_fds(3)`: descriptor 3 of the process
+    /// that `LISTEN_PID` names. It takes IPv4 as well as IPv6, which the proxy's own sockets never do.
+    pub(crate) fn with_socket(address: SocketAddr) -> Launch {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.set_only_v6(false).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(128).unwrap();
+        Launch {
+            before: "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=https LISTEN_PID=$$",
+            stdin: Some(socket.into()),
+            ..Launch::default()
+        }
+    }
+}
+
+impl Proxy {
+    /// Starts the program and waits until it says that it is ready. `listen` gets a free address if there is none.
+    pub(crate) fn start(config: Value) -> Proxy {
+        Proxy::launch(config, Launch::default())
+    }
+
+    pub(crate) fn launch(mut config: Value, launch: Launch) -> Proxy {
+        if config["listen"].is_null() {
+            config["listen"] = json!([free_address()]);
+        }
+        let address = config["listen"][0].as_str().unwrap().parse().unwrap();
+        let folder = Folder::new();
+        let file = folder.write("lb.json", &config.to_string());
+        let lines = Lines::default();
+        listen_for_notifications(&folder.path().join("notify"), lines.clone());
+        let mut child = command(&launch)
+            .args(["run", "--config"])
+            .arg(&file)
+            .env("NOTIFY_SOCKET", folder.path().join("notify"))
+            .stdin(launch.stdin.map_or_else(Stdio::null, Stdio::from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        lines.follow(From::Stderr, child.stderr.take().unwrap());
+        let unread = if launch.deaf { child.stdout.take() } else { None };
+        if let Some(stdout) = child.stdout.take() {
+            lines.follow(From::Stdout, stdout);
+        }
+        let proxy = Proxy { child, folder, address, lines, unread };
+        proxy.wait_for_notification(0, "READY=1");
+        proxy
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Writes `text` as the configuration and has it read; answers once the program has done with it, good or bad.
+    pub(crate) fn reload_text(&self, text: &str) {
+        self.folder.write("lb.json", text);
+        let start = self.lines.len();
+        self.signal(Signal::HUP);
+        self.wait_for_notification(start, "RELOADING=1");
+        self.wait_for_notification(start, "READY=1");
+    }
+
+    /// The same for a configuration without `listen`, which stays as it was.
+    pub(crate) fn reload(&self, mut config: Value) {
+        if config["listen"].is_null() {
+            config["listen"] = json!([self.address]);
+        }
+        self.reload_text(&config.to_string());
+    }
+
+    /// Waits for a line of a notification to systemd.
+    pub(crate) fn wait_for_notification(&self, start: usize, wanted: &str) {
+        self.lines.wait(start, |from, line| (from == From::Notify && line == wanted).then_some(()));
+    }
+
+    /// Waits for a line of the log with `words` in it.
+    pub(crate) fn wait_for_notice(&self, words: &str) -> String {
+        self.lines.wait(0, |from, line| (from == From::Stdout && line.contains(words)).then(|| line.to_owned()))
+    }
+
+    /// Connection lines so far.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.lines.of(From::Stdout).iter().filter_map(|line| Entry::parse(line)).collect()
+    }
+
+    /// The first line of `step` about the client at `client`, waiting for it.
+    pub(crate) fn entry(&self, client: SocketAddr, step: &str) -> Entry {
+        self.lines.wait(0, |from, line| {
+            let entry = (from == From::Stdout).then(|| Entry::parse(line))??;
+            (entry.client == client && entry.step == step).then_some(entry)
+        })
+    }
+
+    /// The line about the end of the connection of the client at `client`, waiting for it.
+    pub(crate) fn close_of(&self, client: SocketAddr) -> Entry {
+        self.entry(client, "CLOSE")
+    }
+
+    /// Lines of the log that are about no connection.
+    pub(crate) fn other_lines(&self) -> Vec<String> {
+        self.lines.of(From::Stdout).into_iter().filter(|line| Entry::parse(line).is_none()).collect()
+    }
+
+    /// CPU time used so far, user and system: the program has one thread.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let schedstat = self.proc("schedstat");
+        Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// CPU time that it uses in the next `span`.
+    pub(crate) fn busy_during(&self, span: Duration) -> Duration {
+        let before = self.cpu_time();
+        thread::sleep(span);
+        self.cpu_time().saturating_sub(before)
+    }
+
+    pub(crate) fn open_fds(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// A file of /proc about the process.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
+    /// Waits for the end of the process, whose exit is then no failure.
+    pub(crate) fn wait_for_exit(mut self) -> (ExitStatus, Lines) {
+        let mut status = None;
+        wait_until("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let lines = self.lines.clone();
+        self.check_for_panics();
+        std::mem::forget(self);
+        (status.unwrap(), lines)
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn check_for_panics(&self) {
+        let stderr = self.lines.of(From::Stderr);
+        assert!(!stderr.iter().any(|line| line.contains("panicked at")), "the program panicked:\n{:?}", self.lines);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        if thread::panicking() {
+            // The lines that led to the failure; stdout is shown for failed tests only.
+            println!("{:?}", self.lines);
+            return;
+        }
+        assert!(ended.is_none(), "the program ended by itself, {ended:?}:\n{:?}", self.lines);
+        self.check_for_panics();
+    }
+}
+
+fn command(launch: &Launch) -> Command {
+    let program = env!("CARGO_BIN_EXE_fiscalismia-lb");
+    if launch.before.is_empty() && launch.within.is_empty() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sh");
+    // With exec, the process that was started is the program, whatever came before.
+    command.args(["-e", "-c", &format!("{}\nexec {} \"$0\" \"$@\"", launch.before, launch.within), program]);
+    command
+}
+
+/// Keeps what the program tells the service manager. Ends with the program's folder: nobody can write to it any more.
+fn listen_for_notifications(path: &Path, lines: Lines) {
+    let socket = UnixDatagram::bind(path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let path = path.to_owned();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while path.exists() {
+            let Ok(n) = socket.recv(&mut buffer) else { continue };
+            for line in String::from_utf8_lossy(&buffer[..n]).lines() {
+                lines.push(From::Notify, line.to_owned());
+            }
+        }
+    });
+}

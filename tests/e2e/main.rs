@@ -1,0 +1,19 @@
+//! The real program from outside: clients on one side, servers on the other, its log and signals in between.
+//!
+//! `points` has a file for each of the twelve things that an edge proxy must get right; the rest is named by what it
+//! shows. `kit` is what the tests are made of.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
+
+mod balance;
+mod health;
+mod kit;
+mod lifecycle;
+mod log_lines;
+mod many_routes;
+mod peers;
+mod points;
+mod proxy_header;
+mod reject;
+mod routing;
+mod server_killed;
+mod timeouts;

@@ -1,0 +1,63 @@
+//! 2. The deadline of the hello counts from accept, and only until the route is known.
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::kit::client::{Client, End};
+use crate::kit::hello::{hello, hello_of};
+use crate::kit::log::Entry;
+use crate::kit::origin::Origin;
+use crate::kit::proxy::Proxy;
+
+#[test]
+fn two_thousand_clients_of_a_byte_a_second_are_gone_after_five_seconds() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "reject": "close"
+    }));
+    let bytes = hello_of("a.test", 300).build();
+    let start = Instant::now();
+    let mut slow: Vec<Client> = (0..2_000).map(|_| proxy.connect()).collect();
+    for second in 0..5 {
+        for client in &mut slow {
+            // The first to come may be gone before the fifth byte.
+            drop(std::io::Write::write(&mut client.stream, &bytes[second..=second]));
+        }
+        while start.elapsed() < Duration::from_secs(second as u64 + 1) {
+            let mut other = proxy.connect();
+            assert_eq!(other.hello("a.test").greeting(), "a");
+            sleep(Duration::from_millis(20));
+        }
+    }
+    for client in &mut slow {
+        // A reset where the fifth byte came too late to be read.
+        assert_ne!(client.end(), End::Silence);
+    }
+    // Deadlines come up in the order of the clients, so this is the last line to wait for.
+    proxy.close_of(slow[slow.len() - 1].address);
+    let ends: HashMap<SocketAddr, Entry> =
+        proxy.entries().into_iter().filter(|entry| entry.step == "CLOSE").map(|entry| (entry.client, entry)).collect();
+    for client in slow {
+        let close = &ends[&client.address];
+        assert_eq!((close.field("drop"), close.ts(), close.server()), ("SNI_REJECTED", "PR", "<NOSRV>"));
+        let lived = close.number("Tt");
+        assert!((4_990..8_000).contains(&lived), "gone after {lived} ms");
+    }
+}
+
+#[test]
+fn the_deadline_is_disarmed_when_the_route_is_known() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "timeouts": { "client_hello": "200ms" }
+    }));
+    let mut client = proxy.connect();
+    assert_eq!(client.hello("a.test").greeting(), "a");
+    sleep(Duration::from_millis(600));
+    client.send(b"still here").expect(&hello("a.test")).expect(b"still here");
+}

@@ -1,0 +1,51 @@
+//! 3. The raw bytes go on exactly, with whatever came after the hello.
+use std::io::Read;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::json;
+use socket2::SockRef;
+
+use crate::kit::hello::{hello, hello_of};
+use crate::kit::origin::{Expect, Origin};
+use crate::kit::proxy::Proxy;
+use crate::kit::stream;
+
+#[test]
+fn early_data_in_the_hello_s_segment_goes_on_with_it() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } } }));
+    let bytes = [hello("a.test"), vec![0xe7; 900]].concat();
+    let mut client = proxy.connect();
+    client.send(&bytes);
+    assert_eq!(client.greeting(), "a");
+    client.expect(&bytes);
+}
+
+/// Header, hello and early data are one stream: none of it is lost where a write falls short.
+#[test]
+fn header_and_hello_survive_short_writes() {
+    const LEN: usize = 4 << 20;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let origin = Origin::serve(Expect::Nothing, move |mut visit| {
+        SockRef::from(&visit.stream).set_recv_buffer_size(32 * 1024).unwrap();
+        sleep(Duration::from_millis(200));
+        let mut start = vec![0; HEADER + 15_900];
+        visit.stream.read_exact(&mut start).unwrap();
+        sender.send((start, stream::receive(&mut visit.stream, 3, |_| ()).unwrap())).unwrap();
+    });
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "health_check": { "type": "off" } } }
+    }));
+    let hello = hello_of("a.test", 15_900).build();
+    let mut client = proxy.connect();
+    client.send(&hello);
+    stream::send(&mut client.stream, 3, LEN).unwrap();
+    client.finish();
+    let (start, came) = receiver.recv().unwrap();
+    assert!(start[HEADER..] == hello[..], "another hello arrived");
+    assert_eq!(came, LEN);
+}
+
+/// PROXY v2 for IPv4: signature, version, family, length, two addresses, two ports.
+const HEADER: usize = 12 + 4 + 12;

@@ -1,0 +1,103 @@
+//! 6. Readiness is remembered, nothing is read that cannot be written, and no connection keeps the loop to itself.
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::kit::PATIENCE;
+use crate::kit::hello::hello;
+use crate::kit::origin::{Expect, Origin, hold};
+use crate::kit::proxy::Proxy;
+
+/// A server that does not read stops its client, and costs neither memory nor CPU meanwhile.
+#[test]
+fn a_server_that_does_not_read_stops_its_client() {
+    for zero_copy in ["auto", "off"] {
+        let origin = Origin::serve(Expect::Header, hold());
+        let proxy = Proxy::start(json!({
+            "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+            "zero_copy": zero_copy
+        }));
+        let mut client = proxy.connect();
+        client.hello("a.test");
+        let memory_before = resident_kib(&proxy);
+        client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let (chunk, mut sent) = (vec![7; 64 * 1024], 0);
+        let stopped = loop {
+            match client.stream.write(&chunk) {
+                Ok(n) => sent += n,
+                Err(e) => break e.kind(),
+            }
+            assert!(sent < 100 << 20, "{sent} bytes went somewhere");
+        };
+        assert_eq!(stopped, ErrorKind::WouldBlock);
+        let grown = resident_kib(&proxy).saturating_sub(memory_before);
+        assert!(grown < 2048, "{grown} KiB were kept for {sent} bytes");
+        let busy = proxy.busy_during(Duration::from_millis(500));
+        assert!(busy < Duration::from_millis(100), "busy for {busy:?} with nothing to do");
+    }
+}
+
+/// Connections that always have bytes leave the loop to others in between.
+#[test]
+fn a_busy_connection_yields() {
+    const BULK: usize = 4;
+    let rest = Arc::new(AtomicBool::new(false));
+    let origin = {
+        let rest = rest.clone();
+        Origin::serve(Expect::Header, move |mut visit| {
+            let mut chunk = vec![1; 1 << 20];
+            // Read first: closing with bytes unread would reset the connection.
+            drop(visit.stream.read(&mut chunk));
+            while !rest.load(Ordering::Relaxed) && visit.stream.write_all(&chunk).is_ok() {}
+        })
+    };
+    let small = Origin::echo("small");
+    let proxy = Proxy::start(json!({
+        "routes": {
+            "bulk": { "sni": ["bulk.test"], "servers": [origin.server()] },
+            "small": { "sni": ["small.test"], "servers": [small.server()] }
+        }
+    }));
+    let readers: Vec<_> = (0..BULK)
+        .map(|_| {
+            let mut client = proxy.connect();
+            client.hello("bulk.test");
+            thread::spawn(move || std::io::copy(&mut client.stream, &mut std::io::sink()).unwrap())
+        })
+        .collect();
+    for _ in 0..100 {
+        assert_eq!(proxy.connect().hello("small.test").greeting(), "small");
+    }
+    rest.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.join().unwrap() > 1 << 20);
+    }
+}
+
+/// An edge that is forgotten is never told again: long ping-pong over one connection would stop at once.
+#[test]
+fn no_edge_is_forgotten() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } } }));
+    let mut client = proxy.connect();
+    assert_eq!(client.hello("a.test").greeting(), "a");
+    client.expect(&hello("a.test"));
+    let start = Instant::now();
+    for round in 0..3_000_usize {
+        // Sizes around those of buffers: a read that fills one exactly must look again.
+        let size = [1, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 64 * 1024][round % 5];
+        let bytes = vec![round as u8; size];
+        client.send(&bytes).expect(&bytes);
+        assert!(start.elapsed() < PATIENCE);
+    }
+}
+
+fn resident_kib(proxy: &Proxy) -> usize {
+    let status = proxy.proc("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

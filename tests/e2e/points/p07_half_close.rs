@@ -1,0 +1,179 @@
+//! 7. FIN goes on after the last byte of its direction, the other direction stays, and RST is handed on as RST.
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::thread::{self, sleep};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::kit::client::{Client, End};
+use crate::kit::hello::hello;
+use crate::kit::origin::{Expect, Origin, Visit, hold};
+use crate::kit::proxy::Proxy;
+use crate::kit::stream::{receive, send};
+
+const UP: u64 = 1;
+const DOWN: u64 = 2;
+const GIB: usize = 1 << 30;
+/// Still to flow when a side ends its direction.
+const TAIL: usize = 10 << 20;
+
+#[test]
+fn a_gibibyte_each_way_copied() {
+    a_gibibyte_each_way("off");
+}
+
+#[test]
+fn a_gibibyte_each_way_spliced() {
+    a_gibibyte_each_way("auto");
+}
+
+/// Both ways at once, chunks of random size, readers that dawdle.
+fn a_gibibyte_each_way(zero_copy: &str) {
+    let (sender, received) = mpsc::channel();
+    let origin = Origin::serve(Expect::Header, move |mut visit| {
+        skip_hello(&mut visit);
+        sender.send(both_ways(&visit.stream, DOWN, UP)).unwrap();
+    });
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "zero_copy": zero_copy
+    }));
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    assert_eq!(both_ways(&client.stream, UP, DOWN), GIB, "down");
+    assert_eq!(received.recv().unwrap(), GIB, "up");
+    let close = proxy.close_of(client.address);
+    assert_eq!((close.ts(), close.field("B")), ("--", GIB.to_string().as_str()));
+}
+
+/// Sends a GiB and reads to the end; answers how many bytes came.
+fn both_ways(stream: &TcpStream, own: u64, other: u64) -> usize {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            send(&mut &*stream, own, GIB).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        receive(&mut &*stream, other, dawdle(32 << 20)).unwrap()
+    })
+}
+
+/// A pause now and then, long enough for every buffer on the way to fill.
+fn dawdle(every: usize) -> impl FnMut(usize) {
+    let mut next = every;
+    move |total| {
+        if total >= next {
+            next += every;
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// The client ends its direction with 10 MB of it on the way, and 10 MB from the server are still to come.
+#[test]
+fn the_client_ends_first() {
+    for zero_copy in ["auto", "off"] {
+        let (sender, received) = mpsc::channel();
+        let origin = Origin::serve(Expect::Header, move |mut visit| {
+            skip_hello(&mut visit);
+            sleep(Duration::from_millis(100));
+            // Only when the FIN is here does the server begin.
+            sender.send(receive(&mut visit.stream, UP, dawdle(1 << 20)).unwrap()).unwrap();
+            send(&mut visit.stream, DOWN, TAIL).unwrap();
+        });
+        let proxy = proxy(&origin, zero_copy);
+        let mut client = proxy.connect();
+        client.hello("a.test");
+        send(&mut client.stream, UP, TAIL).unwrap();
+        client.finish();
+        assert_eq!(received.recv().unwrap(), TAIL);
+        assert_eq!(receive(&mut client.stream, DOWN, dawdle(1 << 20)).unwrap(), TAIL);
+        assert_eq!(proxy.close_of(client.address).ts(), "--");
+    }
+}
+
+/// The same from the other side.
+#[test]
+fn the_server_ends_first() {
+    for zero_copy in ["auto", "off"] {
+        let (sender, received) = mpsc::channel();
+        let origin = Origin::serve(Expect::Header, move |mut visit| {
+            skip_hello(&mut visit);
+            send(&mut visit.stream, DOWN, TAIL).unwrap();
+            visit.stream.shutdown(Shutdown::Write).unwrap();
+            sender.send(receive(&mut visit.stream, UP, dawdle(1 << 20)).unwrap()).unwrap();
+        });
+        let proxy = proxy(&origin, zero_copy);
+        let mut client = proxy.connect();
+        client.hello("a.test");
+        sleep(Duration::from_millis(100));
+        assert_eq!(receive(&mut client.stream, DOWN, dawdle(1 << 20)).unwrap(), TAIL);
+        send(&mut client.stream, UP, TAIL).unwrap();
+        client.finish();
+        assert_eq!(received.recv().unwrap(), TAIL);
+        assert_eq!(client.end(), End::Fin);
+        assert_eq!(proxy.close_of(client.address).ts(), "--");
+    }
+}
+
+/// A half-closed connection lives by its own timeout and not by the tunnel's.
+#[test]
+fn a_half_closed_connection_has_its_own_timeout() {
+    let origin = Origin::serve(Expect::Header, hold());
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "timeouts": { "half_closed": "300ms" } } }
+    }));
+    let mut client = proxy.connect();
+    client.hello("a.test").finish();
+    assert_ne!(client.end(), End::Silence);
+    let close = proxy.close_of(client.address);
+    assert_eq!(close.ts(), "sD");
+    assert!((290..5_000).contains(&close.number("Tt")), "{close:?}");
+}
+
+#[test]
+fn a_client_s_reset_resets_the_server() {
+    let (sender, ends) = mpsc::channel();
+    let origin = Origin::serve(Expect::Header, move |mut visit| {
+        skip_hello(&mut visit);
+        sender.send(Client::new(visit.stream).end()).unwrap();
+    });
+    let proxy = proxy(&origin, "auto");
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    wait_for_route(&proxy, &client);
+    let address = client.address;
+    client.reset();
+    assert_eq!(ends.recv().unwrap(), End::Reset);
+    assert_eq!(proxy.close_of(address).ts(), "CD");
+}
+
+#[test]
+fn a_server_s_reset_resets_the_client() {
+    let origin = Origin::serve(Expect::Header, |mut visit| {
+        skip_hello(&mut visit);
+        Client::new(visit.stream).reset();
+    });
+    let proxy = proxy(&origin, "auto");
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    assert_eq!(client.end(), End::Reset);
+    assert_eq!(proxy.close_of(client.address).ts(), "SD");
+}
+
+fn proxy(origin: &Origin, zero_copy: &str) -> Proxy {
+    Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "zero_copy": zero_copy
+    }))
+}
+
+fn wait_for_route(proxy: &Proxy, client: &Client) {
+    proxy.entry(client.address, "CONNECT");
+}
+
+fn skip_hello(visit: &mut Visit) {
+    let mut bytes = hello("a.test");
+    std::io::Read::read_exact(&mut visit.stream, &mut bytes).unwrap();
+    assert!(bytes == hello("a.test"));
+}

@@ -1,0 +1,149 @@
+//! 10. A reload that fails changes nothing; one that works loses no connection, old or new.
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::kit::client::{Client, End};
+use crate::kit::hello::hello;
+use crate::kit::origin::Origin;
+use crate::kit::places::free_address;
+use crate::kit::proxy::Proxy;
+use crate::kit::wait_until;
+
+#[test]
+fn a_hundred_reloads_under_load_good_and_broken_in_turn() {
+    let (one, two) = (Origin::echo("one"), Origin::echo("two"));
+    let proxy = Proxy::start(routes(&one));
+    let mut old = proxy.connect();
+    assert_eq!(old.hello("a.test").greeting(), "one");
+    old.expect(&hello("a.test"));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let load: Vec<_> = (0..2).map(|_| scope.spawn(|| short_connections(&proxy, &done))).collect();
+        for round in 0..100 {
+            match round % 4 {
+                0 => proxy.reload(routes(&two)),
+                1 => proxy.reload_text("{ \"listen\": "),
+                2 => proxy.reload(routes(&one)),
+                _ => proxy.reload(json!({ "routes": { "a": { "sni": ["a.test"], "servers": ["127.0.0.1"] } } })),
+            }
+            let wanted = if round % 4 < 2 { "two" } else { "one" };
+            assert_eq!(proxy.connect().hello("a.test").greeting(), wanted, "after reload {round}");
+        }
+        done.store(true, Ordering::Relaxed);
+        let served: usize = load.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert!(served > 200, "{served} connections are no load");
+    });
+    old.send(b"as before").expect(b"as before");
+    let bad = proxy.entries().into_iter().find(|e| e.step == "CLOSE" && e.ts() != "--" && e.ts() != "CD");
+    assert!(bad.is_none(), "{bad:?}");
+}
+
+fn short_connections(proxy: &Proxy, done: &AtomicBool) -> usize {
+    let mut served = 0;
+    while !done.load(Ordering::Relaxed) {
+        let mut client = proxy.connect();
+        let name = client.hello("a.test").greeting();
+        assert!(name == "one" || name == "two");
+        client.expect(&hello("a.test"));
+        served += 1;
+        thread::sleep(Duration::from_millis(1));
+    }
+    served
+}
+
+/// The errors are those that `check` prints.
+#[test]
+fn a_broken_file_is_refused_with_its_errors() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(routes(&origin));
+    proxy.reload(json!({ "routes": { "a": { "sni": ["a.test"], "servers": ["172.24.0.3"] } } }));
+    proxy.wait_for_notice("lb.json: routes.a.servers[0]: \"172.24.0.3\" has no port; write \"172.24.0.3:443\"");
+}
+
+/// A listener that stays is not closed for a moment; one that goes stops accepting; one that comes accepts.
+#[test]
+fn listeners_come_and_go() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(routes(&origin));
+    let (stays, comes) = (proxy.address, free_address());
+    let mut waiting = proxy.connect();
+    let with = |listen: Value| {
+        let mut config = routes(&origin);
+        config["listen"] = listen;
+        config
+    };
+    proxy.reload(with(json!([stays, comes])));
+    assert_eq!(Client::connect(comes).hello("a.test").greeting(), "a");
+    let mut open = Client::connect(comes);
+    assert_eq!(open.hello("a.test").greeting(), "a");
+    proxy.reload(with(json!([stays])));
+    wait_until("the listener is gone", || std::net::TcpStream::connect(comes).is_err());
+    open.expect(&hello("a.test")).send(b"open").expect(b"open");
+    assert_eq!(waiting.hello("a.test").greeting(), "a");
+}
+
+/// An address that is taken makes the file a bad one.
+#[test]
+fn a_listener_that_cannot_be_bound_changes_nothing() {
+    let (one, two) = (Origin::echo("one"), Origin::echo("two"));
+    let proxy = Proxy::start(routes(&one));
+    let mut config = routes(&two);
+    config["listen"] = json!([proxy.address, two.address]);
+    proxy.reload(config);
+    assert_eq!(proxy.connect().hello("a.test").greeting(), "one");
+}
+
+/// A server that is down stays down: a reload does not send clients to it to find out again.
+#[test]
+fn health_outlives_a_reload() {
+    let (up, down) = (Origin::echo("up"), free_address());
+    let config = |weight: u16| {
+        json!({
+            "routes": { "a": { "sni": ["a.test"], "servers": [
+                up.server(),
+                { "address": down, "weight": weight }
+            ] } },
+            "health_check": { "interval": "60s" },
+            "retries": 0
+        })
+    };
+    let proxy = Proxy::start(config(1));
+    // The first probe takes it down; the next is a minute away.
+    wait_until("the first probe", || up.probes() == 1);
+    wait_until("every client gets the server that is up", || (0..8).all(|_| greets(&proxy)));
+    for weight in 2..10 {
+        proxy.reload(config(weight));
+        assert!((0..10).all(|_| greets(&proxy)), "after reload to weight {weight}");
+    }
+}
+
+fn greets(proxy: &Proxy) -> bool {
+    let mut client = proxy.connect();
+    client.hello("a.test").try_greeting().is_ok_and(|name| name == "up")
+}
+
+/// A route that is gone serves no new client and keeps those that it has.
+#[test]
+fn a_route_that_is_gone_keeps_its_connections() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(routes(&origin));
+    let mut old = proxy.connect();
+    assert_eq!(old.hello("a.test").greeting(), "a");
+    old.expect(&hello("a.test"));
+    proxy.reload(json!({
+        "routes": { "b": { "sni": ["b.test"], "servers": [origin.server()] } },
+        "reject": "close"
+    }));
+    assert_eq!(proxy.connect().hello("a.test").end(), End::Fin);
+    assert_eq!(proxy.connect().hello("b.test").greeting(), "a");
+    old.send(b"as before").expect(b"as before").finish();
+    assert_eq!(old.end(), End::Fin);
+    assert_eq!(proxy.close_of(old.address).backend(), "a");
+}
+
+fn routes(origin: &Origin) -> Value {
+    json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server_with(json!({ "name": "s" }))] } } })
+}

@@ -1,0 +1,118 @@
+//! What a client that is not let in gets to see.
+use std::time::Duration;
+
+use fiscalismia_lb::wire::hello_builder::HelloBuilder;
+use serde_json::{Value, json};
+
+use crate::kit::client::{Client, End};
+use crate::kit::hello::hello;
+use crate::kit::namespace::{in_namespace, sh};
+use crate::kit::origin::Origin;
+use crate::kit::places::free_address;
+use crate::kit::proxy::{Launch, Proxy};
+
+#[test]
+fn close_is_a_fin_and_no_byte() {
+    let proxy = start("close");
+    for (what, bytes) in refused() {
+        assert_eq!(proxy.connect().send(&bytes).rest(), (Vec::new(), End::Fin), "{what}");
+    }
+    assert_eq!(proxy.connect().rest(), (Vec::new(), End::Fin), "nothing at all");
+}
+
+#[test]
+fn alert_says_why_in_tls() {
+    const UNRECOGNIZED_NAME: u8 = 0x70;
+    const DECODE_ERROR: u8 = 0x32;
+    const INTERNAL_ERROR: u8 = 0x50;
+    let proxy = start("alert");
+    let alert = |bytes: &[u8]| {
+        let (got, end) = proxy.connect().send(bytes).rest();
+        assert_eq!(end, End::Fin);
+        // Record: alert, a version of TLS, two bytes: fatal, and which.
+        assert!(matches!(got[..], [0x15, 0x03, 0x01..=0x03, 0x00, 0x02, 0x02, _]), "{got:x?}");
+        got[6]
+    };
+    for (what, bytes) in refused() {
+        let wanted = if what.contains("name") { UNRECOGNIZED_NAME } else { DECODE_ERROR };
+        assert_eq!(alert(&bytes), wanted, "{what}");
+    }
+    assert_eq!(alert(&hello("down.test")), INTERNAL_ERROR, "no server is up");
+    // Too late; what fits is not said anywhere.
+    alert(&hello("a.test")[..20]);
+}
+
+/// Beyond the first router nothing of the end is seen, whatever the client sends after it.
+#[test]
+fn drop_is_silence_beyond_a_router() {
+    in_namespace(concat!(module_path!(), "::drop_is_silence_beyond_a_router"), || {
+        sh("
+            ip netns add router; ip netns add lb
+            ip link add out type veth peer name in netns router
+            ip -n router link add on type veth peer name end netns lb
+            ip addr add 198.51.100.2/24 dev out; ip link set dev out up; ip route add default via 198.51.100.1
+            ip -n router addr add 198.51.100.1/24 dev in; ip -n router link set dev in up
+            ip -n router addr add 203.0.113.1/24 dev on; ip -n router link set dev on up
+            ip netns exec router sysctl -qw net.ipv4.ip_forward=1
+            ip -n lb addr add 203.0.113.2/24 dev end; ip -n lb link set dev end up; ip -n lb link set dev lo up
+            ip -n lb route add default via 203.0.113.1
+        ");
+        let mut config = config("drop");
+        config["listen"] = json!(["203.0.113.2:443"]);
+        let proxy = Proxy::launch(config, Launch { within: "ip netns exec lb", ..Launch::default() });
+        for (what, bytes) in refused() {
+            let mut client = proxy.connect();
+            assert_eq!(client.send(&bytes).end_within(Duration::from_millis(700)), End::Silence, "{what}");
+            let close = proxy.close_of(client.address);
+            assert_eq!((close.field("drop"), close.ts()), ("SNI_REJECTED", "PR"), "{what}");
+        }
+        // The way is open for the end that is meant to be seen: of a route whose server is down.
+        let mut client = proxy.connect();
+        client.hello("down.test");
+        assert_ne!(client.end(), End::Silence);
+    });
+}
+
+fn refused() -> Vec<(&'static str, Vec<u8>)> {
+    let mut oversized = hello("a.test");
+    oversized[6] = 0xff;
+    vec![
+        ("an unknown name", hello("b.test")),
+        ("no name", HelloBuilder::new().build()),
+        ("two SNI extensions", HelloBuilder::new().sni("a.test").sni("a.test").build()),
+        ("plain HTTP", b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".to_vec()),
+        ("a hello that says it is 16 MB long", oversized),
+    ]
+}
+
+fn start(reject: &str) -> Proxy {
+    let proxy = Proxy::start(config(reject));
+    proxy.wait_for_notice("Server down/s is DOWN");
+    proxy
+}
+
+fn config(reject: &str) -> Value {
+    json!({
+        "routes": {
+            // Nothing listens at either: what is refused never gets that far.
+            "a": { "sni": ["a.test"], "servers": [free_address()], "health_check": { "type": "off" } },
+            "down": { "sni": ["down.test"], "servers": [{ "address": free_address(), "name": "s" }] }
+        },
+        "timeouts": { "client_hello": "400ms" },
+        "reject": reject
+    })
+}
+
+/// A name that nobody serves is not worth a server's time: it is never connected to.
+#[test]
+fn refused_clients_reach_no_server() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "health_check": { "type": "off" } } },
+        "reject": "close"
+    }));
+    for (_, bytes) in refused() {
+        Client::connect(proxy.address).send(&bytes).end();
+    }
+    assert!(origin.seen().is_empty(), "{:?}", origin.seen());
+}

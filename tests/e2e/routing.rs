@@ -1,0 +1,81 @@
+//! Which route a hello gets.
+use fiscalismia_lb::wire::hello_builder::HelloBuilder;
+use serde_json::json;
+
+use crate::kit::client::{Client, End};
+use crate::kit::origin::Origin;
+use crate::kit::proxy::Proxy;
+
+/// Exact beats wildcard beats `*`; a wildcard is one label; ALPN beats none for the same name.
+#[test]
+fn exact_wildcard_default_and_alpn() {
+    let names = ["exact", "wildcard", "deeper", "h2", "default"];
+    let origins = names.map(Origin::echo);
+    let [exact, wildcard, deeper, h2, default] = origins.each_ref().map(Origin::server);
+    let proxy = Proxy::start(json!({
+        "routes": {
+            "default": { "sni": ["*"], "servers": [default] },
+            "wildcard": { "sni": ["*.a.test"], "servers": [wildcard] },
+            "deeper": { "sni": ["*.deep.a.test"], "servers": [deeper] },
+            "exact": { "sni": ["x.a.test", "a.test"], "servers": [exact] },
+            "h2": { "sni": ["x.a.test", "*.a.test"], "alpn": ["h2", "acme-tls/1"], "servers": [h2] }
+        }
+    }));
+    for (sni, alpn, wanted) in [
+        ("x.a.test", &[][..], "exact"),
+        ("a.test", &[], "exact"),
+        ("y.a.test", &[], "wildcard"),
+        ("y.a.test", &["http/1.1"], "wildcard"),
+        ("y.a.test", &["http/1.1", "h2"], "h2"),
+        ("x.a.test", &["acme-tls/1"], "h2"),
+        ("a.test", &["h2"], "exact"),
+        ("y.x.a.test", &[], "default"),
+        ("y.deep.a.test", &["h2"], "deeper"),
+        ("deep.a.test", &[], "wildcard"),
+        ("b.test", &["h2"], "default"),
+        ("127.0.0.1", &[], "default"),
+    ] {
+        let mut hello = HelloBuilder::new().sni(sni);
+        if !alpn.is_empty() {
+            hello = hello.alpn(alpn);
+        }
+        assert_eq!(route_of(&proxy, &hello), wanted, "{sni} {alpn:?}");
+    }
+    assert_eq!(route_of(&proxy, &HelloBuilder::new()), "default", "no name at all");
+}
+
+/// Without a `*`, a hello for no route or without a name has nowhere to go.
+#[test]
+fn without_a_default_other_names_are_refused() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["*.a.test"], "servers": [origin.server()] } },
+        "reject": "close"
+    }));
+    for hello in [HelloBuilder::new().sni("a.test"), HelloBuilder::new()] {
+        let mut client = proxy.connect();
+        assert_eq!(client.send(&hello.build()).rest(), (Vec::new(), End::Fin));
+    }
+    assert_eq!(route_of(&proxy, &HelloBuilder::new().sni("b.a.test")), "a");
+}
+
+/// Every address of `listen` serves every route.
+#[test]
+fn two_listeners() {
+    let origin = Origin::echo("a");
+    let listen = [crate::kit::places::free_address(), crate::kit::places::free_address()];
+    let _proxy = Proxy::start(json!({
+        "listen": listen,
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } }
+    }));
+    for address in listen {
+        let mut client = Client::connect(address);
+        assert_eq!(client.hello("a.test").greeting(), "a");
+        assert_eq!(origin.header_of(client.address).destination, Some(address));
+    }
+}
+
+fn route_of(proxy: &Proxy, hello: &HelloBuilder) -> String {
+    let mut client = proxy.connect();
+    client.send(&hello.clone().build()).greeting()
+}

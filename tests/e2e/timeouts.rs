@@ -1,0 +1,95 @@
+//! Timeouts of a route, on their configured clock.
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::kit::client::{Client, End};
+use crate::kit::hello::hello;
+use crate::kit::origin::{BlackHole, Expect, Origin, hold};
+use crate::kit::proxy::Proxy;
+
+#[test]
+fn a_tunnel_where_the_server_owes_an_answer_ends_as_the_server_s() {
+    let origin = Origin::serve(Expect::Header, hold());
+    let proxy = start(&json!({ "tunnel": "300ms" }), &origin);
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    expect_end(&proxy, &mut client, "sD", 290..5_000);
+}
+
+#[test]
+fn a_tunnel_where_the_client_is_silent_ends_as_the_client_s() {
+    let origin = Origin::echo("a");
+    let proxy = start(&json!({ "tunnel": "300ms" }), &origin);
+    let mut client = proxy.connect();
+    assert_eq!(client.hello("a.test").greeting(), "a");
+    client.expect(&hello("a.test"));
+    expect_end(&proxy, &mut client, "cD", 290..5_000);
+}
+
+/// Bytes either way keep a tunnel open, and a route's own timeout counts instead of the file's.
+#[test]
+fn bytes_keep_a_tunnel_open() {
+    let origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "timeouts": { "tunnel": "1s" } } },
+        "timeouts": { "tunnel": "100ms" }
+    }));
+    let mut client = proxy.connect();
+    assert_eq!(client.hello("a.test").greeting(), "a");
+    client.expect(&hello("a.test"));
+    for _ in 0..10 {
+        sleep(Duration::from_millis(200));
+        client.send(b"x").expect(b"x");
+    }
+    expect_end(&proxy, &mut client, "cD", 2_900..9_000);
+}
+
+/// Each try gets the whole timeout; what comes of the last one is the state.
+#[test]
+fn a_server_that_does_not_answer() {
+    let hole = BlackHole::new();
+    let proxy = Proxy::start(json!({
+        "routes": { "a": {
+            "sni": ["a.test"], "servers": [hole.address], "health_check": { "type": "off" }
+        } },
+        "timeouts": { "connect": "200ms" },
+        "retries": 2
+    }));
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    expect_end(&proxy, &mut client, "sC", 590..9_000);
+    let close = proxy.close_of(client.address);
+    assert_eq!((close.number("Tc"), close.server()), (-1, hole.address.to_string().as_str()));
+}
+
+#[test]
+fn another_server_answers_in_its_place() {
+    let (hole, origin) = (BlackHole::new(), Origin::echo("a"));
+    let proxy = Proxy::start(json!({
+        "routes": { "a": {
+            "sni": ["a.test"], "servers": [hole.address, origin.address], "health_check": { "type": "off" },
+            "timeouts": { "connect": "200ms" }
+        } }
+    }));
+    for _ in 0..4 {
+        let mut client = proxy.connect();
+        assert_eq!(client.hello("a.test").greeting(), "a");
+        client.expect(&hello("a.test"));
+    }
+}
+
+fn start(timeouts: &Value, origin: &Origin) -> Proxy {
+    Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "timeouts": timeouts
+    }))
+}
+
+fn expect_end(proxy: &Proxy, client: &mut Client, ts: &str, lived: std::ops::Range<i64>) {
+    assert_ne!(client.end(), End::Silence);
+    let close = proxy.close_of(client.address);
+    assert_eq!(close.ts(), ts);
+    assert!(lived.contains(&close.number("Tt")), "{close:?}");
+}
