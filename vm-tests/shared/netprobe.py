@@ -206,7 +206,7 @@ def flood(name: str, count: str) -> None:
 
 def address_of(name: str) -> tuple[str, int]:
     """One address only: a second one to fall back on would hide that the first refused."""
-    return (socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4][0], 443)
+    return (str(socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]), 443)
 
 
 def receives(connection: socket.socket) -> bool:
