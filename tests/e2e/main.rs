@@ -8,6 +8,7 @@ mod balance;
 mod health;
 mod kit;
 mod lifecycle;
+mod limits;
 mod log_lines;
 mod many_routes;
 mod peers;

@@ -1,4 +1,5 @@
 //! What the tests are made of: the real program, servers and clients around it, and hosts to put them on.
+pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod header;
 pub(crate) mod hello;

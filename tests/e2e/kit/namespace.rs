@@ -1,6 +1,11 @@
 //! Tests that need hosts of their own: run as root of a new network namespace.
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::Command;
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::wait_until;
 
@@ -35,6 +40,16 @@ pub(crate) fn skip(what: &str, why: &str) {
     // Not eprintln: the test harness would keep that to itself.
     let mut stderr = std::io::stderr();
     writeln!(stderr, "\n!!! SKIPPED {what}: {why}\n").unwrap();
+}
+
+/// Does `work` inside a namespace that `ip netns add` made: a socket belongs to the one where it was made.
+pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+    let there = || {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        work()
+    };
+    thread::scope(|scope| scope.spawn(there).join().unwrap())
 }
 
 /// Runs a line of shell that must work.

@@ -1,0 +1,285 @@
+//! What one address may take, and what those see that want more.
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::kit::capture::{Capture, Segment};
+use crate::kit::client::{Client, End};
+use crate::kit::hello::{hello, hello_of};
+use crate::kit::namespace::{in_namespace, inside, sh};
+use crate::kit::origin::{Expect, Origin, hold};
+use crate::kit::places::{free_address, free_address_of};
+use crate::kit::proxy::{Launch, Proxy};
+use crate::kit::wait_until;
+
+/// The deployment's rule, on a busy machine tried again until the 51 came within the 5 s.
+#[test]
+fn fifty_in_five_seconds_are_let_in_and_the_next_is_not() {
+    let origin = Origin::echo("a");
+    for _ in 0..5 {
+        let proxy = start(&origin, &json!({ "rate": 50, "period": "5s" }));
+        let start = Instant::now();
+        for n in 0..50 {
+            assert_eq!(proxy.connect().hello("a.test").greeting(), "a", "{n}");
+        }
+        let refused = is_refused(&proxy, "127.0.0.1");
+        if start.elapsed() < Duration::from_secs(5) {
+            assert!(refused, "the 51st is let in");
+            assert!(!is_refused(&proxy, "127.0.0.2"), "another address is refused as well");
+            return;
+        }
+    }
+    panic!("51 connections take more than 5 s");
+}
+
+#[test]
+fn exempt_networks_have_no_limit() {
+    let origin = Origin::echo("a");
+    let proxy = start(&origin, &json!({ "rate": 1, "period": "60s", "exempt": ["127.0.0.0/31"] }));
+    for _ in 0..5 {
+        assert!(!is_refused(&proxy, "127.0.0.1"));
+    }
+    assert!(!is_refused(&proxy, "127.0.0.2"));
+    assert!(is_refused(&proxy, "127.0.0.2"));
+}
+
+/// Whoever has a /64 has 2^64 addresses, which count as one.
+#[test]
+fn ipv6_counts_by_prefix() {
+    in_namespace(concat!(module_path!(), "::ipv6_counts_by_prefix"), || {
+        let clients = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"];
+        for client in clients {
+            sh(&format!("ip -6 addr add {client}/128 dev lo nodad"));
+        }
+        let origin = Origin::echo("a");
+        let mut config = config(&origin, &json!({ "rate": 1, "period": "60s" }));
+        config["listen"] = json!([free_address_of("::1".parse().unwrap())]);
+        let proxy = Proxy::start(config);
+        assert_eq!(clients.map(|client| is_refused(&proxy, client)), [false, true, false]);
+        assert_eq!(clients.map(|client| is_refused(&proxy, client)), [true, true, true]);
+    });
+}
+
+/// A connection gives its place back once, however it ended, and only if it had one.
+#[test]
+fn open_connections_are_counted_and_counted_off() {
+    let origin = Origin::echo("a");
+    let mut proxy_config = config(&origin, &json!({ "concurrent": 3 }));
+    proxy_config["routes"]["down"] = json!({ "sni": ["down.test"], "servers": [free_address()] });
+    proxy_config["retries"] = json!(0);
+    let proxy = Proxy::start(proxy_config);
+    // Every kind of end, more often than there are places.
+    for n in 0..4 {
+        let mut clients = [proxy.connect(), proxy.connect(), proxy.connect()];
+        assert_eq!(clients[0].hello("a.test").greeting(), "a", "round {n}");
+        clients[0].finish().end();
+        clients[1].hello("nobody.test").end();
+        clients[2].hello("down.test").end();
+        let reset = { clients }.map(|client| proxy.close_of(client.address).number("ac"));
+        assert!(reset.iter().all(|count| (1..=3).contains(count)), "{reset:?}");
+        let mut client = proxy.connect();
+        assert_eq!(client.hello("a.test").greeting(), "a", "round {n}");
+        let address = client.address;
+        client.reset();
+        proxy.close_of(address);
+    }
+    let mut open: Vec<Client> = (0..3).map(|_| guest(&proxy)).collect();
+    for _ in 0..4 {
+        assert!(is_refused(&proxy, "127.0.0.1"));
+    }
+    assert!(!is_refused(&proxy, "127.0.0.2"));
+    let mut leaves = open.remove(0);
+    leaves.finish().end();
+    proxy.close_of(leaves.address);
+    open.push(guest(&proxy));
+    assert!(is_refused(&proxy, "127.0.0.1"));
+}
+
+/// Whoever is at the limit is so after a reload too, under the same limits and others.
+#[test]
+fn a_reload_keeps_counts() {
+    let origin = Origin::echo("a");
+    let limits = |concurrent: u32, rate: u32| {
+        config(&origin, &json!({ "concurrent": concurrent, "rate": rate, "period": "60s" }))
+    };
+    let proxy = Proxy::start(limits(2, 1000));
+    let _open = [guest(&proxy), guest(&proxy)];
+    proxy.reload(limits(2, 1000));
+    assert!(is_refused(&proxy, "127.0.0.1"));
+    proxy.reload(limits(3, 1000));
+    let _third = guest(&proxy);
+    assert!(is_refused(&proxy, "127.0.0.1"));
+
+    let proxy = Proxy::start(limits(10, 2));
+    let _open = [guest(&proxy), guest(&proxy)];
+    proxy.reload(limits(10, 2));
+    assert!(is_refused(&proxy, "127.0.0.1"));
+    proxy.reload(limits(11, 4));
+    let _more = guest(&proxy);
+    assert!(is_refused(&proxy, "127.0.0.1"), "two, one refused, one more: that was four");
+}
+
+/// With `alert`, a client that may not have the connection is told so in TLS.
+#[test]
+fn refused_clients_get_an_alert_where_that_is_asked_for() {
+    const INTERNAL_ERROR: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50];
+    let origin = Origin::echo("a");
+    let mut config = config(&origin, &json!({ "rate": 1, "period": "60s" }));
+    config["reject"] = json!("alert");
+    let proxy = Proxy::start(config);
+    let _guest = guest(&proxy);
+    let mut client = proxy.connect();
+    sleep(Duration::from_millis(50));
+    let (bytes, end) = client.hello("a.test").rest();
+    assert_eq!((&bytes[..1], &bytes[3..], end), (&INTERNAL_ERROR[..1], &INTERNAL_ERROR[3..], End::Fin));
+}
+
+/// Refused clients that send nothing take one place in eight at most, for as long as a hello may take.
+#[test]
+fn silent_refused_clients_do_not_fill_the_house() {
+    let origin = Origin::echo("a");
+    let mut config = config(&origin, &json!({ "rate": 1, "period": "60s" }));
+    config["limits"]["connections"] = json!(16);
+    let proxy = Proxy::start(config);
+    let _guest = guest(&proxy);
+    let mut silent: Vec<Client> = (0..100).map(|_| proxy.connect()).collect();
+    let held = silent.iter_mut().map(|client| client.end_within(Duration::from_millis(50)));
+    assert_eq!(held.filter(|end| *end == End::Silence).count(), 2);
+    for client in 2..16 {
+        assert!(!is_refused(&proxy, &format!("127.0.0.{client}")), "127.0.0.{client}");
+    }
+}
+
+/// More clients than `limits.connections` wait in the backlog, none is refused, and each has its turn.
+#[test]
+fn more_clients_than_there_may_be_wait() {
+    let origin = Origin::serve(Expect::Header, hold());
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "limits": { "connections": 10 }
+    }));
+    let mut clients: Vec<Client> = (0..50).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        client.hello("a.test");
+    }
+    let mut served = 0;
+    while let Some(mut first) = (!clients.is_empty()).then(|| clients.remove(0)) {
+        wait_until("as many are served as may be", || origin.clients().len() == 50.min(served + 10));
+        assert_eq!(first.end_within(Duration::from_millis(1)), End::Silence);
+        let address = first.address;
+        first.reset();
+        proxy.close_of(address);
+        served += 1;
+    }
+    assert!(proxy.entries().iter().all(|entry| entry.step != "CLOSE" || entry.ts() == "CD"));
+    assert!(proxy.entries().iter().filter(|e| e.step == "CLOSE").all(|close| close.number("fc") <= 10));
+}
+
+/// Beyond the first router a client that is dropped sees neither FIN nor RST: whatever `drop` is for, over IPv4, IPv6, and
+/// IPv4 to a socket for both.
+#[test]
+fn dropped_clients_see_no_end() {
+    in_namespace(concat!(module_path!(), "::dropped_clients_see_no_end"), || {
+        two_networks();
+        let both = free_address_of("::".parse().unwrap());
+        let v4: SocketAddr = "203.0.113.2:443".parse().unwrap();
+        let v6: SocketAddr = "[2001:db8:2::2]:443".parse().unwrap();
+        let mapped = SocketAddr::new(v4.ip(), both.port());
+        let mut capture = Capture::start();
+        for (reject, silent) in [("drop", true), ("close", false)] {
+            let config = json!({
+                "listen": [v4, v6, both],
+                "routes": { "a": { "sni": ["a.test"], "servers": ["203.0.113.2:1"] } },
+                "limits": { "per_source": { "rate": 1, "period": "60s" } },
+                "reject": reject
+            });
+            let mut launch = inside("lb", || Launch::with_socket(both));
+            launch.within = "ip netns exec lb";
+            let proxy = Proxy::launch(config, launch);
+            for to in [v4, v6, mapped] {
+                // An unknown name, which is the one connection there may be from the family's address, then one too many.
+                // Its hello comes late, and in two parts.
+                if to != mapped {
+                    assert_eq!(looks(&mut capture, &proxy, to, "SNI_REJECTED"), silent, "{reject}: {to}");
+                }
+                assert_eq!(looks(&mut capture, &proxy, to, "RATE_LIMITED"), silent, "{reject}: {to}");
+            }
+        }
+    });
+}
+
+/// Connects, sends a hello, and answers whether nothing that crossed the wire since looks like the end of that.
+fn looks(capture: &mut Capture, proxy: &Proxy, to: SocketAddr, why: &str) -> bool {
+    let mut client = Client::connect(to);
+    let bytes = hello_of("b.test", 2_000).build();
+    sleep(Duration::from_millis(100));
+    client.send(&bytes[..1_000]);
+    sleep(Duration::from_millis(50));
+    client.send(&bytes[1_000..]);
+    let close = proxy.close_of(client.address);
+    assert_eq!((close.field("drop"), close.ts()), (why, "PR"));
+    sleep(Duration::from_millis(300));
+    let seen: Vec<_> =
+        capture.segments().into_iter().filter(|s| s.source == to && s.destination == client.address).collect();
+    assert!(seen.iter().any(Segment::begins), "the capture misses the handshake: {seen:?}");
+    let is_silent = !seen.iter().any(Segment::ends);
+    assert_eq!(client.end_within(Duration::from_millis(1)) == End::Silence, is_silent);
+    // What the kernel says to the client's own end is of no interest.
+    drop(client);
+    sleep(Duration::from_millis(50));
+    capture.segments();
+    is_silent
+}
+
+/// This namespace and `lb`, with `router` between them.
+fn two_networks() {
+    sh("
+        ip netns add router; ip netns add lb
+        ip link add c type veth peer name r0 netns router
+        ip -n router link add r1 type veth peer name b netns lb
+        ip addr add 198.51.100.2/24 dev c; ip addr add 2001:db8:1::2/64 dev c nodad
+        ip -n router addr add 198.51.100.1/24 dev r0; ip -n router addr add 2001:db8:1::1/64 dev r0 nodad
+        ip -n router addr add 203.0.113.1/24 dev r1; ip -n router addr add 2001:db8:2::1/64 dev r1 nodad
+        ip -n lb addr add 203.0.113.2/24 dev b; ip -n lb addr add 2001:db8:2::2/64 dev b nodad
+        ip link set dev c up; ip -n router link set dev r0 up; ip -n router link set dev r1 up; ip -n lb link set dev b up
+        ip -n lb link set dev lo up
+        ip netns exec router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+        ip route add default via 198.51.100.1; ip -6 route add default via 2001:db8:1::1
+        ip -n lb route add default via 203.0.113.1; ip -n lb -6 route add default via 2001:db8:2::1
+    ");
+}
+
+/// Whether a client from that address is refused for its limits; if not, it is served.
+fn is_refused(proxy: &Proxy, from: &str) -> bool {
+    let from: IpAddr = from.parse().unwrap();
+    let mut client = Client::connect_from(from, proxy.address);
+    client.hello("a.test");
+    if let Ok(greeting) = client.try_greeting() {
+        assert_eq!(greeting, "a");
+        return false;
+    }
+    let close = proxy.close_of(client.address);
+    assert_eq!((close.field("drop"), close.ts(), close.server()), ("RATE_LIMITED", "PR", "<NOSRV>"));
+    true
+}
+
+fn guest(proxy: &Proxy) -> Client {
+    let mut client = proxy.connect();
+    assert_eq!(client.hello("a.test").greeting(), "a");
+    client.expect(&hello("a.test"));
+    client
+}
+
+fn start(origin: &Origin, limits: &Value) -> Proxy {
+    Proxy::start(config(origin, limits))
+}
+
+fn config(origin: &Origin, limits: &Value) -> Value {
+    json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "limits": { "per_source": limits },
+        "reject": "close"
+    })
+}
