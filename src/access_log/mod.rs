@@ -1,21 +1,25 @@
-//! The lines of connections, in HAProxy's grammar, and the proxy's own words between them. Nothing here waits: lines go
-//! to a buffer that [`Output`] empties as the reader allows.
+//! The lines of connections, and the proxy's own words between them. Nothing here waits: lines go to a buffer that
+//! [`Output`] empties as the reader allows.
+mod calendar;
+mod haproxy;
+mod json;
+#[cfg(test)]
+mod tests;
+
+use std::env;
 use std::fmt::{self, Write as _};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, UNIX_EPOCH};
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::Registry;
 
-use crate::config::LogConnections;
+use crate::config::{Log, LogConnections, LogFormat};
 use crate::net::Output;
-use crate::policy::reason::{CloseReason, DropReason};
+use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use calendar::Calendar;
 
-/// Name of the TLS frontend in log and metrics.
-pub const FRONTEND: &str = "https_ingress";
-/// What stands for the server where there is none.
-const NO_SERVER: &str = "<NOSRV>";
 /// Bytes that wait until many lines are written at once.
 const BATCH: usize = 16 * 1024;
 /// The longest that a line waits for company.
@@ -24,8 +28,13 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// The log.
 pub struct AccessLog {
     output: Output,
-    connections: LogConnections,
-    calendar: Calendar,
+    config: Log,
+    in_colour: bool,
+    epoch: u64,
+    /// Writes when connections were accepted.
+    accepted: Calendar,
+    /// Writes what the time is.
+    clock: Calendar,
     /// When the first of the waiting lines was written.
     oldest: Option<Time>,
     /// Lost lines that the log has told of.
@@ -37,6 +46,8 @@ pub struct AccessLog {
 /// What all lines of a connection begin with.
 #[derive(Clone, Copy)]
 pub struct Whose<'a> {
+    /// Name of its frontend.
+    pub frontend: &'static str,
     /// The client.
     pub source: SocketAddr,
     /// When it was accepted.
@@ -47,6 +58,46 @@ pub struct Whose<'a> {
     pub server: Option<&'a str>,
     /// Its id, where its route writes one into the PROXY header.
     pub unique_id: Option<[u8; 16]>,
+}
+
+/// What a line of a connection is about.
+pub enum Step<'a> {
+    /// A client came in.
+    Accept(Counts),
+    /// A hello that gets no route.
+    Refuse {
+        /// What it asked for.
+        sni: Option<&'a [u8]>,
+        /// Why it gets none.
+        why: &'a dyn fmt::Display,
+    },
+    /// A try to connect failed.
+    ConnectFailed {
+        /// What went wrong.
+        why: &'a dyn fmt::Display,
+        /// How many more there may be.
+        tries_left: u32,
+    },
+    /// A server is connected to.
+    Connect {
+        /// How long that took.
+        timing: Timing,
+        /// Connections at once.
+        counts: Counts,
+    },
+    /// A connection ended.
+    Close {
+        /// How long it took.
+        timing: Timing,
+        /// Bytes from the client.
+        bytes_up: u64,
+        /// Bytes to the client.
+        bytes_down: u64,
+        /// Why it ended.
+        reason: CloseReason,
+        /// Connections at once.
+        counts: Counts,
+    },
 }
 
 /// How long each step took; `None`: never got there.
@@ -75,100 +126,97 @@ pub struct Counts {
     pub ahead: u64,
 }
 
+/// How much of the proxy's own words matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// All is as it should be.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Something does not work.
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
 impl AccessLog {
-    /// A log on standard output.
+    /// A log on standard output, in colours where that is a terminal whose user does not mind (<https://no-color.org>).
     ///
     /// # Errors
     /// Standard output is closed.
-    pub fn stdout(connections: LogConnections) -> io::Result<AccessLog> {
+    pub fn stdout(config: Log) -> io::Result<AccessLog> {
+        let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Ok(AccessLog {
             output: Output::stdout()?,
-            connections,
-            calendar: Calendar::default(),
+            config,
+            in_colour: io::stdout().is_terminal() && !no_colour && !dumb,
+            epoch: 0,
+            accepted: Calendar::new(config.format, 0),
+            clock: Calendar::new(config.format, 0),
             oldest: None,
             told_lost: 0,
             resumed: false,
         })
     }
 
-    /// Changes which lines a connection gets.
-    pub fn select(&mut self, connections: LogConnections) {
-        self.connections = connections;
+    /// Changes the form of lines, and which of them a connection gets.
+    pub fn change(&mut self, config: Log) {
+        self.config = config;
+        self.accepted = Calendar::new(config.format, self.epoch);
+        self.clock = Calendar::new(config.format, self.epoch);
     }
 
     /// Says how wall-clock time and `Time` relate: microseconds from the Unix epoch to [`Time::ZERO`].
     pub fn set_epoch(&mut self, epoch_micros: u64) {
-        self.calendar.epoch_micros = epoch_micros;
+        self.epoch = epoch_micros;
+        self.accepted.set_epoch(epoch_micros);
+        self.clock.set_epoch(epoch_micros);
     }
 
-    /// A client came in.
-    pub fn accept(&mut self, now: Time, whose: &Whose<'_>, counts: Counts) {
-        if self.connections != LogConnections::All {
+    /// A connection has come to this step.
+    pub fn write(&mut self, now: Time, whose: &Whose<'_>, step: &Step<'_>) {
+        let is_wanted = match self.config.connections {
+            LogConnections::All => true,
+            LogConnections::Close => matches!(step, Step::Close { .. }),
+            LogConnections::Off => false,
+        };
+        if !is_wanted {
             return;
         }
-        let Some(mut line) = self.begin(now, whose) else { return };
-        line.text(" ACCEPT ac=").number(counts.process).text(" fc=").number(counts.frontend).end();
-    }
-
-    /// A hello that gets no route: what it asked for, and why not.
-    pub fn refuse(&mut self, now: Time, whose: &Whose<'_>, sni: Option<&[u8]>, why: &dyn fmt::Display) {
-        if self.connections != LogConnections::All {
-            return;
-        }
-        let Some(mut line) = self.begin(now, whose) else { return };
-        line.text(" TCP-REQ-CONT => sni=")
-            .escaped(sni.unwrap_or(b"-"))
-            .text(" reason=\"")
-            .display(why)
-            .text("\"")
-            .end();
-    }
-
-    /// A try to connect failed.
-    pub fn connect_failed(&mut self, now: Time, whose: &Whose<'_>, why: &dyn fmt::Display, tries_left: u32) {
-        if self.connections != LogConnections::All {
-            return;
-        }
-        let Some(mut line) = self.begin(now, whose) else { return };
-        line.place(whose).text(" ERROR connect=\"").display(why).text("\" retries_left=").number(tries_left.into());
-        line.unique_id(whose).end();
-    }
-
-    /// A server is connected to.
-    pub fn connect(&mut self, now: Time, whose: &Whose<'_>, timing: Timing, counts: Counts) {
-        if self.connections != LogConnections::All {
-            return;
-        }
-        let Some(mut line) = self.begin(now, whose) else { return };
-        line.place(whose).text(" CONNECT").figures(timing, 0, "--", counts).unique_id(whose).end();
-    }
-
-    /// A connection ended.
-    pub fn close(
-        &mut self,
-        now: Time,
-        whose: &Whose<'_>,
-        timing: Timing,
-        bytes_down: u64,
-        reason: CloseReason,
-        counts: Counts,
-    ) {
-        if self.connections == LogConnections::Off {
-            return;
-        }
-        let Some(mut line) = self.begin(now, whose) else { return };
-        let drop = if let CloseReason::Dropped(reason) = reason { DropReason::in_log(reason) } else { "-" };
-        line.place(whose).text(" CLOSE drop=").text(drop);
-        line.figures(timing, bytes_down, reason.letters(), counts).unique_id(whose).end();
-    }
-
-    /// Something that whoever runs the proxy should know.
-    pub fn notice(&mut self, now: Time, words: fmt::Arguments<'_>) {
-        self.oldest.get_or_insert(now);
-        let date = self.calendar.date(now);
+        let accepted = self.accepted.date(whose.accepted);
         let Some(buffer) = self.output.line() else { return };
-        let mut line = Line { buffer };
-        line.text("[").bytes(date).text("] ").display(&words).end();
+        match self.config.format {
+            LogFormat::Haproxy => haproxy::write(buffer, accepted, whose, step, self.in_colour),
+            LogFormat::Json => json::write(buffer, self.clock.date(now), accepted, whose, step),
+        }
+        buffer.push(b'\n');
+        self.oldest.get_or_insert(now);
+    }
+
+    /// Something that whoever runs the proxy may want to know.
+    pub fn notice(&mut self, now: Time, words: fmt::Arguments<'_>) {
+        self.say(now, Level::Info, words);
+    }
+
+    /// The same with a weight of its own.
+    pub fn say(&mut self, now: Time, level: Level, words: fmt::Arguments<'_>) {
+        let date = self.clock.date(now);
+        let Some(buffer) = self.output.line() else { return };
+        match self.config.format {
+            LogFormat::Haproxy => haproxy::write_notice(buffer, date, words),
+            LogFormat::Json => json::write_notice(buffer, date, level, words),
+        }
+        buffer.push(b'\n');
+        self.oldest.get_or_insert(now);
     }
 
     /// When the waiting lines are to be written at the latest.
@@ -192,7 +240,8 @@ impl AccessLog {
             let lost = self.output.lost() - self.told_lost;
             self.told_lost += lost;
             if lost > 0 {
-                self.notice(now, format_args!("{lost} log lines are lost: nobody read them in time."));
+                let words = format_args!("{lost} log lines are lost: nobody read them in time.");
+                self.say(now, Level::Warning, words);
             }
         }
     }
@@ -216,168 +265,17 @@ impl AccessLog {
     pub fn lost(&self) -> u64 {
         self.output.lost()
     }
-
-    fn begin(&mut self, now: Time, whose: &Whose<'_>) -> Option<Line<'_>> {
-        self.oldest.get_or_insert(now);
-        let date = self.calendar.date(whose.accepted);
-        let mut line = Line { buffer: self.output.line()? };
-        line.address(whose.source).text(" [").bytes(date).text("] ").text(FRONTEND);
-        Some(line)
-    }
 }
 
-/// Appends to the log buffer what HAProxy's grammar wants. No method allocates once the buffer has grown.
-struct Line<'a> {
-    buffer: &'a mut Vec<u8>,
-}
+/// Bytes of a client: what is not printable ASCII becomes `\xNN`, so that no client writes lines of its own.
+struct Escaped<'a>(&'a [u8]);
 
-impl Line<'_> {
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.buffer.extend_from_slice(bytes);
-        self
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.bytes(text.as_bytes())
-    }
-
-    fn number(&mut self, number: u64) -> &mut Self {
-        self.text(itoa::Buffer::new().format(number))
-    }
-
-    fn display(&mut self, value: &dyn fmt::Display) -> &mut Self {
-        let _ = write!(self, "{value}");
-        self
-    }
-
-    fn milliseconds(&mut self, duration: Option<Duration>) -> &mut Self {
-        match duration {
-            Some(duration) => self.number(duration.as_millis() as u64),
-            None => self.text("-1"),
-        }
-    }
-
-    /// As HAProxy writes it: an IPv6 address has no brackets, the port is behind the last colon.
-    fn address(&mut self, address: SocketAddr) -> &mut Self {
-        match address.ip() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, d] = ip.octets().map(u64::from);
-                self.number(a).text(".").number(b).text(".").number(c).text(".").number(d);
-            }
-            IpAddr::V6(ip) => _ = self.display(&ip),
-        }
-        self.text(":").number(address.port().into())
-    }
-
-    fn place(&mut self, whose: &Whose<'_>) -> &mut Self {
-        self.text(" ").text(whose.route.unwrap_or(FRONTEND)).text("/").text(whose.server.unwrap_or(NO_SERVER))
-    }
-
-    fn figures(&mut self, timing: Timing, bytes_down: u64, letters: &str, counts: Counts) -> &mut Self {
-        self.text(" Tw=").milliseconds(timing.queued);
-        self.text(" Tc=").milliseconds(timing.connect);
-        self.text(" Tt=").milliseconds(Some(timing.total));
-        self.text(" B=").number(bytes_down).text(" ts=").text(letters);
-        self.text(" ac=").number(counts.process).text(" fc=").number(counts.frontend);
-        self.text(" bc=").number(counts.route).text(" sc=").number(counts.server);
-        self.text(" sq=0 bq=").number(counts.ahead)
-    }
-
-    fn unique_id(&mut self, whose: &Whose<'_>) -> &mut Self {
-        if let Some(id) = whose.unique_id {
-            let _ = write!(self, " id={:032x}", u128::from_be_bytes(id));
-        }
-        self
-    }
-
-    /// Bytes of a client in quotes: what is not printable ASCII becomes `\xNN`, so that no client writes lines of its own.
-    fn escaped(&mut self, bytes: &[u8]) -> &mut Self {
-        self.text("\"");
-        for byte in bytes {
-            match byte {
-                b'"' | b'\\' => _ = self.bytes(&[b'\\', *byte]),
-                0x20..=0x7E => _ = self.bytes(&[*byte]),
-                _ => _ = write!(self, "\\x{byte:02x}"),
-            }
-        }
-        self.text("\"")
-    }
-
-    fn end(&mut self) {
-        self.text("\n");
-    }
-}
-
-impl fmt::Write for Line<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.text(text);
-        Ok(())
-    }
-}
-
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// Dates in UTC, each second written once.
-#[derive(Default)]
-struct Calendar {
-    epoch_micros: u64,
-    second: u64,
-    /// `dd/Mon/yyyy:HH:MM:SS.mmm`
-    text: Vec<u8>,
-}
-
-impl Calendar {
-    fn date(&mut self, time: Time) -> &[u8] {
-        let micros = self.epoch_micros + time.as_micros();
-        let second = micros / 1_000_000;
-        if second != self.second || self.text.is_empty() {
-            self.second = second;
-            self.text.clear();
-            let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(second)).to_string();
-            let mut parts = text.split(['-', 'T', 'Z']);
-            let (year, month, day) = (parts.next(), parts.next(), parts.next());
-            let month = month.and_then(|month| MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?));
-            for part in [day, Some("/"), month.copied(), Some("/"), year, Some(":"), parts.next(), Some(".000")] {
-                self.text.extend_from_slice(part.unwrap_or_default().as_bytes());
-            }
-        }
-        let millis = micros / 1000 % 1000;
-        let digits = [millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8);
-        if let Some(place) = self.text.last_chunk_mut() {
-            *place = digits;
-        }
-        &self.text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Without this, lines carry a wrong date around leap days and year ends.
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        let mut calendar = Calendar::default();
-        for (second, text) in [
-            (0, "01/Jan/1970:00:00:00.000"),
-            (951_782_399, "28/Feb/2000:23:59:59.000"),
-            (951_782_400, "29/Feb/2000:00:00:00.000"),
-            (1_709_251_199, "29/Feb/2024:23:59:59.000"),
-            (1_767_225_599, "31/Dec/2025:23:59:59.000"),
-            (4_107_542_400, "01/Mar/2100:00:00:00.000"),
-        ] {
-            calendar.epoch_micros = second * 1_000_000;
-            assert_eq!(calendar.date(Time::ZERO), text.as_bytes());
-        }
-        calendar.epoch_micros += 7_000;
-        assert!(calendar.date(Time::from_micros(35_999)).ends_with(b".042"));
-    }
-
-    /// Without this, a client can write log lines, or move the terminal's cursor.
-    #[test]
-    fn what_a_client_sent_is_escaped() {
-        let mut buffer = Vec::new();
-        Line { buffer: &mut buffer }.escaped(b"a\"b\\c\n\x1b[2J\xff").end();
-        assert_eq!(buffer, b"\"a\\\"b\\\\c\\x0a\\x1b[2J\\xff\"\n");
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| match byte {
+            b'"' | b'\\' => write!(f, "\\{}", char::from(*byte)),
+            0x20..=0x7E => f.write_char(char::from(*byte)),
+            _ => write!(f, "\\x{byte:02x}"),
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::EventLoop;
+use crate::access_log::Level;
 use crate::context::Timer;
 use crate::net::Key;
 use crate::session::Session;
@@ -98,7 +99,7 @@ impl EventLoop {
         let words = format_args!(
             "Accepting pauses: {capacity} connections are all that {limit} allows; more wait in the backlog."
         );
-        context.log.notice(context.now, words);
+        context.log.say(context.now, Level::Warning, words);
     }
 
     fn pause(&mut self, error: Errno) {
@@ -107,7 +108,7 @@ impl EventLoop {
         if self.accepting == Accepting::Freely {
             context.process.accept_pauses += 1;
             let words = format_args!("Accepting pauses: {}; clients wait in the backlog.", std::io::Error::from(error));
-            context.log.notice(context.now, words);
+            context.log.say(context.now, Level::Warning, words);
         }
         self.accepting = Accepting::Paused;
     }

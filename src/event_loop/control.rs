@@ -5,6 +5,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
 use super::start::{spare_fd, spread};
 use super::{EventLoop, listeners};
+use crate::access_log::Level;
 use crate::config::{self, Config};
 use crate::context::Timer;
 use crate::net::Key;
@@ -90,9 +91,9 @@ impl EventLoop {
             Err(errors) => {
                 self.context.process.failed_reloads += 1;
                 for error in &errors {
-                    log.notice(now, format_args!("{error}"));
+                    log.say(now, Level::Error, format_args!("{error}"));
                 }
-                log.notice(now, format_args!("Reload refused: nothing has changed."));
+                log.say(now, Level::Error, format_args!("Reload refused: nothing has changed."));
             }
         }
         service::ready(&self.status());
@@ -112,7 +113,7 @@ impl EventLoop {
                 context.sources.opened(source);
             }
         }
-        context.log.select(config.log.connections);
+        context.log.change(config.log);
         context.config = Rc::new(config);
         let outdated: Vec<Key> =
             self.probes.iter().filter(|(_, probe)| changed.contains(&probe.server_id())).map(|(key, _)| key).collect();

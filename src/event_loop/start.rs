@@ -13,7 +13,7 @@ use super::accept::Accepting;
 use super::clock::Clock;
 use super::control::Phase;
 use super::{EventLoop, listeners};
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Level};
 use crate::config::{self, Config, ZeroCopy};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
@@ -55,7 +55,7 @@ impl EventLoop {
         for listener in listeners::open(&config, &[], service::sockets())? {
             listeners::keep(listener, &mut listeners, &registry)?;
         }
-        let log = AccessLog::stdout(config.log.connections).map_err(|error| format!("standard output: {error}"))?;
+        let log = AccessLog::stdout(config.log).map_err(|error| format!("standard output: {error}"))?;
         let clock = Clock::start();
         let spare = spare_fd().ok();
         let fds = Fds::measure(spare.as_ref());
@@ -118,10 +118,13 @@ impl EventLoop {
             format_args!("fiscalismia-lb {version} serves {path}: {routes} routes, at most {capacity} connections.");
         context.log.notice(context.now, words);
         for (_, listener) in self.listeners.iter() {
-            context.log.notice(context.now, format_args!("Listening on {} ({}).", listener.bound, listener.role));
+            context.log.notice(
+                context.now,
+                format_args!("Listening on {} ({}).", listener.bound, listener.role.socket_name()),
+            );
         }
         for warning in config::warnings(&context.config, self.fds.limit) {
-            context.log.notice(context.now, format_args!("Warning: {warning}"));
+            context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
         }
     }
 

@@ -1,5 +1,4 @@
 //! Listening sockets.
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -27,13 +26,25 @@ pub enum Role {
     Admin,
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Role {
+    /// The name of its frontend, in log and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Role::Https => "https_ingress",
             Role::Http => "http_ingress",
             Role::Admin => "admin",
-        })
+        }
+    }
+
+    /// The name that a socket of this role has where systemd passes it.
+    #[must_use]
+    pub const fn socket_name(self) -> &'static str {
+        match self {
+            Role::Https => "https",
+            Role::Http => "http",
+            Role::Admin => "admin",
+        }
     }
 }
 

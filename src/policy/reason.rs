@@ -92,9 +92,31 @@ pub enum CloseReason {
     OutOfResources,
     /// Ended by an operator, by `on_down` or by the drain deadline.
     Killed,
+    /// The proxy itself has answered: a client of the redirect.
+    Answered,
 }
 
 impl CloseReason {
+    /// The name in metrics, JSON and on the page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            CloseReason::Done => "done",
+            CloseReason::Dropped(_) => "dropped",
+            CloseReason::ClientLeft => "client_left",
+            CloseReason::ServerRefused => "server_refused",
+            CloseReason::ConnectTimeout => "connect_timeout",
+            CloseReason::ClientBroke => "client_broke",
+            CloseReason::ServerBroke => "server_broke",
+            CloseReason::ClientSilent => "client_silent",
+            CloseReason::ServerSilent => "server_silent",
+            CloseReason::ServersFull => "servers_full",
+            CloseReason::OutOfResources => "out_of_resources",
+            CloseReason::Killed => "killed",
+            CloseReason::Answered => "answered",
+        }
+    }
+
     /// The log's `ts=`: HAProxy's termination state.
     #[must_use]
     pub const fn letters(self) -> &'static str {
@@ -111,6 +133,7 @@ impl CloseReason {
             CloseReason::ServersFull => "PC",
             CloseReason::OutOfResources => "RC",
             CloseReason::Killed => "KD",
+            CloseReason::Answered => "LR",
         }
     }
 }

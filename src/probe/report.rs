@@ -1,9 +1,9 @@
 //! What a finished probe changes.
+use crate::access_log::Level;
 use crate::config::OnDown;
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
 use crate::policy::health::{Change, Checked};
-use crate::policy::servers::Group;
 
 /// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
 /// comes back.
@@ -18,17 +18,21 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
         server.next_probe.arm(timers, at, Timer::NextProbe(id));
     }
     let (place, name) = (&*route.config.name, &*member.server().name);
-    let counts = count(&route.group);
+    let server = if member.server().backup { "Backup Server" } else { "Server" };
+    let (active, backup) = (route.group.active_up(), route.group.backup_up());
+    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
+    let counts = format!("{active} active and {backup} backup servers");
     match change {
         None => {}
         Some(Change::Up) => {
-            log.notice(*now, format_args!("Server {place}/{name} is UP, reason: {words}. {counts} online."));
+            log.notice(*now, format_args!("{server} {place}/{name} is UP, {words}. {counts} online.{on_backup}"));
             roomy.push(id.route);
         }
         Some(Change::Down) => {
-            log.notice(*now, format_args!("Server {place}/{name} is DOWN, reason: {words}. {counts} left."));
+            let words = format_args!("{server} {place}/{name} is DOWN, {words}. {counts} left.{on_backup}");
+            log.say(*now, Level::Warning, words);
             if had_server && !route.group.standing().is_up() {
-                log.notice(*now, format_args!("backend {place} has no server available!"));
+                log.say(*now, Level::Error, format_args!("backend {place} has no server available!"));
             }
             if route.config.on_down == OnDown::Close {
                 fallen.push(id);
@@ -41,9 +45,5 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
 fn describe(checked: &Checked) -> String {
     let code = checked.status.map(|status| format!(", code: {status}")).unwrap_or_default();
     let info = if checked.info.is_empty() { String::new() } else { format!(", info: \"{}\"", checked.info) };
-    format!("{}{code}{info}, check duration: {}ms", checked.result.describe(), checked.took.as_millis())
-}
-
-fn count(group: &Group) -> String {
-    format!("{} active and {} backup servers", group.active_up(), group.backup_up())
+    format!("reason: {}{code}{info}, check duration: {}ms", checked.result.describe(), checked.took.as_millis())
 }

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use super::{Client, Next};
-use crate::access_log::{Timing, Whose};
+use crate::access_log::{Step, Timing, Whose};
 use crate::config::Reject;
 use crate::context::Context;
 use crate::fleet::ServerId;
@@ -78,7 +78,8 @@ fn log(client: &Client, record: &Record, reason: CloseReason, context: &mut Cont
         unique_id: record.unique_id,
         ..client.whose()
     };
-    log.close(*now, &whose, timing, record.bytes_down, reason, counts);
+    let (bytes_up, bytes_down) = (record.bytes_up, record.bytes_down);
+    log.write(*now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });
 }
 
 /// Ends the connection of a client that is not let in.

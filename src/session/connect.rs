@@ -10,7 +10,7 @@ use super::close::{self, Record};
 use super::queue::{Queue, Why};
 use super::relay::Relay;
 use super::{Client, Next, Session};
-use crate::access_log::Whose;
+use crate::access_log::{Step, Whose};
 use crate::config::Route;
 use crate::context::Context;
 use crate::fleet::{Server, ServerId};
@@ -185,7 +185,7 @@ impl Routed {
         let Context { log, fleet, now, .. } = context;
         let server = fleet.server(id).map(|server| &*server.name);
         let whose = Whose { route: Some(&self.config.name), server, unique_id: self.unique_id, ..client.whose() };
-        log.connect_failed(*now, &whose, &failure, self.tries_left);
+        log.write(*now, &whose, &Step::ConnectFailed { why: &failure, tries_left: self.tries_left });
         if let Some(traffic) = fleet.traffic(id) {
             traffic.connect_errors += 1;
         }

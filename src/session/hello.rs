@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::close::{self, Record};
 use super::connect::{Routed, seek};
 use super::{Client, Next, Session};
+use crate::access_log::Step;
 use crate::config::{self, ProxyProtocol};
 use crate::context::Context;
 use crate::net::{Key, Received, Token, slot_number};
@@ -45,7 +46,7 @@ impl Hello {
         let until = client.accepted + context.config.timeouts.client_hello;
         if client.refused.is_none() {
             let counts = context.counts(None, None);
-            context.log.accept(context.now, &client.whose(), counts);
+            context.log.write(context.now, &client.whose(), &Step::Accept(counts));
         }
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(key, context)
     }
@@ -131,7 +132,7 @@ impl Hello {
                 None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
             },
         };
-        context.log.refuse(context.now, &self.client.whose(), sni, &why);
+        context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni, why: &why });
         Judgement::Refused(reason)
     }
 }

@@ -25,7 +25,7 @@ use mio::event::Event;
 use crate::access_log::Whose;
 use crate::context::Context;
 use crate::fleet::ServerId;
-use crate::net::{Accepted, Key, Stream, canonical, slot_number};
+use crate::net::{Accepted, Key, Role, Stream, canonical, slot_number};
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
 use connect::Connect;
@@ -197,7 +197,14 @@ impl Session {
 impl Client {
     /// What its log lines begin with.
     fn whose(&self) -> Whose<'static> {
-        Whose { source: self.source, accepted: self.accepted, route: None, server: None, unique_id: None }
+        Whose {
+            frontend: Role::Https.name(),
+            source: self.source,
+            accepted: self.accepted,
+            route: None,
+            server: None,
+            unique_id: None,
+        }
     }
 
     /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::close::{self, Record};
 use super::connect::Routed;
 use super::{Client, Next, Session, Side};
-use crate::access_log::{Timing, Whose};
+use crate::access_log::{Step, Timing, Whose};
 use crate::config::Route;
 use crate::context::Context;
 use crate::fleet::ServerId;
@@ -209,6 +209,6 @@ impl Relay {
         let server = fleet.server(self.id).map(|server| &*server.name);
         let route = Some(&*self.config.name);
         let whose = Whose { route, server, unique_id: self.unique_id, ..self.client.whose() };
-        log.connect(*now, &whose, timing, counts);
+        log.write(*now, &whose, &Step::Connect { timing, counts });
     }
 }

@@ -1,0 +1,146 @@
+//! HAProxy's grammar, which people's greps rely on.
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::{Counts, Escaped, Step, Timing, Whose};
+use crate::policy::reason::{CloseReason, DropReason};
+
+/// What stands for the server where there is none.
+const NO_SERVER: &str = "<NOSRV>";
+
+/// Appends a connection's line, but for its end.
+pub(super) fn write(buffer: &mut Vec<u8>, accepted: &str, whose: &Whose<'_>, step: &Step<'_>, in_colour: bool) {
+    let mut line = Line { buffer, in_colour };
+    line.address(whose.source).text(" [").text(accepted).text("] ").text(whose.frontend);
+    match step {
+        Step::Accept(counts) => {
+            line.text(" ACCEPT ac=").number(counts.process).text(" fc=").number(counts.frontend);
+        }
+        Step::Refuse { sni, why } => {
+            let sni = Escaped(sni.unwrap_or(b"-"));
+            line.display(&format_args!(" TCP-REQ-CONT => sni=\"{sni}\" reason=\"{why}\""));
+        }
+        Step::ConnectFailed { why, tries_left } => {
+            line.place(whose).display(&format_args!(" ERROR connect=\"{why}\" retries_left={tries_left}"));
+            line.unique_id(whose);
+        }
+        Step::Connect { timing, counts } => {
+            line.place(whose).text(" CONNECT").figures(*timing, 0, CloseReason::Done, *counts).unique_id(whose);
+        }
+        Step::Close { timing, bytes_down, reason, counts, .. } => {
+            line.place(whose).text(" CLOSE drop=").drop(*reason);
+            line.figures(*timing, *bytes_down, *reason, *counts).unique_id(whose);
+        }
+    }
+}
+
+/// Appends the proxy's own words, but for the line's end.
+pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: fmt::Arguments<'_>) {
+    Line { buffer, in_colour: false }.text("[").text(now).text("] ").display(&words);
+}
+
+/// Appends to the log buffer. No method allocates once the buffer has grown.
+struct Line<'a> {
+    buffer: &'a mut Vec<u8>,
+    in_colour: bool,
+}
+
+/// ECMA-48 section 8.3.117, select graphic rendition.
+#[derive(Clone, Copy)]
+enum Colour {
+    Red,
+    Green,
+    Yellow,
+}
+
+impl Line<'_> {
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.buffer.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    fn display(&mut self, value: &dyn fmt::Display) -> &mut Self {
+        let _ = write!(self, "{value}");
+        self
+    }
+
+    fn milliseconds(&mut self, duration: Option<Duration>) -> &mut Self {
+        match duration {
+            Some(duration) => self.number(duration.as_millis() as u64),
+            None => self.text("-1"),
+        }
+    }
+
+    /// As HAProxy writes it: an IPv6 address has no brackets, the port is behind the last colon.
+    fn address(&mut self, address: SocketAddr) -> &mut Self {
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets().map(u64::from);
+                self.number(a).text(".").number(b).text(".").number(c).text(".").number(d);
+            }
+            IpAddr::V6(ip) => _ = self.display(&ip),
+        }
+        self.text(":").number(address.port().into())
+    }
+
+    fn place(&mut self, whose: &Whose<'_>) -> &mut Self {
+        self.text(" ").text(whose.route.unwrap_or(whose.frontend)).text("/").text(whose.server.unwrap_or(NO_SERVER))
+    }
+
+    fn drop(&mut self, reason: CloseReason) -> &mut Self {
+        match reason {
+            CloseReason::Dropped(reason) => self.coloured(DropReason::in_log(reason), Colour::Yellow),
+            _ => self.text("-"),
+        }
+    }
+
+    fn figures(&mut self, timing: Timing, bytes_down: u64, reason: CloseReason, counts: Counts) -> &mut Self {
+        self.text(" Tw=").milliseconds(timing.queued);
+        self.text(" Tc=").milliseconds(timing.connect);
+        self.text(" Tt=").milliseconds(Some(timing.total));
+        self.text(" B=").number(bytes_down).text(" ts=").coloured(reason.letters(), colour(reason));
+        self.text(" ac=").number(counts.process).text(" fc=").number(counts.frontend);
+        self.text(" bc=").number(counts.route).text(" sc=").number(counts.server);
+        self.text(" sq=0 bq=").number(counts.ahead)
+    }
+
+    fn unique_id(&mut self, whose: &Whose<'_>) -> &mut Self {
+        if let Some(id) = whose.unique_id {
+            let _ = write!(self, " id={:032x}", u128::from_be_bytes(id));
+        }
+        self
+    }
+
+    fn coloured(&mut self, text: &str, colour: Colour) -> &mut Self {
+        if !self.in_colour {
+            return self.text(text);
+        }
+        let code = match colour {
+            Colour::Red => "\x1b[31m",
+            Colour::Green => "\x1b[32m",
+            Colour::Yellow => "\x1b[33m",
+        };
+        self.text(code).text(text).text("\x1b[0m")
+    }
+}
+
+/// Green where all is well, yellow where it was the client, red where it was a server or the proxy.
+fn colour(reason: CloseReason) -> Colour {
+    match reason.letters().as_bytes() {
+        [b'-' | b'L', _] => Colour::Green,
+        [b'C' | b'c' | b'P', b'C' | b'D' | b'R'] if reason != CloseReason::ServersFull => Colour::Yellow,
+        _ => Colour::Red,
+    }
+}
+
+impl fmt::Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text);
+        Ok(())
+    }
+}
