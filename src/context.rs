@@ -30,7 +30,9 @@ pub struct Context {
     pub sources: RateLimit,
     /// Clients refused by `sources` that are still there: they are turned away once their hello has come.
     pub refused: u64,
-    /// Clients of the redirect and the admin endpoints now.
+    /// Clients of the redirect now.
+    pub redirects: u64,
+    /// Clients of the admin endpoints now.
     pub others: u64,
     /// The log.
     pub log: AccessLog,
@@ -59,7 +61,11 @@ pub enum Timer {
     NextProbe(ServerId),
     /// A running probe's deadline.
     Probe(Key),
-    /// Accepting goes on.
+    /// A client of the redirect's deadline.
+    Redirect(Key),
+    /// The redirect may take another client.
+    NextRedirect,
+    /// Accepting goes on, after the kernel had run short.
     Accept,
     /// The drain is over.
     Drain,
@@ -101,7 +107,7 @@ impl Context {
         let route = route.and_then(|place| self.fleet.route(place));
         let member = route.zip(server).and_then(|(route, server)| route.group.member(server));
         Counts {
-            process: self.sessions + self.others,
+            process: self.sessions + self.redirects + self.others,
             frontend: self.sessions,
             route: route.map_or(0, |route| route.open),
             server: member.map_or(0, |member| member.open().into()),

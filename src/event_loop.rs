@@ -4,6 +4,7 @@ mod accept;
 mod clock;
 mod control;
 mod listeners;
+mod redirects;
 mod start;
 
 use std::io;
@@ -17,8 +18,11 @@ use signal_hook_mio::v1_0::Signals;
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
 use crate::net::{Key, Listener, Slots, Token};
+use crate::policy::per_second::PerSecond;
 use crate::policy::time::Time;
+use crate::policy::timers::Deadline;
 use crate::probe::{self, Probe};
+use crate::redirect::Redirect;
 use crate::session::{Next, Session, Side};
 use accept::Accepting;
 use clock::Clock;
@@ -45,9 +49,14 @@ struct EventLoop {
     clock: Clock,
     phase: Phase,
     accepting: Accepting,
+    /// There are as many TLS clients as there may be, and the log has said so.
+    is_full: bool,
+    redirect_rate: PerSecond,
+    next_redirect: Deadline,
     listeners: Slots<Listener>,
     sessions: Slots<Session>,
     probes: Slots<Probe>,
+    redirects: Slots<Redirect>,
     /// Sessions that had their turn and have more to do.
     again: Vec<Key>,
     fds: Fds,
@@ -88,6 +97,7 @@ impl EventLoop {
         self.listeners.free();
         self.sessions.free();
         self.probes.free();
+        self.redirects.free();
         Ok(())
     }
 
@@ -119,8 +129,9 @@ impl EventLoop {
             Token::Listener(key) => self.note_listener(key),
             Token::Client(key) => self.session_event(key, Side::Client, event),
             Token::Server(key) => self.session_event(key, Side::Server, event),
+            Token::Redirect(key) => self.redirect_event(key, event),
             // Nothing of theirs is under the poll yet.
-            Token::Admin(_) | Token::Redirect(_) => {}
+            Token::Admin(_) => {}
             Token::Probe(key) => {
                 self.probe(key, |mut probe, key, context| {
                     probe.note(event);
@@ -192,6 +203,9 @@ impl EventLoop {
             match timer {
                 Timer::NextProbe(id) => self.start_probe(id, at),
                 Timer::Probe(key) => self.probe(key, |probe, _, context| probe.expire(context.now)),
+                Timer::Redirect(key) => self.redirect(key, Redirect::expire),
+                // Accepting follows in every turn.
+                Timer::NextRedirect => _ = self.next_redirect.fired(at),
                 Timer::Accept => self.resume_accepting(),
                 Timer::Drain => self.end_drain(),
             }

@@ -18,6 +18,8 @@
 //! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
 //!    [`metrics`].
 //!
+//! Beside that, [`redirect`] sends plain HTTP to https.
+//!
 //! [`context`] is what the one thread lends to each of these while it works. [`config`] is checked once, when it is read:
 //! a value of its types is good. [`service`] tells systemd.
 //!
@@ -33,6 +35,7 @@ pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod probe;
+pub mod redirect;
 pub mod service;
 pub mod session;
 pub mod wire;

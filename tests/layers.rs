@@ -19,6 +19,7 @@ const LAYERS: &[Layer] = &[
     ("service", &[], &["sd_notify", "listenfd"]),
     ("session", SHARED, &["mio", "rustix"]),
     ("probe", SHARED, &["mio", "rustix"]),
+    ("redirect", SHARED, &["mio"]),
     ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json"]),
     ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio"]),
     ("cli", &["config", "policy", "event_loop"], &["rustix", "log", "simple_logger"]),
@@ -29,8 +30,20 @@ const LAYERS: &[Layer] = &[
 const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context"];
 
 /// Everything but wire.
-const EVENT_LOOP: &[&str] =
-    &["config", "policy", "net", "metrics", "access_log", "fleet", "context", "service", "session", "probe", "admin"];
+const EVENT_LOOP: &[&str] = &[
+    "config",
+    "policy",
+    "net",
+    "metrics",
+    "access_log",
+    "fleet",
+    "context",
+    "service",
+    "session",
+    "probe",
+    "redirect",
+    "admin",
+];
 
 #[test]
 fn parts_use_only_what_lies_below_them() {

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::EventLoop;
 use crate::access_log::Level;
 use crate::context::Timer;
-use crate::net::Key;
+use crate::net::{Accepted, Key, Listener, Role};
 use crate::session::Session;
 
 /// Clients that one listener lets in in one turn.
@@ -14,14 +14,14 @@ const TURN: usize = 64;
 /// How long accepting pauses when the kernel has run short.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether clients are let in.
+/// Whether the kernel has what it takes to let clients in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accepting {
-    /// As they come.
+    /// As far as is known.
     Freely,
-    /// As others leave, until the backlog was empty once: there are as many as there may be.
-    AsOthersLeave,
-    /// Not before a timer comes up: the kernel has run short.
+    /// It had run short a moment ago, and no backlog was empty since: what it runs short of now belongs to that.
+    Again,
+    /// It has run short; accepting goes on when a timer comes up.
     Paused,
 }
 
@@ -35,9 +35,17 @@ impl EventLoop {
 
     /// Whether a client could be let in at once.
     pub(super) fn can_accept(&self) -> bool {
-        self.accepting != Accepting::Paused
-            && self.context.sessions < self.context.capacity
-            && self.listeners.iter().any(|(_, listener)| listener.is_readable())
+        let can_accept = |listener: &Listener| listener.is_readable() && self.has_room(listener.role);
+        self.accepting != Accepting::Paused && self.listeners.iter().any(|(_, listener)| can_accept(listener))
+    }
+
+    /// Whether there may be one more client of a kind.
+    fn has_room(&self, role: Role) -> bool {
+        match role {
+            Role::Https => self.context.sessions < self.context.capacity,
+            Role::Http => self.redirect_rate.ready_at() <= self.context.now,
+            Role::Admin => true,
+        }
     }
 
     /// Lets clients in, so many a turn.
@@ -55,21 +63,15 @@ impl EventLoop {
     fn accept_from(&mut self, key: Key, most: usize) {
         let Some(mut listener) = self.listeners.take(key) else { return };
         for _ in 0..most {
-            if self.context.sessions >= self.context.capacity {
-                self.note_full();
+            if !self.has_room(listener.role) {
+                self.note_full(listener.role);
                 break;
             }
             match listener.accept() {
-                Ok(Some(accepted)) => {
-                    self.context.process.accepted += 1;
-                    self.context.sessions += 1;
-                    self.context.process.most_sessions = self.context.process.most_sessions.max(self.context.sessions);
-                    let key = self.sessions.reserve();
-                    let next = Session::accept(accepted, listener.bound, key, &mut self.context);
-                    self.settle(key, next);
-                }
+                Ok(Some(accepted)) => self.begin_client(accepted, &listener),
                 Ok(None) => {
                     self.accepting = Accepting::Freely;
+                    self.is_full &= listener.role != Role::Https;
                     break;
                 }
                 Err(error) => {
@@ -81,17 +83,39 @@ impl EventLoop {
         self.listeners.put(key, listener);
     }
 
+    /// Begins with a client, as its listener's role wants.
+    fn begin_client(&mut self, accepted: Accepted, listener: &Listener) {
+        match listener.role {
+            Role::Https => {
+                let context = &mut self.context;
+                context.process.accepted += 1;
+                context.sessions += 1;
+                context.process.most_sessions = context.process.most_sessions.max(context.sessions);
+                let key = self.sessions.reserve();
+                let next = Session::accept(accepted, listener.bound, key, context);
+                self.settle(key, next);
+            }
+            Role::Http => self.begin_redirect(accepted),
+            // Nobody listens for these yet.
+            Role::Admin => {}
+        }
+    }
+
     /// Lets in who waits in the backlog of a listener that is about to be closed.
     pub(super) fn empty_backlog(&mut self, key: Key) {
         self.accept_from(key, usize::MAX);
     }
 
-    fn note_full(&mut self) {
-        if self.accepting == Accepting::AsOthersLeave {
+    /// There may be no more clients of a kind for now. Of TLS clients the log says so, once until the backlog was empty.
+    fn note_full(&mut self, role: Role) {
+        let context = &mut self.context;
+        if role == Role::Http {
+            self.next_redirect.arm(&mut context.timers, self.redirect_rate.ready_at(), Timer::NextRedirect);
+        }
+        if role != Role::Https || self.is_full {
             return;
         }
-        self.accepting = Accepting::AsOthersLeave;
-        let context = &mut self.context;
+        self.is_full = true;
         context.process.accept_pauses += 1;
         let capacity = context.capacity;
         let limit =
@@ -115,7 +139,7 @@ impl EventLoop {
 
     pub(super) fn resume_accepting(&mut self) {
         if self.accepting == Accepting::Paused {
-            self.accepting = Accepting::AsOthersLeave;
+            self.accepting = Accepting::Again;
         }
     }
 }

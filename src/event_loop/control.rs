@@ -9,6 +9,7 @@ use crate::access_log::Level;
 use crate::config::{self, Config};
 use crate::context::Timer;
 use crate::net::Key;
+use crate::policy::reason::CloseReason;
 use crate::probe;
 use crate::service;
 
@@ -27,7 +28,7 @@ impl EventLoop {
     pub(super) fn is_over(&self) -> bool {
         match self.phase {
             Phase::Serving => false,
-            Phase::Draining => self.context.sessions == 0,
+            Phase::Draining => self.context.sessions == 0 && self.redirects.is_empty(),
             Phase::Over => true,
         }
     }
@@ -71,6 +72,10 @@ impl EventLoop {
         let all: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
         let count = all.len();
         self.kill(all);
+        let redirects: Vec<Key> = self.redirects.iter().map(|(key, _)| key).collect();
+        for key in redirects {
+            self.redirect(key, |redirect, _, context| redirect.end(CloseReason::Killed, context));
+        }
         self.context.log.notice(self.context.now, format_args!("Stopped; {count} connections were ended."));
     }
 

@@ -37,7 +37,8 @@ pub(super) fn keep(listener: Listener, listeners: &mut Slots<Listener>, registry
 }
 
 fn wanted(config: &Config) -> impl Iterator<Item = (SocketAddr, Role)> {
-    config.listen.iter().map(|address| (*address, Role::Https))
+    let https = config.listen.iter().map(|address| (*address, Role::Https));
+    https.chain(config.redirect.iter().map(|address| (*address, Role::Http)))
 }
 
 impl EventLoop {

@@ -20,14 +20,18 @@ use crate::fleet::Fleet;
 use crate::metrics::Process;
 use crate::net::{Pipes, Slots, Token};
 use crate::policy::health::Spread;
+use crate::policy::per_second::PerSecond;
 use crate::policy::rate_limit::RateLimit;
-use crate::policy::timers::{SlotDeadlines, Timers};
+use crate::policy::timers::{Deadline, SlotDeadlines, Timers};
 use crate::probe;
+use crate::redirect;
 use crate::service;
 use crate::session::SCRATCH_ROOM;
 
 /// fds that are kept for probes, admin clients and a reload.
 const KEPT_FDS: u64 = 16;
+/// The redirect gets an fd for each of its clients, but no more than this part of all.
+const REDIRECT_SHARE: u64 = 8;
 /// Most pipes that bulk transfers may hold at once.
 const MOST_PIPES: u64 = 1024;
 
@@ -69,6 +73,7 @@ impl EventLoop {
             process: Process::default(),
             sessions: 0,
             capacity: 0,
+            redirects: 0,
             others: 0,
             log,
             deadlines: SlotDeadlines::new(),
@@ -87,9 +92,13 @@ impl EventLoop {
             clock,
             phase: Phase::Serving,
             accepting: Accepting::Freely,
+            is_full: false,
+            redirect_rate: PerSecond::new(redirect::MOST_A_SECOND),
+            next_redirect: Deadline::default(),
             listeners,
             sessions: Slots::new(),
             probes: Slots::new(),
+            redirects: Slots::new(),
             again: Vec::new(),
             fds,
             spare,
@@ -131,7 +140,8 @@ impl EventLoop {
     /// Gives clients and pipes what the fd limit holds.
     pub(super) fn share_out_fds(&mut self) {
         let context = &mut self.context;
-        let (clients, pipes) = self.fds.share_out(context.config.limits.connections.into());
+        let redirects = if context.config.redirect.is_empty() { 0 } else { redirect::MOST_CLIENTS as u64 };
+        let (clients, pipes) = self.fds.share_out(context.config.limits.connections.into(), redirects);
         context.capacity = clients;
         context.pipes.allow(if context.config.zero_copy == ZeroCopy::Auto { pipes as usize } else { 0 });
     }
@@ -148,8 +158,9 @@ impl Fds {
     }
 
     /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be.
-    fn share_out(self, wanted: u64) -> (u64, u64) {
-        let free = self.limit.saturating_sub(self.used + KEPT_FDS);
+    fn share_out(self, wanted: u64, redirects: u64) -> (u64, u64) {
+        let redirects = redirects.min(self.limit / REDIRECT_SHARE);
+        let free = self.limit.saturating_sub(self.used + KEPT_FDS + redirects);
         let left = free.saturating_sub(wanted.saturating_mul(2)) / 2;
         let pipes = left.max(self.limit / 64).min(MOST_PIPES);
         (wanted.min(free.saturating_sub(pipes * 2) / 2).max(1), pipes)
@@ -181,13 +192,14 @@ mod tests {
     fn every_client_has_two_fds() {
         for limit in [64, 256, 1024, 4096, 20_000, 524_288] {
             let fds = Fds { limit, used: 12 };
-            for wanted in [1, 10, 4096, 1_000_000] {
-                let (clients, pipes) = fds.share_out(wanted);
+            for (wanted, redirects) in [(1, 0), (10, 128), (4096, 0), (1_000_000, 128)] {
+                let (clients, pipes) = fds.share_out(wanted, redirects);
+                let shared = KEPT_FDS + redirects.min(limit / 8) + clients * 2 + pipes * 2;
                 assert!(clients >= 1 && clients <= wanted);
-                assert!(12 + KEPT_FDS + clients * 2 + pipes * 2 <= limit, "{limit} {wanted}: {clients} {pipes}");
+                assert!(12 + shared <= limit, "{limit} {wanted}: {clients} {pipes}");
                 assert!(pipes >= 1);
             }
         }
-        assert_eq!(Fds { limit: 20_000, used: 12 }.share_out(4096).0, 4096);
+        assert_eq!(Fds { limit: 20_000, used: 12 }.share_out(4096, 128).0, 4096);
     }
 }

@@ -14,6 +14,7 @@ mod many_routes;
 mod peers;
 mod points;
 mod proxy_header;
+mod redirect;
 mod reject;
 mod routing;
 mod server_killed;
