@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fiscalismia_lb::event_loop;
+use log::LevelFilter;
+use simple_logger::SimpleLogger;
 
 mod cli;
 
@@ -57,6 +59,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Speaks before the loop turns, on stderr; from then on the log is the loop's own, which never waits for its reader.
+    // `RUST_LOG=debug` has it say more. Only a second logger could make this fail.
+    let _ = SimpleLogger::new().with_level(LevelFilter::Warn).env().init();
     let result = match Arguments::parse().command {
         Command::Run { config } => event_loop::run(&config),
         Command::Check { config } => cli::check(&config),

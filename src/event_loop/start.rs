@@ -153,8 +153,13 @@ impl Fds {
     fn measure(spare: Option<&OwnedFd>) -> Fds {
         let limits = getrlimit(Resource::Nofile);
         let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
-        let limit = if raised.is_ok() { limits.maximum } else { limits.current };
-        Fds { limit: limit.unwrap_or(u64::MAX), used: spare.map_or(32, |spare| spare.as_raw_fd() as u64 + 1) }
+        if let Err(error) = raised {
+            log::warn!("the fd limit stays at {:?}, below the hard limit: {error}", limits.current);
+        }
+        let limit = if raised.is_ok() { limits.maximum } else { limits.current }.unwrap_or(u64::MAX);
+        let used = spare.map_or(32, |spare| spare.as_raw_fd() as u64 + 1);
+        log::debug!("the fd limit is {limit}, {used} are in use before the first client");
+        Fds { limit, used }
     }
 
     /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be.
