@@ -33,11 +33,13 @@ pub struct Context {
     /// Clients of the redirect now.
     pub redirects: u64,
     /// Clients of the admin endpoints now.
-    pub others: u64,
+    pub admins: u64,
     /// The log.
     pub log: AccessLog,
     /// When sessions are over, unless something happens.
     pub deadlines: SlotDeadlines<Key>,
+    /// When the phases of admin clients are over.
+    pub admin_deadlines: SlotDeadlines<Key>,
     /// What else comes up when.
     pub timers: Timers<Timer>,
     /// The poll.
@@ -69,6 +71,8 @@ pub enum Timer {
     Accept,
     /// The drain is over.
     Drain,
+    /// The history's next sample.
+    Sample,
 }
 
 /// 16 bytes for each connection: random ones of the process, then a count.
@@ -107,7 +111,7 @@ impl Context {
         let route = route.and_then(|place| self.fleet.route(place));
         let member = route.zip(server).and_then(|(route, server)| route.group.member(server));
         Counts {
-            process: self.sessions + self.redirects + self.others,
+            process: self.sessions + self.redirects + self.admins,
             frontend: self.sessions,
             route: route.map_or(0, |route| route.open),
             server: member.map_or(0, |member| member.open().into()),

@@ -1,10 +1,12 @@
 //! The turn: sleep until something happens or is due, read the clock once, then events, unfinished work, timers, and
 //! free the slots last.
 mod accept;
+mod admin;
 mod clock;
 mod control;
 mod listeners;
 mod redirects;
+mod snapshot;
 mod start;
 
 use std::io;
@@ -15,8 +17,10 @@ use std::time::Duration;
 use mio::{Events, Poll};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::admin::{self as admins, Credentials};
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
+use crate::metrics::History;
 use crate::net::{Key, Listener, Slots, Token};
 use crate::policy::per_second::PerSecond;
 use crate::policy::time::Time;
@@ -47,6 +51,10 @@ struct EventLoop {
     poll: Poll,
     signals: Signals,
     clock: Clock,
+    /// Microseconds from the Unix epoch to [`Time::ZERO`], by the clock as it is set now.
+    epoch: u64,
+    /// The same at the start.
+    started: u64,
     phase: Phase,
     accepting: Accepting,
     /// There are as many TLS clients as there may be, and the log has said so.
@@ -59,6 +67,11 @@ struct EventLoop {
     redirects: Slots<Redirect>,
     /// Sessions that had their turn and have more to do.
     again: Vec<Key>,
+    admins: Slots<admins::Client>,
+    /// Admin clients that had their turn and have more to do.
+    admins_again: Vec<Key>,
+    credentials: Credentials,
+    history: History,
     fds: Fds,
     /// Given up when there is no other fd to be had.
     spare: Option<OwnedFd>,
@@ -84,11 +97,15 @@ impl EventLoop {
         let mut unfinished = std::mem::take(&mut self.again);
         unfinished.sort_unstable();
         unfinished.dedup();
+        let unfinished_admins = std::mem::take(&mut self.admins_again);
         for event in &*events {
             self.dispatch(event);
         }
         for key in unfinished {
             self.work(key, Session::advance);
+        }
+        for key in unfinished_admins {
+            self.continue_admin(key);
         }
         self.timers();
         self.accept();
@@ -98,23 +115,27 @@ impl EventLoop {
         self.sessions.free();
         self.probes.free();
         self.redirects.free();
+        self.admins.free();
+        self.context.process.histograms.turn(self.clock.now() - self.context.now);
         Ok(())
     }
 
     /// How long nothing is due.
     fn sleep(&self) -> Option<Duration> {
-        if !self.again.is_empty() || self.can_accept() {
+        if !self.again.is_empty() || !self.admins_again.is_empty() || self.can_accept() {
             return Some(Duration::ZERO);
         }
         let context = &self.context;
         let due =
-            [context.deadlines.next(), context.timers.next(), context.log.deadline()].into_iter().flatten().min()?;
+            [context.deadlines.next(), context.admin_deadlines.next(), context.timers.next(), context.log.deadline()];
+        let due = due.into_iter().flatten().min()?;
         Some(due.since(context.now))
     }
 
     fn read_clock(&mut self) {
         self.context.now = self.clock.now();
         if let Some(epoch) = self.clock.epoch(self.context.now) {
+            self.epoch = epoch;
             self.context.log.set_epoch(epoch);
         }
     }
@@ -130,8 +151,7 @@ impl EventLoop {
             Token::Client(key) => self.session_event(key, Side::Client, event),
             Token::Server(key) => self.session_event(key, Side::Server, event),
             Token::Redirect(key) => self.redirect_event(key, event),
-            // Nothing of theirs is under the poll yet.
-            Token::Admin(_) => {}
+            Token::Admin(key) => self.admin_event(key, event),
             Token::Probe(key) => {
                 self.probe(key, |mut probe, key, context| {
                     probe.note(event);
@@ -199,6 +219,9 @@ impl EventLoop {
         while let Some(key) = self.context.deadlines.pop_due(self.context.now) {
             self.work(key, Session::expire);
         }
+        while let Some(key) = self.context.admin_deadlines.pop_due(self.context.now) {
+            self.expire_admin(key);
+        }
         while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
             match timer {
                 Timer::NextProbe(id) => self.start_probe(id, at),
@@ -208,6 +231,7 @@ impl EventLoop {
                 Timer::NextRedirect => _ = self.next_redirect.fired(at),
                 Timer::Accept => self.resume_accepting(),
                 Timer::Drain => self.end_drain(),
+                Timer::Sample => self.take_sample(),
             }
         }
     }

@@ -3,9 +3,10 @@
 //! Places in here outlive reloads: a session that began under an older configuration still finds its route and server.
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::{self, Config};
-use crate::metrics::Traffic;
+use crate::metrics::{Traffic, Usage};
 use crate::net::Key;
 use crate::policy::health::Spread;
 use crate::policy::routes::RouteTable;
@@ -29,14 +30,16 @@ pub struct Route {
     pub group: Group,
     /// What the group does not need to know of its servers, under the same indices.
     pub servers: Vec<Server>,
-    /// Counters of connections that ended without a server.
-    pub unserved: Traffic,
+    /// Counters that belong to no server here: of connections that ended without one, and of servers that are gone.
+    pub unplaced: Traffic,
+    /// How it is used.
+    pub usage: Usage,
     /// Connections that have this route now.
     pub open: u64,
-    /// Most of them at once so far.
-    pub most_open: u64,
     /// Sessions that wait until a server has room, first come first.
     pub queue: VecDeque<Key>,
+    /// Most of them at once so far.
+    pub most_queued: usize,
     /// Not in the configuration any more.
     pub retired: bool,
 }
@@ -46,6 +49,8 @@ pub struct Route {
 pub struct Server {
     /// Its counters.
     pub traffic: Traffic,
+    /// How it is used.
+    pub usage: Usage,
     /// The timer of its next probe.
     pub next_probe: Deadline,
     /// Whose counters these are.
@@ -143,9 +148,13 @@ impl Fleet {
         (0..).zip(&mut self.routes)
     }
 
-    /// The counters of a server.
-    pub fn traffic(&mut self, id: ServerId) -> Option<&mut Traffic> {
-        Some(&mut self.routes.get_mut(id.route as usize)?.servers.get_mut(id.server as usize)?.traffic)
+    /// Counts a connect that worked.
+    pub fn connected(&mut self, id: ServerId, queued: Duration, connect: Duration) {
+        let Some(route) = self.routes.get_mut(id.route as usize) else { return };
+        route.usage.connected(queued, connect);
+        if let Some(server) = route.servers.get_mut(id.server as usize) {
+            server.usage.connected(queued, connect);
+        }
     }
 
     /// The configuration's word on a server.
@@ -161,17 +170,34 @@ impl Route {
             config: Rc::clone(config),
             group: Group::new(config, spread),
             servers: Vec::new(),
-            unserved: Traffic::default(),
+            unplaced: Traffic::default(),
+            usage: Usage::default(),
             open: 0,
-            most_open: 0,
             queue: VecDeque::new(),
+            most_queued: 0,
             retired: false,
         };
         route.name_servers();
         route
     }
 
-    /// Gives every server its counters; a place that went to another server begins anew.
+    /// The counters of a connection's server, or of those that have none.
+    pub fn traffic_mut(&mut self, server: Option<u32>) -> &mut Traffic {
+        let server = server.and_then(|server| self.servers.get_mut(server as usize));
+        server.map_or(&mut self.unplaced, |server| &mut server.traffic)
+    }
+
+    /// The counters of all its connections.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let mut traffic = self.unplaced.clone();
+        for server in &self.servers {
+            traffic += &server.traffic;
+        }
+        traffic
+    }
+
+    /// Gives every server its counters; a place that went to another server begins anew, and the route keeps the count.
     fn name_servers(&mut self) {
         for (index, member) in self.group.members() {
             let index = index as usize;
@@ -180,6 +206,7 @@ impl Route {
             }
             let Some(server) = self.servers.get_mut(index) else { continue };
             if server.name != member.server().name {
+                self.unplaced += &server.traffic;
                 *server = Server { name: member.server().name.clone(), ..Server::default() };
             }
         }
@@ -212,13 +239,13 @@ mod tests {
         let mut fleet = Fleet::new(&config(&[("a", &["127.0.0.1:1"]), ("b", &["127.0.0.1:2"])]), &mut spread);
         let (a, b) = (find(&fleet, "a.example").unwrap(), find(&fleet, "b.example").unwrap());
         fleet.route_mut(b).unwrap().open = 1;
-        fleet.traffic(ServerId { route: b, server: 0 }).unwrap().sessions = 7;
+        fleet.route_mut(b).unwrap().servers[0].traffic.connects = 7;
 
         fleet.reload(&config(&[("c", &["127.0.0.1:3"]), ("b", &["127.0.0.1:9", "127.0.0.1:2"])]), &mut spread);
         assert_eq!(find(&fleet, "a.example"), None);
         assert_eq!(find(&fleet, "b.example"), Some(b));
         assert_eq!(find(&fleet, "c.example"), Some(a), "the place of a route without connections is free");
-        assert_eq!(fleet.traffic(ServerId { route: b, server: 0 }).unwrap().sessions, 7);
+        assert_eq!(fleet.route(b).unwrap().servers[0].traffic.connects, 7);
         assert_eq!(&*fleet.server(ServerId { route: b, server: 0 }).unwrap().name, "127.0.0.1:2");
         assert_eq!(fleet.routes().map(|(place, _)| place).collect::<Vec<_>>(), [a, b]);
 
@@ -227,14 +254,17 @@ mod tests {
         assert_eq!(&*fleet.route(b).unwrap().config.name, "b");
     }
 
-    /// Without this, a server takes over the counters of the one whose place it got.
+    /// Without this, a server takes over the counters of the one whose place it got, or a route's go backwards.
     #[test]
     fn a_server_in_a_free_place_begins_anew() {
         let mut spread = Spread::new(Time::ZERO, 1);
         let mut fleet = Fleet::new(&config(&[("a", &["127.0.0.1:1"])]), &mut spread);
         let id = ServerId { route: find(&fleet, "a.example").unwrap(), server: 0 };
-        fleet.traffic(id).unwrap().sessions = 7;
+        fleet.route_mut(id.route).unwrap().traffic_mut(Some(id.server)).connects = 7;
+        fleet.route_mut(id.route).unwrap().traffic_mut(None).connect_errors = 2;
         assert_eq!(fleet.reload(&config(&[("a", &["127.0.0.1:2"])]), &mut spread), [id]);
-        assert_eq!(fleet.traffic(id).unwrap().sessions, 0);
+        let route = fleet.route(id.route).unwrap();
+        assert_eq!(route.servers[0].traffic.connects, 0);
+        assert_eq!((route.traffic().connects, route.traffic().connect_errors), (7, 2));
     }
 }

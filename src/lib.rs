@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access_log;
+pub mod admin;
 pub mod config;
 pub mod context;
 pub mod event_loop;

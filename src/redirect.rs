@@ -113,7 +113,7 @@ impl Redirect {
                 client.end(CloseReason::ClientSilent, context)
             }
             Redirect::Asking(Asking { client, .. }) => {
-                let answer = refusal("408 Request Timeout", "the request took longer than 5 seconds");
+                let answer = refusal("408 Request Timeout", "the request took longer than 5 seconds", context);
                 Answering::begin(client, answer, key, context)
             }
             Redirect::Answering(Answering { client, .. }) => client.end(CloseReason::ClientSilent, context),
@@ -159,11 +159,13 @@ impl Asking {
             }
             let answer = match http_head::read(&self.head) {
                 Verdict::Incomplete => continue,
-                Verdict::TooLong => refusal("431 Request Header Fields Too Large", "the head is longer than 8 KiB"),
-                Verdict::Malformed(why) => refusal("400 Bad Request", why),
+                Verdict::TooLong => {
+                    refusal("431 Request Header Fields Too Large", "the head is longer than 8 KiB", context)
+                }
+                Verdict::Malformed(why) => refusal("400 Bad Request", why, context),
                 Verdict::Head(head) => match http_head::redirect_location(&head) {
                     Some(location) => redirection(&location),
-                    None => refusal("400 Bad Request", "the request does not say which host"),
+                    None => refusal("400 Bad Request", "the request does not say which host", context),
                 },
             };
             return Answering::begin(self.client, answer, key, context);
@@ -237,6 +239,7 @@ impl Client {
         };
         let Client { bytes_up, bytes_down, .. } = self;
         context.log.write(context.now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });
+        context.process.http.moved(bytes_up, bytes_down);
         context.redirects -= 1;
         Next::Ended
     }
@@ -248,8 +251,9 @@ fn redirection(location: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// An answer to what cannot be redirected. It repeats nothing of the request.
-fn refusal(status: &str, why: &str) -> Vec<u8> {
+/// Counts what cannot be redirected, and answers. The answer repeats nothing of the request.
+fn refusal(status: &str, why: &str, context: &mut Context) -> Vec<u8> {
+    context.process.http.errors += 1;
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{why}\n",
         why.len() + 1

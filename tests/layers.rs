@@ -12,7 +12,7 @@ const LAYERS: &[Layer] = &[
     ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "strsim"]),
     ("policy", &["config"], &["ipnet"]),
     ("net", &[], &["mio", "rustix", "socket2", "slotmap"]),
-    ("metrics", &["config", "policy"], &["prometheus"]),
+    ("metrics", &["config", "policy"], &["prometheus", "itoa"]),
     ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa", "serde", "serde_json"]),
     ("fleet", &["config", "policy", "metrics", "net"], &[]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),

@@ -88,16 +88,14 @@ impl EventLoop {
         match listener.role {
             Role::Https => {
                 let context = &mut self.context;
-                context.process.accepted += 1;
                 context.sessions += 1;
-                context.process.most_sessions = context.process.most_sessions.max(context.sessions);
+                context.process.https.accepted(context.now, context.sessions);
                 let key = self.sessions.reserve();
                 let next = Session::accept(accepted, listener.bound, key, context);
                 self.settle(key, next);
             }
             Role::Http => self.begin_redirect(accepted),
-            // Nobody listens for these yet.
-            Role::Admin => {}
+            Role::Admin => self.begin_admin(accepted),
         }
     }
 

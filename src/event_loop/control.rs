@@ -6,8 +6,9 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use super::start::{spare_fd, spread};
 use super::{EventLoop, listeners};
 use crate::access_log::Level;
+use crate::admin::Credentials;
 use crate::config::{self, Config};
-use crate::context::Timer;
+use crate::context::{Context, Timer};
 use crate::net::Key;
 use crate::policy::reason::CloseReason;
 use crate::probe;
@@ -87,14 +88,14 @@ impl EventLoop {
         let read = config::load(&self.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
         let taken = read.and_then(|config| self.adopt(config).map_err(|error| vec![error]));
         self.spare = spare_fd().ok();
-        let (log, now) = (&mut self.context.log, self.context.now);
+        let Context { log, process, now, .. } = &mut self.context;
+        let now = *now;
+        process.reloaded(self.epoch + now.as_micros(), taken.is_ok());
         match taken {
             Ok(()) => {
-                self.context.process.reloads += 1;
                 log.notice(now, format_args!("Reloaded {}.", self.path.display()));
             }
             Err(errors) => {
-                self.context.process.failed_reloads += 1;
                 for error in &errors {
                     log.say(now, Level::Error, format_args!("{error}"));
                 }
@@ -105,11 +106,13 @@ impl EventLoop {
     }
 
     fn adopt(&mut self, config: Config) -> Result<(), String> {
+        let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
         let opened = listeners::open(&config, &self.listening(), Vec::new())?;
         for listener in opened {
             listeners::keep(listener, &mut self.listeners, &self.context.registry)?;
         }
         self.close_unwanted(Some(&config));
+        self.credentials = credentials;
         let context = &mut self.context;
         let changed = context.fleet.reload(&config, &mut spread(&config, context.now));
         if config.limits.per_source != context.config.limits.per_source {

@@ -38,7 +38,9 @@ pub(super) fn keep(listener: Listener, listeners: &mut Slots<Listener>, registry
 
 fn wanted(config: &Config) -> impl Iterator<Item = (SocketAddr, Role)> {
     let https = config.listen.iter().map(|address| (*address, Role::Https));
-    https.chain(config.redirect.iter().map(|address| (*address, Role::Http)))
+    let http = config.redirect.iter().map(|address| (*address, Role::Http));
+    let admin = config.admin.listen.iter().map(|address| (*address, Role::Admin));
+    https.chain(http).chain(admin)
 }
 
 impl EventLoop {
@@ -47,11 +49,13 @@ impl EventLoop {
         self.listeners.iter().map(|(_, listener)| (listener.configured, listener.role)).collect()
     }
 
-    /// Closes the listeners that `config` does not ask for. Who waits in their backlog is let in first: closing would
-    /// send them RST.
+    /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints, which tell how a
+    /// drain goes on. Who waits in their backlog is let in first: closing would send them RST.
     pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
         let unwanted = |listener: &Listener| {
-            config.is_none_or(|config| !wanted(config).any(|wanted| wanted == (listener.configured, listener.role)))
+            config.map_or(listener.role != Role::Admin, |config| {
+                !wanted(config).any(|wanted| wanted == (listener.configured, listener.role))
+            })
         };
         let keys: Vec<Key> =
             self.listeners.iter().filter(|(_, listener)| unwanted(listener)).map(|(key, _)| key).collect();

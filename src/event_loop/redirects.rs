@@ -17,7 +17,9 @@ impl EventLoop {
             }
         }
         self.redirect_rate.take(self.context.now);
-        self.context.redirects += 1;
+        let context = &mut self.context;
+        context.redirects += 1;
+        context.process.http.accepted(context.now, context.redirects);
         let key = self.redirects.reserve();
         let next = Redirect::accept(accepted, key, &mut self.context);
         self.settle_redirect(key, next);

@@ -14,10 +14,11 @@ use super::clock::Clock;
 use super::control::Phase;
 use super::{EventLoop, listeners};
 use crate::access_log::{AccessLog, Level};
+use crate::admin::Credentials;
 use crate::config::{self, Config, ZeroCopy};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
-use crate::metrics::Process;
+use crate::metrics::{Histograms, History, Process};
 use crate::net::{Pipes, Slots, Token};
 use crate::policy::health::Spread;
 use crate::policy::per_second::PerSecond;
@@ -60,23 +61,27 @@ impl EventLoop {
             listeners::keep(listener, &mut listeners, &registry)?;
         }
         let log = AccessLog::stdout(config.log).map_err(|error| format!("standard output: {error}"))?;
-        let clock = Clock::start();
+        let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
+        let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
+        let mut clock = Clock::start();
         let spare = spare_fd().ok();
         let fds = Fds::measure(spare.as_ref());
         let now = clock.now();
+        let epoch = clock.epoch(now).unwrap_or_default();
         let context = Context {
             now,
             fleet: Fleet::new(&config, &mut spread(&config, now)),
             sources: config.limits.per_source.as_ref().map(RateLimit::new).unwrap_or_default(),
             refused: 0,
             config: Rc::new(config),
-            process: Process::default(),
+            process: Process::new(epoch, histograms),
             sessions: 0,
             capacity: 0,
             redirects: 0,
-            others: 0,
+            admins: 0,
             log,
             deadlines: SlotDeadlines::new(),
+            admin_deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry,
             scratch: vec![0; SCRATCH_ROOM],
@@ -90,6 +95,8 @@ impl EventLoop {
             poll,
             signals,
             clock,
+            epoch,
+            started: epoch,
             phase: Phase::Serving,
             accepting: Accepting::Freely,
             is_full: false,
@@ -100,6 +107,10 @@ impl EventLoop {
             probes: Slots::new(),
             redirects: Slots::new(),
             again: Vec::new(),
+            admins: Slots::new(),
+            admins_again: Vec::new(),
+            credentials,
+            history: History::default(),
             fds,
             spare,
             context,
@@ -109,8 +120,9 @@ impl EventLoop {
     }
 
     fn begin(&mut self) {
-        self.read_clock();
+        self.context.log.set_epoch(self.epoch);
         self.share_out_fds();
+        self.take_sample();
         self.banner();
         probe::schedule(&mut self.context);
         self.context.log.flush(&self.context.registry);
@@ -148,6 +160,11 @@ impl EventLoop {
 }
 
 impl Fds {
+    /// Fds that there may be.
+    pub(super) fn limit(self) -> u64 {
+        self.limit
+    }
+
     /// Raises the fd limit to the hard limit, and sees how many are in use. The lowest free fd, which `spare` was, is a
     /// good guess at that.
     fn measure(spare: Option<&OwnedFd>) -> Fds {

@@ -1,4 +1,16 @@
-//! What is counted.
+//! What is counted, and how Prometheus gets to see it.
+//!
+//! [`Process`], [`Traffic`] and [`Usage`] are bumped where things happen; a [`Snapshot`] is taken when somebody asks, and
+//! everything shown is a function of that. `families` is the only list of metric names.
 mod counters;
+mod exposition;
+mod families;
+mod histograms;
+mod history;
+mod snapshot;
 
-pub use counters::{Process, Summary, Traffic};
+pub use counters::{Frontend, Process, Rate, Summary, Traffic, Usage};
+pub use exposition::Exposition;
+pub use histograms::Histograms;
+pub use history::{History, STEP, Sample, Step};
+pub use snapshot::{FrontendNow, Phase, PipesNow, ProbesNow, RouteNow, ServerNow, Snapshot, StandingNow, State};

@@ -97,6 +97,43 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason, in the order of [`CloseReason::index`]; drops count as one.
+    pub const ALL: [CloseReason; 13] = [
+        CloseReason::Done,
+        CloseReason::Dropped(DropReason::RateLimited),
+        CloseReason::ClientLeft,
+        CloseReason::ServerRefused,
+        CloseReason::ConnectTimeout,
+        CloseReason::ClientBroke,
+        CloseReason::ServerBroke,
+        CloseReason::ClientSilent,
+        CloseReason::ServerSilent,
+        CloseReason::ServersFull,
+        CloseReason::OutOfResources,
+        CloseReason::Killed,
+        CloseReason::Answered,
+    ];
+
+    /// Its place in [`CloseReason::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            CloseReason::Done => 0,
+            CloseReason::Dropped(_) => 1,
+            CloseReason::ClientLeft => 2,
+            CloseReason::ServerRefused => 3,
+            CloseReason::ConnectTimeout => 4,
+            CloseReason::ClientBroke => 5,
+            CloseReason::ServerBroke => 6,
+            CloseReason::ClientSilent => 7,
+            CloseReason::ServerSilent => 8,
+            CloseReason::ServersFull => 9,
+            CloseReason::OutOfResources => 10,
+            CloseReason::Killed => 11,
+            CloseReason::Answered => 12,
+        }
+    }
+
     /// The name in metrics, JSON and on the page.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -146,6 +183,14 @@ mod tests {
     #[test]
     fn every_drop_reason_is_at_its_index() {
         for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+        }
+    }
+
+    /// Without this, ends are counted under another reason's name.
+    #[test]
+    fn every_close_reason_is_at_its_index() {
+        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
     }

@@ -8,7 +8,8 @@ use crate::policy::health::{Change, Checked};
 /// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
 /// comes back.
 pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
-    let Context { fleet, now, timers, log, roomy, fallen, .. } = context;
+    let Context { fleet, now, timers, log, process, roomy, fallen, .. } = context;
+    process.last_probe = Some(*now);
     let Some(route) = fleet.route_mut(id.route) else { return };
     let words = describe(&checked);
     let had_server = route.group.standing().is_up();

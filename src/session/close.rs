@@ -1,7 +1,7 @@
 //! The end of a connection: every one comes through [`close`], which writes its log line and settles its counters.
 use std::time::Duration;
 
-use super::{Client, Next};
+use super::{Client, Moved, Next};
 use crate::access_log::{Step, Timing, Whose};
 use crate::config::Reject;
 use crate::context::Context;
@@ -23,12 +23,8 @@ pub(super) struct Record {
     pub(super) queued: Option<Duration>,
     /// How long it took to connect to the server; `None`: it never did.
     pub(super) connect: Option<Duration>,
-    /// Bytes from client to server.
-    pub(super) bytes_up: u64,
-    /// Bytes from server to client.
-    pub(super) bytes_down: u64,
-    /// Of both, those that were spliced.
-    pub(super) spliced: u64,
+    /// What it has moved.
+    pub(super) moved: Moved,
 }
 
 impl Record {
@@ -44,26 +40,21 @@ pub(super) fn close(client: &Client, record: &Record, reason: CloseReason, conte
         Some(_) => context.refused -= 1,
         None => context.sources.closed(client.source.ip()),
     }
-    let process = &mut context.process;
-    process.bytes_up += record.bytes_up;
-    process.bytes_down += record.bytes_down;
-    process.bytes_spliced += record.spliced;
-    if let CloseReason::Dropped(reason) = reason
-        && let Some(drops) = process.drops.get_mut(reason.index())
-    {
-        *drops += 1;
-    }
+    let Moved { up, down, spliced } = record.moved;
+    context.process.closed(reason, up, down, spliced);
     if let Some(id) = record.server_id() {
         context.release(id);
     }
     let Some(route) = record.route.and_then(|place| context.fleet.route_mut(place)) else { return };
     route.open -= 1;
-    let server = record.server.and_then(|server| route.servers.get_mut(server as usize));
-    let traffic = server.map_or(&mut route.unserved, |server| &mut server.traffic);
-    traffic.closed(reason, record.bytes_up, record.bytes_down);
     if record.connect.is_some() {
-        traffic.total_time.add(context.now - client.accepted);
+        let total = context.now - client.accepted;
+        route.usage.total_time.add(total);
+        if let Some(server) = record.server.and_then(|server| route.servers.get_mut(server as usize)) {
+            server.usage.total_time.add(total);
+        }
     }
+    route.traffic_mut(record.server).closed(reason, up, down);
 }
 
 fn log(client: &Client, record: &Record, reason: CloseReason, context: &mut Context) {
@@ -78,7 +69,7 @@ fn log(client: &Client, record: &Record, reason: CloseReason, context: &mut Cont
         unique_id: record.unique_id,
         ..client.whose()
     };
-    let (bytes_up, bytes_down) = (record.bytes_up, record.bytes_down);
+    let (bytes_up, bytes_down) = (record.moved.up, record.moved.down);
     log.write(*now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });
 }
 

@@ -131,7 +131,7 @@ impl Routed {
     ) -> Routed {
         if let Some(route) = context.fleet.route_mut(place) {
             route.open += 1;
-            route.most_open = route.most_open.max(route.open);
+            route.usage.opened(context.now, route.open);
         }
         Routed {
             config,
@@ -164,12 +164,16 @@ impl Routed {
         let Some(route) = context.fleet.route_mut(id.route) else { return };
         route.group.opened(id.server);
         let open = route.group.member(id.server).map_or(0, |member| u64::from(member.open()));
-        let Some(Server { traffic, .. }) = route.servers.get_mut(id.server as usize) else { return };
-        traffic.sessions += 1;
-        traffic.connects += 1;
-        traffic.most_sessions = traffic.most_sessions.max(open);
-        traffic.retries += u64::from(self.last.is_some());
-        traffic.redispatches += u64::from(self.last.is_some_and(|last| last != id.server));
+        if let Some(Server { traffic, usage, .. }) = route.servers.get_mut(id.server as usize) {
+            traffic.connects += 1;
+            traffic.balanced += u64::from(self.last != Some(id.server));
+            usage.opened(context.now, open);
+        }
+        if let Some(last) = self.last {
+            let traffic = route.traffic_mut(Some(last));
+            traffic.retries += u64::from(last == id.server);
+            traffic.redispatches += u64::from(last != id.server);
+        }
         self.last = Some(id.server);
     }
 
@@ -186,9 +190,6 @@ impl Routed {
         let server = fleet.server(id).map(|server| &*server.name);
         let whose = Whose { route: Some(&self.config.name), server, unique_id: self.unique_id, ..client.whose() };
         log.write(*now, &whose, &Step::ConnectFailed { why: &failure, tries_left: self.tries_left });
-        if let Some(traffic) = fleet.traffic(id) {
-            traffic.connect_errors += 1;
-        }
         if self.tries_left == 0 {
             return Err(match failure {
                 Failure::Refused(_) => CloseReason::ServerRefused,

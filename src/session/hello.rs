@@ -126,11 +126,14 @@ impl Hello {
             (_, Some(reason)) => return Judgement::Refused(reason),
             (Verdict::NotTls, None) => (DropReason::NotTls, None, "not TLS"),
             (Verdict::Malformed(why), None) => (DropReason::MalformedHello, None, why),
-            (Verdict::Hello(hello), None) => match context.fleet.find(hello.sni, hello.alpn()) {
-                Some(place) => return route(&self.client, self.bound, place, &hello, front, context),
-                None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
-                None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
-            },
+            (Verdict::Hello(hello), None) => {
+                context.process.histograms.hello(hello.len);
+                match context.fleet.find(hello.sni, hello.alpn()) {
+                    Some(place) => return route(&self.client, self.bound, place, &hello, front, context),
+                    None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
+                    None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
+                }
+            }
         };
         context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni, why: &why });
         Judgement::Refused(reason)

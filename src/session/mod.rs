@@ -25,6 +25,7 @@ use mio::event::Event;
 use crate::access_log::Whose;
 use crate::context::Context;
 use crate::fleet::ServerId;
+use crate::metrics::Phase;
 use crate::net::{Accepted, Key, Role, Stream, canonical, slot_number};
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
@@ -66,6 +67,17 @@ pub enum Side {
     Client,
     /// The server's.
     Server,
+}
+
+/// Bytes that a session has moved so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moved {
+    /// From client to server, the PROXY header apart.
+    pub up: u64,
+    /// From server to client.
+    pub down: u64,
+    /// Of both, those that were spliced.
+    pub spliced: u64,
 }
 
 /// The client of a session: what every phase has.
@@ -163,6 +175,32 @@ impl Session {
     pub fn admitted_source(&self) -> Option<IpAddr> {
         let client = self.client();
         client.refused.is_none().then(|| client.source.ip())
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self {
+            Session::Hello(_) => Phase::Hello,
+            Session::Queue(_) => Phase::Queue,
+            Session::Connect(_) => Phase::Connect,
+            Session::Relay(_) => Phase::Relay,
+        }
+    }
+
+    /// Whether one side has ended its direction.
+    #[must_use]
+    pub fn is_half_closed(&self) -> bool {
+        matches!(self, Session::Relay(relay) if relay.is_half_closed())
+    }
+
+    /// The bytes that it has moved so far.
+    #[must_use]
+    pub fn moved(&self) -> Moved {
+        match self {
+            Session::Relay(relay) => relay.moved(),
+            _ => Moved::default(),
+        }
     }
 
     /// When it is over unless something happens.

@@ -61,6 +61,7 @@ impl Queue {
             && let Some(route) = context.fleet.route_mut(routed.place)
         {
             route.queue.push_back(key);
+            route.most_queued = route.most_queued.max(route.queue.len());
         }
         context.deadlines.arm(slot_number(key), key, until);
         let payload = payload.into_owned().into_boxed_slice();

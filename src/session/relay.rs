@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::close::{self, Record};
 use super::connect::Routed;
-use super::{Client, Next, Session, Side};
+use super::{Client, Moved, Next, Session, Side};
 use crate::access_log::{Step, Timing, Whose};
 use crate::config::Route;
 use crate::context::Context;
@@ -62,9 +62,8 @@ impl Relay {
             server_broke: false,
         };
         relay.log(context);
-        if let Some(traffic) = context.fleet.traffic(id) {
-            traffic.connect_time.add(relay.connect);
-        }
+        context.fleet.connected(id, relay.queued, relay.connect);
+        context.process.histograms.connect(relay.connect);
         // Nothing is read yet: the payload may still lie in the scratch buffer. What is there already is reported as soon
         // as the sockets are watched; only what the client has left over from its hello has been reported before.
         let is_busy = relay.client.stream.is_readable();
@@ -165,12 +164,23 @@ impl Relay {
 
     pub(super) fn deadline(&self) -> Time {
         let timeouts = &self.config.timeouts;
-        let half_closed = self.up.has_ended() || self.down.has_ended();
-        self.last_byte + if half_closed { timeouts.half_closed } else { timeouts.tunnel }
+        self.last_byte + if self.is_half_closed() { timeouts.half_closed } else { timeouts.tunnel }
     }
 
     pub(super) fn server_id(&self) -> ServerId {
         self.id
+    }
+
+    pub(super) fn is_half_closed(&self) -> bool {
+        self.up.has_ended() || self.down.has_ended()
+    }
+
+    pub(super) fn moved(&self) -> Moved {
+        Moved {
+            up: self.up.bytes().saturating_sub(self.header.into()),
+            down: self.down.bytes(),
+            spliced: self.up.spliced() + self.down.spliced(),
+        }
     }
 
     /// Ends with RST to both: one of them has broken off, and the other is to know that this is no orderly end.
@@ -194,9 +204,7 @@ impl Relay {
             unique_id: self.unique_id,
             queued: Some(self.queued),
             connect: Some(self.connect),
-            bytes_up: self.up.bytes().saturating_sub(self.header.into()),
-            bytes_down: self.down.bytes(),
-            spliced: self.up.spliced() + self.down.spliced(),
+            moved: self.moved(),
         };
         close::close(&self.client, &record, reason, context);
     }

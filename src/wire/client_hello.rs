@@ -47,6 +47,8 @@ pub struct Hello<'a> {
     ///
     /// An IP address is let through although RFC 6066 forbids clients to send one: it matches no name, only `*`.
     pub sni: Option<&'a [u8]>,
+    /// Bytes of handshake that it takes up, with the header.
+    pub len: usize,
     /// The checked list of `ProtocolName`, each behind its length.
     alpn: &'a [u8],
 }
@@ -67,16 +69,18 @@ impl<'a> Hello<'a> {
             .ok_or("the hello's cipher suites are malformed")?;
         vec8(&mut rest).filter(|methods| !methods.is_empty()).ok_or("the hello's compression methods are malformed")?;
         if rest.is_empty() {
-            return Ok(Hello { sni: None, alpn: &[] });
+            return Ok(Hello { sni: None, len: message.len(), alpn: &[] });
         }
         let extensions = vec16(&mut rest).ok_or("the hello's extensions are longer than the hello")?;
         if !rest.is_empty() {
             return Err("bytes follow the hello's extensions");
         }
-        Hello::from_extensions(extensions)
+        let (sni, alpn) = Hello::read_extensions(extensions)?;
+        Ok(Hello { sni, len: message.len(), alpn })
     }
 
-    fn from_extensions(mut rest: &'a [u8]) -> Result<Hello<'a>, &'static str> {
+    /// SNI and ALPN.
+    fn read_extensions(mut rest: &'a [u8]) -> Result<(Option<&'a [u8]>, &'a [u8]), &'static str> {
         let (mut sni, mut alpn) = (None, None);
         while !rest.is_empty() {
             let kind = u16(&mut rest).ok_or("an extension's type is cut off")?;
@@ -91,7 +95,7 @@ impl<'a> Hello<'a> {
                 _ => {}
             }
         }
-        Ok(Hello { sni, alpn: alpn.unwrap_or_default() })
+        Ok((sni, alpn.unwrap_or_default()))
     }
 }
 

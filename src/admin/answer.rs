@@ -1,0 +1,179 @@
+//! Which answer a request gets.
+use super::Desk;
+use super::credentials::Access;
+use super::report::{Form, Report};
+use crate::context::Context;
+use crate::fleet::Fleet;
+use crate::metrics::Snapshot;
+use crate::wire::http_head::Head;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What a request gets.
+pub(super) enum Reply {
+    /// This.
+    Answer(Answer),
+    /// What is made of a snapshot.
+    Report(Wanted),
+}
+
+/// An answer: its head, with the body where that is short, and what makes the rest while it is written.
+pub(super) struct Answer {
+    pub(super) head: Vec<u8>,
+    pub(super) rest: Option<Rest>,
+}
+
+/// The rest of an answer.
+pub(super) struct Rest {
+    report: Report,
+    is_chunked: bool,
+}
+
+/// A report, and how it was asked for.
+pub(super) struct Wanted {
+    form: Form,
+    /// It was HEAD.
+    is_bodiless: bool,
+    /// HTTP/1.1, which has chunks: so a client knows a body that was cut off from a whole one.
+    is_chunked: bool,
+}
+
+/// The statuses that are answered, RFC 9110 section 15.
+#[derive(Clone, Copy)]
+pub(super) enum Status {
+    Ok,
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Timeout,
+    HeadTooLong,
+    Unavailable,
+}
+
+/// Chooses what a whole request gets.
+pub(super) fn to(head: &Head<'_>, desk: &Desk<'_>, context: &Context) -> Reply {
+    let is_bodiless = head.method == "HEAD";
+    if !is_bodiless && head.method != "GET" {
+        let answer = Answer::text(Status::MethodNotAllowed, "Allow: GET, HEAD\r\n", "GET and HEAD are all there is\n");
+        return Reply::Answer(answer);
+    }
+    let path = head.path.split('?').next().unwrap_or_default();
+    let answer = match (path, Form::at(path)) {
+        ("/health", _) if desk.is_draining => Answer::text(Status::Unavailable, "", "draining"),
+        ("/health", _) => Answer::text(Status::Ok, "", "ok"),
+        ("/ready", _) => ready(&context.fleet, desk.is_draining),
+        (_, Some(form)) => match access(form, head, desk) {
+            Access::Granted => return Reply::Report(Wanted { form, is_bodiless, is_chunked: head.minor_version > 0 }),
+            Access::Denied => Answer::text(
+                Status::Unauthorized,
+                "WWW-Authenticate: Basic realm=\"fiscalismia-lb\", charset=\"UTF-8\"\r\n",
+                "user name and password are wanted\n",
+            ),
+            Access::Closed => Answer::text(Status::Forbidden, "", CLOSED),
+        },
+        (_, None) => Answer::text(Status::NotFound, "", ENDPOINTS),
+    };
+    Reply::Answer(if is_bodiless { answer.without_body() } else { answer })
+}
+
+const CLOSED: &str = "/stats shows itself to nobody, as there is no password for it.\n\
+    Name files in the configuration, admin.stats_credentials.username_file and password_file,\n\
+    or set STATS_USERNAME and STATS_PASSWORD in the environment.\n";
+const ENDPOINTS: &str = "there are /health, /ready, /metrics, /stats;csv and /stats.json\n";
+
+fn access(form: Form, head: &Head<'_>, desk: &Desk<'_>) -> Access {
+    if form == Form::Metrics { Access::Granted } else { desk.credentials.judge(head.authorization) }
+}
+
+/// Whether every route has a server in service.
+fn ready(fleet: &Fleet, is_draining: bool) -> Answer {
+    let down: Vec<&str> = fleet
+        .routes()
+        .filter(|(_, route)| !route.group.standing().is_up())
+        .map(|(_, route)| &*route.config.name)
+        .collect();
+    if is_draining {
+        return Answer::text(Status::Unavailable, "", "draining");
+    }
+    if down.is_empty() {
+        return Answer::text(Status::Ok, "", "ready");
+    }
+    Answer::text(Status::Unavailable, "", &format!("no server up: {}\n", down.join(", ")))
+}
+
+impl Answer {
+    /// An answer in words. `fields` are lines of the head, each with its end.
+    fn text(status: Status, fields: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = head(status, TEXT, &format!("{fields}Content-Length: {length}\r\n"));
+        Answer { head: format!("{head}{body}").into_bytes(), rest: None }
+    }
+
+    /// An answer to what is no request.
+    pub(super) fn failure(status: Status, why: &str) -> Answer {
+        Answer::text(status, "", &format!("{why}\n"))
+    }
+
+    /// The head alone, as HEAD wants it.
+    fn without_body(mut self) -> Answer {
+        let end = self.head.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        self.head.truncate(end.map_or(0, |end| end + 4));
+        self
+    }
+}
+
+impl Wanted {
+    /// The answer, made of a snapshot.
+    pub(super) fn answer(self, snapshot: Snapshot) -> Answer {
+        let Wanted { form, is_bodiless, is_chunked } = self;
+        let framing = if is_chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
+        let head = head(Status::Ok, form.content_type(), framing).into_bytes();
+        let rest = (!is_bodiless).then(|| Rest { report: Report::new(form, snapshot), is_chunked });
+        Answer { head, rest }
+    }
+}
+
+impl Rest {
+    /// Appends some `most` bytes of the answer; `false`: that was all of it.
+    pub(super) fn make(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        if !self.is_chunked {
+            return self.report.write(out, most);
+        }
+        // RFC 9112 section 7.1: a chunk's size may have leading zeros, so its place can be kept free.
+        let start = out.len();
+        out.extend_from_slice(b"00000000\r\n");
+        let is_more = self.report.write(out, most);
+        let size = format!("{:08x}", out.len() - start - 10);
+        if let Some(place) = out.get_mut(start..start + 8) {
+            place.copy_from_slice(size.as_bytes());
+        }
+        out.extend_from_slice(if is_more { b"\r\n" } else { b"\r\n0\r\n\r\n" });
+        is_more
+    }
+}
+
+/// Closing after one answer keeps a client's life short, and what it sends behind its request out of it.
+fn head(status: Status, content_type: &str, fields: &str) -> String {
+    format!(
+        "HTTP/1.1 {}\r\nContent-Type: {content_type}\r\nCache-Control: no-store\r\nConnection: close\r\n{fields}\r\n",
+        status.line()
+    )
+}
+
+impl Status {
+    fn line(self) -> &'static str {
+        match self {
+            Status::Ok => "200 OK",
+            Status::BadRequest => "400 Bad Request",
+            Status::Unauthorized => "401 Unauthorized",
+            Status::Forbidden => "403 Forbidden",
+            Status::NotFound => "404 Not Found",
+            Status::MethodNotAllowed => "405 Method Not Allowed",
+            Status::Timeout => "408 Request Timeout",
+            Status::HeadTooLong => "431 Request Header Fields Too Large",
+            Status::Unavailable => "503 Service Unavailable",
+        }
+    }
+}

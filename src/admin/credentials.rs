@@ -1,0 +1,161 @@
+//! Who may see /stats: HTTP's Basic authentication (RFC 7617).
+use std::env;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq as _;
+
+use crate::config::CredentialFiles;
+
+/// The longest user name and password, in bytes, each.
+const MOST: usize = 512;
+
+/// User name and password. They are shown nowhere: this type has no `Debug`.
+pub struct Credentials {
+    /// `NAME:PASSWORD`, as a request has it before base64.
+    expected: Option<Secret>,
+}
+
+/// Whether a request may see /stats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// It may.
+    Granted,
+    /// It has no credentials, or wrong ones.
+    Denied,
+    /// Nobody may: there are no credentials to compare with.
+    Closed,
+}
+
+/// Bytes that can be compared in the same time wherever they differ, and however long they are.
+struct Secret {
+    bytes: [u8; 2 * MOST + 1],
+    len: u16,
+}
+
+impl Credentials {
+    /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment.
+    ///
+    /// # Errors
+    /// A sentence for whoever set this up: a file cannot be read, is empty or too long, or a user name has a colon.
+    pub fn load(files: Option<&CredentialFiles>) -> Result<Credentials, String> {
+        let pair = match files {
+            Some(files) => {
+                let key = |name: &str| format!("admin.stats_credentials.{name}");
+                let read = |name, path| read(path).map_err(|what| format!("{}: {}: {what}", key(name), path.display()));
+                Some((read("username_file", &files.username_file)?, read("password_file", &files.password_file)?))
+            }
+            None => env::var("STATS_USERNAME").ok().zip(env::var("STATS_PASSWORD").ok()),
+        };
+        let pair = pair.filter(|(name, password)| !name.is_empty() && !password.is_empty());
+        Ok(Credentials { expected: pair.map(|(name, password)| Credentials::join(&name, &password)).transpose()? })
+    }
+
+    fn join(name: &str, password: &str) -> Result<Secret, String> {
+        if name.contains(':') {
+            return Err("the user name for /stats has a colon in it, which Basic authentication cannot send".into());
+        }
+        Secret::new(format!("{name}:{password}").as_bytes())
+            .ok_or_else(|| format!("user name and password for /stats are longer than {} bytes", 2 * MOST))
+    }
+
+    /// Looks at the value of `Authorization`.
+    pub(super) fn judge(&self, authorization: Option<&[u8]>) -> Access {
+        let Some(expected) = &self.expected else { return Access::Closed };
+        match authorization.and_then(given) {
+            Some(given) if given.equals(expected) => Access::Granted,
+            _ => Access::Denied,
+        }
+    }
+}
+
+/// What follows `Basic`, decoded.
+fn given(authorization: &[u8]) -> Option<Secret> {
+    let (scheme, rest) = authorization.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    Secret::new(&STANDARD.decode(rest.trim_ascii()).ok()?)
+}
+
+/// A file's only line.
+fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(MOST as u64 + 3).read_to_string(&mut text));
+    file.map_err(|error: io::Error| error.to_string())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line.len() {
+        0 => Err("is empty".into()),
+        1..=MOST => Ok(line.to_owned()),
+        _ => Err(format!("is longer than {MOST} bytes")),
+    }
+}
+
+impl Secret {
+    fn new(text: &[u8]) -> Option<Secret> {
+        let mut bytes = [0; 2 * MOST + 1];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Secret { bytes, len: text.len() as u16 })
+    }
+
+    fn equals(&self, other: &Secret) -> bool {
+        (self.bytes.ct_eq(&other.bytes) & self.len.ct_eq(&other.len)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(name: &str, password: &str) -> Credentials {
+        Credentials { expected: Some(Credentials::join(name, password).ok().unwrap()) }
+    }
+
+    fn basic(text: &str) -> Vec<u8> {
+        format!("Basic {}", STANDARD.encode(text)).into_bytes()
+    }
+
+    /// Without this, the page is open to who has not the password, or closed to who has.
+    #[test]
+    fn only_the_right_pair_is_let_in() {
+        let credentials = credentials("admin", "pass:wörd");
+        assert_eq!(credentials.judge(Some(&basic("admin:pass:wörd"))), Access::Granted);
+        assert_eq!(credentials.judge(Some(b"bASIC   YWRtaW46cGFzczp3w7ZyZA== ")), Access::Granted);
+        for wrong in
+            ["admin:pass:wörd\0", "admin:pass:wör", "admin:", "admin", "", ":", "admin:pass:wördd", "Admin:pass:wörd"]
+        {
+            assert_eq!(credentials.judge(Some(&basic(wrong))), Access::Denied, "{wrong}");
+        }
+        assert_eq!(credentials.judge(Some(&basic(&"x".repeat(5000)))), Access::Denied);
+        for malformed in [
+            &b""[..],
+            b"Basic",
+            b"Basic ",
+            b"Basic !!!",
+            b"Bearer YWRtaW46cGFzczp3w7ZyZA==",
+            b"\xff\xff\xff\xff\xff\xff\xff",
+        ] {
+            assert_eq!(credentials.judge(Some(malformed)), Access::Denied, "{malformed:?}");
+        }
+        assert_eq!(credentials.judge(None), Access::Denied);
+    }
+
+    /// Without this, an installation without credentials shows its page to everyone.
+    #[test]
+    fn without_credentials_nobody_is_let_in() {
+        let none = Credentials { expected: None };
+        assert_eq!(none.judge(Some(&basic(":"))), Access::Closed);
+        assert_eq!(none.judge(None), Access::Closed);
+    }
+
+    /// Without this, a user name that no browser can send is found out by nobody being let in.
+    #[test]
+    fn a_user_name_has_no_colon() {
+        assert!(Credentials::join("a:b", "c").is_err());
+        assert!(Credentials::join("a", &"b".repeat(2000)).is_err());
+    }
+}

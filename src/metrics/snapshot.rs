@@ -1,0 +1,291 @@
+//! Everything that is shown, as it was at one moment. Metrics, CSV, JSON and page are pure functions of it.
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{Frontend, History, Process, Traffic, Usage};
+use crate::config::Balance;
+use crate::policy::health::{CheckResult, Checked};
+use crate::policy::reason::DropReason;
+use crate::policy::time::Time;
+
+/// The proxy at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The moment.
+    pub now: Time,
+    /// Microseconds from the Unix epoch to [`Time::ZERO`].
+    pub epoch: u64,
+    /// When the process started, by the clock of then, in microseconds from the Unix epoch.
+    pub started: u64,
+    /// Whether it lets no one in any more.
+    pub is_draining: bool,
+    /// Counters of the process. Bytes of connections that are still open are among them.
+    pub process: Process,
+    /// Clients now, those of the admin endpoints apart.
+    pub connections: u64,
+    /// Clients of TLS that there may be.
+    pub capacity: u64,
+    /// Fds that the process may have.
+    pub most_fds: u64,
+    /// TLS clients now, by [`Phase`].
+    pub phases: [u64; Phase::ALL.len()],
+    /// Of those in [`Phase::Relay`], the ones of which a side has ended its direction.
+    pub half_closed: u64,
+    /// Pipes for splicing.
+    pub pipes: PipesNow,
+    /// Lines lost to a reader of the log that stalled.
+    pub lost_lines: u64,
+    /// Addresses of which the rate limit remembers the rate, and how many it forgot early.
+    pub sources: (usize, u64),
+    /// Frontends that are listened for.
+    pub frontends: Vec<FrontendNow>,
+    /// Routes in the order of the file.
+    pub routes: Vec<RouteNow>,
+    /// Servers of all routes, in the order of the file.
+    pub servers: Vec<ServerNow>,
+    /// The last hour.
+    pub history: History,
+}
+
+/// Pipes for splicing at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct PipesNow {
+    /// How many there may be.
+    pub most: usize,
+    /// How many hold bytes.
+    pub used: usize,
+    /// How many are kept for the next transfer.
+    pub free: usize,
+}
+
+/// What a TLS connection is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its hello is not whole yet.
+    Hello,
+    /// It waits for a server to have room, or for the next try.
+    Queue,
+    /// A server is being connected to.
+    Connect,
+    /// Bytes move.
+    Relay,
+}
+
+/// A frontend at one moment.
+#[derive(Debug)]
+pub struct FrontendNow {
+    /// Its name.
+    pub name: &'static str,
+    /// Its labels in metrics.
+    pub labels: Box<str>,
+    /// Whether it speaks HTTP, as the redirect does.
+    pub is_http: bool,
+    /// Whether it lets clients in.
+    pub is_open: bool,
+    /// Clients now.
+    pub sessions: u64,
+    /// Clients that there may be.
+    pub limit: u64,
+    /// Its counters.
+    pub counters: Frontend,
+    /// Clients that were let in and then dropped, for whatever reason.
+    pub denied: u64,
+    /// Of those, the ones dropped for where they came from, before a byte was read.
+    pub denied_connections: u64,
+    /// Clients whose request was none.
+    pub errors: u64,
+}
+
+/// A route at one moment: HAProxy would call it a backend.
+#[derive(Debug)]
+pub struct RouteNow {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its labels in metrics.
+    pub labels: Box<str>,
+    /// How a server is picked.
+    pub balance: Balance,
+    /// Whether any server takes connections.
+    pub standing: StandingNow,
+    /// Connections now.
+    pub open: u64,
+    /// Connections that wait for a server to have room.
+    pub queued: usize,
+    /// Most of them at once so far.
+    pub most_queued: usize,
+    /// Its counters.
+    pub traffic: Traffic,
+    /// How it is used.
+    pub usage: Usage,
+    /// How long ago it was given a connection.
+    pub last_session: Option<Duration>,
+    /// Where its servers stand in [`Snapshot::servers`].
+    pub servers: Range<usize>,
+    /// Servers that take connections, backups apart.
+    pub active: usize,
+    /// Backups that would take connections.
+    pub backup: usize,
+    /// The sum of the weights of the servers that connections go to.
+    pub weight: u64,
+}
+
+/// A server at one moment.
+#[derive(Debug)]
+pub struct ServerNow {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its labels in metrics.
+    pub labels: Box<str>,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Share of new connections.
+    pub weight: u16,
+    /// Whether it is used only when no other is up.
+    pub is_backup: bool,
+    /// Connections that there may be.
+    pub limit: Option<u32>,
+    /// Connections now.
+    pub open: u32,
+    /// Its counters.
+    pub traffic: Traffic,
+    /// How it is used.
+    pub usage: Usage,
+    /// How long ago it was given a connection.
+    pub last_session: Option<Duration>,
+    /// Whether it is up.
+    pub standing: StandingNow,
+    /// What its probes say; `None` where it is not probed.
+    pub probes: Option<ProbesNow>,
+}
+
+/// Up or down at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingNow {
+    /// Which of both.
+    pub is_up: bool,
+    /// Since when.
+    pub since: Time,
+    /// How long that is ago.
+    pub age: Duration,
+    /// How often it went down.
+    pub downs: u64,
+    /// How long it was down, in all.
+    pub downtime: Duration,
+}
+
+/// What a server's probes say at one moment.
+#[derive(Debug)]
+pub struct ProbesNow {
+    /// From one probe's start to the next.
+    pub interval: Duration,
+    /// Up: the failures it can still take, of `fall`. Down: the passes so far, of `rise`.
+    pub fraction: (u32, u32),
+    /// Passes in a row that bring it back.
+    pub rise: u32,
+    /// Failures in a row that take it down.
+    pub fall: u32,
+    /// Probes that failed while it was up.
+    pub failures: u64,
+    /// Whether a probe is on its way.
+    pub is_running: bool,
+    /// What the last one found.
+    pub last: Option<Checked>,
+}
+
+/// The state of a server in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It takes connections.
+    Up,
+    /// Its probes fail.
+    Down,
+    /// It is up and finishes what it has: its weight is 0.
+    Drain,
+}
+
+impl Phase {
+    /// Every phase, in the order of a connection's life.
+    pub const ALL: [Phase; 4] = [Phase::Hello, Phase::Queue, Phase::Connect, Phase::Relay];
+
+    /// Its name in metrics, JSON and on the page.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Hello => "hello",
+            Phase::Queue => "queue",
+            Phase::Connect => "connect",
+            Phase::Relay => "relay",
+        }
+    }
+}
+
+impl State {
+    /// In HAProxy's words.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            State::Up => "UP",
+            State::Down => "DOWN",
+            State::Drain => "DRAIN",
+        }
+    }
+}
+
+impl Snapshot {
+    /// Microseconds from the Unix epoch to a moment.
+    #[must_use]
+    pub fn unix_micros(&self, time: Time) -> u64 {
+        self.epoch + time.as_micros()
+    }
+
+    /// Seconds from the Unix epoch to a moment.
+    #[must_use]
+    pub fn unix(&self, time: Time) -> f64 {
+        self.unix_micros(time) as f64 / 1e6
+    }
+
+    /// How often clients were refused before they had a route.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.into_iter().zip(self.process.drops)
+    }
+
+    /// The servers of a route.
+    #[must_use]
+    pub fn servers_of(&self, route: &RouteNow) -> &[ServerNow] {
+        self.servers.get(route.servers.clone()).unwrap_or_default()
+    }
+
+    /// The shortest interval at which any server is probed.
+    #[must_use]
+    pub fn probe_interval(&self) -> Option<Duration> {
+        self.servers.iter().filter_map(|server| server.probes.as_ref()).map(|probes| probes.interval).min()
+    }
+}
+
+impl FrontendNow {
+    /// Clients that were not dropped for where they came from.
+    #[must_use]
+    pub fn sessions_total(&self) -> u64 {
+        self.counters.accepted.total() - self.denied_connections
+    }
+}
+
+impl ServerNow {
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.standing.is_up {
+            false => State::Down,
+            true if self.weight == 0 => State::Drain,
+            true => State::Up,
+        }
+    }
+
+    /// The last probe's verdict.
+    #[must_use]
+    pub fn result(&self) -> Option<CheckResult> {
+        let probes = self.probes.as_ref()?;
+        Some(probes.last.as_ref().map_or(CheckResult::Initializing, |last| last.result))
+    }
+}
