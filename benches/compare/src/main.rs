@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::peer::{Kind, Peer};
@@ -37,6 +37,9 @@ struct Arguments {
     /// not named are looked for in PATH, and fiscalismia-lb beside this source tree
     #[arg(long = "peer", value_name = "KIND=PATH")]
     peers: Vec<String>,
+    /// Measure only proxies of these kinds
+    #[arg(long, value_delimiter = ',', default_values = ["fiscalismia-lb", "haproxy", "nginx", "sniproxy", "bare"])]
+    kinds: Vec<Kind>,
     /// Measure only these groups
     #[arg(long, value_delimiter = ',')]
     only: Vec<Group>,
@@ -106,7 +109,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).map_err(text)?;
     pin(arguments.load_core).map_err(text)?;
-    let peers = peers(&arguments.peers)?;
+    let peers = peers(&arguments.kinds, &arguments.peers)?;
     let dir = env::temp_dir().join(format!("compare-{}", std::process::id()));
     fs::create_dir_all(&dir).map_err(text)?;
     let mut bench = Bench {
@@ -169,9 +172,9 @@ fn rounds_of(case: &Case, peers: &[Peer], rounds: usize, bench: &mut Bench) -> V
 }
 
 /// The proxies that were named, and of the other kinds what this machine has; ours first.
-fn peers(named: &[String]) -> Result<Vec<Peer>, String> {
+fn peers(kinds: &[Kind], named: &[String]) -> Result<Vec<Peer>, String> {
     let mut found = Vec::new();
-    for kind in Kind::ALL {
+    for &kind in kinds {
         let paths: Vec<PathBuf> = named
             .iter()
             .filter_map(|peer| peer.strip_prefix(kind.name())?.strip_prefix('='))
@@ -185,7 +188,10 @@ fn peers(named: &[String]) -> Result<Vec<Peer>, String> {
             found.push(Peer::at(kind, path.clone()).map_err(|error| format!("{}: {error}", path.display()))?);
         }
     }
-    match named.iter().find(|peer| !Kind::ALL.iter().any(|kind| peer.starts_with(&format!("{}=", kind.name())))) {
+    match named
+        .iter()
+        .find(|peer| !Kind::value_variants().iter().any(|kind| peer.starts_with(&format!("{}=", kind.name()))))
+    {
         Some(odd) => Err(format!("--peer {odd}: write KIND=PATH with one of the kinds --help names")),
         None => Ok(found),
     }

@@ -6,8 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::ValueEnum;
+
 /// A kind of proxy, and with it the language of its configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     FiscalismiaLb,
     Haproxy,
@@ -53,8 +55,6 @@ pub const USUAL: Setup = Setup { routes: 5, servers: 1, logs: Logs::Off };
 const MAX_CONNECTIONS: usize = 5000;
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::FiscalismiaLb, Kind::Haproxy, Kind::Nginx, Kind::Sniproxy, Kind::Bare];
-
     pub fn name(self) -> &'static str {
         match self {
             Kind::FiscalismiaLb => "fiscalismia-lb",
