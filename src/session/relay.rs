@@ -65,8 +65,9 @@ impl Relay {
         context.fleet.connected(id, relay.queued, relay.connect);
         context.process.histograms.connect(relay.connect);
         // Nothing is read yet: the payload may still lie in the scratch buffer. What is there already is reported as soon
-        // as the sockets are watched; only what the client has left over from its hello has been reported before.
-        let is_busy = relay.client.stream.is_readable();
+        // as the sockets are watched, but for what has been reported before: what the client has left over from its
+        // hello, and what a server said that took its time to connect.
+        let is_busy = relay.client.stream.is_readable() || relay.server.is_readable();
         relay.wait(is_busy, key, context)
     }
 

@@ -195,8 +195,8 @@ fn welcome(mut stream: TcpStream, expect: Expect) -> io::Result<Visit> {
 /// An address that answers no SYN: a listener whose queue is full and that accepts nothing.
 pub(crate) struct BlackHole {
     pub(crate) address: SocketAddr,
-    _listener: Socket,
-    _queue: Vec<Socket>,
+    listener: Socket,
+    queue: Vec<Socket>,
 }
 
 impl BlackHole {
@@ -208,7 +208,19 @@ impl BlackHole {
         // A queue of length 0 holds one connection; the next SYN is dropped (tcp_conn_request in the kernel).
         let queue = (0..3).map(|_| started_connect(address)).collect();
         thread::sleep(Duration::from_millis(20));
-        BlackHole { address, _listener: listener, _queue: queue }
+        BlackHole { address, listener, queue }
+    }
+
+    /// Answers after all: the connection of the one, other than those who fill the queue, whose SYN comes again.
+    pub(crate) fn accept_who_waits(self) -> TcpStream {
+        let fillers: Vec<_> = self.queue.iter().map(|socket| socket.local_addr().unwrap().as_socket()).collect();
+        drop(self.queue);
+        loop {
+            let (stream, peer) = self.listener.accept().unwrap();
+            if !fillers.contains(&peer.as_socket()) {
+                return stream.into();
+            }
+        }
     }
 }
 

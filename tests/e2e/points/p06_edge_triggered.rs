@@ -1,16 +1,19 @@
 //! 6. Readiness is remembered, nothing is read that cannot be written, and no connection keeps the loop to itself.
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::kit::PATIENCE;
+use crate::kit::client::End;
 use crate::kit::hello::hello;
-use crate::kit::origin::{Expect, Origin, hold};
+use crate::kit::origin::{BlackHole, Expect, Origin, hold};
 use crate::kit::proxy::Proxy;
+use crate::kit::{PATIENCE, wait_until};
 
 /// A server that does not read stops its client, and costs neither memory nor CPU meanwhile.
 #[test]
@@ -94,6 +97,28 @@ fn no_edge_is_forgotten() {
         client.send(&bytes).expect(&bytes);
         assert!(start.elapsed() < PATIENCE);
     }
+}
+
+/// What a server says before it has heard anything may be reported together with the connect, and never again.
+#[test]
+fn a_server_that_speaks_first_is_heard() {
+    let hole = BlackHole::new();
+    let proxy = Proxy::start(json!({
+        "routes": { "a": {
+            "sni": ["a.test"], "servers": [hole.address], "health_check": { "type": "off" },
+            "timeouts": { "connect": "1m" }
+        } }
+    }));
+    let fds = proxy.open_fds();
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    wait_until("a socket for client and server each", || proxy.open_fds() == fds + 2);
+    proxy.signal(Signal::STOP);
+    let mut server = hole.accept_who_waits();
+    server.write_all(b"welcome").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    proxy.signal(Signal::CONT);
+    assert_eq!(client.rest(), (b"welcome".to_vec(), End::Fin));
 }
 
 fn resident_kib(proxy: &Proxy) -> usize {
