@@ -26,8 +26,9 @@ pub struct Relay {
     header: u16,
     queued: Duration,
     connect: Duration,
-    last_byte: Time,
-    /// Whose byte that was.
+    /// When a byte, or the end of a direction, went through last.
+    last_heard: Time,
+    /// From whom that came.
     last_word: Side,
     /// The server is broken for what goes up. What it said before is still brought down.
     server_broke: bool,
@@ -57,7 +58,7 @@ impl Relay {
             header: routed.header as u16,
             queued: routed.queued,
             connect: routed.connect_time(context.now),
-            last_byte: context.now,
+            last_heard: context.now,
             last_word: Side::Client,
             server_broke: false,
         };
@@ -73,7 +74,7 @@ impl Relay {
 
     /// Moves what can be moved.
     pub(super) fn advance(mut self, key: Key, context: &mut Context) -> Next {
-        let before = (self.up.bytes(), self.down.bytes());
+        let before = self.standing();
         let is_busy = match self.pump(context) {
             Ok(is_busy) => is_busy,
             Err(reason) => {
@@ -90,7 +91,7 @@ impl Relay {
             }
             return Next::Ended;
         }
-        self.note_bytes(before, context.now);
+        self.note_change(before, context.now);
         self.wait(is_busy, key, context)
     }
 
@@ -130,17 +131,27 @@ impl Relay {
             Progress::SinkFailed(_) => return Err(CloseReason::ClientBroke),
             _ => {}
         }
+        // Where nothing is to be read from or written to a socket, nothing else tells of its reset.
+        if self.client.stream.is_broken() {
+            return Err(CloseReason::ClientBroke);
+        }
+        if self.down.has_ended() && self.server.is_broken() {
+            self.up.cut(pipes);
+        }
         Ok(up == Progress::Unfinished || down == Progress::Unfinished)
     }
 
-    fn note_bytes(&mut self, (up, down): (u64, u64), now: Time) {
-        if self.up.bytes() != up {
-            self.last_word = Side::Client;
-            self.last_byte = now;
-        }
-        if self.down.bytes() != down {
-            self.last_word = Side::Server;
-            self.last_byte = now;
+    /// How far each direction has come, and whether it has ended.
+    fn standing(&self) -> [(u64, bool); 2] {
+        [&self.up, &self.down].map(|direction| (direction.bytes(), direction.has_ended()))
+    }
+
+    fn note_change(&mut self, before: [(u64, bool); 2], now: Time) {
+        for ((before, after), side) in before.into_iter().zip(self.standing()).zip([Side::Client, Side::Server]) {
+            if before != after {
+                self.last_word = side;
+                self.last_heard = now;
+            }
         }
     }
 
@@ -165,7 +176,7 @@ impl Relay {
 
     pub(super) fn deadline(&self) -> Time {
         let timeouts = &self.config.timeouts;
-        self.last_byte + if self.is_half_closed() { timeouts.half_closed } else { timeouts.tunnel }
+        self.last_heard + if self.is_half_closed() { timeouts.half_closed } else { timeouts.tunnel }
     }
 
     pub(super) fn server_id(&self) -> ServerId {

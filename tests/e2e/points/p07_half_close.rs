@@ -1,4 +1,5 @@
 //! 7. FIN goes on after the last byte of its direction, the other direction stays, and RST is handed on as RST.
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 use std::thread::{self, sleep};
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::kit::PATIENCE;
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
 use crate::kit::origin::{Expect, Origin, Visit, hold};
@@ -131,6 +133,24 @@ fn a_half_closed_connection_has_its_own_timeout() {
     assert!((290..5_000).contains(&close.number("Tt")), "{close:?}");
 }
 
+/// However long nothing was said before: the server has the whole timeout to answer a FIN.
+#[test]
+fn the_timeout_of_a_half_closed_connection_begins_with_the_fin() {
+    let origin = Origin::serve(Expect::Header, |mut visit| {
+        skip_hello(&mut visit);
+        assert_eq!(receive(&mut visit.stream, UP, |_| {}).unwrap(), 0);
+        visit.stream.write_all(b"farewell").unwrap();
+    });
+    let proxy = Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "timeouts": { "half_closed": "1s" } } }
+    }));
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    sleep(Duration::from_millis(1_200));
+    assert_eq!(client.finish().rest(), (b"farewell".to_vec(), End::Fin));
+    assert_eq!(proxy.close_of(client.address).ts(), "--");
+}
+
 #[test]
 fn a_client_s_reset_resets_the_server() {
     let (sender, ends) = mpsc::channel();
@@ -161,9 +181,69 @@ fn a_server_s_reset_resets_the_client() {
     assert_eq!(proxy.close_of(client.address).ts(), "SD");
 }
 
+/// A reset after the FIN is told by no read, and none may be wanted by a server that has nothing to say.
+#[test]
+fn a_client_s_reset_after_its_fin_resets_the_server() {
+    let (sender, ends) = mpsc::channel();
+    let origin = Origin::serve(Expect::Header, move |mut visit| {
+        skip_hello(&mut visit);
+        assert_eq!(receive(&mut visit.stream, UP, |_| {}).unwrap(), 0);
+        sender.send(None).unwrap();
+        // FIN has been read: what is left to see of a reset is that writing fails.
+        let broke = loop {
+            sleep(Duration::from_millis(10));
+            if let Some(error) = visit.stream.take_error().unwrap() {
+                break error.kind();
+            }
+        };
+        sender.send(Some(broke)).unwrap();
+    });
+    let proxy = proxy(&origin, "auto");
+    let mut client = proxy.connect();
+    client.hello("a.test").finish();
+    assert_eq!(ends.recv().unwrap(), None);
+    let address = client.address;
+    client.reset();
+    assert!(ends.recv_timeout(PATIENCE).unwrap().is_some());
+    assert_eq!(proxy.close_of(address).ts(), "CD");
+}
+
+/// Nobody waits for a server to take the bytes of a client that is gone.
+#[test]
+fn a_client_s_reset_with_bytes_on_the_way_ends_the_connection() {
+    for zero_copy in ["auto", "off"] {
+        let origin = Origin::serve(Expect::Header, hold());
+        let proxy = proxy(&origin, zero_copy);
+        let mut client = proxy.connect();
+        client.hello("a.test");
+        client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        while client.stream.write(&[7; 16 * 1024]).is_ok() {}
+        let address = client.address;
+        client.reset();
+        assert_eq!(proxy.close_of(address).ts(), "CD");
+    }
+}
+
+/// A server that has ended its direction and then is gone takes no more bytes: its client need not find out by sending one.
+#[test]
+fn a_server_s_reset_after_its_fin_ends_the_connection() {
+    let origin = Origin::serve(Expect::Header, |mut visit| {
+        skip_hello(&mut visit);
+        visit.stream.shutdown(Shutdown::Write).unwrap();
+        sleep(Duration::from_millis(100));
+        Client::new(visit.stream).reset();
+    });
+    let proxy = proxy(&origin, "auto");
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    assert_eq!(client.end(), End::Fin);
+    assert_eq!(proxy.close_of(client.address).ts(), "--");
+}
+
 fn proxy(origin: &Origin, zero_copy: &str) -> Proxy {
     Proxy::start(json!({
         "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "timeouts": { "half_closed": "1h", "tunnel": "1h" },
         "zero_copy": zero_copy
     }))
 }
