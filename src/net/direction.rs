@@ -222,3 +222,93 @@ impl Direction {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::thread;
+
+    use super::*;
+
+    /// Without this, a source and a sink that are both fast keep the loop to themselves.
+    #[test]
+    fn a_turn_ends_however_much_there_is() {
+        const TOTAL: usize = 64 << 20;
+        for most_pipes in [0, 1] {
+            let (mut source, mut from) = connection();
+            let (mut sink, mut to) = connection();
+            let writer = thread::spawn(move || source.write_all(&vec![7; TOTAL]).unwrap());
+            let reader = thread::spawn(move || std::io::copy(&mut sink, &mut std::io::sink()).unwrap());
+            let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
+            let mut scratch = vec![0; 100 * 1024];
+            loop {
+                let before = direction.bytes();
+                let progress = direction.pump(&mut from, &mut to, &mut scratch, &mut pipes);
+                let moved = direction.bytes() - before;
+                // What was held when the turn began, and what its last step took, come on top of the turn's 512 KiB.
+                assert!(moved <= 3 << 20, "{moved} bytes in one turn");
+                if progress == Progress::Ended {
+                    break;
+                }
+                // Where a poll would wait, it is tried again.
+                from.retry();
+                to.retry();
+            }
+            drop(to);
+            writer.join().unwrap();
+            assert_eq!(reader.join().unwrap(), TOTAL as u64);
+        }
+    }
+
+    /// Without this, a fast source fills the memory of a proxy whose sink is slow.
+    #[test]
+    fn nothing_is_read_while_the_sink_takes_nothing() {
+        for most_pipes in [0, 1] {
+            let (mut source, mut from) = connection();
+            let (mut sink, mut to) = connection();
+            source.set_nonblocking(true).unwrap();
+            let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
+            let mut scratch = vec![0; 100 * 1024];
+            let mut sent = 0;
+            while !direction.is_held_up() {
+                sent += source.write(&vec![7; 1 << 20]).unwrap_or(0) as u64;
+                from.retry();
+                direction.pump(&mut from, &mut to, &mut scratch, &mut pipes);
+            }
+            for _ in 0..100 {
+                sent += source.write(&vec![7; 1 << 20]).unwrap_or(0) as u64;
+                from.retry();
+                assert_eq!(direction.pump(&mut from, &mut to, &mut scratch, &mut pipes), Progress::Waiting);
+            }
+            // What was read is what was written and what is held, and the rest comes when the sink takes it.
+            drop(source);
+            let reader = thread::spawn(move || sink.read_to_end(&mut Vec::new()).unwrap());
+            loop {
+                from.retry();
+                to.retry();
+                if direction.pump(&mut from, &mut to, &mut scratch, &mut pipes) == Progress::Ended {
+                    break;
+                }
+            }
+            drop(to);
+            assert_eq!(reader.join().unwrap() as u64, sent);
+        }
+    }
+
+    impl Stream {
+        /// As if the poll had reported everything.
+        fn retry(&mut self) {
+            *self = Stream::accepted(self.as_fd().try_clone_to_owned().unwrap());
+        }
+    }
+
+    fn connection() -> (TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (own, _) = listener.accept().unwrap();
+        own.set_nonblocking(true).unwrap();
+        (peer, Stream::accepted(own.into()))
+    }
+}

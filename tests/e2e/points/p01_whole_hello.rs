@@ -1,5 +1,4 @@
 //! 1. Decide only on a whole hello, however it is cut.
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use serde_json::json;
@@ -8,6 +7,7 @@ use crate::kit::client::Client;
 use crate::kit::hello::hello_of;
 use crate::kit::origin::Origin;
 use crate::kit::proxy::Proxy;
+use crate::kit::sockets;
 use crate::kit::wait_until;
 
 /// Connections that are open at once.
@@ -62,7 +62,7 @@ fn cut_into_segments(len: usize, cuts: Range<usize>) {
         for (client, cut) in clients.iter_mut().zip(cuts.clone()) {
             client.send(&hello[..cut]);
         }
-        wait_until("the first segments are read", || unread(proxy.address) == vec![0; clients.len()]);
+        wait_until("the first segments are read", || sockets::unread(proxy.address) == vec![0; clients.len()]);
         for (client, cut) in clients.iter_mut().zip(cuts) {
             client.send(&hello[cut..]);
         }
@@ -109,16 +109,4 @@ fn expect_route_and_bytes(mut client: Client, hello: &[u8]) {
     client.expect(hello);
     // Leaves no TIME_WAIT behind, of which there would be tens of thousands.
     client.reset();
-}
-
-/// The bytes that wait, unread, in each connection to `address`, as the kernel tells.
-fn unread(address: SocketAddr) -> Vec<usize> {
-    let SocketAddr::V4(v4) = address else { panic!("{address} is not IPv4") };
-    let local = format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
-    // Columns: number, local address, remote address, state (01: established), tx_queue:rx_queue.
-    rows.filter(|row| row[1] == local && row[3] == "01")
-        .map(|row| usize::from_str_radix(row[4].split_once(':').unwrap().1, 16).unwrap())
-        .collect()
 }

@@ -10,6 +10,7 @@ use crate::kit::hello::hello;
 use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
+use crate::kit::sockets;
 use crate::kit::wait_until;
 
 #[test]
@@ -69,6 +70,7 @@ fn listeners_come_and_go() {
     let origin = Origin::echo("a");
     let proxy = Proxy::start(routes(&origin));
     let (stays, comes) = (proxy.address, free_address());
+    let socket = sockets::listening(stays);
     let mut waiting = proxy.connect();
     let with = |listen: Value| {
         let mut config = routes(&origin);
@@ -83,6 +85,7 @@ fn listeners_come_and_go() {
     wait_until("the listener is gone", || std::net::TcpStream::connect(comes).is_err());
     open.expect(&hello("a.test")).send(b"open").expect(b"open");
     assert_eq!(waiting.hello("a.test").greeting(), "a");
+    assert_eq!(sockets::listening(stays), socket, "the socket was replaced by another one");
 }
 
 /// An address that is taken makes the file a bad one.
