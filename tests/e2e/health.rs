@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use fiscalismia_lb::wire::client_hello::{Reader, Verdict};
 use serde_json::{Value, json};
 
+use crate::kit::PATIENCE;
 use crate::kit::client::End;
 use crate::kit::header;
 use crate::kit::origin::{BlackHole, Expect, Origin, Visit};
@@ -55,7 +56,7 @@ fn http_by_its_status() {
         status.store(204, Ordering::Relaxed);
         wait_for(&proxy, start, "Server r/s is UP");
     }
-    let request = requests.recv().unwrap();
+    let request = requests.recv_timeout(PATIENCE).unwrap();
     let mut lines = request.split("\r\n");
     assert!(lines.next().is_some_and(|line| line.starts_with("GET /healthz?deep=1 HTTP/1.")), "{request}");
     assert!(lines.any(|line| line.eq_ignore_ascii_case("host: exact.test")), "{request}");
@@ -67,7 +68,7 @@ fn rise_and_fall() {
     let plan = "+ -- ++ - + --- + - + - ++ +";
     let results: Vec<bool> = plan.chars().filter(|c| *c != ' ').map(|c| c == '+').collect();
     let wanted = "+ -- ++ - + --D + - + - +U +";
-    let (sender, answers) = std::sync::mpsc::channel::<(usize, u16)>();
+    let (sender, answers) = std::sync::mpsc::channel::<usize>();
     let count = AtomicU16::new(0);
     let origin = Origin::serve(Expect::Header, |_| ());
     let port = Origin::serve(Expect::Nothing, move |mut visit| {
@@ -76,13 +77,13 @@ fn rise_and_fall() {
         let passes = results.get(n).copied().unwrap_or(true);
         let status = if passes { 200 } else { 503 };
         answer(&mut visit, status);
-        sender.send((n, status)).unwrap();
+        sender.send(n).unwrap();
     });
     let check = json!({ "type": "http", "fall": 3, "rise": 2, "interval": "50ms", "port": port.address.port() });
     let server = json!({ "address": origin.address, "name": "s" });
     let proxy = start(server, check);
     let last = wanted.chars().filter(|c| *c != ' ').count();
-    assert!(answers.iter().any(|(n, _)| n == last));
+    while answers.recv_timeout(PATIENCE).unwrap() != last {}
     let changes: Vec<String> = proxy.other_lines().into_iter().filter(|line| line.contains("Server r/s is")).collect();
     assert_eq!(changes.len(), 2, "{changes:#?}");
     assert!(changes[0].contains("DOWN") && changes[1].contains("UP"), "{changes:#?}");

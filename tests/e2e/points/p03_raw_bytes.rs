@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::kit::PATIENCE;
 use crate::kit::hello::{hello, hello_of};
 use crate::kit::namespace::{in_namespace, sh};
 use crate::kit::origin::{Expect, Origin};
@@ -22,13 +23,13 @@ fn early_data_in_the_hello_s_segment_goes_on_with_it() {
     client.expect(&bytes);
 }
 
-/// Header, hello and early data are one stream: none of it is lost where a write falls short. With send buffers of 4 KiB
-/// the very first does.
+/// Header, hello and early data are one stream: none of it is lost where a write falls short. With buffers of 4 KiB the
+/// very first does.
 #[test]
 fn header_and_hello_survive_short_writes() {
-    const LEN: usize = 1 << 20;
+    const LEN: usize = 100_000;
     in_namespace(concat!(module_path!(), "::header_and_hello_survive_short_writes"), || {
-        sh("sysctl -qw net.ipv4.tcp_wmem='4096 4096 4096'");
+        sh("sysctl -qw net.ipv4.tcp_wmem='4096 4096 4096' net.ipv4.tcp_rmem='4096 4096 4096'");
         let (sender, receiver) = std::sync::mpsc::channel();
         let origin = Origin::serve(Expect::Nothing, move |mut visit| {
             sleep(Duration::from_millis(100));
@@ -44,7 +45,7 @@ fn header_and_hello_survive_short_writes() {
         client.send(&hello);
         stream::send(&mut client.stream, 3, LEN).unwrap();
         client.finish();
-        let (start, came) = receiver.recv().unwrap();
+        let (start, came) = receiver.recv_timeout(PATIENCE).unwrap();
         assert!(start[HEADER..] == hello[..], "another hello arrived");
         assert_eq!(came, LEN);
     });

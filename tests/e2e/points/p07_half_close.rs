@@ -44,7 +44,7 @@ fn a_gibibyte_each_way(zero_copy: &str) {
     let mut client = proxy.connect();
     client.hello("a.test");
     assert_eq!(both_ways(&client.stream, UP, DOWN), GIB, "down");
-    assert_eq!(received.recv().unwrap(), GIB, "up");
+    assert_eq!(received.recv_timeout(PATIENCE).unwrap(), GIB, "up");
     let close = proxy.close_of(client.address);
     assert_eq!((close.ts(), close.field("B")), ("--", GIB.to_string().as_str()));
 }
@@ -88,7 +88,7 @@ fn the_client_ends_first() {
         client.hello("a.test");
         send(&mut client.stream, UP, TAIL).unwrap();
         client.finish();
-        assert_eq!(received.recv().unwrap(), TAIL);
+        assert_eq!(received.recv_timeout(PATIENCE).unwrap(), TAIL);
         assert_eq!(receive(&mut client.stream, DOWN, dawdle(1 << 20)).unwrap(), TAIL);
         assert_eq!(proxy.close_of(client.address).ts(), "--");
     }
@@ -112,7 +112,7 @@ fn the_server_ends_first() {
         assert_eq!(receive(&mut client.stream, DOWN, dawdle(1 << 20)).unwrap(), TAIL);
         send(&mut client.stream, UP, TAIL).unwrap();
         client.finish();
-        assert_eq!(received.recv().unwrap(), TAIL);
+        assert_eq!(received.recv_timeout(PATIENCE).unwrap(), TAIL);
         assert_eq!(client.end(), End::Fin);
         assert_eq!(proxy.close_of(client.address).ts(), "--");
     }
@@ -164,7 +164,7 @@ fn a_client_s_reset_resets_the_server() {
     wait_for_route(&proxy, &client);
     let address = client.address;
     client.reset();
-    assert_eq!(ends.recv().unwrap(), End::Reset);
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), End::Reset);
     assert_eq!(proxy.close_of(address).ts(), "CD");
 }
 

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use serde_json::json;
 
+use crate::kit::PATIENCE;
 use crate::kit::client::{Client, End};
 use crate::kit::origin::{Expect, Origin};
 use crate::kit::proxy::Proxy;
@@ -23,7 +24,8 @@ fn a_tcp_probe_is_a_local_header_and_a_reset() {
         "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
         "health_check": { "interval": "100ms" }
     }));
-    for (header, rest) in probes.iter().take(3) {
+    for _ in 0..3 {
+        let (header, rest) = probes.recv_timeout(PATIENCE).unwrap();
         assert_eq!(header, LOCAL);
         // HAProxy resets as well: no TIME_WAIT is left for each probe.
         assert_eq!(rest, (Vec::new(), End::Reset));
@@ -42,6 +44,6 @@ fn without_a_header_a_tcp_probe_sends_nothing() {
         route["sni"] = json!(["a.test"]);
         route["servers"] = json!([origin.server()]);
         let _proxy = Proxy::start(json!({ "routes": { "a": route } }));
-        assert_eq!(probes.recv().unwrap(), (Vec::new(), End::Reset));
+        assert_eq!(probes.recv_timeout(PATIENCE).unwrap(), (Vec::new(), End::Reset));
     }
 }
