@@ -48,7 +48,7 @@ pub struct Context {
     pub scratch: Vec<u8>,
     /// Pipes for bulk transfers.
     pub pipes: Pipes,
-    /// Routes with a queue, of which a server may have got room in this turn.
+    /// Routes whose queue may move on: in this turn a server of theirs may have got room, come up or gone down.
     pub roomy: Vec<u32>,
     /// Servers that went down in this turn.
     pub fallen: Vec<ServerId>,

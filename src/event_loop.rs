@@ -249,26 +249,20 @@ impl EventLoop {
         }
     }
 
-    /// Gives whoever waits longest a server, until one has to go on waiting.
+    /// Gives those who wait for a server of a route one, whoever waits longest first, while there is room.
     fn serve_queue(&mut self, place: u32) {
-        loop {
-            let Some(route) = self.context.fleet.route_mut(place) else { return };
-            let waiting = route.queue.len();
-            let Some(key) = route.queue.pop_front() else { return };
+        while let Some(route) = self.context.fleet.route_mut(place)
+            && !route.group.is_full()
+            && let Some(key) = route.queue.pop_front()
+        {
             self.work(key, Session::room);
-            let Some(route) = self.context.fleet.route_mut(place) else { return };
-            if route.queue.len() >= waiting {
-                // It is at the end of the queue now, and was at its front.
-                route.queue.rotate_right(1);
-                return;
-            }
         }
     }
 
     fn kill(&mut self, keys: Vec<Key>) {
         for key in keys {
-            self.work(key, |session, _, context| {
-                session.kill(context);
+            self.work(key, |session, key, context| {
+                session.kill(key, context);
                 Next::Ended
             });
         }

@@ -91,12 +91,9 @@ impl Group {
     ///
     /// The caller goes on to call [`Group::opened`] before it picks again.
     pub fn pick(&mut self, client: IpAddr, tried: &[u32]) -> Pick {
-        let backup = if self.active_up() > 0 { None } else { self.first_backup() };
-        let in_service = |i: u32, member: &Member| match backup {
-            None => member.takes_connections() && !member.server.backup,
-            Some(backup) => i == backup,
-        };
-        let eligible = |i: u32, member: &Member| in_service(i, member) && !member.is_full() && !tried.contains(&i);
+        let backup = self.backup_in_service();
+        let eligible =
+            |i: u32, member: &Member| member.is_in_service(i, backup) && !member.is_full() && !tried.contains(&i);
         let winner = match self.balance {
             Balance::RoundRobin => self.next_turn(eligible),
             Balance::LeastConnections => self.least_loaded(eligible),
@@ -105,12 +102,17 @@ impl Group {
         if let Some(i) = winner.or_else(|| self.fallback(tried)) {
             return Pick::Server(i);
         }
-        let mut full = self.members().filter(|(i, member)| in_service(*i, member)).map(|(_, member)| member.is_full());
-        match full.next() {
+        match self.vacancy() {
             None => Pick::NoServer,
-            Some(first) if first && full.all(|full| full) => Pick::Full,
-            Some(_) => Pick::TriedAll,
+            Some(false) => Pick::Full,
+            Some(true) => Pick::TriedAll,
         }
+    }
+
+    /// Whether every server that takes connections has its `max_connections`.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.vacancy() == Some(false)
     }
 
     /// Counts a connection of a member, from the connect on.
@@ -189,7 +191,18 @@ impl Group {
         self.members.len() as u32 - 1
     }
 
-    fn first_backup(&self) -> Option<u32> {
+    /// Whether a server that takes connections has room; `None`: no server takes any.
+    fn vacancy(&self) -> Option<bool> {
+        let backup = self.backup_in_service();
+        let mut room = self.members().filter(|(i, member)| member.is_in_service(*i, backup)).map(|(_, m)| !m.is_full());
+        Some(room.next()? || room.any(|room| room))
+    }
+
+    /// The backup that takes the place of the other servers, where none of them takes connections.
+    fn backup_in_service(&self) -> Option<u32> {
+        if self.active_up() > 0 {
+            return None;
+        }
         self.members().find(|(_, member)| member.takes_connections() && member.server.backup).map(|(i, _)| i)
     }
 
@@ -288,6 +301,14 @@ impl Member {
     #[must_use]
     pub fn takes_connections(&self) -> bool {
         self.health.is_up() && self.server.weight > 0 && !self.retired
+    }
+
+    /// Whether it is its turn to take connections, being the member with index `i` while `backup` stands in for others.
+    fn is_in_service(&self, i: u32, backup: Option<u32>) -> bool {
+        match backup {
+            None => self.takes_connections() && !self.server.backup,
+            Some(backup) => i == backup,
+        }
     }
 
     fn is_full(&self) -> bool {

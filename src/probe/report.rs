@@ -23,11 +23,13 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
     let (active, backup) = (route.group.active_up(), route.group.backup_up());
     let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
     let counts = format!("{active} active and {backup} backup servers");
+    if change.is_some() {
+        roomy.push(id.route);
+    }
     match change {
         None => {}
         Some(Change::Up) => {
             log.notice(*now, format_args!("{server} {place}/{name} is UP, {words}. {counts} online.{on_backup}"));
-            roomy.push(id.route);
         }
         Some(Change::Down) => {
             let words = format_args!("{server} {place}/{name} is DOWN, {words}. {counts} left.{on_backup}");

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use super::{Client, Moved, Next};
-use crate::access_log::{Step, Timing, Whose};
+use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::config::Reject;
 use crate::context::Context;
 use crate::fleet::ServerId;
@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub(super) unique_id: Option<[u8; 16]>,
     /// How long it waited for a server to have room; `None`: it never got that far.
     pub(super) queued: Option<Duration>,
+    /// How many were ahead of it when it had to wait for that.
+    pub(super) ahead: u64,
     /// How long it took to connect to the server; `None`: it never did.
     pub(super) connect: Option<Duration>,
     /// What it has moved.
@@ -58,7 +60,7 @@ pub(super) fn close(client: &Client, record: &Record, reason: CloseReason, conte
 }
 
 fn log(client: &Client, record: &Record, reason: CloseReason, context: &mut Context) {
-    let counts = context.counts(record.route, record.server);
+    let counts = Counts { ahead: record.ahead, ..context.counts(record.route, record.server) };
     let timing = Timing { queued: record.queued, connect: record.connect, total: context.now - client.accepted };
     let Context { log, fleet, now, .. } = context;
     let route = record.route.and_then(|place| fleet.route(place));

@@ -30,6 +30,8 @@ pub(super) struct Routed {
     pub(super) since: Time,
     /// Time spent waiting for a server to have room.
     pub(super) queued: Duration,
+    /// Connections of the route that waited for a server to have room when this one had to.
+    pub(super) ahead: u64,
     /// When the first try began.
     first_try: Option<Time>,
     /// The server of the last try.
@@ -55,6 +57,14 @@ pub struct Connect {
 enum Failure {
     Refused(Errno),
     Timeout,
+}
+
+/// Finds a server, behind those who wait for one of the route to have room.
+pub(super) fn line_up(client: Client, routed: Routed, payload: Cow<'_, [u8]>, key: Key, context: &mut Context) -> Next {
+    if context.fleet.route(routed.place).is_some_and(|route| !route.queue.is_empty()) {
+        return Queue::enter(client, routed, payload, Why::Full, key, context);
+    }
+    seek(client, routed, payload, key, context)
 }
 
 /// Finds a server and begins to connect to it. The first write is tried at once: where it succeeds, as it does for a
@@ -140,6 +150,7 @@ impl Routed {
             header,
             since: context.now,
             queued: Duration::ZERO,
+            ahead: 0,
             first_try: None,
             last: None,
             tries_left: context.config.retries,
@@ -150,7 +161,8 @@ impl Routed {
     /// What is known if it ends now, with `server` counting it.
     pub(super) fn record(&self, server: Option<u32>) -> Record {
         let queued = server.map(|_| self.queued);
-        Record { route: Some(self.place), server, unique_id: self.unique_id, queued, ..Record::default() }
+        let Routed { unique_id, ahead, .. } = *self;
+        Record { route: Some(self.place), server, unique_id, queued, ahead, ..Record::default() }
     }
 
     /// How long connecting has taken.

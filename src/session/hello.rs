@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::close::{self, Record};
-use super::connect::{Routed, seek};
+use super::connect::{Routed, line_up};
 use super::{Client, Next, Session};
 use crate::access_log::Step;
 use crate::config::{self, ProxyProtocol};
@@ -83,7 +83,7 @@ impl Hello {
                         place.copy_from_slice(&self.raw);
                     }
                     let payload = scratch.get(HEADER_ROOM - header..HEADER_ROOM + len).unwrap_or_default();
-                    break seek(self.client, routed, Cow::Borrowed(payload), key, context);
+                    break line_up(self.client, routed, Cow::Borrowed(payload), key, context);
                 }
             }
         };

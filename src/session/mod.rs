@@ -122,7 +122,7 @@ impl Session {
     pub fn advance(self, key: Key, context: &mut Context) -> Next {
         match self {
             Session::Hello(hello) => hello.advance(key, context),
-            Session::Queue(queue) => queue.advance(context),
+            Session::Queue(queue) => queue.advance(key, context),
             Session::Connect(connect) => connect.advance(key, context),
             Session::Relay(relay) => relay.advance(key, context),
         }
@@ -152,10 +152,10 @@ impl Session {
     }
 
     /// Ends it, whatever it does.
-    pub fn kill(self, context: &mut Context) {
+    pub fn kill(self, key: Key, context: &mut Context) {
         match self {
             Session::Hello(hello) => hello.end(CloseReason::Killed, context),
-            Session::Queue(queue) => queue.end(CloseReason::Killed, context),
+            Session::Queue(queue) => queue.end(CloseReason::Killed, key, context),
             Session::Connect(connect) => connect.end(CloseReason::Killed, context),
             Session::Relay(relay) => relay.end(CloseReason::Killed, context),
         }

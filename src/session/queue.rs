@@ -39,7 +39,7 @@ pub(super) enum Why {
 impl Queue {
     pub(super) fn enter(
         mut client: Client,
-        routed: Routed,
+        mut routed: Routed,
         payload: Cow<'_, [u8]>,
         why: Why,
         key: Key,
@@ -60,6 +60,7 @@ impl Queue {
         if why == Why::Full
             && let Some(route) = context.fleet.route_mut(routed.place)
         {
+            routed.ahead = routed.ahead.max(route.queue.len() as u64);
             route.queue.push_back(key);
             route.most_queued = route.most_queued.max(route.queue.len());
         }
@@ -69,9 +70,9 @@ impl Queue {
     }
 
     /// Looks whether the client is still there.
-    pub(super) fn advance(self, context: &mut Context) -> Next {
+    pub(super) fn advance(self, key: Key, context: &mut Context) -> Next {
         if self.client.stream.is_broken() {
-            self.end(CloseReason::ClientLeft, context);
+            self.end(CloseReason::ClientLeft, key, context);
             return Next::Ended;
         }
         Next::Wait(Session::Queue(self))
@@ -79,7 +80,10 @@ impl Queue {
 
     pub(super) fn expire(self, key: Key, context: &mut Context) -> Next {
         match self.why {
-            Why::Full => give_up(self.client, &self.routed, None, CloseReason::ServersFull, context),
+            Why::Full => {
+                self.quit(key, context);
+                give_up(self.client, &self.routed, None, CloseReason::ServersFull, context)
+            }
             Why::Retry | Why::Shortage => self.leave(key, context),
         }
     }
@@ -93,8 +97,19 @@ impl Queue {
         self.until
     }
 
-    pub(super) fn end(self, reason: CloseReason, context: &mut Context) {
+    pub(super) fn end(self, reason: CloseReason, key: Key, context: &mut Context) {
+        self.quit(key, context);
         close::close(&self.client, &self.routed.record(None), reason, context);
+    }
+
+    /// Waits no longer for a server to have room.
+    fn quit(&self, key: Key, context: &mut Context) {
+        if self.why == Why::Full
+            && let Some(route) = context.fleet.route_mut(self.routed.place)
+            && let Some(place) = route.queue.iter().position(|waiting| *waiting == key)
+        {
+            route.queue.remove(place);
+        }
     }
 
     fn leave(self, key: Key, context: &mut Context) -> Next {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::close::{self, Record};
 use super::connect::Routed;
 use super::{Client, Moved, Next, Session, Side};
-use crate::access_log::{Step, Timing, Whose};
+use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::config::Route;
 use crate::context::Context;
 use crate::fleet::ServerId;
@@ -25,6 +25,7 @@ pub struct Relay {
     /// Bytes of `up` that are the PROXY header.
     header: u16,
     queued: Duration,
+    ahead: u64,
     connect: Duration,
     /// When a byte, or the end of a direction, went through last.
     last_heard: Time,
@@ -57,6 +58,7 @@ impl Relay {
             unique_id: routed.unique_id,
             header: routed.header as u16,
             queued: routed.queued,
+            ahead: routed.ahead,
             connect: routed.connect_time(context.now),
             last_heard: context.now,
             last_word: Side::Client,
@@ -215,6 +217,7 @@ impl Relay {
             server: Some(self.id.server),
             unique_id: self.unique_id,
             queued: Some(self.queued),
+            ahead: self.ahead,
             connect: Some(self.connect),
             moved: self.moved(),
         };
@@ -222,7 +225,7 @@ impl Relay {
     }
 
     fn log(&self, context: &mut Context) {
-        let counts = context.counts(Some(self.id.route), Some(self.id.server));
+        let counts = Counts { ahead: self.ahead, ..context.counts(Some(self.id.route), Some(self.id.server)) };
         let total = context.now - self.client.accepted;
         let timing = Timing { queued: Some(self.queued), connect: Some(self.connect), total };
         let Context { log, fleet, now, .. } = context;

@@ -1,8 +1,10 @@
 //! Which server of a route a connection gets.
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
@@ -111,7 +113,7 @@ fn when_all_are_full_connections_wait() {
         .map(|_| {
             let mut client = proxy.connect();
             client.hello("r.test");
-            assert_eq!(client.end_within(std::time::Duration::from_millis(100)), End::Silence);
+            assert_eq!(client.end_within(Duration::from_millis(100)), End::Silence);
             client
         })
         .collect();
@@ -123,6 +125,72 @@ fn when_all_are_full_connections_wait() {
         assert!(proxy.close_of(client.address).number("Tw") >= 100, "it waited");
     }
     assert_eq!(proxy.close_of(first.address).number("Tw"), 0);
+}
+
+/// Who comes in the very moment that a server gets room does not get ahead of those who wait for that.
+#[test]
+fn nobody_overtakes_those_who_wait() {
+    let origin = Origin::echo("a");
+    let proxy = start(json!({ "servers": [origin.server_with(json!({ "max_connections": 1 }))] }));
+    let (_, first) = guest(&proxy);
+    let fds = proxy.open_fds();
+    let mut second = proxy.connect();
+    second.hello("r.test");
+    wait_until("the second waits", || proxy.open_fds() == fds + 1);
+    proxy.signal(Signal::STOP);
+    first.reset();
+    let mut third = proxy.connect();
+    third.hello("r.test");
+    proxy.signal(Signal::CONT);
+    for (client, ahead) in [(&mut second, 0), (&mut third, 1)] {
+        assert_eq!(client.greeting(), "a");
+        client.finish().end();
+        assert_eq!(proxy.close_of(client.address).number("bq"), ahead);
+    }
+}
+
+/// Every change may mean room. One that does not leaves the wait as it is, and who has gone is not waited for.
+#[test]
+fn a_wait_in_vain_is_not_prolonged() {
+    let origin = Origin::echo("a");
+    let config = json!({ "routes": { "r": {
+        "sni": ["r.test"], "servers": [origin.server_with(json!({ "max_connections": 1 }))],
+        "timeouts": { "connect": "2s" }
+    } } });
+    let proxy = Proxy::start(config.clone());
+    let (_, mut first) = guest(&proxy);
+    let [mut second, third] = [proxy.connect(), proxy.connect()];
+    second.hello("r.test");
+    let gone = third.address;
+    { third }.hello("r.test");
+    sleep(Duration::from_millis(1_500));
+    proxy.reload(config);
+    assert_ne!(second.end(), End::Silence);
+    let close = proxy.close_of(second.address);
+    assert_eq!((close.ts(), proxy.close_of(gone).ts()), ("PC", "PC"));
+    assert!((1_990..3_400).contains(&close.number("Tt")), "{close:?}");
+    first.finish().end();
+    let (_, mut next) = guest(&proxy);
+    next.finish().end();
+    assert_eq!(proxy.close_of(next.address).number("bq"), 0);
+}
+
+/// Without a server there is nothing to wait for.
+#[test]
+fn who_waits_is_refused_when_the_last_server_goes_down() {
+    let mut origin = Origin::echo("a");
+    let proxy = Proxy::start(json!({
+        "routes": { "r": {
+            "sni": ["r.test"], "servers": [origin.server_with(json!({ "max_connections": 1 }))],
+            "timeouts": { "connect": "1h" }, "health_check": { "interval": "100ms", "fall": 1 }
+        } }
+    }));
+    let (_, _first) = guest(&proxy);
+    let mut second = proxy.connect();
+    second.hello("r.test");
+    origin.stop_listening();
+    assert_ne!(second.end(), End::Silence);
+    assert_eq!(proxy.close_of(second.address).ts(), "SC");
 }
 
 #[test]
