@@ -20,7 +20,7 @@ const LAYERS: &[Layer] = &[
     ("session", SHARED, &["mio", "rustix"]),
     ("probe", SHARED, &["mio", "rustix"]),
     ("redirect", SHARED, &["mio"]),
-    ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json"]),
+    ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
     ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio"]),
     ("cli", &["config", "policy", "event_loop"], &["rustix", "log", "simple_logger"]),
     ("main", &["cli", "config", "event_loop"], &["clap", "log", "simple_logger"]),

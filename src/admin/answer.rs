@@ -81,7 +81,7 @@ pub(super) fn to(head: &Head<'_>, desk: &Desk<'_>, context: &Context) -> Reply {
 const CLOSED: &str = "/stats shows itself to nobody, as there is no password for it.\n\
     Name files in the configuration, admin.stats_credentials.username_file and password_file,\n\
     or set STATS_USERNAME and STATS_PASSWORD in the environment.\n";
-const ENDPOINTS: &str = "there are /health, /ready, /metrics, /stats;csv and /stats.json\n";
+const ENDPOINTS: &str = "there are /health, /ready, /metrics, /stats, /stats;csv and /stats.json\n";
 
 fn access(form: Form, head: &Head<'_>, desk: &Desk<'_>) -> Access {
     if form == Form::Metrics { Access::Granted } else { desk.credentials.judge(head.authorization) }
@@ -129,7 +129,7 @@ impl Wanted {
     pub(super) fn answer(self, snapshot: Snapshot) -> Answer {
         let Wanted { form, is_bodiless, is_chunked } = self;
         let framing = if is_chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
-        let head = head(Status::Ok, form.content_type(), framing).into_bytes();
+        let head = head(Status::Ok, form.content_type(), &format!("{}{framing}", form.fields())).into_bytes();
         let rest = (!is_bodiless).then(|| Rest { report: Report::new(form, snapshot), is_chunked });
         Answer { head, rest }
     }

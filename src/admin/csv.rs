@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use crate::config::Balance;
-use crate::metrics::{FrontendNow, ProbesNow, RouteNow, ServerNow, Snapshot, State, Summary};
+use crate::metrics::{FrontendNow, ProbesNow, RouteNow, ServerNow, Snapshot, Summary};
 use crate::policy::health::Checked;
 
 /// Appends the header (0), a frontend's line, or the lines of a route; `false`: there are no more.
@@ -105,7 +105,7 @@ const COLUMNS: &[Column] = &[
         "status",
         |f, c| c.text(if f.frontend.is_open { "OPEN" } else { "STOP" }),
         |b, c| c.text(if b.route.standing.is_up { "UP" } else { "DOWN" }),
-        |s, c| c.text(&status(s.now)),
+        |s, c| c.text(&s.now.status()),
     ),
     back("weight", |b, c| c.number(b.route.weight), |s, c| c.number(s.now.weight.into())),
     back("act", |b, c| c.number(b.route.active as u64), |s, c| c.number((!s.now.is_backup).into())),
@@ -303,22 +303,6 @@ impl Field<'_> {
             self.out.extend_from_slice(text.as_bytes());
         }
     }
-}
-
-/// As HAProxy writes it: with how firmly it stands, where it could change.
-fn status(server: &ServerNow) -> String {
-    let word = server.state().word();
-    match &server.probes {
-        None if server.state() == State::Up => "no check".into(),
-        Some(ProbesNow { fraction: (so_far, of), .. }) if is_unsettled(server, *so_far, *of) => {
-            format!("{word} {so_far}/{of}")
-        }
-        _ => word.into(),
-    }
-}
-
-fn is_unsettled(server: &ServerNow, so_far: u32, of: u32) -> bool {
-    if server.standing.is_up { so_far < of } else { so_far > 0 }
 }
 
 /// From 0 to rise + fall - 1; up from rise on.

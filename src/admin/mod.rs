@@ -12,6 +12,7 @@ mod answer;
 mod credentials;
 mod csv;
 mod json;
+mod page;
 mod reading;
 mod report;
 mod writing;

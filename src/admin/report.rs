@@ -1,11 +1,12 @@
-//! What is made of a snapshot: metrics, CSV and JSON.
-use super::{csv, json};
+//! What is made of a snapshot: metrics, the page, and its other two forms.
+use super::{csv, json, page};
 use crate::metrics::{Exposition, Snapshot};
 
 /// How a snapshot is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Metrics,
+    Page,
     Csv,
     Json,
 }
@@ -24,6 +25,7 @@ impl Form {
     pub(super) fn at(path: &str) -> Option<Form> {
         match path {
             "/metrics" => Some(Form::Metrics),
+            "/stats" => Some(Form::Page),
             "/stats;csv" => Some(Form::Csv),
             "/stats.json" => Some(Form::Json),
             _ => None,
@@ -33,8 +35,20 @@ impl Form {
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Form::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+            Form::Page => "text/html; charset=utf-8",
             Form::Csv => "text/plain; charset=utf-8",
             Form::Json => "application/json",
+        }
+    }
+
+    /// More lines of the head. The page needs nothing from anywhere, and nobody may put it into a frame.
+    pub(super) fn fields(self) -> &'static str {
+        match self {
+            Form::Page => {
+                "Content-Security-Policy: default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n\
+                 Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
+            }
+            Form::Metrics | Form::Csv | Form::Json => "X-Content-Type-Options: nosniff\r\n",
         }
     }
 }
@@ -43,6 +57,7 @@ impl Report {
     pub(super) fn new(form: Form, snapshot: Snapshot) -> Report {
         let piece: Piece = match form {
             Form::Metrics => return Report::Metrics(Box::new(Exposition::new(snapshot))),
+            Form::Page => page::piece,
             Form::Csv => csv::piece,
             Form::Json => json::piece,
         };

@@ -282,6 +282,26 @@ impl ServerNow {
         }
     }
 
+    /// The state as HAProxy writes it: with how firmly it stands, where the next probes could change it.
+    #[must_use]
+    pub fn status(&self) -> String {
+        let word = self.state().word();
+        match self.unsettled() {
+            Some((so_far, of)) => format!("{word} {so_far}/{of}"),
+            None if self.probes.is_none() && self.state() == State::Up => "no check".into(),
+            None => word.into(),
+        }
+    }
+
+    /// Probes that speak against its state: the failures that it can still take while it is up, the passes so far while
+    /// it is down, of how many.
+    #[must_use]
+    pub fn unsettled(&self) -> Option<(u32, u32)> {
+        let (so_far, of) = self.probes.as_ref()?.fraction;
+        let is_settled = if self.standing.is_up { so_far == of } else { so_far == 0 };
+        (!is_settled).then_some((so_far, of))
+    }
+
     /// The last probe's verdict.
     #[must_use]
     pub fn result(&self) -> Option<CheckResult> {

@@ -1,0 +1,330 @@
+//! `/stats`: the page. One self-contained response that needs no script, and nothing from anywhere else.
+mod chart;
+mod format;
+mod routes;
+
+use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+
+use crate::metrics::{FrontendNow, Phase, ServerNow, Snapshot, State};
+use crate::policy::reason::{CloseReason, DropReason};
+
+const STYLE: &str = include_str!("page/style.css");
+/// How often the page fetches itself again, in seconds.
+const REFRESH: u32 = 10;
+/// Servers that are named on top when they are down; of more, the number.
+const MOST_NAMED: usize = 6;
+
+/// Appends what stands above the routes (0), a route, or what stands below; `false`: there is no more.
+pub(super) fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> bool {
+    let Some(index) = index.checked_sub(1) else {
+        append(&above(snapshot), out);
+        return true;
+    };
+    match snapshot.routes.get(index) {
+        Some(route) => append(&routes::route(route, snapshot), out),
+        None if index == snapshot.routes.len() => append(&below(snapshot), out),
+        None => return false,
+    }
+    true
+}
+
+fn append(markup: &Markup, out: &mut Vec<u8>) {
+    out.extend_from_slice(markup.0.as_bytes());
+}
+
+/// An element's beginning or end alone: the table of routes is written a route at a time.
+const fn tag(text: &'static str) -> PreEscaped<&'static str> {
+    PreEscaped(text)
+}
+
+fn above(snapshot: &Snapshot) -> Markup {
+    let mood = Mood::of(snapshot);
+    html! {
+        (DOCTYPE)
+        (tag("<html lang=\"en\">"))
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta http-equiv="refresh" content=(REFRESH);
+            meta name="color-scheme" content="light dark";
+            meta name="robots" content="noindex";
+            title { (mood.words) " – fiscalismia-lb" }
+            link rel="icon" href=(icon(mood.class));
+            style { (PreEscaped(STYLE)) }
+        }
+        (tag("<body>"))
+        (header(snapshot, &mood))
+        (tag("<main>"))
+        (troubles(snapshot))
+        (tiles(snapshot))
+        (chart::charts(snapshot))
+        (tag("<section class=\"routes card\"><h2>Routes and servers</h2><div class=\"scroll\"><table>"))
+        (routes::head())
+    }
+}
+
+fn below(snapshot: &Snapshot) -> Markup {
+    html! {
+        (tag("</table></div></section>"))
+        div.columns {
+            (drops(snapshot))
+            (ends(snapshot))
+            (frontends(snapshot))
+        }
+        (tag("</main>"))
+        (footer(snapshot))
+        (tag("</body></html>"))
+    }
+}
+
+/// How things are, in a word and a colour.
+struct Mood {
+    class: &'static str,
+    words: String,
+}
+
+impl Mood {
+    fn of(snapshot: &Snapshot) -> Mood {
+        let down = snapshot.servers.iter().filter(|server| server.state() == State::Down).count();
+        let dead = snapshot.routes.iter().filter(|route| !route.standing.is_up).count();
+        let all = snapshot.servers.len();
+        let (class, words) = match (snapshot.is_draining, dead, down) {
+            (true, _, _) => ("warn", "Draining".to_owned()),
+            (false, 0, 0) => ("good", format!("All {all} servers up")),
+            (false, 0, _) => ("warn", format!("{down} of {all} servers down")),
+            (false, 1, _) => ("bad", "1 route without a server".to_owned()),
+            (false, _, _) => ("bad", format!("{dead} routes without a server")),
+        };
+        Mood { class, words }
+    }
+}
+
+/// A dot for the browser's tab.
+fn icon(class: &str) -> String {
+    let colour = match class {
+        "good" => "1a7f4b",
+        "warn" => "b7791f",
+        _ => "c53030",
+    };
+    format!(
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E\
+         %3Ccircle cx='8' cy='8' r='7' fill='%23{colour}'/%3E%3C/svg%3E"
+    )
+}
+
+fn header(snapshot: &Snapshot, mood: &Mood) -> Markup {
+    let now = format::moment(snapshot.unix_micros(snapshot.now));
+    let uptime = snapshot.now.since(crate::policy::time::Time::ZERO);
+    html! {
+        header {
+            div {
+                h1 { "fiscalismia-lb" span.version { (env!("CARGO_PKG_VERSION")) } }
+                p.sub {
+                    "up " span title={ "since " (format::moment(snapshot.started)) } { (format::span(uptime)) }
+                    " · " (now)
+                }
+            }
+            p class={ "mood " (mood.class) } #mood { (mood.words) }
+        }
+    }
+}
+
+/// Servers that are down, and why.
+fn troubles(snapshot: &Snapshot) -> Markup {
+    let down: Vec<(&str, &ServerNow)> = snapshot
+        .routes
+        .iter()
+        .flat_map(|route| snapshot.servers_of(route).iter().map(|server| (&*route.name, server)))
+        .filter(|(_, server)| server.state() == State::Down)
+        .collect();
+    let reload_failed = !snapshot.process.last_reload_worked;
+    html! {
+        @if !down.is_empty() || reload_failed {
+            ul.troubles {
+                @for (route, server) in down.iter().take(MOST_NAMED) {
+                    li { b { (route) "/" (server.name) } " is down for " (format::span(server.standing.age)) ": " (routes::found(server)) }
+                }
+                @if down.len() > MOST_NAMED {
+                    li { "… and " (down.len() - MOST_NAMED) " servers more" }
+                }
+                @if reload_failed {
+                    li { b { "The last reload was refused" } " at " (format::moment(snapshot.process.last_reload)) "; the log says why." }
+                }
+            }
+        }
+    }
+}
+
+fn tiles(snapshot: &Snapshot) -> Markup {
+    let step = snapshot.history.steps().last();
+    let https = &snapshot.process.https;
+    let up = snapshot.servers.iter().filter(|server| server.state() != State::Down).count();
+    let share = snapshot.phases.iter().sum::<u64>() as f64 / snapshot.capacity.max(1) as f64;
+    let dropped: u64 = snapshot.process.drops.iter().sum();
+    let phases = Phase::ALL.iter().zip(snapshot.phases).map(|(phase, count)| format!("{count} {}", phase.name()));
+    html! {
+            section.tiles aria-label="Now" {
+                (tile("Connections", &format::count(snapshot.phases.iter().sum()), html! {
+                    "of " (format::count(snapshot.capacity))
+    span class={ "bar" @if share > 0.8 { " warn" } } { i style={ "width:" (format!("{:.1}", share * 100.0)) "%" } {} }
+                    (phases.collect::<Vec<_>>().join(" · "))
+                    @if snapshot.half_closed > 0 { " · " (format::count(snapshot.half_closed)) " half closed" }
+                }))
+                (tile("New a second", &https.accepted.per_second(snapshot.now).to_string(), html! {
+                    "peak " (format::count(https.accepted.most().into())) br; (format::count(https.accepted.total())) " in all"
+                }))
+                (tile("Bytes a second", &format::bytes(step.map_or(0.0, |step| step.bytes_up + step.bytes_down)), html! {
+                    (routes::arrows(https.bytes_up, https.bytes_down)) br; (format::bytes(snapshot.process.bytes_spliced as f64)) " spliced"
+                }))
+                (tile("Dropped", &format::count(dropped), html! {
+                    (format::rate(step.map_or(0.0, |step| step.dropped))) " a second" br;
+                    (percent(dropped, https.accepted.total())) " of all"
+                }))
+                (tile("Servers up", &format!("{up} of {}", snapshot.servers.len()), html! {
+                    (format::count(snapshot.routes.len() as u64)) " routes" br;
+                    @match snapshot.process.last_probe {
+                        Some(time) => { "last probe " (format::span(snapshot.now.since(time))) " ago" }
+                        None => "no probe yet",
+                    }
+                }))
+            }
+        }
+}
+
+fn tile(name: &str, figure: &str, more: impl Render) -> Markup {
+    html! {
+        div.card.tile { h2 { (name) } p.figure { (figure) } p.sub { (more) } }
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { "–".into() } else { format!("{:.1}\u{a0}%", part as f64 * 100.0 / whole as f64) }
+}
+
+fn drops(snapshot: &Snapshot) -> Markup {
+    let all: u64 = snapshot.process.drops.iter().sum();
+    html! {
+        section.card.drops {
+            h2 { "Dropped, by reason" }
+            (bars(snapshot.drops().map(|(reason, count)| (explain_drop(reason), reason.name(), count)), all))
+        }
+    }
+}
+
+fn ends(snapshot: &Snapshot) -> Markup {
+    let all: u64 = snapshot.process.closes.iter().sum();
+    let closes = CloseReason::ALL.into_iter().zip(snapshot.process.closes);
+    // Clients of the redirect are none of these.
+    let closes = closes.filter(|(reason, _)| *reason != CloseReason::Answered);
+    html! {
+        section.card.ends {
+            h2 { "How connections ended" }
+            (bars(closes.map(|(reason, count)| (explain_close(reason), reason.name(), count)), all))
+        }
+    }
+}
+
+/// A line for each with its share of all as a bar.
+fn bars<'a>(counts: impl Iterator<Item = (&'a str, &'a str, u64)>, all: u64) -> Markup {
+    html! {
+        dl.bars {
+            @for (words, name, count) in counts {
+                div title=(name) {
+                    dt { (words) }
+                    dd { b { (format::count(count)) } i style={ "width:" (share(count, all)) "%" } {} }
+                }
+            }
+        }
+    }
+}
+
+fn share(part: u64, whole: u64) -> String {
+    format!("{:.1}", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+fn explain_drop(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::RateLimited => "too many new connections from one address",
+        DropReason::TooManyConnections => "too many open connections from one address",
+        DropReason::UnknownSni => "no route for the name",
+        DropReason::NoSni => "no name",
+        DropReason::NotTls => "not TLS",
+        DropReason::MalformedHello => "broken hello",
+        DropReason::HelloTimeout => "no whole hello in time",
+        DropReason::ClosedEarly => "left before the hello was whole",
+    }
+}
+
+fn explain_close(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Done => "in order",
+        CloseReason::Dropped(_) => "dropped",
+        CloseReason::ClientLeft => "client left before a server answered",
+        CloseReason::ServerRefused => "no server took it",
+        CloseReason::ConnectTimeout => "no server answered in time",
+        CloseReason::ClientBroke => "client broke off",
+        CloseReason::ServerBroke => "server broke off",
+        CloseReason::ClientSilent => "client silent too long",
+        CloseReason::ServerSilent => "server silent too long",
+        CloseReason::ServersFull => "every server stayed full",
+        CloseReason::OutOfResources => "out of memory or fds",
+        CloseReason::Killed => "ended by an operator",
+        CloseReason::Answered => "answered by the proxy",
+    }
+}
+
+fn frontends(snapshot: &Snapshot) -> Markup {
+    html! {
+        section.card.frontends {
+            h2 { "Frontends" }
+            @for frontend in &snapshot.frontends { (frontend_list(frontend, snapshot)) }
+        }
+    }
+}
+
+fn frontend_list(frontend: &FrontendNow, snapshot: &Snapshot) -> Markup {
+    let counters = &frontend.counters;
+    let (class, word) = if frontend.is_open { ("good", "OPEN") } else { ("warn", "STOP") };
+    html! {
+        h3 { (frontend.name) " " span class={ "state " (class) } { (word) } }
+        dl.pairs {
+            dt { "clients now, peak, limit" }
+            dd { b { (format::count(frontend.sessions)) } " · " (format::count(counters.most_sessions)) " · " (format::count(frontend.limit)) }
+            dt { "let in, a second, peak" }
+            dd {
+                b { (format::count(counters.accepted.total())) } " · " (counters.accepted.per_second(snapshot.now)) " · " (counters.accepted.most())
+            }
+            dt { "bytes" }
+            dd { (routes::arrows(counters.bytes_up, counters.bytes_down)) }
+            dt { @if frontend.is_http { "no usable request" } @else { "dropped" } }
+            dd { (format::count(if frontend.is_http { frontend.errors } else { frontend.denied })) }
+        }
+    }
+}
+
+fn footer(snapshot: &Snapshot) -> Markup {
+    let process = &snapshot.process;
+    let worked = if process.last_reload_worked { "read" } else { "refused" };
+    html! {
+        footer {
+            p {
+                "Configuration " (1 + process.reloads) ", " (worked) " " (format::moment(process.last_reload)) ". "
+                "Accepting paused " (times(process.accept_pauses)) ". "
+                (format::count(snapshot.lost_lines)) " log lines lost. "
+                "Rates of " (format::count(snapshot.sources.0 as u64)) " addresses are remembered."
+            }
+            p {
+                "Also as " a href="/stats.json" { "JSON" } ", " a href="/stats;csv" { "CSV" } " and "
+                a href="/metrics" { "metrics" } ". Refreshes every " (REFRESH) " seconds."
+            }
+        }
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        0 => "never".into(),
+        1 => "once".into(),
+        _ => format!("{} times", format::count(count)),
+    }
+}
