@@ -73,6 +73,10 @@ pub enum Timer {
     Drain,
     /// The history's next sample.
     Sample,
+    /// The service manager is to hear that the loop turns.
+    Watchdog,
+    /// The service manager is to hear the status.
+    Status,
 }
 
 /// 16 bytes for each connection: random ones of the process, then a count.

@@ -2,9 +2,11 @@
 //! free the slots last.
 mod accept;
 mod admin;
+mod banner;
 mod clock;
 mod control;
 mod listeners;
+mod manager;
 mod redirects;
 mod snapshot;
 mod start;
@@ -21,16 +23,18 @@ use crate::admin::{self as admins, Credentials};
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
 use crate::metrics::History;
-use crate::net::{Key, Listener, Slots, Token};
+use crate::net::{Inherited, Key, Listener, Slots, Token};
 use crate::policy::per_second::PerSecond;
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 use crate::probe::{self, Probe};
 use crate::redirect::Redirect;
+use crate::service::Service;
 use crate::session::{Next, Session, Side};
 use accept::Accepting;
 use clock::Clock;
 use control::Phase;
+use manager::Told;
 use start::Fds;
 
 /// Events that one turn takes at most.
@@ -62,6 +66,7 @@ struct EventLoop {
     redirect_rate: PerSecond,
     next_redirect: Deadline,
     listeners: Slots<Listener>,
+    inherited: Inherited,
     sessions: Slots<Session>,
     probes: Slots<Probe>,
     redirects: Slots<Redirect>,
@@ -75,6 +80,8 @@ struct EventLoop {
     fds: Fds,
     /// Given up when there is no other fd to be had.
     spare: Option<OwnedFd>,
+    service: Service,
+    told: Told,
     context: Context,
 }
 
@@ -110,6 +117,7 @@ impl EventLoop {
         self.timers();
         self.accept();
         self.settle_servers();
+        self.tend_status();
         self.context.log.tend(self.context.now, &self.context.registry);
         self.listeners.free();
         self.sessions.free();
@@ -202,7 +210,7 @@ impl EventLoop {
             probe::Next::Wait(probe) => self.probes.put(key, probe),
             probe::Next::Done(id, checked) => {
                 self.probes.vacate(key);
-                probe::report(id, checked, &mut self.context);
+                self.told.servers_changed |= probe::report(id, checked, &mut self.context);
             }
         }
     }
@@ -232,6 +240,8 @@ impl EventLoop {
                 Timer::Accept => self.resume_accepting(),
                 Timer::Drain => self.end_drain(),
                 Timer::Sample => self.take_sample(),
+                Timer::Watchdog => self.feed_watchdog(),
+                Timer::Status => self.tell_status(at),
             }
         }
     }

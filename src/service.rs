@@ -1,31 +1,128 @@
-//! What systemd is told, where it listens: `sd_notify(3)`, `Type=notify-reload`. A failure to tell it changes nothing
-//! here, so none is reported. And the sockets that it passes: `sd_listen_fds(3)`.
-use std::net::{SocketAddr, TcpListener};
+//! The service manager, where there is one: what systemd is told (`sd_notify(3)`, `Type=notify-reload`) and the sockets that
+//! it passes (`sd_listen_fds(3)`).
+//!
+//! The socket to tell it is opened once and does not wait, because a process that is out of fds has to show that it lives,
+//! and a manager that reads nothing is not to hold it up. What a start, a reload or a stop hangs on may wait a moment.
+//! Failures change nothing here, so none is reported.
+use std::env;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
-/// The sockets that were passed, each with the address that it listens at. What is no TCP listener is left alone.
-#[must_use]
-pub fn sockets() -> Vec<(SocketAddr, TcpListener)> {
-    let mut passed = ListenFd::from_env();
-    let listeners = (0..passed.len()).filter_map(|at| passed.take_tcp_listener(at).ok()?);
-    listeners.filter_map(|listener| Some((listener.local_addr().ok()?, listener))).collect()
+/// How long a manager that is busy is waited for, where it must not miss a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The service manager.
+pub struct Service {
+    /// Where it is told; `None` where nobody asks.
+    ear: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
 }
 
-/// Ready, or ready again after a reload.
-pub fn ready(status: &str) {
-    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]);
-}
+impl Service {
+    /// The manager that the environment names. It may be none.
+    ///
+    /// # Errors
+    /// It wants to be told at an address that does not work.
+    pub fn from_environment() -> io::Result<Service> {
+        let ear = env::var_os("NOTIFY_SOCKET").map(|address| ear(&address)).transpose()?;
+        let watchdog = sd_notify::watchdog_enabled().filter(|interval| ear.is_some() && !interval.is_zero());
+        Ok(Service { ear, watchdog })
+    }
 
-/// Reading the configuration again. systemd wants the time too, to tell this reload from an older one.
-pub fn reloading() {
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+    /// Whether somebody listens.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.ear.is_some()
+    }
+
+    /// How often it wants to be told that the loop turns: in half of the time after which it takes it for stuck, as
+    /// `sd_watchdog_enabled(3)` has it.
+    #[must_use]
+    pub fn watchdog(&self) -> Option<Duration> {
+        self.watchdog.map(|interval| interval / 2)
+    }
+
+    /// Ready, or ready again after a reload.
+    pub fn ready(&self, status: &str) {
+        let pid = NotifyState::MainPid(std::process::id());
+        self.tell_surely(&[NotifyState::Ready, pid, NotifyState::Status(status)]);
+    }
+
+    /// Reading the configuration again. systemd wants the time too, to tell this reload from an older one.
+    pub fn reloading(&self) {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            self.tell_surely(&[NotifyState::Reloading, now]);
+        }
+    }
+
+    /// On the way out, which takes `at_most` so long: it is not to lose its patience before.
+    pub fn stopping(&self, status: &str, at_most: Duration) {
+        let micros = u32::try_from((at_most + PATIENCE).as_micros()).unwrap_or(u32::MAX);
+        let patience = NotifyState::ExtendTimeoutUsec(micros);
+        self.tell_surely(&[NotifyState::Stopping, patience, NotifyState::Status(status)]);
+    }
+
+    /// The loop turns.
+    pub fn alive(&self) {
+        self.tell(&[NotifyState::Watchdog]);
+    }
+
+    /// One line for whoever asks the manager.
+    pub fn status(&self, status: &str) {
+        self.tell(&[NotifyState::Status(status)]);
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        let Some((socket, address)) = &self.ear else { return };
+        let mut text = String::new();
+        for state in states {
+            let _ = writeln!(text, "{state}");
+        }
+        let _ = socket.send_to_addr(text.as_bytes(), address);
+    }
+
+    fn tell_surely(&self, states: &[NotifyState<'_>]) {
+        let Some((socket, _)) = &self.ear else { return };
+        let _ = socket.set_nonblocking(false);
+        self.tell(states);
+        let _ = socket.set_nonblocking(true);
     }
 }
 
-/// On the way out.
-pub fn stopping(status: &str) {
-    let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
+/// A path, or a name of Linux's abstract namespace behind an `@`.
+fn ear(address: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let address = match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(address)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, address))
+}
+
+/// The sockets that are passed, each with the name that its unit gives it.
+///
+/// # Errors
+/// A sentence about one that is no TCP socket, or about an environment that contradicts itself.
+pub fn sockets() -> Result<Vec<(String, TcpListener)>, String> {
+    let named = sd_notify::listen_fds_with_names().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let mut passed = ListenFd::from_env();
+    named
+        .enumerate()
+        .map(|(index, (fd, name))| match passed.take_tcp_listener(index) {
+            Ok(Some(socket)) => Ok((name, socket)),
+            Ok(None) => Err(format!("LISTEN_FDS: fd {fd} is not there")),
+            Err(error) => Err(format!("LISTEN_FDS: the socket {name:?} is not for TCP: {error}")),
+        })
+        .collect()
 }

@@ -21,7 +21,7 @@ const LAYERS: &[Layer] = &[
     ("probe", SHARED, &["mio", "rustix"]),
     ("redirect", SHARED, &["mio"]),
     ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
-    ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio"]),
+    ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio", "log"]),
     ("cli", &["config", "policy", "event_loop"], &["rustix", "log", "simple_logger"]),
     ("main", &["cli", "config", "event_loop"], &["clap", "log", "simple_logger"]),
 ];

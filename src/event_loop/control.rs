@@ -1,5 +1,6 @@
 //! What an operator tells a running proxy: read the file again, finish, stop.
 use std::rc::Rc;
+use std::time::Duration;
 
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
@@ -12,7 +13,6 @@ use crate::context::{Context, Timer};
 use crate::net::Key;
 use crate::policy::reason::CloseReason;
 use crate::probe;
-use crate::service;
 
 /// What the loop is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl EventLoop {
         let count = self.context.sessions;
         let words = format_args!("Draining: {count} connections may finish within {timeout:?}.");
         self.context.log.notice(self.context.now, words);
-        service::stopping(&self.status());
+        self.tell_stopping(timeout);
     }
 
     pub(super) fn end_drain(&mut self) {
@@ -66,10 +66,9 @@ impl EventLoop {
 
     /// Ends every connection.
     fn stop(&mut self) {
-        if self.phase == Phase::Serving {
-            service::stopping("stopping");
+        if std::mem::replace(&mut self.phase, Phase::Over) == Phase::Serving {
+            self.tell_stopping(Duration::ZERO);
         }
-        self.phase = Phase::Over;
         let all: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
         let count = all.len();
         self.kill(all);
@@ -82,7 +81,7 @@ impl EventLoop {
 
     /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
     fn reload(&mut self) {
-        service::reloading();
+        self.service.reloading();
         // So that there is an fd to open the file with.
         self.spare = None;
         let read = config::load(&self.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
@@ -94,6 +93,7 @@ impl EventLoop {
         match taken {
             Ok(()) => {
                 log.notice(now, format_args!("Reloaded {}.", self.path.display()));
+                self.warn();
             }
             Err(errors) => {
                 for error in &errors {
@@ -102,15 +102,12 @@ impl EventLoop {
                 log.say(now, Level::Error, format_args!("Reload refused: nothing has changed."));
             }
         }
-        service::ready(&self.status());
+        self.tell_ready();
     }
 
     fn adopt(&mut self, config: Config) -> Result<(), String> {
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
-        let opened = listeners::open(&config, &self.listening(), Vec::new())?;
-        for listener in opened {
-            listeners::keep(listener, &mut self.listeners, &self.context.registry)?;
-        }
+        listeners::open(&config, &self.inherited, &mut self.listeners, &self.context.registry)?;
         self.close_unwanted(Some(&config));
         self.credentials = credentials;
         let context = &mut self.context;
@@ -134,13 +131,5 @@ impl EventLoop {
         self.context.roomy.extend(self.context.fleet.routes().map(|(place, _)| place));
         self.share_out_fds();
         Ok(())
-    }
-
-    /// One line for whoever asks systemd.
-    pub(super) fn status(&self) -> String {
-        let members = self.context.fleet.routes().flat_map(|(_, route)| route.group.members());
-        let (up, all) =
-            members.fold((0, 0), |(up, all), (_, member)| (up + u32::from(member.health().is_up()), all + 1));
-        format!("{up}/{all} servers up, {} connections", self.context.sessions)
     }
 }

@@ -1,68 +1,113 @@
 //! Opening listeners, and keeping them over reloads.
+use std::net::SocketAddr;
+
 use mio::Registry;
 
 use super::EventLoop;
+use crate::access_log::Level;
 use crate::config::Config;
-use crate::net::{Key, Listener, Role, Slots, Token};
-use std::net::{SocketAddr, TcpListener};
+use crate::net::{Inherited, Key, Listener, Role, Slots, Token};
 
-/// Opens what `config` asks for and is not open yet. A socket that was passed is used in place of binding its address.
+/// Where a listener is, and for whom.
+type Place = (SocketAddr, Role);
+
+/// Opens what `config` asks for and is not open yet, and puts it under the poll. A socket that the service manager passes is
+/// used in place of binding its address.
 ///
 /// # Errors
-/// A sentence that names the address which cannot be bound; nothing is open then that was not before.
+/// A sentence that names the address where nobody can listen; nothing is open then that was not before.
 pub(super) fn open(
     config: &Config,
-    already: &[(SocketAddr, Role)],
-    mut passed: Vec<(SocketAddr, TcpListener)>,
-) -> Result<Vec<Listener>, String> {
-    wanted(config)
-        .filter(|listener| !already.contains(listener))
-        .map(|(address, role)| {
-            let listener = match passed.iter().position(|(at, _)| *at == address) {
-                Some(index) => Listener::adopt(passed.swap_remove(index).1.into(), address, role),
-                None => Listener::bind(address, role),
-            };
-            listener.map_err(|error| format!("cannot listen on {address}: {error}"))
-        })
-        .collect()
+    inherited: &Inherited,
+    listeners: &mut Slots<Listener>,
+    registry: &Registry,
+) -> Result<(), String> {
+    let already: Vec<Place> = listeners.iter().map(|(_, listener)| place(listener)).collect();
+    let fresh = wanted(config, inherited).into_iter().filter(|place| !already.contains(place));
+    let opened: Vec<Listener> = fresh.map(|place| open_one(place, inherited)).collect::<Result<_, _>>()?;
+    let mut watched = Vec::new();
+    for listener in opened {
+        let key = listeners.reserve();
+        let result = listener.watch(registry, Token::Listener(key));
+        let address = listener.bound;
+        listeners.put(key, listener);
+        watched.push(key);
+        if let Err(error) = result {
+            for key in watched {
+                close(key, listeners, registry);
+            }
+            return Err(format!("cannot listen on {address}: {error}"));
+        }
+    }
+    Ok(())
 }
 
-/// Puts a listener under the poll.
-pub(super) fn keep(listener: Listener, listeners: &mut Slots<Listener>, registry: &Registry) -> Result<(), String> {
-    let key = listeners.reserve();
-    let watched = listener.watch(registry, Token::Listener(key));
-    let address = listener.bound;
-    listeners.put(key, listener);
-    watched.map_err(|error| format!("cannot listen on {address}: {error}"))
+fn open_one((address, role): Place, inherited: &Inherited) -> Result<Listener, String> {
+    let listener = inherited.listener(address, role).unwrap_or_else(|| Listener::bind(address, role));
+    listener.map_err(|error| {
+        let taken = inherited.places().find(|(bound, other)| bound.port() == address.port() && *other != role);
+        let taken = taken.map(|(bound, role)| format!("; {bound} is passed for {}", role.socket_name()));
+        format!("cannot listen on {address}: {error}{}", taken.unwrap_or_default())
+    })
 }
 
-fn wanted(config: &Config) -> impl Iterator<Item = (SocketAddr, Role)> {
-    let https = config.listen.iter().map(|address| (*address, Role::Https));
-    let http = config.redirect.iter().map(|address| (*address, Role::Http));
-    let admin = config.admin.listen.iter().map(|address| (*address, Role::Admin));
-    https.chain(http).chain(admin)
+fn close(key: Key, listeners: &mut Slots<Listener>, registry: &Registry) {
+    if let Some(listener) = listeners.take(key) {
+        listener.close(registry);
+    }
+    listeners.vacate(key);
+}
+
+/// Where the configuration wants listeners: at the addresses of the sockets that serve its own, where there are such.
+fn wanted(config: &Config, inherited: &Inherited) -> Vec<Place> {
+    let mut wanted = Vec::new();
+    let (https, http, admin) = (&config.listen, &config.redirect, &config.admin.listen);
+    for (addresses, role) in [(https, Role::Https), (http, Role::Http), (admin, Role::Admin)] {
+        for address in addresses {
+            let place = (inherited.serving(*address, role).unwrap_or(*address), role);
+            // One socket may serve an address of each family.
+            if !wanted.contains(&place) {
+                wanted.push(place);
+            }
+        }
+    }
+    wanted
+}
+
+fn place(listener: &Listener) -> Place {
+    (listener.configured, listener.role)
 }
 
 impl EventLoop {
-    /// The listeners there are.
-    pub(super) fn listening(&self) -> Vec<(SocketAddr, Role)> {
-        self.listeners.iter().map(|(_, listener)| (listener.configured, listener.role)).collect()
+    /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints, which tell how a
+    /// drain goes on. Who waits in the backlog is let in first, for closing would send them RST: unless the socket stays
+    /// open for whoever comes next.
+    pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
+        let wanted = config.map(|config| wanted(config, &self.inherited));
+        let is_wanted = |listener: &Listener| match &wanted {
+            Some(wanted) => wanted.contains(&place(listener)),
+            None => listener.role == Role::Admin,
+        };
+        let unwanted = self.listeners.iter().filter(|(_, listener)| !is_wanted(listener));
+        let keys: Vec<(Key, bool)> = unwanted.map(|(key, listener)| (key, listener.inherited)).collect();
+        for (key, inherited) in keys {
+            if config.is_some() || !inherited {
+                self.empty_backlog(key);
+            }
+            close(key, &mut self.listeners, &self.context.registry);
+        }
     }
 
-    /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints, which tell how a
-    /// drain goes on. Who waits in their backlog is let in first: closing would send them RST.
-    pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
-        let unwanted = |listener: &Listener| {
-            config.map_or(listener.role != Role::Admin, |config| {
-                !wanted(config).any(|wanted| wanted == (listener.configured, listener.role))
-            })
-        };
-        let keys: Vec<Key> =
-            self.listeners.iter().filter(|(_, listener)| unwanted(listener)).map(|(key, _)| key).collect();
-        for key in keys {
-            self.empty_backlog(key);
-            self.listeners.take(key);
-            self.listeners.vacate(key);
+    /// Says of which sockets nobody lets clients in.
+    pub(super) fn name_unused_sockets(&mut self) {
+        let wanted = wanted(&self.context.config, &self.inherited);
+        for (address, role) in self.inherited.places().filter(|place| !wanted.contains(place)) {
+            let (name, key) = (role.socket_name(), role.key());
+            let words = format_args!(
+                "Warning: the socket {name} that is passed at {address} is not used, for {key} does not have that \
+                 address: who connects there waits in vain."
+            );
+            self.context.log.say(self.context.now, Level::Warning, words);
         }
     }
 }

@@ -12,21 +12,22 @@ use signal_hook_mio::v1_0::Signals;
 use super::accept::Accepting;
 use super::clock::Clock;
 use super::control::Phase;
+use super::manager::Told;
 use super::{EventLoop, listeners};
-use crate::access_log::{AccessLog, Level};
+use crate::access_log::AccessLog;
 use crate::admin::Credentials;
 use crate::config::{self, Config, ZeroCopy};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
 use crate::metrics::{Histograms, History, Process};
-use crate::net::{Pipes, Slots, Token};
+use crate::net::{Inherited, Pipes, Slots, Token};
 use crate::policy::health::Spread;
 use crate::policy::per_second::PerSecond;
 use crate::policy::rate_limit::RateLimit;
 use crate::policy::timers::{Deadline, SlotDeadlines, Timers};
 use crate::probe;
 use crate::redirect;
-use crate::service;
+use crate::service::{self, Service};
 use crate::session::SCRATCH_ROOM;
 
 /// fds that are kept for probes, admin clients and a reload.
@@ -39,7 +40,7 @@ const MOST_PIPES: u64 = 1024;
 /// How the process's fds are shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fds {
-    limit: u64,
+    pub(super) limit: u64,
     /// In use before the first client.
     used: u64,
 }
@@ -51,15 +52,16 @@ impl EventLoop {
     }
 
     fn with(path: &Path, config: Config) -> Result<EventLoop, String> {
+        // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
+        let inherited = service::sockets().and_then(Inherited::new)?;
+        let service = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let poll = Poll::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poll.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
         let token: MioToken = Token::Signals.into();
         registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Slots::new();
-        for listener in listeners::open(&config, &[], service::sockets())? {
-            listeners::keep(listener, &mut listeners, &registry)?;
-        }
+        listeners::open(&config, &inherited, &mut listeners, &registry)?;
         let log = AccessLog::stdout(config.log).map_err(|error| format!("standard output: {error}"))?;
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
         let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
@@ -103,6 +105,7 @@ impl EventLoop {
             redirect_rate: PerSecond::new(redirect::MOST_A_SECOND),
             next_redirect: Deadline::default(),
             listeners,
+            inherited,
             sessions: Slots::new(),
             probes: Slots::new(),
             redirects: Slots::new(),
@@ -113,6 +116,8 @@ impl EventLoop {
             history: History::default(),
             fds,
             spare,
+            service,
+            told: Told::default(),
             context,
         };
         event_loop.begin();
@@ -126,27 +131,8 @@ impl EventLoop {
         self.banner();
         probe::schedule(&mut self.context);
         self.context.log.flush(&self.context.registry);
-        service::ready(&self.status());
-    }
-
-    /// Says which version serves what, and under which limits.
-    fn banner(&mut self) {
-        let context = &mut self.context;
-        let (routes, capacity) = (context.config.routes.len(), context.capacity);
-        let version = env!("CARGO_PKG_VERSION");
-        let path = self.path.display();
-        let words =
-            format_args!("fiscalismia-lb {version} serves {path}: {routes} routes, at most {capacity} connections.");
-        context.log.notice(context.now, words);
-        for (_, listener) in self.listeners.iter() {
-            context.log.notice(
-                context.now,
-                format_args!("Listening on {} ({}).", listener.bound, listener.role.socket_name()),
-            );
-        }
-        for warning in config::warnings(&context.config, self.fds.limit) {
-            context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
-        }
+        self.arm_watchdog();
+        self.tell_ready();
     }
 
     /// Gives clients and pipes what the fd limit holds.

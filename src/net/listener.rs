@@ -27,6 +27,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Role; 3] = [Role::Https, Role::Http, Role::Admin];
+
     /// The name of its frontend, in log and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -34,6 +37,16 @@ impl Role {
             Role::Https => "https_ingress",
             Role::Http => "http_ingress",
             Role::Admin => "admin",
+        }
+    }
+
+    /// The key of the configuration that has its addresses.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Role::Https => "listen",
+            Role::Http => "redirect.listen",
+            Role::Admin => "admin.listen",
         }
     }
 
@@ -53,10 +66,12 @@ pub struct Listener {
     fd: OwnedFd,
     /// Whom it serves.
     pub role: Role,
-    /// The address as the configuration has it, by which a reload recognises the listener.
+    /// The address as the configuration has it, or of the socket that serves it: a reload recognises the listener by that.
     pub configured: SocketAddr,
     /// The address that is bound: its port is never 0.
     pub bound: SocketAddr,
+    /// The service manager holds the socket too: who is in its backlog when this listener closes waits for the next.
+    pub inherited: bool,
     readable: bool,
 }
 
@@ -82,20 +97,20 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Listener::adopt(socket.into(), address, role)
+        Listener::new(socket.into(), address, role, false)
     }
 
-    /// Takes over a socket that listens already, as systemd passes it.
-    ///
-    /// # Errors
-    /// It is no TCP socket.
-    pub fn adopt(fd: OwnedFd, configured: SocketAddr, role: Role) -> io::Result<Listener> {
-        let socket = SockRef::from(&fd);
-        socket.set_nonblocking(true)?;
+    /// Takes over a socket that listens already.
+    pub(super) fn inherit(fd: OwnedFd, bound: SocketAddr, role: Role) -> io::Result<Listener> {
+        SockRef::from(&fd).set_nonblocking(true)?;
+        Listener::new(fd, bound, role, true)
+    }
+
+    fn new(fd: OwnedFd, configured: SocketAddr, role: Role, inherited: bool) -> io::Result<Listener> {
         // Accepted sockets inherit it, which saves a system call a connection.
-        socket.set_tcp_nodelay(true)?;
+        SockRef::from(&fd).set_tcp_nodelay(true)?;
         let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;
-        Ok(Listener { fd, role, configured, bound, readable: true })
+        Ok(Listener { fd, role, configured, bound, inherited, readable: true })
     }
 
     /// Has the poll report clients in the backlog.
@@ -104,6 +119,12 @@ impl Listener {
     /// The kernel's, out of memory or of watches.
     pub fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token.into(), mio::Interest::READABLE)
+    }
+
+    /// Closes it. The poll has to be told: it watches a socket until nobody holds it any more.
+    pub fn close(self, registry: &Registry) {
+        // Fails only where it was not watched.
+        let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
     }
 
     /// Notes that the backlog is no longer empty.

@@ -1,6 +1,7 @@
 //! Mechanics over mio: what the kernel offers, with no opinion on what it is for.
 mod dial;
 mod direction;
+mod inherited;
 mod listener;
 mod output;
 mod pipes;
@@ -10,6 +11,7 @@ mod token;
 
 pub use dial::{dial, is_shortage};
 pub use direction::{Direction, Progress};
+pub use inherited::Inherited;
 pub use listener::{Accepted, Listener, Role, canonical};
 pub use output::Output;
 pub use pipes::Pipes;

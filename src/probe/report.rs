@@ -6,15 +6,15 @@ use crate::fleet::ServerId;
 use crate::policy::health::{Change, Checked};
 
 /// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
-/// comes back.
-pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
+/// comes back. Answers whether it did either.
+pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
     let Context { fleet, now, timers, log, process, roomy, fallen, .. } = context;
     process.last_probe = Some(*now);
-    let Some(route) = fleet.route_mut(id.route) else { return };
+    let Some(route) = fleet.route_mut(id.route) else { return false };
     let words = describe(&checked);
     let had_server = route.group.standing().is_up();
     let change = route.group.report(*now, id.server, checked);
-    let Some(member) = route.group.member(id.server) else { return };
+    let Some(member) = route.group.member(id.server) else { return false };
     if let (Some(at), Some(server)) = (member.health().next_probe(), route.servers.get_mut(id.server as usize)) {
         server.next_probe.arm(timers, at, Timer::NextProbe(id));
     }
@@ -42,6 +42,7 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) {
             }
         }
     }
+    change.is_some()
 }
 
 /// As HAProxy words it.

@@ -1,0 +1,116 @@
+//! What the log says first: which version serves what, and under which limits.
+use std::fmt::Write as _;
+
+use super::EventLoop;
+use crate::access_log::Level;
+use crate::config::{self, Balance, PerSource, ProxyProtocol, Reject, Route, Server, SniPattern};
+
+/// Routes that are told one by one.
+const MOST_ROUTES: usize = 40;
+/// Names and servers of a route that are told one by one.
+const MOST_PARTS: usize = 8;
+
+impl EventLoop {
+    pub(super) fn banner(&mut self) {
+        let mut lines = vec![self.title()];
+        lines.extend(self.listeners.iter().map(|(_, listener)| {
+            let whose = if listener.inherited { ", on a socket of the service manager" } else { "" };
+            format!("Listening on {} for {}{whose}.", listener.bound, listener.role.socket_name())
+        }));
+        let config = &self.context.config;
+        lines.extend(config.routes.iter().take(MOST_ROUTES).map(|route| describe_route(route)));
+        if let more @ 1.. = config.routes.len().saturating_sub(MOST_ROUTES) {
+            lines.push(format!("And {more} routes more."));
+        }
+        lines.push(self.limits());
+        let context = &mut self.context;
+        for line in lines {
+            context.log.notice(context.now, format_args!("{line}"));
+        }
+        self.warn();
+    }
+
+    /// Says what an operator should look at again.
+    pub(super) fn warn(&mut self) {
+        let context = &mut self.context;
+        for warning in config::warnings(&context.config, self.fds.limit) {
+            context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
+        }
+        self.name_unused_sockets();
+    }
+
+    fn title(&self) -> String {
+        let config = &self.context.config;
+        let servers: usize = config.routes.iter().map(|route| route.servers.len()).sum();
+        let version = env!("CARGO_PKG_VERSION");
+        let (path, routes) = (self.path.display(), config.routes.len());
+        format!("fiscalismia-lb {version} serves {path}: {routes} routes, {servers} servers.")
+    }
+
+    fn limits(&self) -> String {
+        let config = &self.context.config;
+        let (capacity, fds) = (self.context.capacity, self.fds.limit);
+        let mut line = format!("Limits: {capacity} connections (of {fds} fds)");
+        if let Some(limits) = &config.limits.per_source {
+            line.push_str(&describe_source(limits));
+        }
+        let reject = match config.reject {
+            Reject::Drop => "drop",
+            Reject::Alert => "alert",
+            Reject::Close => "close",
+        };
+        let (hello, drain) = (config.timeouts.client_hello, config.timeouts.drain);
+        let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; whoever is not let in gets: {reject}.");
+        line
+    }
+}
+
+fn describe_source(limits: &PerSource) -> String {
+    let rate = limits.rate.map(|rate| format!(", {rate} new ones in {:?}", limits.period)).unwrap_or_default();
+    let concurrent = limits.concurrent.map(|most| format!(", {most} open ones")).unwrap_or_default();
+    let exempt = match limits.exempt.len() {
+        0 => String::new(),
+        1 => ", 1 network exempt".to_owned(),
+        count => format!(", {count} networks exempt"),
+    };
+    format!("; of each address{rate}{concurrent} (IPv6 by /{}{exempt})", limits.ipv6_prefix)
+}
+
+fn describe_route(route: &Route) -> String {
+    let names = list(&route.sni, |name| match name {
+        SniPattern::Exact(name) => name.to_string(),
+        SniPattern::Wildcard(parent) => format!("*.{parent}"),
+        SniPattern::Default => "*".to_owned(),
+    });
+    let alpn = if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(" or ")) };
+    let balance = match route.balance {
+        _ if route.servers.len() == 1 => "",
+        Balance::RoundRobin => " by round_robin",
+        Balance::LeastConnections => " by least_connections",
+        Balance::Source => " by source",
+    };
+    let header = match route.proxy_protocol {
+        ProxyProtocol::V2 => "PROXY v2",
+        ProxyProtocol::V1 => "PROXY v1",
+        ProxyProtocol::Off => "no PROXY header",
+    };
+    let servers = list(&route.servers, describe_server);
+    format!("Route {}: {names}{alpn} to {servers}{balance}, {header}.", route.name)
+}
+
+fn describe_server(server: &Server) -> String {
+    let address = server.address.to_string();
+    let name = if *server.name == *address { String::new() } else { format!("{} ", server.name) };
+    let weight = if server.weight == 1 { String::new() } else { format!(" weight {}", server.weight) };
+    let backup = if server.backup { " backup" } else { "" };
+    format!("{name}{address}{weight}{backup}")
+}
+
+/// The first of them, and how many there are more.
+fn list<T>(all: &[T], describe: impl Fn(&T) -> String) -> String {
+    let mut told: Vec<String> = all.iter().take(MOST_PARTS).map(describe).collect();
+    if let more @ 1.. = all.len().saturating_sub(MOST_PARTS) {
+        told.push(format!("{more} more"));
+    }
+    told.join(", ")
+}

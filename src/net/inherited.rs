@@ -1,0 +1,82 @@
+//! Listening sockets that the service manager has opened, and keeps open while this process comes and goes.
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use socket2::SockRef;
+
+use super::listener::{Listener, Role};
+
+/// The sockets that were passed. They stay open as long as the process lives: a reload may leave one unused, and the next
+/// take it up again.
+#[derive(Default)]
+pub struct Inherited(Vec<Socket>);
+
+struct Socket {
+    fd: OwnedFd,
+    role: Role,
+    bound: SocketAddr,
+    /// It takes IPv4 as well as IPv6.
+    takes_both: bool,
+}
+
+impl Inherited {
+    /// Sockets under the names of their roles.
+    ///
+    /// # Errors
+    /// A sentence about one whose name says no role, or that does not listen.
+    pub fn new(passed: Vec<(String, TcpListener)>) -> Result<Inherited, String> {
+        passed.into_iter().map(|(name, socket)| Socket::new(&name, socket)).collect::<Result<_, _>>().map(Inherited)
+    }
+
+    /// The address of the socket that serves `address` in this role. One for both families serves an address of either.
+    #[must_use]
+    pub fn serving(&self, address: SocketAddr, role: Role) -> Option<SocketAddr> {
+        let fits = |socket: &&Socket| socket.role == role && socket.serves(address);
+        self.0.iter().find(fits).map(|socket| socket.bound)
+    }
+
+    /// A listener on the socket that is bound to `address`.
+    #[must_use]
+    pub fn listener(&self, address: SocketAddr, role: Role) -> Option<io::Result<Listener>> {
+        let socket = self.0.iter().find(|socket| (socket.bound, socket.role) == (address, role))?;
+        Some(socket.fd.try_clone().and_then(|fd| Listener::inherit(fd, address, role)))
+    }
+
+    /// Where they listen, and for whom.
+    pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role)> {
+        self.0.iter().map(|socket| (socket.bound, socket.role))
+    }
+}
+
+/// Where a socket is bound, whether it takes IPv4 as well as IPv6, and whether it listens.
+fn look(socket: &TcpListener) -> io::Result<(SocketAddr, bool, bool)> {
+    let options = SockRef::from(socket);
+    let bound = socket.local_addr()?;
+    Ok((bound, bound.is_ipv6() && !options.only_v6()?, options.is_listener()?))
+}
+
+impl Socket {
+    fn new(name: &str, socket: TcpListener) -> Result<Socket, String> {
+        let Some(role) = Role::ALL.into_iter().find(|role| role.socket_name() == name) else {
+            return Err(format!(
+                "the service manager passes a socket named {name:?}; FileDescriptorName= must be https, http or admin"
+            ));
+        };
+        let (bound, takes_both, listens) =
+            look(&socket).map_err(|error| format!("the socket {name:?} that the service manager passes: {error}"))?;
+        if !listens {
+            return Err(format!("the socket {name:?} at {bound} does not listen; Accept= must be no"));
+        }
+        Ok(Socket { fd: socket.into(), role, bound, takes_both })
+    }
+
+    fn serves(&self, address: SocketAddr) -> bool {
+        let as_ipv6 = match address {
+            SocketAddr::V4(v4) if *v4.ip() == Ipv4Addr::UNSPECIFIED => Ipv6Addr::UNSPECIFIED,
+            SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
+            SocketAddr::V6(v6) => *v6.ip(),
+        };
+        self.bound == address || self.takes_both && self.bound.port() == address.port() && self.bound.ip() == as_ipv6
+    }
+}
