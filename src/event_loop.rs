@@ -2,6 +2,7 @@
 //! free the slots last.
 mod accept;
 mod admin;
+mod alarm;
 mod banner;
 mod clock;
 mod control;
@@ -32,6 +33,7 @@ use crate::redirect::Redirect;
 use crate::service::Service;
 use crate::session::{Next, Session, Side};
 use accept::Accepting;
+use alarm::Alarm;
 use clock::Clock;
 use control::Phase;
 use manager::Told;
@@ -55,6 +57,7 @@ struct EventLoop {
     poll: Poll,
     signals: Signals,
     clock: Clock,
+    alarm: Alarm,
     /// Microseconds from the Unix epoch to [`Time::ZERO`], by the clock as it is set now.
     epoch: u64,
     /// The same at the start.
@@ -96,7 +99,8 @@ impl EventLoop {
     }
 
     fn turn(&mut self, events: &mut Events) -> io::Result<()> {
-        match self.poll.poll(events, self.sleep()) {
+        let patience = self.patience();
+        match self.poll.poll(events, patience) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
@@ -129,7 +133,7 @@ impl EventLoop {
     }
 
     /// How long nothing is due.
-    fn sleep(&self) -> Option<Duration> {
+    fn patience(&mut self) -> Option<Duration> {
         if !self.again.is_empty() || !self.admins_again.is_empty() || self.can_accept() {
             return Some(Duration::ZERO);
         }
@@ -137,7 +141,8 @@ impl EventLoop {
         let due =
             [context.deadlines.next(), context.admin_deadlines.next(), context.timers.next(), context.log.deadline()];
         let due = due.into_iter().flatten().min()?;
-        Some(due.since(context.now))
+        let left = due.since(context.now);
+        if !left.is_zero() && self.alarm.set(due, context.now).is_ok() { None } else { Some(left) }
     }
 
     fn read_clock(&mut self) {
@@ -151,6 +156,7 @@ impl EventLoop {
     fn dispatch(&mut self, event: &mio::event::Event) {
         match Token::from(event.token()) {
             Token::Signals => self.signals(),
+            Token::Alarm => self.alarm.note_rung(),
             Token::Output => {
                 self.context.log.note_writable();
                 self.context.log.flush(&self.context.registry);

@@ -10,6 +10,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::accept::Accepting;
+use super::alarm::Alarm;
 use super::clock::Clock;
 use super::control::Phase;
 use super::manager::Told;
@@ -57,6 +58,7 @@ impl EventLoop {
         let service = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let poll = Poll::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poll.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
+        let alarm = Alarm::new(&registry).map_err(|error| format!("no timer to be had: {error}"))?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
         let token: MioToken = Token::Signals.into();
         registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
@@ -97,6 +99,7 @@ impl EventLoop {
             poll,
             signals,
             clock,
+            alarm,
             epoch,
             started: epoch,
             phase: Phase::Serving,

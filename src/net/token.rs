@@ -10,6 +10,8 @@ pub enum Token {
     Signals,
     /// Standard output takes bytes again.
     Output,
+    /// Something is due.
+    Alarm,
     /// A listener.
     Listener(Key),
     /// The client's socket of a session.
@@ -41,6 +43,7 @@ impl From<Token> for mio::Token {
             Token::Probe(key) => (5, key),
             Token::Admin(key) => (6, key),
             Token::Redirect(key) => (7, key),
+            Token::Alarm => (8, Key::null()),
         };
         let key = key.data().as_ffi();
         mio::Token(((key & (GENERATION_MASK | INDEX_MASK)) | (kind << KIND_SHIFT)) as usize)
@@ -59,7 +62,8 @@ impl From<mio::Token> for Token {
             4 => Token::Server(key),
             5 => Token::Probe(key),
             6 => Token::Admin(key),
-            _ => Token::Redirect(key),
+            7 => Token::Redirect(key),
+            _ => Token::Alarm,
         }
     }
 }
@@ -78,6 +82,7 @@ mod tests {
             for token in [
                 Token::Signals,
                 Token::Output,
+                Token::Alarm,
                 Token::Listener(key),
                 Token::Client(key),
                 Token::Server(key),
