@@ -2,7 +2,6 @@
 //!
 //! A probe begins with a PROXY v2 LOCAL header where its route speaks that, as HAProxy's do, so that a server which
 //! insists on a header takes it. It is closed with RST, which leaves no `TIME_WAIT` behind.
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -261,8 +260,5 @@ fn explained(result: CheckResult, info: String) -> Checked {
 
 /// The connection failed, whenever that was: to servers that break off, the words of HAProxy are those of layer 4.
 fn refused(error: Errno) -> Checked {
-    let text = io::Error::from(error).to_string();
-    // Without the number that std puts behind the words.
-    let words = text.split(" (os error").next().unwrap_or_default();
-    explained(CheckResult::L4Connection, words.into())
+    explained(CheckResult::L4Connection, net::words(error))
 }

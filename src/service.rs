@@ -115,7 +115,12 @@ fn ear(address: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 /// # Errors
 /// A sentence about one that is no TCP socket, or about an environment that contradicts itself.
 pub fn sockets() -> Result<Vec<(String, TcpListener)>, String> {
-    let named = sd_notify::listen_fds_with_names().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let failed = |error| format!("LISTEN_FDS: {error}");
+    // Names without sockets are those of another process, from which the environment came down.
+    if sd_notify::listen_fds().map_err(failed)?.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let named = sd_notify::listen_fds_with_names().map_err(failed)?;
     let mut passed = ListenFd::from_env();
     named
         .enumerate()

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::EventLoop;
 use crate::access_log::Level;
 use crate::context::Timer;
-use crate::net::{Accepted, Key, Listener, Role};
+use crate::net::{self, Accepted, Key, Listener, Role};
 use crate::session::Session;
 
 /// Clients that one listener lets in in one turn.
@@ -129,7 +129,7 @@ impl EventLoop {
         context.timers.push(context.now + PAUSE, Timer::Accept);
         if self.accepting == Accepting::Freely {
             context.process.accept_pauses += 1;
-            let words = format_args!("Accepting pauses: {}; clients wait in the backlog.", std::io::Error::from(error));
+            let words = format_args!("Accepting pauses: {}; clients wait in the backlog.", net::words(error));
             context.log.say(context.now, Level::Warning, words);
         }
         self.accepting = Accepting::Paused;

@@ -33,6 +33,13 @@ fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
+/// An error in the system's words, without the number that std puts behind them.
+#[must_use]
+pub fn words(error: Errno) -> String {
+    let text = std::io::Error::from(error).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// Whether an error says that this process or the machine has run short, and nothing about the peer.
 #[must_use]
 pub fn is_shortage(error: Errno) -> bool {

@@ -9,7 +9,7 @@ mod slots;
 mod stream;
 mod token;
 
-pub use dial::{dial, is_shortage};
+pub use dial::{dial, is_shortage, words};
 pub use direction::{Direction, Progress};
 pub use inherited::Inherited;
 pub use listener::{Accepted, Listener, Role, canonical};

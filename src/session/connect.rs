@@ -282,7 +282,7 @@ impl Connect {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Refused(error) => fmt::Display::fmt(&std::io::Error::from(*error), f),
+            Failure::Refused(error) => f.write_str(&net::words(*error)),
             Failure::Timeout => f.write_str("no answer in time"),
         }
     }

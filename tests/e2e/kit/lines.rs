@@ -53,6 +53,12 @@ impl Lines {
         lines.iter().filter(|(f, _)| *f == from).map(|(_, line)| line.clone()).collect()
     }
 
+    /// The lines from one place, beginning with the one at `start` of all.
+    pub(crate) fn since(&self, start: usize, from: From) -> Vec<String> {
+        let lines = self.lock();
+        lines.iter().skip(start).filter(|(f, _)| *f == from).map(|(_, line)| line.clone()).collect()
+    }
+
     /// How many lines there are: where a search may begin.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
