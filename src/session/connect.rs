@@ -235,7 +235,7 @@ impl Connect {
         let until = context.now + routed.config.timeouts.connect;
         context.deadlines.arm(slot_number(key), key, until);
         let payload = payload.into_owned().into_boxed_slice();
-        Next::Wait(Session::Connect(Connect { client, server, routed, id, payload, until }))
+        Next::Wait(Session::Connect(Connect { client, server, routed, id, payload, until }.into()))
     }
 
     /// Looks whether the client is still there and the server has answered.
@@ -245,10 +245,10 @@ impl Connect {
             return Next::Ended;
         }
         if !self.server.is_writable() {
-            return Next::Wait(Session::Connect(self));
+            return Next::Wait(Session::Connect(self.into()));
         }
         match self.server.write(&self.payload) {
-            Ok(0) => Next::Wait(Session::Connect(self)),
+            Ok(0) => Next::Wait(Session::Connect(self.into())),
             Ok(written) => {
                 let Connect { client, server, routed, id, payload, .. } = self;
                 Relay::begin(client, server, &routed, id, &payload, written, key, context)

@@ -110,7 +110,7 @@ impl Hello {
             return Next::Ended;
         }
         context.deadlines.arm(slot_number(key), key, self.until);
-        Next::Wait(Session::Hello(self))
+        Next::Wait(Session::Hello(self.into()))
     }
 
     fn refuse(self, reason: DropReason, context: &mut Context) -> Next {

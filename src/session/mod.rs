@@ -38,16 +38,16 @@ use relay::Relay;
 /// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.
 const REFUSED_SHARE: u64 = 8;
 
-/// One client's connection.
+/// One client's connection. A phase that lasts longer than a turn is boxed: it goes from hand to hand at every event.
 pub enum Session {
     /// Its hello is not whole yet.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// It waits for a server to have room, or for the next try.
-    Queue(Queue),
+    Queue(Box<Queue>),
     /// A server is being connected to.
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Bytes move.
-    Relay(Relay),
+    Relay(Box<Relay>),
 }
 
 /// What becomes of a session after it was worked on.
@@ -110,9 +110,8 @@ impl Session {
     /// Notes what an event says.
     pub fn note(&mut self, side: Side, event: &Event) {
         match (self, side) {
-            (Session::Connect(Connect { server, .. }) | Session::Relay(Relay { server, .. }), Side::Server) => {
-                server.note(event);
-            }
+            (Session::Connect(connect), Side::Server) => connect.server.note(event),
+            (Session::Relay(relay), Side::Server) => relay.server.note(event),
             (session, Side::Client) => session.client_mut().stream.note(event),
             (_, Side::Server) => {}
         }
@@ -215,19 +214,19 @@ impl Session {
 
     fn client(&self) -> &Client {
         match self {
-            Session::Hello(Hello { client, .. })
-            | Session::Queue(Queue { client, .. })
-            | Session::Connect(Connect { client, .. })
-            | Session::Relay(Relay { client, .. }) => client,
+            Session::Hello(hello) => &hello.client,
+            Session::Queue(queue) => &queue.client,
+            Session::Connect(connect) => &connect.client,
+            Session::Relay(relay) => &relay.client,
         }
     }
 
     fn client_mut(&mut self) -> &mut Client {
         match self {
-            Session::Hello(Hello { client, .. })
-            | Session::Queue(Queue { client, .. })
-            | Session::Connect(Connect { client, .. })
-            | Session::Relay(Relay { client, .. }) => client,
+            Session::Hello(hello) => &mut hello.client,
+            Session::Queue(queue) => &mut queue.client,
+            Session::Connect(connect) => &mut connect.client,
+            Session::Relay(relay) => &mut relay.client,
         }
     }
 }

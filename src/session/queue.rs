@@ -66,7 +66,7 @@ impl Queue {
         }
         context.deadlines.arm(slot_number(key), key, until);
         let payload = payload.into_owned().into_boxed_slice();
-        Next::Wait(Session::Queue(Queue { client, routed, payload, why, since, until }))
+        Next::Wait(Session::Queue(Queue { client, routed, payload, why, since, until }.into()))
     }
 
     /// Looks whether the client is still there.
@@ -75,7 +75,7 @@ impl Queue {
             self.end(CloseReason::ClientLeft, key, context);
             return Next::Ended;
         }
-        Next::Wait(Session::Queue(self))
+        Next::Wait(Session::Queue(self.into()))
     }
 
     pub(super) fn expire(self, key: Key, context: &mut Context) -> Next {
@@ -90,7 +90,7 @@ impl Queue {
 
     /// A server may have room.
     pub(super) fn room(self, key: Key, context: &mut Context) -> Next {
-        if self.why == Why::Full { self.leave(key, context) } else { Next::Wait(Session::Queue(self)) }
+        if self.why == Why::Full { self.leave(key, context) } else { Next::Wait(Session::Queue(self.into())) }
     }
 
     pub(super) fn deadline(&self) -> Time {

@@ -48,7 +48,7 @@ impl Relay {
         key: Key,
         context: &mut Context,
     ) -> Next {
-        let relay = Relay {
+        let relay = Box::new(Relay {
             client,
             server,
             up: Direction::starting_with(payload, written),
@@ -63,7 +63,7 @@ impl Relay {
             last_heard: context.now,
             last_word: Side::Client,
             server_broke: false,
-        };
+        });
         relay.log(context);
         context.fleet.connected(id, relay.queued, relay.connect);
         context.process.histograms.connect(relay.connect);
@@ -75,7 +75,7 @@ impl Relay {
     }
 
     /// Moves what can be moved.
-    pub(super) fn advance(mut self, key: Key, context: &mut Context) -> Next {
+    pub(super) fn advance(mut self: Box<Self>, key: Key, context: &mut Context) -> Next {
         let before = self.standing();
         let is_busy = match self.pump(context) {
             Ok(is_busy) => is_busy,
@@ -97,7 +97,7 @@ impl Relay {
         self.wait(is_busy, key, context)
     }
 
-    fn wait(mut self, is_busy: bool, key: Key, context: &mut Context) -> Next {
+    fn wait(mut self: Box<Self>, is_busy: bool, key: Key, context: &mut Context) -> Next {
         let watched = self
             .client
             .stream
@@ -157,7 +157,7 @@ impl Relay {
         }
     }
 
-    pub(super) fn expire(self, context: &mut Context) -> Next {
+    pub(super) fn expire(self: Box<Self>, context: &mut Context) -> Next {
         let reason = self.silent();
         self.end(reason, context);
         Next::Ended
@@ -198,14 +198,14 @@ impl Relay {
     }
 
     /// Ends with RST to both: one of them has broken off, and the other is to know that this is no orderly end.
-    fn break_off(mut self, reason: CloseReason, context: &mut Context) {
+    fn break_off(mut self: Box<Self>, reason: CloseReason, context: &mut Context) {
         self.settle(reason, context);
         self.client.stream.reset();
         self.server.reset();
     }
 
     /// Ends with FIN to both.
-    pub(super) fn end(mut self, reason: CloseReason, context: &mut Context) {
+    pub(super) fn end(mut self: Box<Self>, reason: CloseReason, context: &mut Context) {
         self.settle(reason, context);
     }
 
