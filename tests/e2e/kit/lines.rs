@@ -1,7 +1,7 @@
 //! Lines that a program writes, kept as they come.
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -26,7 +26,7 @@ struct Shared {
 
 impl Lines {
     /// Reads `source` to its end on a thread of its own.
-    pub(crate) fn follow(&self, from: From, source: impl Read + Send + 'static) {
+    pub(crate) fn follow(&self, from: From, source: impl Read + Send + 'static) -> JoinHandle<()> {
         let lines = self.clone();
         thread::spawn(move || {
             let mut source = BufReader::new(source);
@@ -35,7 +35,7 @@ impl Lines {
                 lines.push(from, String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
             }
-        });
+        })
     }
 
     pub(crate) fn push(&self, from: From, line: String) {

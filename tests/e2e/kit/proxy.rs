@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,6 +25,9 @@ pub(crate) struct Proxy {
     /// The first address of `listen`.
     pub(crate) address: SocketAddr,
     pub(crate) lines: Lines,
+    readers: Vec<JoinHandle<()>>,
+    /// Its end is no failure.
+    may_end: bool,
     /// Its stdout, where nobody reads it.
     pub(crate) unread: Option<ChildStdout>,
 }
@@ -83,12 +86,10 @@ impl Proxy {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        lines.follow(From::Stderr, child.stderr.take().unwrap());
+        let mut readers = vec![lines.follow(From::Stderr, child.stderr.take().unwrap())];
         let unread = if launch.deaf { child.stdout.take() } else { None };
-        if let Some(stdout) = child.stdout.take() {
-            lines.follow(From::Stdout, stdout);
-        }
-        let proxy = Proxy { child, folder, address, lines, unread };
+        readers.extend(child.stdout.take().map(|stdout| lines.follow(From::Stdout, stdout)));
+        let proxy = Proxy { child, folder, address, lines, readers, may_end: false, unread };
         proxy.wait_for_notification(0, "READY=1");
         proxy
     }
@@ -173,26 +174,26 @@ impl Proxy {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
-    /// Waits for the end of the process, whose exit is then no failure.
+    /// Waits for the end of the process, which is then no failure, and for its last line.
     pub(crate) fn wait_for_exit(mut self) -> (ExitStatus, Lines) {
         let mut status = None;
         wait_until("the program ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        let lines = self.lines.clone();
-        self.check_for_panics();
-        std::mem::forget(self);
-        (status.unwrap(), lines)
+        self.may_end = true;
+        self.read_to_end();
+        (status.unwrap(), self.lines.clone())
+    }
+
+    fn read_to_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
-    }
-
-    fn check_for_panics(&self) {
-        let stderr = self.lines.of(From::Stderr);
-        assert!(!stderr.iter().any(|line| line.contains("panicked at")), "the program panicked:\n{:?}", self.lines);
     }
 }
 
@@ -201,13 +202,15 @@ impl Drop for Proxy {
         let ended = self.child.try_wait().unwrap();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.read_to_end();
         if thread::panicking() {
             // The lines that led to the failure; stdout is shown for failed tests only.
             println!("{:?}", self.lines);
             return;
         }
-        assert!(ended.is_none(), "the program ended by itself, {ended:?}:\n{:?}", self.lines);
-        self.check_for_panics();
+        assert!(self.may_end || ended.is_none(), "the program ended by itself, {ended:?}:\n{:?}", self.lines);
+        let panicked = self.lines.of(From::Stderr).iter().any(|line| line.contains("panicked at"));
+        assert!(!panicked, "the program panicked:\n{:?}", self.lines);
     }
 }
 

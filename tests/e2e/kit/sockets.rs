@@ -2,30 +2,40 @@
 use std::net::SocketAddr;
 
 const ESTABLISHED: &str = "01";
+const SYN_SENT: &str = "02";
 const LISTEN: &str = "0A";
+
+/// Columns of the table.
+const LOCAL: usize = 1;
+const REMOTE: usize = 2;
+const STATE: usize = 3;
+/// `tx_queue:rx_queue`
+const QUEUES: usize = 4;
+const INODE: usize = 9;
 
 /// The bytes that wait, unread, in each connection that was made to `address`.
 pub(crate) fn unread(address: SocketAddr) -> Vec<usize> {
-    // tx_queue:rx_queue
-    rows(address, ESTABLISHED)
-        .iter()
-        .map(|row| usize::from_str_radix(row[4].split_once(':').unwrap().1, 16).unwrap())
-        .collect()
+    let rows = rows(LOCAL, address, ESTABLISHED);
+    rows.iter().map(|row| usize::from_str_radix(row[QUEUES].split_once(':').unwrap().1, 16).unwrap()).collect()
+}
+
+/// How many sockets are connecting to `address`.
+pub(crate) fn connecting(address: SocketAddr) -> usize {
+    rows(REMOTE, address, SYN_SENT).len()
 }
 
 /// The number of the socket that listens at `address`.
 pub(crate) fn listening(address: SocketAddr) -> String {
-    let rows = rows(address, LISTEN);
+    let rows = rows(LOCAL, address, LISTEN);
     assert_eq!(rows.len(), 1, "{rows:?}");
-    rows[0][9].clone()
+    rows[0][INODE].clone()
 }
 
-/// Columns of the sockets in one state: number, local address, remote address, state, queues, timer, retransmits, user,
-/// timeout, inode.
-fn rows(local: SocketAddr, state: &str) -> Vec<Vec<String>> {
-    let SocketAddr::V4(v4) = local else { panic!("{local} is not IPv4") };
-    let local = format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port());
+/// The sockets in one state with `address` at one end.
+fn rows(end: usize, address: SocketAddr, state: &str) -> Vec<Vec<String>> {
+    let SocketAddr::V4(v4) = address else { panic!("{address} is not IPv4") };
+    let address = format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port());
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let rows = table.lines().map(|row| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    rows.filter(|row| row[1] == local && row[3] == state).collect()
+    rows.filter(|row| row[end] == address && row[STATE] == state).collect()
 }

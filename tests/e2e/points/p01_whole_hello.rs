@@ -97,6 +97,7 @@ fn for_batches(cuts: Range<usize>, check: impl Fn(&Proxy, Range<usize>)) {
             "wanted": { "sni": ["wanted.test"], "servers": [wanted.server()] },
             "other": { "sni": ["*"], "servers": [other.server()] }
         },
+        "timeouts": { "client_hello": "1m" },
         "log": { "connections": "off" }
     }));
     for start in cuts.clone().step_by(BATCH) {

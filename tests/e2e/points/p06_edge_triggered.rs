@@ -13,6 +13,7 @@ use crate::kit::client::End;
 use crate::kit::hello::hello;
 use crate::kit::origin::{BlackHole, Expect, Origin, hold};
 use crate::kit::proxy::Proxy;
+use crate::kit::sockets;
 use crate::kit::{PATIENCE, wait_until};
 
 /// A server that does not read stops its client, and costs neither memory nor CPU meanwhile.
@@ -112,10 +113,10 @@ fn a_server_that_speaks_first_is_heard() {
             "timeouts": { "connect": "1m" }
         } }
     }));
-    let fds = proxy.open_fds();
+    let before = sockets::connecting(hole.address);
     let mut client = proxy.connect();
     client.hello("a.test");
-    wait_until("a socket for client and server each", || proxy.open_fds() == fds + 2);
+    wait_until("the proxy connects", || sockets::connecting(hole.address) > before);
     proxy.signal(Signal::STOP);
     let mut server = hole.accept_who_waits();
     server.write_all(b"welcome").unwrap();
