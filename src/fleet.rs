@@ -57,6 +57,9 @@ pub struct Server {
     name: Box<str>,
 }
 
+/// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
+const REMEMBERED: usize = 32;
+
 /// All routes.
 pub struct Fleet {
     table: RouteTable,
@@ -75,7 +78,7 @@ impl Fleet {
     }
 
     /// Takes over another configuration. A route that keeps its name keeps its place and counters, and so does a server
-    /// within it. A place whose last connection has gone is given to a new route.
+    /// within it. Places whose last connection has gone are given to new routes, but for some that are remembered.
     ///
     /// Answers the servers whose running probe means nothing now.
     pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Vec<ServerId> {
@@ -90,6 +93,7 @@ impl Fleet {
                 free.push(place);
             }
         }
+        free.truncate(free.len().saturating_sub(REMEMBERED));
         self.places.clear();
         let mut changed = Vec::new();
         for new in &config.routes {
@@ -240,18 +244,31 @@ mod tests {
         let (a, b) = (find(&fleet, "a.example").unwrap(), find(&fleet, "b.example").unwrap());
         fleet.route_mut(b).unwrap().open = 1;
         fleet.route_mut(b).unwrap().servers[0].traffic.connects = 7;
+        fleet.route_mut(a).unwrap().unplaced.connect_errors = 5;
 
         fleet.reload(&config(&[("c", &["127.0.0.1:3"]), ("b", &["127.0.0.1:9", "127.0.0.1:2"])]), &mut spread);
         assert_eq!(find(&fleet, "a.example"), None);
         assert_eq!(find(&fleet, "b.example"), Some(b));
-        assert_eq!(find(&fleet, "c.example"), Some(a), "the place of a route without connections is free");
+        let c = find(&fleet, "c.example").unwrap();
         assert_eq!(fleet.route(b).unwrap().servers[0].traffic.connects, 7);
         assert_eq!(&*fleet.server(ServerId { route: b, server: 0 }).unwrap().name, "127.0.0.1:2");
-        assert_eq!(fleet.routes().map(|(place, _)| place).collect::<Vec<_>>(), [a, b]);
+        assert_eq!(fleet.routes().map(|(place, _)| place).collect::<Vec<_>>(), [c, b]);
 
-        fleet.reload(&config(&[("d", &["127.0.0.1:4"])]), &mut spread);
-        assert_ne!(find(&fleet, "d.example"), Some(b), "a route with a connection keeps its place");
-        assert_eq!(&*fleet.route(b).unwrap().config.name, "b");
+        fleet.reload(&config(&[("a", &["127.0.0.1:1"])]), &mut spread);
+        assert_eq!(fleet.route(find(&fleet, "a.example").unwrap()).unwrap().traffic().connect_errors, 5);
+    }
+
+    /// Without this, every reload with new names costs memory for good, or moves a connection to another's route.
+    #[test]
+    fn places_are_used_again() {
+        let mut spread = Spread::new(Time::ZERO, 1);
+        let mut fleet = Fleet::new(&config(&[("busy", &["127.0.0.1:1"])]), &mut spread);
+        fleet.route_mut(0).unwrap().open = 1;
+        for n in 0..100 {
+            fleet.reload(&config(&[(&format!("r{n}"), &["127.0.0.1:4"])]), &mut spread);
+        }
+        assert_eq!(fleet.routes.len(), 2 + REMEMBERED);
+        assert_eq!(&*fleet.route(0).unwrap().config.name, "busy");
     }
 
     /// Without this, a server takes over the counters of the one whose place it got, or a route's go backwards.
@@ -259,12 +276,17 @@ mod tests {
     fn a_server_in_a_free_place_begins_anew() {
         let mut spread = Spread::new(Time::ZERO, 1);
         let mut fleet = Fleet::new(&config(&[("a", &["127.0.0.1:1"])]), &mut spread);
-        let id = ServerId { route: find(&fleet, "a.example").unwrap(), server: 0 };
-        fleet.route_mut(id.route).unwrap().traffic_mut(Some(id.server)).connects = 7;
-        fleet.route_mut(id.route).unwrap().traffic_mut(None).connect_errors = 2;
-        assert_eq!(fleet.reload(&config(&[("a", &["127.0.0.1:2"])]), &mut spread), [id]);
-        let route = fleet.route(id.route).unwrap();
-        assert_eq!(route.servers[0].traffic.connects, 0);
-        assert_eq!((route.traffic().connects, route.traffic().connect_errors), (7, 2));
+        let a = find(&fleet, "a.example").unwrap();
+        for port in 2..100 {
+            let route = fleet.route_mut(a).unwrap();
+            let (last, _) = route.group.members().last().unwrap();
+            route.traffic_mut(Some(last)).connects += 1;
+            route.traffic_mut(None).connect_errors += 1;
+            fleet.reload(&config(&[("a", &[&format!("127.0.0.1:{port}")])]), &mut spread);
+            let route = fleet.route(a).unwrap();
+            let (last, _) = route.group.members().last().unwrap();
+            assert_eq!(route.servers[last as usize].traffic.connects, 0);
+            assert_eq!((route.traffic().connects, route.traffic().connect_errors), (port - 1, port - 1));
+        }
     }
 }

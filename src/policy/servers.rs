@@ -10,6 +10,9 @@ use super::health::{Change, Checked, Health, Spread, Standing};
 use super::time::Time;
 use crate::config::{Balance, HealthCheck, Route, Server};
 
+/// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
+const REMEMBERED: usize = 32;
+
 /// The servers of one route.
 ///
 /// A server is known by its index here, which stays its own while it is in the file or has connections open.
@@ -181,9 +184,11 @@ impl Group {
         self.standing.set(now, up);
     }
 
-    /// Gives a new member the place of one that left the file and has no connection any more, if there is one.
+    /// Gives a new member the place of one that left the file and has no connection any more, once so many have left that
+    /// they cannot all be remembered.
     fn add(&mut self, member: Member) -> u32 {
-        if let Some((place, i)) = self.members.iter_mut().zip(0..).find(|(old, _)| old.retired && old.open == 0) {
+        let mut left = self.members.iter_mut().zip(0..).filter(|(old, _)| old.retired && old.open == 0);
+        if let Some((place, i)) = left.nth(REMEMBERED) {
             *place = member;
             return i;
         }

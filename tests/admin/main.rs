@@ -1,0 +1,14 @@
+//! What whoever runs the proxy gets to see: the admin endpoints, metrics, the page, and what Grafana makes of them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
+
+mod counters;
+mod csv;
+mod endpoints;
+mod http;
+#[allow(dead_code, reason = "another test program uses the rest of it")]
+#[path = "../e2e/kit/mod.rs"]
+mod kit;
+mod names;
+mod prometheus;
+mod reloads;
+mod slow_clients;

@@ -1,0 +1,122 @@
+//! Admin clients that are slow, many, or hostile: they hold up neither clients nor each other.
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use socket2::{Domain, Socket, Type};
+
+use crate::http::{connect, get, json as stats, start};
+use crate::kit::origin::Origin;
+use crate::kit::places::free_address;
+use crate::kit::wait_until;
+
+/// What a busy machine may take for something that takes no time.
+const SOON: Duration = Duration::from_secs(3);
+
+/// A monitoring system that hangs, or an attacker on the private network, must not blind the others.
+#[test]
+fn a_hundred_idle_clients_keep_nobody_out() {
+    let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
+    let mut idle: Vec<TcpStream> = (0..100).map(|_| connect(admin)).collect();
+    for stream in &mut idle {
+        // Whoever was sent away already has broken off.
+        drop(stream.write_all(b"GET /metr"));
+    }
+    for _ in 0..50 {
+        let started = Instant::now();
+        assert_eq!(get(admin, "/health").body, "ok");
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    }
+}
+
+/// Somebody who asks for a large answer and does not read it must cost a buffer, and no more.
+#[test]
+fn an_answer_that_is_not_read_is_given_up() {
+    let (proxy, admin) = start(json!({ "routes": routes(1000) }));
+    let before = memory(&proxy.proc("status"));
+    let mut deaf: Vec<TcpStream> = (0..32).map(|_| with_little_room(admin)).collect();
+    for stream in &mut deaf {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: lb\r\n\r\n").unwrap();
+    }
+    assert_eq!(get(admin, "/health").body, "ok");
+    let grown = memory(&proxy.proc("status")).saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} kB more for 32 clients");
+    std::thread::sleep(Duration::from_secs(6));
+    for stream in &mut deaf {
+        // Only what was written before they were given up can still be read: not the end of the answer.
+        let mut bytes = Vec::new();
+        drop(stream.read_to_end(&mut bytes));
+        assert!(!bytes.ends_with(b"0\r\n\r\n"), "a whole answer of {} bytes fits into a socket", bytes.len());
+    }
+    assert_eq!(get(admin, "/health").body, "ok");
+}
+
+/// A page of a thousand routes is milliseconds of work: done at once, every client would wait for it.
+#[test]
+fn clients_are_served_while_large_answers_are_made() {
+    let origin = Origin::echo("here");
+    let mut routes = routes(1000);
+    routes.insert("echo".into(), json!({ "sni": ["echo.test"], "servers": [origin.server()] }));
+    let (proxy, admin) = start(json!({ "routes": routes, "log": { "connections": "off" } }));
+    let scraper = std::thread::spawn(move || {
+        for path in ["/metrics", "/stats", "/stats.json", "/stats;csv", "/metrics"] {
+            let answer = get(admin, path);
+            assert_eq!(answer.status, 200);
+            assert!(answer.body.len() > 200_000, "{path}: {}", answer.body.len());
+        }
+    });
+    let mut slowest = Duration::ZERO;
+    let mut served = 0;
+    while !scraper.is_finished() {
+        let started = Instant::now();
+        let mut client = proxy.connect();
+        client.hello("echo.test");
+        assert_eq!(client.greeting(), "here");
+        slowest = slowest.max(started.elapsed());
+        served += 1;
+    }
+    scraper.join().unwrap();
+    assert!(served > 5 && slowest < SOON, "{served} connections, the slowest took {slowest:?}");
+}
+
+/// Connections of admin clients are nobody else's: they neither count nor take room.
+#[test]
+fn admin_clients_take_no_clients_room() {
+    let origin = Origin::echo("here");
+    let (proxy, admin) = start(json!({
+        "limits": { "connections": 1 }, "routes": { "r": { "sni": ["*"], "servers": [origin.server()] } } }));
+    let idle: Vec<TcpStream> = (0..20).map(|_| connect(admin)).collect();
+    let mut client = proxy.connect();
+    client.hello("a.test");
+    assert_eq!(client.greeting(), "here");
+    let now = stats(admin);
+    assert_eq!((&now["connections"], &now["frontends"][0]["sessions"]["now"]), (&json!(1), &json!(1)));
+    let mut waiting = proxy.connect();
+    waiting.hello("a.test");
+    assert_eq!(get(admin, "/health").body, "ok", "a full house is no reason to be silent");
+    drop(client);
+    assert_eq!(waiting.greeting(), "here");
+    drop((idle, waiting));
+    wait_until("all have gone", || stats(admin)["connections"] == 0);
+}
+
+/// A client whose own kernel takes little ahead of it.
+fn with_little_room(to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+fn routes(count: u16) -> Map<String, Value> {
+    let off = json!({ "type": "off" });
+    let route = |i| json!({ "sni": [format!("r{i}.test")], "servers": [format!("127.0.0.1:{}", 1000 + i)], "health_check": off });
+    (0..count).map(|i| (format!("route-{i}"), route(i))).collect()
+}
+
+/// Resident memory in kB.
+fn memory(status: &str) -> u64 {
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
