@@ -61,7 +61,7 @@
   LimitCORE = 0;
 
   SystemCallArchitectures = "native";
-  # A call that is missing here is an error to the program and not its end.
+  # A call that is missing here is an error to the program and not its end. Reading a terminal's settings is one (ioctl).
   SystemCallErrorNumber = "EPERM";
   SystemCallFilter = [
     "@basic-io"
@@ -69,26 +69,19 @@
     "@signal"
     "accept4"
     "access"
-    "bind"
-    "clone"
-    "clone3"
     "connect"
     "fcntl"
     "fstat"
     "getpeername"
-    "getrandom"
     "getsockname"
     "getsockopt"
     "madvise"
     "mremap"
     "newfstatat"
+    "open"
     "openat"
     "pipe2"
-    "prctl"
-    "prlimit64"
     "recvfrom"
-    "recvmsg"
-    "sendmsg"
     "sendto"
     "setsockopt"
     "shutdown"
@@ -97,7 +90,10 @@
     "splice"
     "statx"
     "tgkill"
-  ];
+    "timerfd_create"
+    "timerfd_settime"
+  ]
+  ++ lib.optional bindsSource "bind";
 }
 // lib.optionalAttrs bindsSource {
   # A server's `source` is bound before connecting; without a capability that is a port above 1023 at any rate.

@@ -1,20 +1,20 @@
 //! The service manager, where there is one: what systemd is told (`sd_notify(3)`, `Type=notify-reload`) and the sockets that
 //! it passes (`sd_listen_fds(3)`).
 //!
-//! The socket to tell it is opened once and does not wait, because a process that is out of fds has to show that it lives,
-//! and a manager that reads nothing is not to hold it up. What a start, a reload or a stop hangs on may wait a moment.
+//! The socket to tell it is opened once, because a process that is out of fds has to show that it lives, and telling does not
+//! wait, because a manager that reads nothing is not to hold it up. What a start, a reload or a stop hangs on may wait a moment.
 //! Failures change nothing here, so none is reported.
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::net::TcpListener;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use rustix::net::{SendFlags, SocketAddrUnix, sendto};
 use sd_notify::NotifyState;
 
 /// How long a manager that is busy is waited for, where it must not miss a word.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The service manager.
 pub struct Service {
     /// Where it is told; `None` where nobody asks.
-    ear: Option<(UnixDatagram, SocketAddr)>,
+    ear: Option<(UnixDatagram, SocketAddrUnix)>,
     watchdog: Option<Duration>,
 }
 
@@ -54,13 +54,13 @@ impl Service {
     /// Ready, or ready again after a reload.
     pub fn ready(&self, status: &str) {
         let pid = NotifyState::MainPid(std::process::id());
-        self.tell_surely(&[NotifyState::Ready, pid, NotifyState::Status(status)]);
+        self.tell(&[NotifyState::Ready, pid, NotifyState::Status(status)], SendFlags::empty());
     }
 
     /// Reading the configuration again. systemd wants the time too, to tell this reload from an older one.
     pub fn reloading(&self) {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
-            self.tell_surely(&[NotifyState::Reloading, now]);
+            self.tell(&[NotifyState::Reloading, now], SendFlags::empty());
         }
     }
 
@@ -68,45 +68,37 @@ impl Service {
     pub fn stopping(&self, status: &str, at_most: Duration) {
         let micros = u32::try_from((at_most + PATIENCE).as_micros()).unwrap_or(u32::MAX);
         let patience = NotifyState::ExtendTimeoutUsec(micros);
-        self.tell_surely(&[NotifyState::Stopping, patience, NotifyState::Status(status)]);
+        self.tell(&[NotifyState::Stopping, patience, NotifyState::Status(status)], SendFlags::empty());
     }
 
     /// The loop turns.
     pub fn alive(&self) {
-        self.tell(&[NotifyState::Watchdog]);
+        self.tell(&[NotifyState::Watchdog], SendFlags::DONTWAIT);
     }
 
     /// One line for whoever asks the manager.
     pub fn status(&self, status: &str) {
-        self.tell(&[NotifyState::Status(status)]);
+        self.tell(&[NotifyState::Status(status)], SendFlags::DONTWAIT);
     }
 
-    fn tell(&self, states: &[NotifyState<'_>]) {
+    fn tell(&self, states: &[NotifyState<'_>], flags: SendFlags) {
         let Some((socket, address)) = &self.ear else { return };
         let mut text = String::new();
         for state in states {
             let _ = writeln!(text, "{state}");
         }
-        let _ = socket.send_to_addr(text.as_bytes(), address);
-    }
-
-    fn tell_surely(&self, states: &[NotifyState<'_>]) {
-        let Some((socket, _)) = &self.ear else { return };
-        let _ = socket.set_nonblocking(false);
-        self.tell(states);
-        let _ = socket.set_nonblocking(true);
+        let _ = sendto(socket, text.as_bytes(), flags | SendFlags::NOSIGNAL, address);
     }
 }
 
 /// A path, or a name of Linux's abstract namespace behind an `@`.
-fn ear(address: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+fn ear(address: &OsStr) -> io::Result<(UnixDatagram, SocketAddrUnix)> {
     let address = match address.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(address)?,
+        Some(name) => SocketAddrUnix::new_abstract_name(name)?,
+        None => SocketAddrUnix::new(address)?,
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    socket.set_nonblocking(true)?;
     Ok((socket, address))
 }
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def describe(lab: Lab, host: str) -> None:
     hosts = {address: "".join(f" {name}" for name in names(lab)) for address in public_addresses(lab)}
     own = f"127.0.0.1 localhost {socket.gethostname()}\n"
     (state / "hosts").write_text(own + "".join(f"{address}{names}\n" for address, names in hosts.items()))
-    units = {f"{service}.service": UNITS[service](lab, state) for service in lab.topology["hosts"][host]["services"] if service in UNITS}
+    units = {f"{UNITS[name][0]}.service": UNITS[name][1](lab, state) for name in lab.topology["hosts"][host]["services"] if name in UNITS}
     (state / "host.json").write_text(json.dumps({"units": units}))
 
 
@@ -140,12 +141,13 @@ def sshd(_lab: Lab, _state: Path) -> dict[str, Any]:
     return {"command": [sys.executable, "-c", listen]}
 
 
-UNITS = {
-    "nginx": lambda lab, state: nginx(lab, state, "nginx.conf"),
-    "updates": lambda lab, state: nginx(lab, state, "updates.conf"),
-    "prometheus": prometheus,
-    "fiscalismia-lb": load_balancer,
-    "sshd": sshd,
+# What the topology calls services, by the units that they are on NixOS.
+UNITS: dict[str, tuple[str, Callable[[Lab, Path], dict[str, Any]]]] = {
+    "nginx": ("nginx", lambda lab, state: nginx(lab, state, "nginx.conf")),
+    "updates": ("nginx", lambda lab, state: nginx(lab, state, "updates.conf")),
+    "prometheus": ("prometheus", prometheus),
+    "fiscalismia-lb": ("fiscalismia-lb", load_balancer),
+    "sshd": ("sshd", sshd),
 }
 
 

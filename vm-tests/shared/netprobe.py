@@ -1,7 +1,7 @@
 """What the scenarios need to know of a network, with nothing but Python.
 
 netprobe open HOST PORT             exit 0 if the port takes a connection
-netprobe scan HOST                  the open TCP ports, all 65535 tried, as JSON
+netprobe scan HOST [LAST]           the open TCP ports up to LAST, 65535 unless given, as JSON
 netprobe ping HOST                  exit 0 if an echo is answered
 netprobe silence HOST PORT WHAT...  on a connection each, send a hello for the name after `hello:`, or the text after `text:`;
                                     exit 0 if nothing comes back for eight seconds, no end of a connection either
@@ -41,15 +41,16 @@ def port_is_open(host: str, port: str) -> None:
     socket.create_connection((host, int(port)), timeout=2).close()
 
 
-def scan(host: str) -> None:
+def scan(host: str, last: str = "65535") -> None:
     """A port that answers with neither SYN-ACK nor RST for a second is closed by a firewall."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     batch = min(hard - 64, 16384)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found: list[int] = []
-    for first in range(1, 65536, batch):
-        found += scan_ports(family, host, range(first, min(first + batch, 65536)))
+    end = int(last) + 1
+    for first in range(1, end, batch):
+        found += scan_ports(family, host, range(first, min(first + batch, end)))
     print(json.dumps(sorted(found)))
 
 
@@ -58,7 +59,6 @@ def scan_ports(family: socket.AddressFamily, host: str, ports: range) -> list[in
     waiting: dict[int, tuple[socket.socket, int]] = {}
     for port in ports:
         connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        # EPERM is what a packet filter of this very host answers.
         if connection.connect_ex((host, port)) == errno.EINPROGRESS:
             waiting[connection.fileno()] = (connection, port)
             poll.register(connection, select.EPOLLOUT)
@@ -89,7 +89,10 @@ def ping(host: str) -> None:
         message = message[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + message[4:]
     with socket.socket(family, socket.SOCK_RAW, protocol) as connection:
         deadline = time.monotonic() + 2
-        connection.sendto(message, (host, 0))
+        try:
+            connection.sendto(message, (host, 0))
+        except PermissionError:
+            sys.exit(f"{host}: this host's packet filter forbids it")
         while (left := deadline - time.monotonic()) > 0:
             connection.settimeout(left)
             answer = connection.recv(1500)
