@@ -104,8 +104,8 @@ fn a_head_has_8_kib_and_5_seconds() {
     assert!(ask(http, fits.as_bytes()).0.starts_with("HTTP/1.1 301 "));
 
     // A byte a second moves no deadline.
-    let (mut slow, mut silent) = (Client::connect(http), Client::connect(http));
     let started = Instant::now();
+    let (mut slow, mut silent) = (Client::connect(http), Client::connect(http));
     for byte in b"GET /" {
         slow.send(&[*byte]);
         thread::sleep(Duration::from_millis(900));
