@@ -13,7 +13,7 @@ const LAYERS: &[Layer] = &[
     ("policy", &["config"], &["ipnet"]),
     ("net", &[], &["mio", "rustix", "socket2", "slotmap"]),
     ("metrics", &["config", "policy"], &["prometheus", "itoa"]),
-    ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa", "serde", "serde_json"]),
+    ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),
     ("fleet", &["config", "policy", "metrics", "net"], &[]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),
     ("service", &[], &["sd_notify", "listenfd"]),

@@ -213,7 +213,7 @@ impl AccessLog {
         let Some(buffer) = self.output.line() else { return };
         match self.config.format {
             LogFormat::Haproxy => haproxy::write_notice(buffer, date, words),
-            LogFormat::Json => json::write_notice(buffer, date, level, words),
+            LogFormat::Json => json::write_notice(buffer, date, level, &words),
         }
         buffer.push(b'\n');
         self.oldest.get_or_insert(now);

@@ -81,6 +81,7 @@ impl EventLoop {
         let members = self.context.fleet.routes().flat_map(|(_, route)| route.group.members());
         let (up, all) =
             members.fold((0, 0), |(up, all), (_, member)| (up + u32::from(member.health().is_up()), all + 1));
-        format!("{up}/{all} servers up, {sessions} connections")
+        let refused = if self.context.process.last_reload_worked { "" } else { ", last reload refused" };
+        format!("{up}/{all} servers up, {sessions} connections{refused}")
     }
 }

@@ -122,6 +122,23 @@ fn the_log_says_why() {
     assert_eq!(after, "0 active and 0 backup servers left.");
 }
 
+/// Backups are called that, and it is said when they stand in.
+#[test]
+fn the_log_tells_of_backups() {
+    let backup = json!({ "name": "b", "address": crate::kit::places::free_address(), "backup": true });
+    let server = json!({ "name": "s", "address": crate::kit::places::free_address() });
+    let proxy = Proxy::start(json!({
+        "routes": { "r": { "sni": ["exact.test"], "servers": [server, backup] } },
+        "health_check": { "interval": "200ms" }
+    }));
+    let first = proxy.wait_for_notice("Server r/s is DOWN");
+    let second = proxy.wait_for_notice("Backup Server r/b is DOWN");
+    let (stood_in, none) =
+        ("0 active and 1 backup servers left. Running on backup.", "0 active and 0 backup servers left.");
+    assert!(first.ends_with(stood_in) && second.ends_with(none), "{first}\n{second}");
+    proxy.wait_for_notice("backend r has no server available!");
+}
+
 const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x06\x02\x00\x00\x02\x03\x03";
 const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x28";
 

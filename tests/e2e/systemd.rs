@@ -127,13 +127,13 @@ fn from_start_to_stop() {
     let mut client = Client::connect(address);
     assert_eq!(client.hello("a.test").greeting(), "a");
     let pid = rustix::process::Pid::from_child(&child);
-    for text in [config.to_string(), "{".to_owned()] {
+    for (text, refused) in [(config.to_string(), ""), ("{".to_owned(), ", last reload refused")] {
         folder.write("lb.json", &text);
         rustix::process::kill_process(pid, Signal::HUP).unwrap();
         let reloading = hear();
         let (_, usec) = reloading.split_once("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(usec.trim_end().parse::<u64>().is_ok(), "{reloading}");
-        assert!(hear().starts_with("READY=1\n"));
+        assert!(hear().ends_with(&format!("\nSTATUS=1/1 servers up, 1 connections{refused}\n")));
     }
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(hear(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=8000000\nSTATUS=draining, 1 connections\n");
