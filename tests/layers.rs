@@ -16,7 +16,7 @@ const LAYERS: &[Layer] = &[
     ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),
     ("fleet", &["config", "policy", "metrics", "net"], &[]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),
-    ("service", &[], &["sd_notify", "listenfd"]),
+    ("service", &[], &["sd_notify", "listenfd", "rustix"]),
     ("session", SHARED, &["mio", "rustix"]),
     ("probe", SHARED, &["mio", "rustix"]),
     ("redirect", SHARED, &["mio"]),
