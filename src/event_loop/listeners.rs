@@ -45,7 +45,7 @@ pub(super) fn open(
 fn open_one((address, role): Place, inherited: &Inherited) -> Result<Listener, String> {
     let listener = inherited.listener(address, role).unwrap_or_else(|| Listener::bind(address, role));
     listener.map_err(|error| {
-        let taken = inherited.places().find(|(bound, other)| bound.port() == address.port() && *other != role);
+        let taken = inherited.places().find(|(bound, _)| bound.port() == address.port());
         let taken = taken.map(|(bound, role)| format!("; {bound} is passed for {}", role.socket_name()));
         format!("cannot listen on {address}: {error}{}", taken.unwrap_or_default())
     })

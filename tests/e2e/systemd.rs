@@ -318,6 +318,10 @@ fn sockets_that_are_of_no_use() {
     let taken = listener.local_addr().unwrap();
     let error = refusal(&listener.try_clone().unwrap().into(), "http", taken);
     assert!(error.contains(&format!("cannot listen on {taken}")) && error.contains("is passed for http"), "{error}");
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], taken.port()));
+    let error = refusal(&listener.try_clone().unwrap().into(), "https", everywhere);
+    assert!(error.contains(&format!("cannot listen on {everywhere}")), "{error}");
+    assert!(error.contains(&format!("{taken} is passed for https")), "{error}");
     // Meant for another process.
     let before = "export LISTEN_FDS=1 LISTEN_FDNAMES=nonsense LISTEN_PID=1";
     drop(Proxy::launch(config_of(free_address()), Launch { before, ..Launch::default() }));
