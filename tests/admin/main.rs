@@ -4,11 +4,13 @@
 mod counters;
 mod csv;
 mod endpoints;
+mod grafana;
 mod http;
 #[allow(dead_code, reason = "another test program uses the rest of it")]
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
 mod names;
+mod page;
 mod prometheus;
 mod reloads;
 mod slow_clients;
