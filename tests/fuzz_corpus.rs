@@ -49,6 +49,12 @@ fn config() {
     replay("config", targets::config);
 }
 
+/// As above; the model of a relay is in the target.
+#[test]
+fn session() {
+    replay("session", targets::session);
+}
+
 /// Hellos of real clients are read, whole and in two records cut anywhere: one that our builder would never make too.
 #[test]
 fn hellos_of_real_clients() {

@@ -2,6 +2,8 @@
 //!
 //! `cargo fuzz run client_hello --sanitizer none` needs no nightly compiler, and the code under test has no `unsafe` for a
 //! sanitizer to watch. Bytes that break a promise belong in `corpus/`, under a name that says what they are.
+mod session;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use fiscalismia_lb::config::{self, SniPattern};
@@ -10,6 +12,8 @@ use fiscalismia_lb::wire::client_hello::{Hello, MAX_HANDSHAKE, Reader, Verdict};
 use fiscalismia_lb::wire::proxy_header::{self, Header, MAX_LEN, Parsed, Tlvs};
 use fiscalismia_lb::wire::{http_head, http_status};
 use tls_parser::{TlsExtension, TlsMessageHandshake};
+
+pub use session::session;
 
 /// A hello is the same however it is cut into segments and records, and what another parser makes of it.
 pub fn client_hello(data: &[u8]) {
