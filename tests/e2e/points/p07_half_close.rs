@@ -201,7 +201,7 @@ fn a_client_s_reset_after_its_fin_resets_the_server() {
     let proxy = proxy(&origin, "auto");
     let mut client = proxy.connect();
     client.hello("a.test").finish();
-    assert_eq!(ends.recv().unwrap(), None);
+    assert_eq!(ends.recv_timeout(PATIENCE).unwrap(), None);
     let address = client.address;
     client.reset();
     assert!(ends.recv_timeout(PATIENCE).unwrap().is_some());
