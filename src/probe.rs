@@ -64,7 +64,8 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
         return None;
     }
     let (server, check) = (member.server(), member.health().check());
-    let address = SocketAddr::new(server.address.ip(), check.port.unwrap_or(server.address.port()));
+    let mut address = server.address;
+    address.set_port(check.port.unwrap_or(address.port()));
     let question = question(check, address, *now);
     let (kind, until) = (check.probe.clone(), *now + check.timeout);
     let stream = match net::dial(address, server.source, server.interface.as_deref()) {
@@ -240,7 +241,9 @@ fn question(check: &HealthCheck, address: SocketAddr, now: Time) -> Vec<u8> {
             question.extend_from_slice(&sni.iter().fold(hello, |hello, name| hello.sni(name)).build());
         }
         Kind::Http { path, host, .. } => {
-            let host = host.as_deref().map_or_else(|| address.to_string(), String::from);
+            // Without the zone, which is this host's own affair (RFC 6874 section 4).
+            let own = || SocketAddr::new(address.ip(), address.port()).to_string();
+            let host = host.as_deref().map_or_else(own, String::from);
             let head = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: fiscalismia-lb\r\nConnection: close\r\n\r\n"
             );

@@ -1,5 +1,6 @@
 //! Probes of every kind, and what they decide.
 use std::io::{Read, Write};
+use std::net::SocketAddrV6;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
@@ -9,7 +10,9 @@ use serde_json::{Value, json};
 use crate::kit::PATIENCE;
 use crate::kit::client::End;
 use crate::kit::header;
-use crate::kit::origin::{BlackHole, Expect, Origin, Visit};
+use crate::kit::namespace::{add_ipv6, in_namespace};
+use crate::kit::origin::{BlackHole, Expect, Origin, Visit, echo};
+use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 
@@ -30,6 +33,19 @@ fn tls() {
     };
     let proxy = start(json!(origin.address), json!({ "type": "tls", "timeout": "1s" }));
     assert_changes(&proxy, &alert);
+}
+
+/// A link-local address is one with its zone only.
+#[test]
+fn a_server_in_a_zone() {
+    in_namespace(concat!(module_path!(), "::a_server_in_a_zone"), || {
+        add_ipv6(&["fe80::1"]);
+        let zone = |port| SocketAddrV6::new("fe80::1".parse().unwrap(), port, 0, 1).into();
+        let origin = Origin::serve_at(zone(free_address().port()), Expect::Header, echo("a"));
+        let proxy = start(origin.server(), json!({ "type": "tcp" }));
+        wait_until("a probe", || origin.probes() > 0);
+        assert_eq!(proxy.connect().hello("exact.test").greeting(), "a");
+    });
 }
 
 /// Silence fails as an alert does.
