@@ -97,11 +97,14 @@ impl Fleet {
         self.places.clear();
         let mut changed = Vec::new();
         for new in &config.routes {
-            let place = known.get(&new.name).copied();
-            if let Some(place) = place {
+            let place = if let Some(place) = known.get(&new.name).copied() {
                 changed.extend(self.update(place, new, spread));
-            }
-            let place = place.unwrap_or_else(|| self.add(Route::new(new, spread), free.pop()));
+                place
+            } else {
+                let free = free.pop();
+                changed.extend(free.into_iter().flat_map(|place| self.servers_of(place)));
+                self.add(Route::new(new, spread), free)
+            };
             self.places.push(place);
         }
         self.table = RouteTable::new(&config.routes);
@@ -114,6 +117,12 @@ impl Fleet {
         let changed = route.group.update(new, spread);
         route.name_servers();
         changed.into_iter().map(|server| ServerId { route: place, server }).collect()
+    }
+
+    /// Every server that a route has or had.
+    fn servers_of(&self, place: u32) -> impl Iterator<Item = ServerId> + use<> {
+        let count = self.route(place).map_or(0, |route| route.servers.len());
+        (0..count as u32).map(move |server| ServerId { route: place, server })
     }
 
     /// Puts a new route in a free place, or behind the others.
@@ -258,7 +267,7 @@ mod tests {
         assert_eq!(fleet.route(find(&fleet, "a.example").unwrap()).unwrap().traffic().connect_errors, 5);
     }
 
-    /// Without this, every reload with new names costs memory for good, or moves a connection to another's route.
+    /// Without this, every reload with new names costs memory for good, or moves a connection or a probe to another's route.
     #[test]
     fn places_are_used_again() {
         let mut spread = Spread::new(Time::ZERO, 1);
@@ -268,6 +277,9 @@ mod tests {
             fleet.reload(&config(&[(&format!("r{n}"), &["127.0.0.1:4"])]), &mut spread);
         }
         assert_eq!(fleet.routes.len(), 2 + REMEMBERED);
+        // A probe of the server that was there before would else be taken for one of the new server.
+        let changed = fleet.reload(&config(&[("last", &["127.0.0.1:5"])]), &mut spread);
+        assert_eq!(changed, [ServerId { route: find(&fleet, "last.example").unwrap(), server: 0 }]);
         assert_eq!(&*fleet.route(0).unwrap().config.name, "busy");
     }
 
