@@ -160,7 +160,9 @@ impl Play {
         let party = self.party(side);
         let is_idle = party.sent.is_empty() && party.stream.is_some();
         party.end(with_reset);
-        if with_reset && (side == Side::Client || is_idle) {
+        // With a FIN from either side the kernel is done with a connection: it hears no reset any more.
+        let is_done = self.client.has_finished && self.server.has_finished;
+        if with_reset && !is_done && (side == Side::Client || is_idle) {
             self.proxy.turns_until("a reset ends it", Proxy::is_over);
         } else if is_idle && self.proxy.is_open() {
             self.proxy.turns_until("a FIN goes through", |proxy| !proxy.is_open());
