@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kit::capture::{Capture, Segment};
 use crate::kit::client::{Client, End};
 use crate::kit::hello::{hello, hello_of};
-use crate::kit::namespace::{in_namespace, inside, sh};
+use crate::kit::namespace::{add_ipv6, in_namespace, inside, sh};
 use crate::kit::origin::{Expect, Origin, hold};
 use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
@@ -50,9 +50,7 @@ fn exempt_networks_have_no_limit() {
 fn ipv6_counts_by_prefix() {
     in_namespace(concat!(module_path!(), "::ipv6_counts_by_prefix"), || {
         let clients = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"];
-        for client in clients {
-            sh(&format!("ip -6 addr add {client}/128 dev lo nodad"));
-        }
+        add_ipv6(&clients);
         let origin = Origin::echo("a");
         let mut config = config(&origin, &json!({ "rate": 1, "period": "60s" }));
         config["listen"] = json!([free_address_of("::1".parse().unwrap())]);

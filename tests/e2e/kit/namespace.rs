@@ -58,11 +58,14 @@ pub(crate) fn sh(script: &str) {
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Gives the namespace IPv6 addresses. The kernel adds their routes a moment later, in a work queue.
+/// Gives the namespace IPv6 addresses. The kernel adds the routes by which they are its own a moment later, in a work queue.
 pub(crate) fn add_ipv6(addresses: &[&str]) {
     for address in addresses {
         sh(&format!("ip -6 addr add {address}/128 dev lo nodad"));
-        wait_until("a route", || run_quietly("ip", &["-6", "route", "get", address]));
+        wait_until("the address is the namespace's own", || {
+            let output = Command::new("ip").args(["-6", "route", "get", address]).output().unwrap();
+            output.stdout.starts_with(b"local ")
+        });
     }
 }
 

@@ -25,6 +25,8 @@ impl Folder {
     pub(crate) fn new() -> Folder {
         let name = format!("lb-e2e-{}-{}", std::process::id(), NEXT_FOLDER.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
+        // One that a process with the same number has left behind.
+        drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
