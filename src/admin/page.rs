@@ -142,7 +142,7 @@ fn troubles(snapshot: &Snapshot) -> Markup {
         @if !down.is_empty() || reload_failed {
             ul.troubles {
                 @for (route, server) in down.iter().take(MOST_NAMED) {
-                    li { b { (route) "/" (server.name) } " is down for " (format::span(server.standing.age)) ": " (routes::found(server)) }
+                    li { b { (route) "/" (server.name) } " is down for " (format::span(server.standing.age)) ": " (routes::verdict(server)) }
                 }
                 @if down.len() > MOST_NAMED {
                     li { "… and " (down.len() - MOST_NAMED) " servers more" }
@@ -229,7 +229,7 @@ fn bars<'a>(counts: impl Iterator<Item = (&'a str, &'a str, u64)>, all: u64) -> 
     html! {
         dl.bars {
             @for (words, name, count) in counts {
-                div title=(name) {
+                div.none[count == 0] title=(name) {
                     dt { (words) }
                     dd { b { (format::count(count)) } i style={ "width:" (share(count, all)) "%" } {} }
                 }

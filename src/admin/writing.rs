@@ -6,7 +6,7 @@ use crate::net::{Key, Received};
 
 /// Bytes of an answer that are made in one turn: a few microseconds' work, so that no connection waits longer for its
 /// turn because somebody looks at a page.
-const SLICE: usize = 32 * 1024;
+const SLICE: usize = 16 * 1024;
 /// What a client may send after its request; more is cut off with a reset.
 const MOST_EXTRA: usize = 64 * 1024;
 

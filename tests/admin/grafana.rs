@@ -168,7 +168,7 @@ impl Prometheus {
 
     /// Asks Prometheus' HTTP API.
     fn ask(&self, what: &str, parameters: &[(&str, &str)]) -> Value {
-        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let encode = |text: &str| text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
         let query: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
         let path = format!("/api/v1/{what}?{}", query.join("&"));
         let request = format!("GET {path} HTTP/1.1\r\nHost: prometheus\r\nConnection: close\r\n\r\n");

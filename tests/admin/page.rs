@@ -1,4 +1,5 @@
 //! `/stats` as a browser shows it.
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -203,8 +204,8 @@ fn digits(figure: &Value) -> String {
 /// `12.3 kB` in bytes.
 fn size(figure: &str) -> f64 {
     let (number, unit) = figure.split_once(' ').unwrap_or_else(|| panic!("{figure:?}"));
-    let power = ["B", "kB", "MB", "GB"].iter().position(|name| *name == unit).unwrap();
-    number.parse::<f64>().unwrap() * 1000_f64.powi(power as i32)
+    let factors = HashMap::from([("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)]);
+    number.parse::<f64>().unwrap() * factors[unit]
 }
 
 fn rgb(colour: &Value) -> [u32; 3] {

@@ -119,8 +119,18 @@ fn since(snapshot: &Snapshot, time: crate::policy::time::Time) -> Markup {
     }
 }
 
+/// What the last probe found, why it failed, and how long it took.
+fn found(server: &ServerNow) -> Markup {
+    html! {
+        (verdict(server))
+        @if let Some(last) = server.probes.as_ref().and_then(|probes| probes.last.as_ref()) {
+            " " small { (format::seconds(last.took.as_secs_f64())) }
+        }
+    }
+}
+
 /// What the last probe found, and why it failed.
-pub(super) fn found(server: &ServerNow) -> Markup {
+pub(super) fn verdict(server: &ServerNow) -> Markup {
     let last = server.probes.as_ref().map(|probes| probes.last.as_ref());
     html! {
         @match last {
@@ -129,7 +139,6 @@ pub(super) fn found(server: &ServerNow) -> Markup {
             Some(Some(last)) => {
                 span title=(last.result.code()) { (last.result.describe()) }
                 @if !last.info.is_empty() { ": " (last.info) }
-                " " small { (format::seconds(last.took.as_secs_f64())) }
             }
         }
     }
