@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::EventLoop;
 use crate::access_log::Level;
 use crate::context::Timer;
-use crate::net::{self, Accepted, Key, Listener, Role};
+use crate::net::{self, Accepted, BACKLOG, Key, Listener, Role};
 use crate::session::Session;
 
 /// Clients that one listener lets in in one turn.
@@ -99,9 +99,10 @@ impl EventLoop {
         }
     }
 
-    /// Lets in who waits in the backlog of a listener that is about to be closed.
+    /// Lets in who waits in the backlog of a listener that is about to be closed: no more than it holds, or a flood of
+    /// clients would keep it open.
     pub(super) fn empty_backlog(&mut self, key: Key) {
-        self.accept_from(key, usize::MAX);
+        self.accept_from(key, BACKLOG.into());
     }
 
     /// There may be no more clients of a kind for now. Of TLS clients the log says so, once until the backlog was empty.

@@ -13,7 +13,7 @@ use super::stream::Stream;
 use super::token::Token;
 
 /// What listen(2) is asked for; the kernel takes the lesser of it and `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+pub const BACKLOG: u16 = 65_535;
 
 /// Whom a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +96,7 @@ impl Listener {
         }
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(BACKLOG.into())?;
         Listener::new(socket.into(), address, role, false)
     }
 

@@ -12,7 +12,7 @@ mod token;
 pub use dial::{dial, is_shortage, words};
 pub use direction::{Direction, Progress};
 pub use inherited::Inherited;
-pub use listener::{Accepted, Listener, Role, canonical};
+pub use listener::{Accepted, BACKLOG, Listener, Role, canonical};
 pub use output::Output;
 pub use pipes::Pipes;
 pub use slots::{Key, Slots, slot_number};
