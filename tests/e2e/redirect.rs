@@ -115,7 +115,7 @@ fn a_head_has_8_kib_and_5_seconds() {
     assert_eq!(silent.rest(), (Vec::new(), End::Fin));
     let took = started.elapsed();
     // Who comes in the middle of a turn counts as having come at its beginning.
-    assert!((PATIENCE - Duration::from_secs(1)..PATIENCE * 2).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(4)..PATIENCE * 2).contains(&took), "{took:?}");
     assert_eq!(line_of(&proxy, slow.address).1, "LR");
     assert_eq!(line_of(&proxy, silent.address).1, "cD");
 }
