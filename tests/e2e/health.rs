@@ -100,6 +100,7 @@ fn rise_and_fall() {
     let proxy = start(server, check);
     let last = wanted.chars().filter(|c| *c != ' ').count();
     while answers.recv_timeout(PATIENCE).unwrap() != last {}
+    proxy.wait_for_notice("Server r/s is UP");
     let changes: Vec<String> = proxy.other_lines().into_iter().filter(|line| line.contains("Server r/s is")).collect();
     assert_eq!(changes.len(), 2, "{changes:#?}");
     assert!(changes[0].contains("DOWN") && changes[1].contains("UP"), "{changes:#?}");

@@ -91,6 +91,10 @@ impl Proxy {
         readers.extend(child.stdout.take().map(|stdout| lines.follow(From::Stdout, stdout)));
         let proxy = Proxy { child, folder, address, lines, readers, may_end: false, unread };
         proxy.wait_for_notification(0, "READY=1");
+        if proxy.unread.is_none() {
+            // The last line of the banner, which READY may overtake on its way here.
+            proxy.wait_for_notice("Limits: ");
+        }
         proxy
     }
 
