@@ -6,7 +6,7 @@ use mio::Registry;
 use crate::access_log::{AccessLog, Counts};
 use crate::config::Config;
 use crate::fleet::{Fleet, ServerId};
-use crate::metrics::Process;
+use crate::metrics::{Process, Room};
 use crate::net::{Key, Pipes};
 use crate::policy::rate_limit::RateLimit;
 use crate::policy::time::Time;
@@ -46,6 +46,8 @@ pub struct Context {
     pub registry: Registry,
     /// Room for one read, which all connections share.
     pub scratch: Vec<u8>,
+    /// Memory for the next snapshot.
+    pub room: Room,
     /// Pipes for bulk transfers.
     pub pipes: Pipes,
     /// Routes whose queue may move on: in this turn a server of theirs may have got room, come up or gone down.

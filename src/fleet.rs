@@ -42,6 +42,8 @@ pub struct Route {
     pub most_queued: usize,
     /// Not in the configuration any more.
     pub retired: bool,
+    /// Its name, to be shared with whoever shows it.
+    pub name: Rc<str>,
 }
 
 /// A server, beside what its [`Group`] knows.
@@ -53,8 +55,8 @@ pub struct Server {
     pub usage: Usage,
     /// The timer of its next probe.
     pub next_probe: Deadline,
-    /// Whose counters these are.
-    name: Box<str>,
+    /// Whose counters these are; to be shared with whoever shows them.
+    pub name: Rc<str>,
 }
 
 /// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
@@ -156,6 +158,18 @@ impl Fleet {
         self.places.iter().filter_map(|place| Some((*place, self.routes.get(*place as usize)?)))
     }
 
+    /// For each place, where its route stands in the configuration; `None`: nowhere any more.
+    #[must_use]
+    pub fn order(&self) -> Vec<Option<usize>> {
+        let mut order = vec![None; self.routes.len()];
+        for (index, place) in self.places.iter().enumerate() {
+            if let Some(entry) = order.get_mut(*place as usize) {
+                *entry = Some(index);
+            }
+        }
+        order
+    }
+
     /// All places with their routes, gone ones too, to be changed.
     pub fn routes_mut(&mut self) -> impl Iterator<Item = (u32, &mut Route)> {
         (0..).zip(&mut self.routes)
@@ -189,6 +203,7 @@ impl Route {
             queue: VecDeque::new(),
             most_queued: 0,
             retired: false,
+            name: (&*config.name).into(),
         };
         route.name_servers();
         route
@@ -218,9 +233,9 @@ impl Route {
                 self.servers.resize_with(index + 1, Server::default);
             }
             let Some(server) = self.servers.get_mut(index) else { continue };
-            if server.name != member.server().name {
+            if *server.name != *member.server().name {
                 self.unplaced += &server.traffic;
-                *server = Server { name: member.server().name.clone(), ..Server::default() };
+                *server = Server { name: (&*member.server().name).into(), ..Server::default() };
             }
         }
     }

@@ -136,20 +136,33 @@ impl Wanted {
 }
 
 impl Rest {
+    /// What it is made of.
+    pub(super) fn into_snapshot(self) -> Snapshot {
+        self.report.into_snapshot()
+    }
+
     /// Appends some `most` bytes of the answer; `false`: that was all of it.
     pub(super) fn make(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
         if !self.is_chunked {
             return self.report.write(out, most);
         }
-        // RFC 9112 section 7.1: a chunk's size may have leading zeros, so its place can be kept free.
+        // RFC 9112 section 7.1: a chunk's size may have leading zeros, so its place can be kept free. A chunk of size 0 would
+        // be the last one.
         let start = out.len();
         out.extend_from_slice(b"00000000\r\n");
         let is_more = self.report.write(out, most);
-        let size = format!("{:08x}", out.len() - start - 10);
-        if let Some(place) = out.get_mut(start..start + 8) {
-            place.copy_from_slice(size.as_bytes());
+        match out.len() - start - 10 {
+            0 => out.truncate(start),
+            size => {
+                if let Some(place) = out.get_mut(start..start + 8) {
+                    place.copy_from_slice(format!("{size:08x}").as_bytes());
+                }
+                out.extend_from_slice(b"\r\n");
+            }
         }
-        out.extend_from_slice(if is_more { b"\r\n" } else { b"\r\n0\r\n\r\n" });
+        if !is_more {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
         is_more
     }
 }
@@ -174,6 +187,44 @@ impl Status {
             Status::Timeout => "408 Request Timeout",
             Status::HeadTooLong => "431 Request Header Fields Too Large",
             Status::Unavailable => "503 Service Unavailable",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten bytes a piece, as many in all as the snapshot has connections.
+    fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> bool {
+        let left = (snapshot.connections as usize).saturating_sub(10 * index);
+        out.extend_from_slice(&b"0123456789"[..left.min(10)]);
+        left > 0
+    }
+
+    fn rest(bytes: u64) -> Rest {
+        let snapshot = Box::new(Snapshot { connections: bytes, ..Snapshot::empty() });
+        Rest { report: Report::Pieces { snapshot, piece, next: 0 }, is_chunked: true }
+    }
+
+    /// Without this, an answer whose slices end just where it ends is taken for one that is followed by another.
+    #[test]
+    fn the_last_chunk_is_the_only_empty_one() {
+        for bytes in [0, 5, 10, 95, 100, 105, 1000] {
+            let (mut rest, mut out) = (rest(bytes), Vec::new());
+            while rest.make(&mut out, 100) {}
+            let text = String::from_utf8(out).unwrap();
+            let (mut left, mut body) = (&*text, 0);
+            loop {
+                let (size, after) = left.split_once("\r\n").unwrap();
+                let size = usize::from_str_radix(size, 16).unwrap();
+                left = &after[size + 2..];
+                body += size;
+                if size == 0 {
+                    break;
+                }
+            }
+            assert_eq!((left, body as u64), ("", bytes), "{text:?}");
         }
     }
 }

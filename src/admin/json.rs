@@ -108,7 +108,7 @@ fn route(now: &RouteNow, s: &Snapshot) -> Value {
     let mut route = place(&now.traffic, &now.usage, now.open, &now.standing, now.last_session, s);
     let servers = s.servers_of(now).iter().map(|now| server(now, s));
     route.extend(entries([
-        ("name", json!(now.name)),
+        ("name", json!(*now.name)),
         ("state", json!(if now.standing.is_up { "UP" } else { "DOWN" })),
         ("queued", json!(now.queued)),
         ("queued_peak", json!(now.most_queued)),
@@ -122,7 +122,7 @@ fn route(now: &RouteNow, s: &Snapshot) -> Value {
 fn server(now: &ServerNow, s: &Snapshot) -> Value {
     let mut server = place(&now.traffic, &now.usage, now.open.into(), &now.standing, now.last_session, s);
     server.extend(entries([
-        ("name", json!(now.name)),
+        ("name", json!(*now.name)),
         ("address", json!(now.address)),
         ("state", json!(now.state().word())),
         ("weight", json!(now.weight)),

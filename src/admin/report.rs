@@ -64,6 +64,14 @@ impl Report {
         Report::Pieces { snapshot: Box::new(snapshot), piece, next: 0 }
     }
 
+    /// What it was made of.
+    pub(super) fn into_snapshot(self) -> Snapshot {
+        match self {
+            Report::Metrics(exposition) => exposition.into_snapshot(),
+            Report::Pieces { snapshot, .. } => *snapshot,
+        }
+    }
+
     /// Appends at least `most` bytes; `false`: nothing is left.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
         match self {

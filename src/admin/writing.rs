@@ -6,7 +6,7 @@ use crate::net::{Key, Received};
 
 /// Bytes of an answer that are made in one turn: a few microseconds' work, so that no connection waits longer for its
 /// turn because somebody looks at a page.
-const SLICE: usize = 16 * 1024;
+const SLICE: usize = 8 * 1024;
 /// What a client may send after its request; more is cut off with a reset.
 const MOST_EXTRA: usize = 64 * 1024;
 
@@ -32,7 +32,7 @@ impl Writing {
     pub(super) fn begin(peer: Peer, answer: Answer, key: Key, context: &mut Context) -> Next {
         let Answer { head, rest } = answer;
         let mut writing = Writing { peer: peer.renew(context.now), made: head, written: 0, rest };
-        writing.make();
+        writing.make(context);
         writing.advance(key, context)
     }
 
@@ -47,7 +47,7 @@ impl Writing {
         }
         self.made.clear();
         self.written = 0;
-        if self.make() {
+        if self.make(context) {
             return if self.peer.watch(key, context) { Next::Again(Client::Writing(self)) } else { Next::Ended };
         }
         self.peer.stream.finish();
@@ -55,11 +55,13 @@ impl Writing {
     }
 
     /// Makes the next slice; `false`: there is none.
-    fn make(&mut self) -> bool {
-        if let Some(rest) = &mut self.rest
-            && !rest.make(&mut self.made, SLICE)
-        {
-            self.rest = None;
+    fn make(&mut self, context: &mut Context) -> bool {
+        if let Some(mut rest) = self.rest.take() {
+            if rest.make(&mut self.made, SLICE) {
+                self.rest = Some(rest);
+            } else {
+                context.room = rest.into_snapshot().into_room();
+            }
         }
         !self.made.is_empty()
     }

@@ -1,14 +1,14 @@
 //! The proxy at one moment, for whoever asks.
-use std::collections::HashMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::EventLoop;
 use super::control::Phase as LoopPhase;
 use crate::config::Probe;
 use crate::context::{Context, Timer};
-use crate::fleet::{self, ServerId};
+use crate::fleet;
 use crate::metrics::{
-    FrontendNow, Phase, PipesNow, ProbesNow, RouteNow, STEP, Sample, ServerNow, Snapshot, StandingNow,
+    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, STEP, Sample, ServerNow, Snapshot, StandingNow,
 };
 use crate::net::Role;
 use crate::policy::health::{Health, Standing};
@@ -26,9 +26,10 @@ const BY_HELLO: [DropReason; 4] =
 impl EventLoop {
     /// Takes a snapshot. Connections that are open count with the bytes that they have moved so far, so that a graph of
     /// bytes does not wait for them to end.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        let mut room = std::mem::take(&mut self.context.room);
         let context = &self.context;
-        let (routes, servers) = routes(context);
+        add_routes(context, &mut room);
         let mut snapshot = Snapshot {
             now: context.now,
             epoch: self.epoch,
@@ -44,8 +45,8 @@ impl EventLoop {
             lost_lines: context.log.lost(),
             sources: (context.sources.sources(), context.sources.evicted()),
             frontends: Vec::new(),
-            routes,
-            servers,
+            routes: room.routes,
+            servers: room.servers,
             history: self.history.clone(),
         };
         self.add_open_sessions(&mut snapshot);
@@ -75,8 +76,7 @@ impl EventLoop {
     }
 
     fn add_open_sessions(&self, snapshot: &mut Snapshot) {
-        let servers: HashMap<ServerId, usize> = ids(&self.context).zip(0..).collect();
-        let routes: HashMap<u32, usize> = self.context.fleet.routes().map(|(place, _)| place).zip(0..).collect();
+        let routes = self.context.fleet.order();
         for (_, session) in self.sessions.iter() {
             if let Some(count) = snapshot.phases.get_mut(session.phase() as usize) {
                 *count += 1;
@@ -86,10 +86,11 @@ impl EventLoop {
             snapshot.process.https.bytes_up += moved.up;
             snapshot.process.https.bytes_down += moved.down;
             snapshot.process.bytes_spliced += moved.spliced;
-            let route = routes.get(&id.route).and_then(|index| snapshot.routes.get_mut(*index));
-            let server = servers.get(&id).and_then(|index| snapshot.servers.get_mut(*index));
-            let traffics = [route.map(|route| &mut route.traffic), server.map(|server| &mut server.traffic)];
-            for traffic in traffics.into_iter().flatten() {
+            let Some(index) = routes.get(id.route as usize).copied().flatten() else { continue };
+            let Some(route) = snapshot.routes.get_mut(index) else { continue };
+            let servers = snapshot.servers.get_mut(route.servers.clone()).unwrap_or_default();
+            let server = servers.iter_mut().find(|server| server.index == id.server);
+            for traffic in [Some(&mut route.traffic), server.map(|server| &mut server.traffic)].into_iter().flatten() {
                 traffic.bytes_up += moved.up;
                 traffic.bytes_down += moved.down;
             }
@@ -105,7 +106,6 @@ impl EventLoop {
         };
         let https = FrontendNow {
             name: Role::Https.name(),
-            labels: labels(Role::Https.name(), None),
             is_http: false,
             is_open: is_open(Role::Https),
             sessions: context.sessions,
@@ -117,7 +117,6 @@ impl EventLoop {
         };
         let http = FrontendNow {
             name: Role::Http.name(),
-            labels: labels(Role::Http.name(), None),
             is_http: true,
             is_open: is_open(Role::Http),
             sessions: context.redirects,
@@ -132,37 +131,30 @@ impl EventLoop {
     }
 }
 
-/// Every server of the configuration, in its order.
-fn ids(context: &Context) -> impl Iterator<Item = ServerId> {
-    context
-        .fleet
-        .routes()
-        .flat_map(|(place, route)| route.group.members().map(move |(server, _)| ServerId { route: place, server }))
-}
-
-fn routes(context: &Context) -> (Vec<RouteNow>, Vec<ServerNow>) {
-    let (mut routes, mut servers) = (Vec::new(), Vec::new());
+fn add_routes(context: &Context, Room { routes, servers }: &mut Room) {
     for (_, route) in context.fleet.routes() {
         let first = servers.len();
         servers.extend(route.group.members().filter_map(|(index, member)| {
-            Some(server(&route.config.name, member, route.servers.get(index as usize)?, context.now))
+            Some(server(route, index, member, route.servers.get(index as usize)?, context.now))
         }));
         routes.push(route_now(route, first..servers.len(), context.now));
     }
-    (routes, servers)
 }
 
 fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow {
-    let in_service = |backup: bool| {
-        let members = route.group.members().map(|(_, member)| member);
-        members.filter(move |member| member.takes_connections() && member.server().backup == backup)
-    };
-    let active = in_service(false).map(|member| u64::from(member.server().weight)).sum();
-    // Of the backups, HAProxy uses the first only.
-    let backup = in_service(true).next().map_or(0, |member| u64::from(member.server().weight));
+    let (mut active, mut backup, mut weight, mut backup_weight) = (0, 0, 0, 0);
+    for (_, member) in route.group.members().filter(|(_, member)| member.takes_connections()) {
+        if member.server().backup {
+            backup += 1;
+            // Of the backups, connections go to the first only.
+            backup_weight = if backup == 1 { member.server().weight.into() } else { backup_weight };
+        } else {
+            active += 1;
+            weight += u64::from(member.server().weight);
+        }
+    }
     RouteNow {
-        name: route.config.name.clone(),
-        labels: labels(&route.config.name, None),
+        name: Rc::clone(&route.name),
         balance: route.config.balance,
         standing: standing(route.group.standing(), now),
         open: route.open,
@@ -172,17 +164,18 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
         usage: route.usage.clone(),
         last_session: route.usage.sessions.last().map(|last| now.since(last)),
         servers,
-        active: in_service(false).count(),
-        backup: in_service(true).count(),
-        weight: if active > 0 { active } else { backup },
+        active,
+        backup,
+        weight: if active > 0 { weight } else { backup_weight },
     }
 }
 
-fn server(route: &str, member: &Member, server: &fleet::Server, now: Time) -> ServerNow {
+fn server(route: &fleet::Route, index: u32, member: &Member, server: &fleet::Server, now: Time) -> ServerNow {
     let config = member.server();
     ServerNow {
-        name: config.name.clone(),
-        labels: labels(route, Some(&config.name)),
+        route: Rc::clone(&route.name),
+        name: Rc::clone(&server.name),
+        index,
         address: config.address,
         weight: config.weight,
         is_backup: config.backup,
@@ -217,13 +210,4 @@ fn standing(standing: &Standing, now: Time) -> StandingNow {
         downs: standing.downs(),
         downtime: standing.downtime(now),
     }
-}
-
-/// Names of routes and servers hold nothing that would have to be escaped.
-fn labels(proxy: &str, server: Option<&str>) -> Box<str> {
-    match server {
-        Some(server) => format!("proxy=\"{proxy}\",server=\"{server}\""),
-        None => format!("proxy=\"{proxy}\""),
-    }
-    .into()
 }

@@ -20,7 +20,7 @@ use crate::admin::Credentials;
 use crate::config::{self, Config, ZeroCopy};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
-use crate::metrics::{Histograms, History, Process};
+use crate::metrics::{Histograms, History, Process, Room};
 use crate::net::{Inherited, Pipes, Slots, Token};
 use crate::policy::health::Spread;
 use crate::policy::per_second::PerSecond;
@@ -89,6 +89,7 @@ impl EventLoop {
             timers: Timers::new(),
             registry,
             scratch: vec![0; SCRATCH_ROOM],
+            room: Room::default(),
             pipes: Pipes::new(0),
             roomy: Vec::new(),
             fallen: Vec::new(),

@@ -43,7 +43,8 @@ pub(super) const fn untyped<T>(name: &'static str, help: &'static str, write: fn
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
     name: &'static str,
-    labels: &'a str,
+    /// Proxy and server; empty: none.
+    labels: (&'a str, &'a str),
 }
 
 impl Line<'_> {
@@ -76,12 +77,17 @@ impl Line<'_> {
     }
 
     fn begin(&mut self, more: Option<(&str, &str)>) {
-        self.out.extend_from_slice(self.name.as_bytes());
-        let (labels, comma) = (self.labels, if self.labels.is_empty() { "" } else { "," });
-        match more {
-            None if labels.is_empty() => {}
-            None => self.texts(["{", labels, "}"]),
-            Some((label, text)) => self.texts(["{", labels, comma, label, "=\"", text, "\"}"]),
+        self.texts([self.name]);
+        let (proxy, server) = self.labels;
+        let labels = [("proxy", proxy), ("server", server), more.unwrap_or_default()];
+        let mut before = "{";
+        // Nothing in here has to be escaped: names of routes and servers are checked, the rest is our own.
+        for (label, text) in labels.into_iter().filter(|(_, text)| !text.is_empty()) {
+            self.texts([before, label, "=\"", text, "\""]);
+            before = ",";
+        }
+        if before == "," {
+            self.texts(["}"]);
         }
     }
 
@@ -98,31 +104,31 @@ impl Line<'_> {
 
 /// What there is a series of.
 trait Subject {
-    /// What tells it from the others.
-    fn labels(&self) -> &str;
+    /// The labels proxy and server, empty where it has none.
+    fn labels(&self) -> (&str, &str);
 }
 
 impl Subject for Snapshot {
-    fn labels(&self) -> &'static str {
-        ""
+    fn labels(&self) -> (&str, &str) {
+        ("", "")
     }
 }
 
 impl Subject for FrontendNow {
-    fn labels(&self) -> &str {
-        &self.labels
+    fn labels(&self) -> (&str, &str) {
+        (self.name, "")
     }
 }
 
 impl Subject for RouteNow {
-    fn labels(&self) -> &str {
-        &self.labels
+    fn labels(&self) -> (&str, &str) {
+        (&self.name, "")
     }
 }
 
 impl Subject for ServerNow {
-    fn labels(&self) -> &str {
-        &self.labels
+    fn labels(&self) -> (&str, &str) {
+        (&self.route, &self.name)
     }
 }
 
@@ -155,6 +161,12 @@ impl Exposition {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Exposition {
         Exposition { snapshot, part: Part::Process, cursor: Cursor::default() }
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn into_snapshot(self) -> Snapshot {
+        self.snapshot
     }
 
     /// Appends at least `most` bytes, and few more; `false` when nothing is left.

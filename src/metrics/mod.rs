@@ -13,4 +13,4 @@ pub use counters::{Frontend, Process, Rate, Summary, Traffic, Usage};
 pub use exposition::Exposition;
 pub use histograms::Histograms;
 pub use history::{History, STEP, Sample, Step};
-pub use snapshot::{FrontendNow, Phase, PipesNow, ProbesNow, RouteNow, ServerNow, Snapshot, StandingNow, State};
+pub use snapshot::{FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, ServerNow, Snapshot, StandingNow, State};

@@ -1,6 +1,7 @@
 //! Everything that is shown, as it was at one moment. Metrics, CSV, JSON and page are pure functions of it.
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Frontend, History, Process, Traffic, Usage};
@@ -48,6 +49,16 @@ pub struct Snapshot {
     pub history: History,
 }
 
+/// The memory of a snapshot, empty, for the next one. With a thousand routes it is near a megabyte: given back, the kernel
+/// would hand it out anew page by page, and clients would wait for that.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// For [`Snapshot::routes`].
+    pub routes: Vec<RouteNow>,
+    /// For [`Snapshot::servers`].
+    pub servers: Vec<ServerNow>,
+}
+
 /// Pipes for splicing at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct PipesNow {
@@ -77,8 +88,6 @@ pub enum Phase {
 pub struct FrontendNow {
     /// Its name.
     pub name: &'static str,
-    /// Its labels in metrics.
-    pub labels: Box<str>,
     /// Whether it speaks HTTP, as the redirect does.
     pub is_http: bool,
     /// Whether it lets clients in.
@@ -101,9 +110,7 @@ pub struct FrontendNow {
 #[derive(Debug)]
 pub struct RouteNow {
     /// Its name.
-    pub name: Box<str>,
-    /// Its labels in metrics.
-    pub labels: Box<str>,
+    pub name: Rc<str>,
     /// How a server is picked.
     pub balance: Balance,
     /// Whether any server takes connections.
@@ -133,10 +140,12 @@ pub struct RouteNow {
 /// A server at one moment.
 #[derive(Debug)]
 pub struct ServerNow {
+    /// The name of its route.
+    pub route: Rc<str>,
     /// Its name.
-    pub name: Box<str>,
-    /// Its labels in metrics.
-    pub labels: Box<str>,
+    pub name: Rc<str>,
+    /// Its index within its route, by which open connections know it.
+    pub index: u32,
     /// Where it is.
     pub address: SocketAddr,
     /// Share of new connections.
@@ -233,6 +242,15 @@ impl State {
 }
 
 impl Snapshot {
+    /// Its memory.
+    #[must_use]
+    pub fn into_room(self) -> Room {
+        let Snapshot { mut routes, mut servers, .. } = self;
+        routes.clear();
+        servers.clear();
+        Room { routes, servers }
+    }
+
     /// Microseconds from the Unix epoch to a moment.
     #[must_use]
     pub fn unix_micros(&self, time: Time) -> u64 {
@@ -260,6 +278,32 @@ impl Snapshot {
     #[must_use]
     pub fn probe_interval(&self) -> Option<Duration> {
         self.servers.iter().filter_map(|server| server.probes.as_ref()).map(|probes| probes.interval).min()
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// Of a proxy that serves nothing.
+    pub(crate) fn empty() -> Snapshot {
+        Snapshot {
+            now: Time::ZERO,
+            epoch: 0,
+            started: 0,
+            is_draining: false,
+            process: Process::new(0, super::Histograms::new().unwrap()),
+            connections: 0,
+            capacity: 0,
+            most_fds: 0,
+            phases: [0; Phase::ALL.len()],
+            half_closed: 0,
+            pipes: PipesNow { most: 0, used: 0, free: 0 },
+            lost_lines: 0,
+            sources: (0, 0),
+            frontends: Vec::new(),
+            routes: Vec::new(),
+            servers: Vec::new(),
+            history: History::default(),
+        }
     }
 }
 
