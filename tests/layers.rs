@@ -10,7 +10,7 @@ type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
 const LAYERS: &[Layer] = &[
     ("wire", &[], &["tls_parser", "httparse", "crc32c"]),
     ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "strsim"]),
-    ("policy", &["config"], &["ipnet"]),
+    ("policy", &["config"], &["fnv", "ipnet"]),
     ("net", &[], &["mio", "rustix", "socket2", "slotmap"]),
     ("metrics", &["config", "policy"], &["prometheus", "itoa"]),
     ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),

@@ -92,6 +92,12 @@ impl Direction {
         self.flow == Flow::Ended
     }
 
+    /// How far it has come: bytes written, and whether it has ended.
+    #[must_use]
+    pub fn standing(&self) -> (u64, bool) {
+        (self.bytes, self.has_ended())
+    }
+
     /// Ends the direction where it stands: what is held is thrown away.
     pub fn cut(&mut self, pipes: &mut Pipes) {
         self.flow = Flow::Ended;

@@ -102,6 +102,9 @@ impl RateLimit {
 
     /// Counts off a connection that was let in.
     pub fn closed(&mut self, source: IpAddr) {
+        if self.concurrent.is_none() {
+            return;
+        }
         let Some(source) = self.limited(source) else {
             return;
         };

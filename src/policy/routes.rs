@@ -2,8 +2,9 @@
 //! ALPN the hello offers beats one that asks for none.
 //!
 //! A lookup is at most two hash lookups whatever the number of routes, and allocates nothing.
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use fnv::FnvHashMap;
 
 use crate::config::{Route, SniPattern};
 
@@ -11,11 +12,14 @@ use crate::config::{Route, SniPattern};
 const NAME_MAX: usize = 253;
 
 /// Routes by name. Made once for each configuration.
+///
+/// The names in the tables are the configuration's: a client can ask for what it wants, and only ever lengthens the way
+/// to its own answer. So the hash need not be a keyed one.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    exact: HashMap<Box<[u8]>, Candidates>,
+    exact: FnvHashMap<Box<[u8]>, Candidates>,
     /// By the name after `*.`.
-    wildcard: HashMap<Box<[u8]>, Candidates>,
+    wildcard: FnvHashMap<Box<[u8]>, Candidates>,
     default: Candidates,
 }
 

@@ -76,7 +76,7 @@ impl Relay {
 
     /// Moves what can be moved.
     pub(super) fn advance(mut self: Box<Self>, key: Key, context: &mut Context) -> Next {
-        let before = self.standing();
+        let before = [self.up.standing(), self.down.standing()];
         let is_busy = match self.pump(context) {
             Ok(is_busy) => is_busy,
             Err(reason) => {
@@ -143,17 +143,15 @@ impl Relay {
         Ok(up == Progress::Unfinished || down == Progress::Unfinished)
     }
 
-    /// How far each direction has come, and whether it has ended.
-    fn standing(&self) -> [(u64, bool); 2] {
-        [&self.up, &self.down].map(|direction| (direction.bytes(), direction.has_ended()))
-    }
-
-    fn note_change(&mut self, before: [(u64, bool); 2], now: Time) {
-        for ((before, after), side) in before.into_iter().zip(self.standing()).zip([Side::Client, Side::Server]) {
-            if before != after {
-                self.last_word = side;
-                self.last_heard = now;
-            }
+    /// Notes whose byte or FIN was the last, given how far each direction had come before.
+    fn note_change(&mut self, [up, down]: [(u64, bool); 2], now: Time) {
+        if self.up.standing() != up {
+            self.last_word = Side::Client;
+            self.last_heard = now;
+        }
+        if self.down.standing() != down {
+            self.last_word = Side::Server;
+            self.last_heard = now;
         }
     }
 
