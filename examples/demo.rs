@@ -19,14 +19,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Map, Value, json};
 
-/// Route and name, as Fiscalismia has them.
-const ROUTES: [(&str, &str); 5] = [
-    ("frontend", "fiscalismia.com"),
-    ("backend", "backend.fiscalismia.com"),
-    ("demo", "demo.fiscalismia.com"),
-    ("demo-backend", "backend.demo.fiscalismia.com"),
-    ("monitoring", "monitoring.fiscalismia.com"),
-];
+/// Fiscalismia's own configuration, of which the demo takes the routes' names.
+const REFERENCE: &str = include_str!("fiscalismia.json");
 /// Where the proxy listens, unless the port is taken.
 const PROXY_PORT: u16 = 8443;
 /// Where the first origin listens, unless the port is taken; the others on the ports after it.
@@ -48,35 +42,44 @@ fn main() -> ExitCode {
 
 fn demo() -> Outcome<()> {
     let folder = Folder::create()?;
-    let tls = certificates(&folder)?;
+    let names = names()?;
+    let tls = certificates(&folder, &names)?;
     let mut routes = Map::new();
-    for (port, (route, sni)) in (FIRST_ORIGIN_PORT..).zip(ROUTES) {
+    for (port, (route, sni)) in (FIRST_ORIGIN_PORT..).zip(names.clone()) {
         let origin = listen(port)?;
-        routes.insert(route.to_owned(), json!({ "sni": [sni], "servers": [origin.local_addr()?] }));
+        routes.insert(route.clone(), json!({ "sni": [sni], "servers": [origin.local_addr()?] }));
         let tls = tls.clone();
-        thread::spawn(move || serve(route, &origin, &tls));
+        thread::spawn(move || serve(&route.into(), &origin, &tls));
     }
     // Found free and let go again: the proxy opens it by itself, as everywhere.
     let proxy = listen(PROXY_PORT)?.local_addr()?;
     let config = json!({ "listen": [proxy], "routes": routes });
     fs::write(folder.config(), format!("{config:#}\n"))?;
-    introduce(&folder, proxy, &config)?;
+    introduce(&folder, proxy, &names, &config)?;
     // The program's own `run --config FILE`: it answers to Ctrl-C too.
     event_loop::run(&folder.config()).map_err(|errors| errors.join("\n").into())
 }
 
-fn introduce(folder: &Folder, proxy: SocketAddr, config: &Value) -> Outcome<()> {
+/// Each route with its name.
+fn names() -> Outcome<Vec<(String, String)>> {
+    let reference: Value = serde_json::from_str(REFERENCE)?;
+    let routes = reference.get("routes").and_then(Value::as_object).ok_or("no routes")?;
+    let name = |route: &Value| Some(route.pointer("/sni/0")?.as_str()?.to_owned());
+    routes.iter().map(|(route, keys)| Ok((route.clone(), name(keys).ok_or("no name")?))).collect()
+}
+
+fn introduce(folder: &Folder, proxy: SocketAddr, names: &[(String, String)], config: &Value) -> Outcome<()> {
     let (bold, plain) = if io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let mut out = io::stdout().lock();
     writeln!(out, "\n{bold}fiscalismia-lb{plain} passes TLS through on {bold}{proxy}{plain}; it never opens it.")?;
     writeln!(out, "  configuration  {}", folder.config().display())?;
     writeln!(out, "  certificate    {}\n", folder.ca().display())?;
-    for (route, sni) in ROUTES {
+    for (route, sni) in names {
         let server = config.pointer(&format!("/routes/{route}/servers/0")).and_then(Value::as_str).unwrap_or_default();
         writeln!(out, "  {sni:<30} -> {route:<13} {server}")?;
     }
     writeln!(out, "\n{bold}Paste a line into another terminal.{plain} The origin says what it learnt of you.\n")?;
-    for (_, sni) in ROUTES {
+    for (_, sni) in names {
         let (ip, port, ca) = (proxy.ip(), proxy.port(), folder.ca());
         writeln!(out, "curl --cacert {} --resolve {sni}:{port}:{ip} https://{sni}:{port}/", ca.display())?;
     }
@@ -96,25 +99,25 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 }
 
 /// Makes a certificate authority, leaves its certificate in the folder, and answers what the origins show.
-fn certificates(folder: &Folder) -> Outcome<Arc<ServerConfig>> {
+fn certificates(folder: &Folder, names: &[(String, String)]) -> Outcome<Arc<ServerConfig>> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(DnType::CommonName, "fiscalismia-lb demo");
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
     fs::write(folder.ca(), authority.pem())?;
     let key = KeyPair::generate()?;
-    let names: Vec<String> = ROUTES.map(|(_, sni)| sni.to_owned()).into();
+    let names: Vec<String> = names.iter().map(|(_, sni)| sni.clone()).collect();
     let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.into()], key)?;
     Ok(Arc::new(config))
 }
 
-fn serve(route: &'static str, origin: &TcpListener, tls: &Arc<ServerConfig>) {
+fn serve(route: &Arc<str>, origin: &TcpListener, tls: &Arc<ServerConfig>) {
     for stream in origin.incoming().flatten() {
-        let tls = tls.clone();
+        let (route, tls) = (route.clone(), tls.clone());
         thread::spawn(move || {
-            if let Err(error) = answer(route, stream, tls) {
+            if let Err(error) = answer(&route, stream, tls) {
                 eprintln!("origin of {route}: {error}");
             }
         });

@@ -17,7 +17,6 @@ let
         ../clippy.toml
         ../rustfmt.toml
         ../src
-        ./fiscalismia.json
       ]
       ++ map lib.fileset.maybeMissing [
         ../README.md

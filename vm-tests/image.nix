@@ -1,7 +1,7 @@
 # The load balancer is a container here, on a host that has the same legs.
 { lib, packages, ... }:
 let
-  reference = lib.importJSON ../nixos/fiscalismia.json;
+  reference = lib.importJSON ../examples/fiscalismia.json;
   configuration = removeAttrs reference [ "limits" ] // {
     admin.listen = [ "127.0.0.1:8404" ];
   };

@@ -4,7 +4,7 @@
 {
   testConfiguration = {
     expr = rendered.configuration;
-    expected = lib.importJSON ../fiscalismia.json;
+    expected = lib.importJSON ../../examples/fiscalismia.json;
   };
   testFiles = {
     expr = rendered.files;

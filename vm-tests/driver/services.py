@@ -68,7 +68,7 @@ def fragments(lab: Lab) -> dict[str, Any]:
 
 
 def configuration(lab: Lab) -> dict[str, Any]:
-    reference: dict[str, Any] = json.loads((lab.tests.parent / "nixos/fiscalismia.json").read_text())
+    reference: dict[str, Any] = json.loads((lab.tests.parent / "examples/fiscalismia.json").read_text())
     return merge(reference, fragments(lab).get("configuration", {}))
 
 

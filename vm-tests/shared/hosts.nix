@@ -3,7 +3,7 @@
 
 let
   topology = lib.importJSON ../topology.json;
-  reference = lib.importJSON ../../nixos/fiscalismia.json;
+  reference = lib.importJSON ../../examples/fiscalismia.json;
 
   names = [
     "unknown.fiscalismia.com"
