@@ -1,7 +1,10 @@
 //! Which answer a request gets.
+use std::net::SocketAddr;
+
 use super::Desk;
 use super::credentials::Access;
 use super::report::{Form, Report};
+use crate::access_log::Level;
 use crate::context::Context;
 use crate::fleet::Fleet;
 use crate::metrics::Snapshot;
@@ -53,7 +56,7 @@ pub(super) enum Status {
 }
 
 /// Chooses what a whole request gets.
-pub(super) fn to(head: &Head<'_>, desk: &Desk<'_>, context: &Context) -> Reply {
+pub(super) fn to(head: &Head<'_>, source: SocketAddr, desk: &Desk<'_>, context: &mut Context) -> Reply {
     let is_bodiless = head.method == "HEAD";
     if !is_bodiless && head.method != "GET" {
         let answer = Answer::text(Status::MethodNotAllowed, "Allow: GET, HEAD\r\n", "GET and HEAD are all there is\n");
@@ -66,11 +69,14 @@ pub(super) fn to(head: &Head<'_>, desk: &Desk<'_>, context: &Context) -> Reply {
         ("/ready", _) => ready(&context.fleet, desk.is_draining),
         (_, Some(form)) => match access(form, head, desk) {
             Access::Granted => return Reply::Report(Wanted { form, is_bodiless, is_chunked: head.minor_version > 0 }),
-            Access::Denied => Answer::text(
-                Status::Unauthorized,
-                "WWW-Authenticate: Basic realm=\"fiscalismia-lb\", charset=\"UTF-8\"\r\n",
-                "user name and password are wanted\n",
-            ),
+            Access::Denied => {
+                // Browsers ask without credentials first.
+                if head.authorization.is_some() {
+                    let words = format_args!("/stats is refused to {source}: wrong user name or password.");
+                    context.log.say(context.now, Level::Warning, words);
+                }
+                Answer::text(Status::Unauthorized, CHALLENGE, "user name and password are wanted\n")
+            }
             Access::Closed => Answer::text(Status::Forbidden, "", CLOSED),
         },
         (_, None) => Answer::text(Status::NotFound, "", ENDPOINTS),
@@ -78,6 +84,7 @@ pub(super) fn to(head: &Head<'_>, desk: &Desk<'_>, context: &Context) -> Reply {
     Reply::Answer(if is_bodiless { answer.without_body() } else { answer })
 }
 
+const CHALLENGE: &str = "WWW-Authenticate: Basic realm=\"fiscalismia-lb\", charset=\"UTF-8\"\r\n";
 const CLOSED: &str = "/stats shows itself to nobody, as there is no password for it.\n\
     Name files in the configuration, admin.stats_credentials.username_file and password_file,\n\
     or set STATS_USERNAME and STATS_PASSWORD in the environment.\n";

@@ -17,6 +17,7 @@ mod reading;
 mod report;
 mod writing;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -74,13 +75,15 @@ pub struct Asked {
 /// The socket of a client, and how long its phase may last.
 struct Peer {
     stream: Stream,
+    source: SocketAddr,
     until: Time,
 }
 
 impl Client {
     /// Begins with a client that was let in, and answers it if its request is there.
     pub fn accept(accepted: Accepted, key: Key, desk: &Desk<'_>, context: &mut Context) -> Next {
-        let peer = Peer { stream: accepted.stream, until: context.now + PATIENCE };
+        let Accepted { stream, source } = accepted;
+        let peer = Peer { stream, source, until: context.now + PATIENCE };
         Reading::new(peer).advance(key, desk, context)
     }
 

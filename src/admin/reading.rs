@@ -31,7 +31,7 @@ impl Reading {
                 Verdict::Incomplete => continue,
                 Verdict::TooLong => Answer::failure(Status::HeadTooLong, "the request's head is longer than 8 KiB"),
                 Verdict::Malformed(why) => Answer::failure(Status::BadRequest, why),
-                Verdict::Head(head) => match answer::to(&head, desk, context) {
+                Verdict::Head(head) => match answer::to(&head, self.peer.source, desk, context) {
                     Reply::Answer(answer) => answer,
                     Reply::Report(wanted) => return Next::Asked(Asked { peer: self.peer, wanted }),
                 },

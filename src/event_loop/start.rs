@@ -1,4 +1,5 @@
 //! From nothing to a loop that is ready to turn.
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use super::control::Phase;
 use super::manager::Told;
 use super::{EventLoop, listeners};
 use crate::access_log::AccessLog;
-use crate::admin::Credentials;
+use crate::admin::{self, Credentials};
 use crate::config::{self, Config, ZeroCopy};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
@@ -31,10 +32,10 @@ use crate::redirect;
 use crate::service::{self, Service};
 use crate::session::SCRATCH_ROOM;
 
-/// fds that are kept for probes, admin clients and a reload.
+/// fds that are kept for probes and a reload.
 const KEPT_FDS: u64 = 16;
-/// The redirect gets an fd for each of its clients, but no more than this part of all.
-const REDIRECT_SHARE: u64 = 8;
+/// Redirect and admin endpoints get an fd for each of their clients, but together no more than this part of all.
+const OTHERS_SHARE: u64 = 8;
 /// Most pipes that bulk transfers may hold at once.
 const MOST_PIPES: u64 = 1024;
 
@@ -142,8 +143,10 @@ impl EventLoop {
     /// Gives clients and pipes what the fd limit holds.
     pub(super) fn share_out_fds(&mut self) {
         let context = &mut self.context;
-        let redirects = if context.config.redirect.is_empty() { 0 } else { redirect::MOST_CLIENTS as u64 };
-        let (clients, pipes) = self.fds.share_out(context.config.limits.connections.into(), redirects);
+        let most = |listen: &[SocketAddr], most: usize| if listen.is_empty() { 0 } else { most as u64 };
+        let config = &context.config;
+        let others = most(&config.redirect, redirect::MOST_CLIENTS) + most(&config.admin.listen, admin::MOST_CLIENTS);
+        let (clients, pipes) = self.fds.share_out(config.limits.connections.into(), others);
         context.capacity = clients;
         context.pipes.allow(if context.config.zero_copy == ZeroCopy::Auto { pipes as usize } else { 0 });
     }
@@ -169,10 +172,10 @@ impl Fds {
         Fds { limit, used }
     }
 
-    /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be.
-    fn share_out(self, wanted: u64, redirects: u64) -> (u64, u64) {
-        let redirects = redirects.min(self.limit / REDIRECT_SHARE);
-        let free = self.limit.saturating_sub(self.used + KEPT_FDS + redirects);
+    /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be beside others with one.
+    fn share_out(self, wanted: u64, others: u64) -> (u64, u64) {
+        let others = others.min(self.limit / OTHERS_SHARE);
+        let free = self.limit.saturating_sub(self.used + KEPT_FDS + others);
         let left = free.saturating_sub(wanted.saturating_mul(2)) / 2;
         let pipes = left.max(self.limit / 64).min(MOST_PIPES);
         (wanted.min(free.saturating_sub(pipes * 2) / 2).max(1), pipes)
@@ -204,14 +207,14 @@ mod tests {
     fn every_client_has_two_fds() {
         for limit in [64, 256, 1024, 4096, 20_000, 524_288] {
             let fds = Fds { limit, used: 12 };
-            for (wanted, redirects) in [(1, 0), (10, 128), (4096, 0), (1_000_000, 128)] {
-                let (clients, pipes) = fds.share_out(wanted, redirects);
-                let shared = KEPT_FDS + redirects.min(limit / 8) + clients * 2 + pipes * 2;
+            for (wanted, others) in [(1, 0), (10, 160), (4096, 32), (1_000_000, 160)] {
+                let (clients, pipes) = fds.share_out(wanted, others);
+                let shared = KEPT_FDS + others.min(limit / 8) + clients * 2 + pipes * 2;
                 assert!(clients >= 1 && clients <= wanted);
                 assert!(12 + shared <= limit, "{limit} {wanted}: {clients} {pipes}");
                 assert!(pipes >= 1);
             }
         }
-        assert_eq!(Fds { limit: 20_000, used: 12 }.share_out(4096, 128).0, 4096);
+        assert_eq!(Fds { limit: 20_000, used: 12 }.share_out(4096, 160).0, 4096);
     }
 }

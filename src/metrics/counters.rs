@@ -44,6 +44,8 @@ pub struct Process {
 pub struct Frontend {
     /// Clients let in from the backlog, and how many in a second.
     pub accepted: Rate,
+    /// Of these, those whose address may not have another connection. They are dropped once their hello has come.
+    pub refused: u64,
     /// Most clients at once so far.
     pub most_sessions: u64,
     /// Bytes from clients.

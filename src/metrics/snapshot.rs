@@ -308,10 +308,10 @@ impl Snapshot {
 }
 
 impl FrontendNow {
-    /// Clients that were not dropped for where they came from.
+    /// Clients whose address might have another connection.
     #[must_use]
     pub fn sessions_total(&self) -> u64 {
-        self.counters.accepted.total() - self.denied_connections
+        self.counters.accepted.total() - self.counters.refused
     }
 }
 

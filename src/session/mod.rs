@@ -100,6 +100,7 @@ impl Session {
         let client = Client { stream, source, accepted: context.now, refused };
         if let Some(reason) = refused {
             context.refused += 1;
+            context.process.https.refused += 1;
             if context.refused > context.capacity / REFUSED_SHARE {
                 return close::refuse(client, reason, context);
             }

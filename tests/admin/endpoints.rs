@@ -129,7 +129,7 @@ fn head_and_old_http() {
 #[test]
 fn stats_want_the_password() {
     let routes = json!({ "r": { "sni": ["*"], "servers": [free_address()] } });
-    let (_proxy, admin) = start(json!({ "routes": routes }));
+    let (proxy, admin) = start(json!({ "routes": routes }));
     let closed = free_address();
     let _closed = Proxy::start(json!({ "admin": { "listen": [closed] }, "routes": routes }));
     for path in ["/stats", "/stats;csv", "/stats.json"] {
@@ -144,6 +144,7 @@ fn stats_want_the_password() {
         assert_eq!(forbidden.status, 403, "{path}");
         assert!(forbidden.body.contains("admin.stats_credentials") && forbidden.body.contains("STATS_PASSWORD"));
     }
+    proxy.wait_for_notice("/stats is refused to 127.0.0.1:");
     assert_eq!(ask(admin, "GET /metrics HTTP/1.1\r\nHost: lb\r\n\r\n").status, 200, "Prometheus has no password");
 }
 

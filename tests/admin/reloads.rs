@@ -95,3 +95,23 @@ fn a_refused_reload_shows() {
     proxy.reload(again);
     assert_eq!((metric("last_reload_success").to_string(), metric("generation").to_string()), ("1".into(), "2".into()));
 }
+
+/// A refused client is there until its hello has come. Were it counted in until then, the counter would go down.
+#[test]
+fn a_client_that_is_refused_late_is_counted_once() {
+    let (proxy, admin) = start(json!({
+        "limits": { "per_source": { "rate": 1, "period": "1h" } },
+        "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
+    let count = || {
+        let metrics = Exposition::parse(&get(admin, "/metrics").body);
+        ["connections", "sessions", "denied_connections", "requests_denied"]
+            .map(|name| metrics.value(&format!("haproxy_frontend_{name}_total{{proxy=\"https_ingress\"}}")) as u64)
+    };
+    let (first, mut second) = (proxy.connect(), proxy.connect());
+    wait_until("both are in", || stats(admin)["connections"] == 2);
+    assert_eq!(count(), [2, 1, 0, 0]);
+    second.hello("a.test");
+    wait_until("one is dropped", || stats(admin)["connections"] == 1);
+    assert_eq!(count(), [2, 1, 1, 1]);
+    drop(first);
+}

@@ -12,7 +12,7 @@ pub(in super::super) const FRONTEND: &[Family<FrontendNow>] = &[
         line.number(f.counters.most_sessions);
     }),
     gauge("haproxy_frontend_limit_sessions", "Clients that there may be at once.", |f, line| line.number(f.limit)),
-    counter("haproxy_frontend_sessions_total", "Clients that were not dropped for where they came from.", |f, line| {
+    counter("haproxy_frontend_sessions_total", "Clients whose address might have another connection.", |f, line| {
         line.number(f.sessions_total());
     }),
     counter("haproxy_frontend_connections_total", "Clients let in from the backlog.", |f, line| {
