@@ -18,7 +18,7 @@
 //! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
 //!    [`metrics`].
 //!
-//! Beside that, [`redirect`] sends plain HTTP to https.
+//! Beside that, [`redirect`] sends plain HTTP to https, and [`admin`] shows whoever runs the proxy how it is.
 //!
 //! [`context`] is what the one thread lends to each of these while it works. [`config`] is checked once, when it is read:
 //! a value of its types is good. [`service`] tells systemd.
