@@ -6,7 +6,7 @@
 //!   Reading ---------------> Writing ---------> Leaving ---> closed
 //! ```
 //!
-//! Nobody here can hold up anyone: a phase lasts [`PATIENCE`] at most, who comes when there are [`MOST_CLIENTS`] makes the
+//! Nobody here can hold up anyone: a phase lasts five seconds at most, who comes when there are [`MOST_CLIENTS`] makes the
 //! one go that has been slow for longest, and a large answer is made and written a slice a turn.
 mod answer;
 mod credentials;

@@ -11,7 +11,7 @@ const CONNECT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 /// Seconds. A turn delays every connection that is not its turn yet.
 const TURN_SECONDS: [f64; 10] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25];
 
-/// The histograms. They are the `prometheus` crate's; plain counters are not, see [`super::families`].
+/// The histograms, which are the `prometheus` crate's. Plain counters are not.
 #[derive(Clone, Debug)]
 pub struct Histograms {
     hello: Histogram,
