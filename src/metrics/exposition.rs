@@ -230,3 +230,54 @@ impl<T> Family<T> {
         let _ = write!(out, "# HELP {name} {}\n# TYPE {name} {kind}\n", self.help);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Frontend;
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let frontend = |name| FrontendNow {
+            name,
+            is_http: false,
+            is_open: true,
+            sessions: 1,
+            limit: 2,
+            counters: Frontend::default(),
+            denied: 3,
+            denied_connections: 4,
+            errors: 5,
+        };
+        Snapshot { frontends: vec![frontend("a"), frontend("b")], ..Snapshot::empty() }
+    }
+
+    fn in_slices(most: usize) -> String {
+        let (mut exposition, mut text) = (Exposition::new(snapshot()), Vec::new());
+        loop {
+            let before = text.len();
+            let is_more = exposition.write(&mut text, most);
+            assert!(text.len() > before || !is_more, "a slice with nothing in it");
+            assert!(text.len() < before.saturating_add(most).saturating_add(4096), "a slice that is all of it");
+            if !is_more {
+                return String::from_utf8(text).unwrap();
+            }
+        }
+    }
+
+    /// Without this, a line is lost or doubled where one slice ends and the next begins.
+    #[test]
+    fn slices_come_to_the_same_text() {
+        let whole = in_slices(usize::MAX / 2);
+        for line in [
+            "# TYPE haproxy_frontend_status gauge\nhaproxy_frontend_status{proxy=\"a\",state=\"DOWN\"} 0\n",
+            "haproxy_frontend_requests_denied_total{proxy=\"b\"} 3\n",
+            "fiscalismia_lb_last_probe_timestamp_seconds NaN\n",
+            "fiscalismia_lb_turn_duration_seconds_count 0\n",
+        ] {
+            assert!(whole.contains(line), "no {line} in {whole}");
+        }
+        for most in [1, 100, 777, 4096] {
+            assert_eq!(in_slices(most), whole, "{most}");
+        }
+    }
+}
