@@ -3,12 +3,15 @@
 //! A server takes connections while it is up and its weight is above 0. Backups take them only while no other server
 //! of the route does, and then only the first of them in the file does, as in HAProxy without `allbackups`. A retry
 //! counts as no other server does, once all that are up have refused its connection.
+mod hash;
+
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use super::health::{Change, Checked, Health, Spread, Standing};
 use super::time::Time;
 use crate::config::{Balance, HealthCheck, Route, Server};
+use hash::{exponential, hash_address, hash_name, mix};
 
 /// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
 const REMEMBERED: usize = 32;
@@ -327,8 +330,7 @@ impl Member {
     /// Exponentially distributed with its weight as the rate: among several, it is the least as often as its weight
     /// is a part of theirs.
     fn waiting_time(&self, client: u64) -> f64 {
-        let uniform = ((mix(client ^ self.hash) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-        -uniform.ln() / f64::from(self.server.weight)
+        exponential(mix(client ^ self.hash)) / f64::from(self.server.weight)
     }
 }
 
@@ -344,26 +346,6 @@ impl Load {
     fn compare(&self, other: &Load) -> Ordering {
         (self.open * other.weight).cmp(&(other.open * self.weight))
     }
-}
-
-/// The same in every process, so that clients keep their server over a restart.
-fn hash_name(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| mix(hash ^ u64::from(byte)))
-}
-
-fn hash_address(address: IpAddr) -> u64 {
-    match address {
-        IpAddr::V4(v4) => mix(u64::from(v4.to_bits())),
-        IpAddr::V6(v6) => mix(mix((v6.to_bits() >> 64) as u64) ^ v6.to_bits() as u64),
-    }
-}
-
-/// Spreads a change of any bit over all (the finalizer of `SplitMix64`).
-fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

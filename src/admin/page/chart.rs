@@ -1,6 +1,7 @@
 //! The last hour, drawn. The drawing stretches to whatever room it has, so that words and figures stand beside it, not in
 //! it.
 use std::fmt::Write as _;
+use std::iter;
 use std::time::Duration;
 
 use maud::{Markup, html};
@@ -105,7 +106,8 @@ fn ceiling(peak: f64) -> f64 {
     if peak <= 1.0 {
         return 1.0;
     }
-    let power = 10_f64.powf(peak.log10().floor());
+    let power = iter::successors(Some(1.0), |power| Some(power * 10.0)).take_while(|power| *power <= peak).last();
+    let power = power.unwrap_or(1.0);
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * power).find(|top| *top >= peak).unwrap_or(peak)
 }
 

@@ -1,0 +1,51 @@
+//! The draws by which a client's address picks its server: the same in every process, on every machine.
+use std::f64::consts::LN_2;
+use std::net::IpAddr;
+
+/// The same in every process, so that clients keep their server over a restart.
+pub(super) fn hash_name(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| mix(hash ^ u64::from(byte)))
+}
+
+pub(super) fn hash_address(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => mix(u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => mix(mix((v6.to_bits() >> 64) as u64) ^ v6.to_bits() as u64),
+    }
+}
+
+/// The natural logarithm of 2^64 / `draw`: exponentially distributed with rate 1 where draws are evenly so.
+///
+/// Worked out here, so that proxies side by side agree on every client's server: a library's logarithm may differ in the
+/// last digit from one to the next, and brings a third of a megabyte of other functions into memory.
+pub(super) fn exponential(draw: u64) -> f64 {
+    let draw = draw | 1;
+    let zeros = draw.leading_zeros();
+    let mantissa = ((draw << zeros) >> 11) as f64 / (1_u64 << 52) as f64;
+    // ln m = 2 (t + t³/3 + t⁵/5 + …), where t is a third at most: nine terms are right to ten digits.
+    let t = (mantissa - 1.0) / (mantissa + 1.0);
+    let series = (0..9).rev().fold(0.0, |sum, term| sum * t * t + 1.0 / f64::from(2 * term + 1));
+    f64::from(zeros + 1) * LN_2 - 2.0 * t * series
+}
+
+/// Spreads a change of any bit over all (the finalizer of `SplitMix64`).
+pub(super) fn mix(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, servers get other shares of the clients than their weights say.
+    #[test]
+    fn the_logarithm_is_right() {
+        for draw in [1, 2, 3, u64::MAX, u64::MAX / 2, u64::MAX / 3].into_iter().chain((0..10_000).map(mix)) {
+            let right = -(((draw | 1) as f64) / 2_f64.powi(64)).ln();
+            assert!((exponential(draw) - right).abs() < 1e-9, "{draw}: {} is not {right}", exponential(draw));
+        }
+    }
+}
