@@ -1,5 +1,6 @@
 """Bridges and cables between the hosts' namespaces; this process's own namespace is the fabric, with all the gateways."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,9 +45,17 @@ def batch(lines: list[str], inside: list[str] | None = None) -> None:
     subprocess.run([*(inside or []), "ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
 
-def of_networkd(file: Path) -> Iterator[str]:
+def networkd_files(rendered: Path) -> list[str]:
+    """As `nixos/render` leaves them, a file each, or all in one as an evaluation's artefacts."""
+    evaluated = rendered / "networkd.json"
+    if evaluated.exists():
+        return list(json.loads(evaluated.read_text()).values())
+    return [file.read_text() for file in sorted(rendered.glob("*.network"))]
+
+
+def of_networkd(text: str) -> Iterator[str]:
     """What systemd-networkd does on reading a .network file, as lines for `ip -batch -`; what it does not know is an error."""
-    sections = [read_section(text) for text in file.read_text().split("\n[") if text.strip()]
+    sections = [read_section(part) for part in text.split("\n[") if part.strip()]
     device = dict(sections[0][1])["Name"]
     yield f"link set {device} up"
     for name, pairs in sections[1:]:
@@ -55,16 +64,16 @@ def of_networkd(file: Path) -> Iterator[str]:
                 yield from (f"address add {value} dev {device}" for key, value in pairs if key == "Address")
                 unknown = {key for key, _ in pairs} - WITHOUT_EFFECT - {"Address"}
                 if unknown:
-                    raise ValueError(f"{file}: [Network] {unknown}")
+                    raise ValueError(f"{device}: [Network] {unknown}")
             case "Route":
                 yield route(device, dict(pairs))
             case "RoutingPolicyRule":
                 rule = dict(pairs)
                 yield f"rule add from {rule.pop('From')} lookup {rule.pop('Table')} priority {rule.pop('Priority')}"
                 if rule:
-                    raise ValueError(f"{file}: [RoutingPolicyRule] {rule}")
+                    raise ValueError(f"{device}: [RoutingPolicyRule] {rule}")
             case _:
-                raise ValueError(f"{file}: [{name}]")
+                raise ValueError(f"{device}: [{name}]")
 
 
 def read_section(text: str) -> tuple[str, list[tuple[str, str]]]:

@@ -154,8 +154,8 @@ UNITS: dict[str, tuple[str, Callable[[Lab, Path], dict[str, Any]]]] = {
 def configure_network(lab: Lab, machine: Machine) -> None:
     """The load balancer's own comes from the NixOS module, the others' from the topology."""
     if machine.name == "loadbalancer":
-        for file in sorted(lab.rendered.glob("*.network")):
-            network.batch(list(network.of_networkd(file)), machine.inside)
+        for text in network.networkd_files(lab.rendered):
+            network.batch(list(network.of_networkd(text)), machine.inside)
         network.filter_reverse_path(machine.inside)
         subprocess.run([*machine.inside, "nft", "--file", lab.rendered / "ruleset.nft"], check=True)
         return
