@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
-use fiscalismia_lb::config::{self, Balance, Config, Reject, Route, Server};
+use fiscalismia_lb::config::{self, Balance, Config, Reject, Route, Server, count};
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
 use rustix::process::{Resource, getrlimit};
 
@@ -33,11 +33,6 @@ pub(crate) fn check(path: &Path) -> Outcome {
         let _ = writeln!(text, "{}: warning: {warning}", path.display());
     }
     print(&text)
-}
-
-/// `1 route`, `5 routes`
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `route`: the route of a hello, its servers, and why.

@@ -10,6 +10,7 @@ mod sni;
 mod tree;
 mod values;
 mod warnings;
+mod words;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use ipnet::IpNet;
 pub use error::Error;
 pub use file::{load, parse};
 pub use warnings::{file_descriptors, warnings};
+pub use words::count;
 
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]

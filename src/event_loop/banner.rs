@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use super::EventLoop;
 use crate::access_log::Level;
-use crate::config::{self, Balance, PerSource, ProxyProtocol, Reject, Route, Server, SniPattern};
+use crate::config::{self, Balance, PerSource, ProxyProtocol, Reject, Route, Server, SniPattern, count};
 
 /// Routes that are told one by one.
 const MOST_ROUTES: usize = 40;
@@ -41,10 +41,11 @@ impl EventLoop {
 
     fn title(&self) -> String {
         let config = &self.context.config;
-        let servers: usize = config.routes.iter().map(|route| route.servers.len()).sum();
+        let servers = config.routes.iter().map(|route| route.servers.len()).sum();
         let version = env!("CARGO_PKG_VERSION");
-        let (path, routes) = (self.path.display(), config.routes.len());
-        format!("fiscalismia-lb {version} serves {path}: {routes} routes, {servers} servers.")
+        let (path, routes, servers) =
+            (self.path.display(), count(config.routes.len(), "route"), count(servers, "server"));
+        format!("fiscalismia-lb {version} serves {path}: {routes}, {servers}.")
     }
 
     fn limits(&self) -> String {
