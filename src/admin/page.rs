@@ -56,7 +56,7 @@ fn above(snapshot: &Snapshot) -> Markup {
         (header(snapshot, &mood))
         (tag("<main>"))
         (troubles(snapshot))
-        (tiles(snapshot))
+        (tiles(snapshot, mood.class))
         (chart::charts(snapshot))
         (tag("<section class=\"routes card\"><h2>Routes and servers</h2><div class=\"scroll\"><table>"))
         (routes::head())
@@ -118,13 +118,22 @@ fn header(snapshot: &Snapshot, mood: &Mood) -> Markup {
     html! {
         header {
             div {
-                h1 { "fiscalismia-lb" span.version { (env!("CARGO_PKG_VERSION")) } }
+                h1 { (mark()) "fiscalismia-lb" span.version { (env!("CARGO_PKG_VERSION")) } }
                 p.sub {
                     "up " span title={ "since " (format::moment(snapshot.started)) } { (format::span(uptime)) }
                     " · " (now)
                 }
             }
             p class={ "mood " (mood.class) } #mood { (mood.words) }
+        }
+    }
+}
+
+/// One line that becomes three.
+fn mark() -> Markup {
+    html! {
+        svg.mark viewBox="0 0 24 24" aria-hidden="true" {
+            path d="M2 12h6M8 12c6 0 4-7 13-7M8 12h13M8 12c6 0 4 7 13 7" {}
         }
     }
 }
@@ -155,45 +164,52 @@ fn troubles(snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn tiles(snapshot: &Snapshot) -> Markup {
+/// What there is now. `mood`: the colour of servers that are down.
+fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
     let step = snapshot.history.steps().last();
     let https = &snapshot.process.https;
+    let all = snapshot.servers.len();
     let up = snapshot.servers.iter().filter(|server| server.state() != State::Down).count();
     let share = snapshot.phases.iter().sum::<u64>() as f64 / snapshot.capacity.max(1) as f64;
     let dropped: u64 = snapshot.process.drops.iter().sum();
-    let phases = Phase::ALL.iter().zip(snapshot.phases).map(|(phase, count)| format!("{count} {}", phase.name()));
+    let phases: Vec<String> = Phase::ALL
+        .iter()
+        .zip(snapshot.phases)
+        .filter(|(_, count)| *count > 0)
+        .map(|(phase, count)| format!("{}\u{a0}{}", format::count(count), phase.name()))
+        .collect();
     html! {
-            section.tiles aria-label="Now" {
-                (tile("Connections", &format::count(snapshot.phases.iter().sum()), html! {
-                    "of " (format::count(snapshot.capacity))
-    span class={ "bar" @if share > 0.8 { " warn" } } { i style={ "width:" (format!("{:.1}", share * 100.0)) "%" } {} }
-                    (phases.collect::<Vec<_>>().join(" · "))
-                    @if snapshot.half_closed > 0 { " · " (format::count(snapshot.half_closed)) " half closed" }
-                }))
-                (tile("New a second", &https.accepted.per_second(snapshot.now).to_string(), html! {
-                    "peak " (format::count(https.accepted.most().into())) br; (format::count(https.accepted.total())) " in all"
-                }))
-                (tile("Bytes a second", &format::bytes(step.map_or(0.0, |step| step.bytes_up + step.bytes_down)), html! {
-                    (routes::arrows(https.bytes_up, https.bytes_down)) br; (format::bytes(snapshot.process.bytes_spliced as f64)) " spliced"
-                }))
-                (tile("Dropped", &format::count(dropped), html! {
-                    (format::rate(step.map_or(0.0, |step| step.dropped))) " a second" br;
-                    (percent(dropped, https.accepted.total())) " of all"
-                }))
-                (tile("Servers up", &format!("{up} of {}", snapshot.servers.len()), html! {
-                    (format::count(snapshot.routes.len() as u64)) " routes" br;
-                    @match snapshot.process.last_probe {
-                        Some(time) => { "last probe " (format::span(snapshot.now.since(time))) " ago" }
-                        None => "no probe yet",
-                    }
-                }))
-            }
+        section.tiles aria-label="Now" {
+            (tile("Connections", "", &format::count(snapshot.phases.iter().sum()), html! {
+                "of " (format::count(snapshot.capacity))
+                span class={ "bar" @if share > 0.8 { " warn" } } { i style={ "width:" (format!("{:.1}", share * 100.0)) "%" } {} }
+                @if phases.is_empty() { "nobody is here" } @else { (phases.join(" · ")) }
+                @if snapshot.half_closed > 0 { " · " (format::count(snapshot.half_closed)) "\u{a0}half closed" }
+            }))
+            (tile("New a second", "", &format::count(https.accepted.per_second(snapshot.now).into()), html! {
+                "peak " (format::count(https.accepted.most().into())) br; (format::count(https.accepted.total())) " in all"
+            }))
+            (tile("Bytes a second", "", &format::bytes(step.map_or(0.0, |step| step.bytes_up + step.bytes_down)), html! {
+                (routes::arrows(https.bytes_up, https.bytes_down)) br; (format::bytes(snapshot.process.bytes_spliced as f64)) " spliced"
+            }))
+            (tile("Dropped", "", &format::count(dropped), html! {
+                (format::rate(step.map_or(0.0, |step| step.dropped))) " a second" br;
+                (percent(dropped, https.accepted.total())) " of all"
+            }))
+            (tile("Servers up", if up < all { mood } else { "" }, &format!("{up} of {all}"), html! {
+                (format::count(snapshot.routes.len() as u64)) " routes" br;
+                @match snapshot.process.last_probe {
+                    Some(time) => { "last probe " (format::span(snapshot.now.since(time))) " ago" }
+                    None => "no probe yet",
+                }
+            }))
         }
+    }
 }
 
-fn tile(name: &str, figure: &str, more: impl Render) -> Markup {
+fn tile(name: &str, class: &str, figure: &str, more: impl Render) -> Markup {
     html! {
-        div.card.tile { h2 { (name) } p.figure { (figure) } p.sub { (more) } }
+        div.card.tile { h2 { (name) } p.figure { span class=[(!class.is_empty()).then_some(class)] { (figure) } } p.sub { (more) } }
     }
 }
 
@@ -309,9 +325,9 @@ fn footer(snapshot: &Snapshot) -> Markup {
         footer {
             p {
                 "Configuration " (1 + process.reloads) ", " (worked) " " (format::moment(process.last_reload)) ". "
-                "Accepting paused " (times(process.accept_pauses)) ". "
-                (format::count(snapshot.lost_lines)) " log lines lost. "
-                "Rates of " (format::count(snapshot.sources.0 as u64)) " addresses are remembered."
+                "Accepting " (paused(process.accept_pauses)) ". "
+                "Log lines lost: " (format::count(snapshot.lost_lines)) ". "
+                "Addresses whose rate is remembered: " (format::count(snapshot.sources.0 as u64)) "."
             }
             p {
                 "Also as " a href="/stats.json" { "JSON" } ", " a href="/stats;csv" { "CSV" } " and "
@@ -321,10 +337,10 @@ fn footer(snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn times(count: u64) -> String {
+fn paused(count: u64) -> String {
     match count {
-        0 => "never".into(),
-        1 => "once".into(),
-        _ => format!("{} times", format::count(count)),
+        0 => "has never paused".into(),
+        1 => "paused once".into(),
+        _ => format!("paused {} times", format::count(count)),
     }
 }

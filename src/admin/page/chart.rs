@@ -49,12 +49,11 @@ fn chart(snapshot: &Snapshot, title: &str, all: &[Series], figure: fn(f64) -> St
     html! {
         figure.card {
             figcaption {
-                h2 { (title) }
+                h2 { (title) span.peak { "peak " b { (figure(peak)) } } }
                 p.legend {
                     @for series in all {
                         span class=(series.class) { i {} (series.name) " " b { (figure(steps.last().map_or(0.0, series.of))) } }
                     }
-                    span.peak { "peak " b { (figure(peak)) } }
                 }
             }
             div.plot {
