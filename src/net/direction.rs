@@ -200,28 +200,28 @@ impl Direction {
         if !to.is_writable() {
             return Ok(false);
         }
-        let moved = match &mut self.held {
-            Held::Nothing => 0,
+        match &mut self.held {
+            Held::Nothing => {}
             Held::Bytes { bytes, written } => {
                 let n = to.write(bytes.get(*written..).unwrap_or_default())?;
                 *written += n;
+                self.bytes += n as u64;
                 if *written < bytes.len() {
-                    self.bytes += n as u64;
                     return Ok(false);
                 }
-                n
             }
             Held::Pipe(pipe) => {
-                let n = pipe.drain(to)?;
-                self.spliced += n as u64;
+                let before = pipe.held();
+                let drained = pipe.drain(to);
+                let n = (before - pipe.held()) as u64;
+                self.bytes += n;
+                self.spliced += n;
+                drained?;
                 if !pipe.is_empty() {
-                    self.bytes += n as u64;
                     return Ok(false);
                 }
-                n
             }
-        };
-        self.bytes += moved as u64;
+        }
         if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
             pipes.give_back(pipe);
         }

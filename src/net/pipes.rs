@@ -105,15 +105,16 @@ impl Pipe {
         }
     }
 
-    /// Moves what the socket takes out of the pipe; how many bytes that was.
-    pub(super) fn drain(&mut self, to: &mut Stream) -> Result<usize, Errno> {
-        let mut moved = 0;
+    /// How many bytes are in the pipe.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves what the socket takes out of the pipe, which some of it may have left when there is an error.
+    pub(super) fn drain(&mut self, to: &mut Stream) -> Result<(), Errno> {
         while self.held > 0 {
             match splice(&self.out, &*to, self.held) {
-                Ok(n) => {
-                    self.held -= n;
-                    moved += n;
-                }
+                Ok(n) => self.held -= n,
                 Err(Errno::AGAIN) => {
                     to.filled();
                     break;
@@ -121,10 +122,33 @@ impl Pipe {
                 Err(error) => return Err(error),
             }
         }
-        Ok(moved)
+        Ok(())
     }
 }
 
 fn splice(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, most: usize) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| pipe::splice(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Without this, the log has fewer bytes than went to a peer that broke off meanwhile.
+    #[test]
+    fn what_had_gone_before_an_error_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (own, _) = listener.accept().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let mut pipe = Pipe::open().unwrap();
+        pipe.held = rustix::io::write(&pipe.into, &vec![7; 512 * 1024]).unwrap();
+        let before = pipe.held();
+        // Its RST answers the first bytes, and meets the rest.
+        drop(peer);
+        pipe.drain(&mut Stream::accepted(own.into())).unwrap_err();
+        assert!(pipe.held() > 0 && pipe.held() < before, "{} of {before} are left", pipe.held());
+    }
 }
