@@ -10,6 +10,9 @@ use crate::net::Received;
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::wire::alert::Alert;
 
+/// Bytes of a client that are read to no other end than to have it read an alert.
+const MOST_UNREAD: usize = 256 * 1024;
+
 /// What is known of a connection when it ends.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Record {
@@ -83,7 +86,7 @@ pub(super) fn refuse(client: Client, reason: DropReason, context: &mut Context) 
 }
 
 /// Closes a client that was refused, in the way that `reject` says.
-fn turn_away(mut client: Client, reason: DropReason, context: &mut Context) {
+fn turn_away(mut client: Client, reason: DropReason, context: &Context) {
     if reason == DropReason::ClosedEarly {
         return;
     }
@@ -96,23 +99,27 @@ fn turn_away(mut client: Client, reason: DropReason, context: &mut Context) {
                 DropReason::NotTls | DropReason::MalformedHello => Alert::DecodeError,
                 _ => Alert::InternalError,
             };
-            say(&mut client, alert, &mut context.scratch);
+            say(&mut client, alert);
         }
     }
 }
 
 /// Closes a client whose route has no server for it.
-pub(super) fn apologise(mut client: Client, context: &mut Context) {
+pub(super) fn apologise(mut client: Client, context: &Context) {
     if context.config.reject == Reject::Alert {
-        say(&mut client, Alert::InternalError, &mut context.scratch);
+        say(&mut client, Alert::InternalError);
     }
 }
 
 /// Sends an alert. What the client sent is read first: closing with bytes unread would send RST, which overtakes the
 /// alert.
-fn say(client: &mut Client, alert: Alert, scratch: &mut [u8]) {
-    if client.stream.is_readable() && !scratch.is_empty() {
-        let _: Received = client.stream.read(scratch);
+fn say(client: &mut Client, alert: Alert) {
+    let mut room = [0; 4096];
+    let mut unread = MOST_UNREAD;
+    while unread > 0
+        && let Received::Bytes(n) = client.stream.read(&mut room)
+    {
+        unread = unread.saturating_sub(n);
     }
     let _ = client.stream.write(&alert.record());
 }

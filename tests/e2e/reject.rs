@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
@@ -40,6 +41,19 @@ fn alert_says_why_in_tls() {
     assert_eq!(alert(&hello("down.test")), INTERNAL_ERROR, "no server is up");
     // Too late; what fits is not said anywhere.
     alert(&hello("a.test")[..20]);
+}
+
+/// A client that sends more than it takes to be refused gets the alert, and not an RST for the rest, which overtakes it.
+#[test]
+fn an_alert_comes_before_the_end() {
+    let proxy = start("alert");
+    proxy.signal(Signal::STOP);
+    let mut client = proxy.connect();
+    // More than is read of a hello, less than the kernel keeps for a program that does not read.
+    client.send(&vec![b'G'; 110_000]);
+    proxy.signal(Signal::CONT);
+    let (got, end) = client.rest();
+    assert_eq!((got.len(), end), (7, End::Fin));
 }
 
 /// Beyond the first router nothing of the end is seen, whatever the client sends after it.
