@@ -90,6 +90,8 @@ fn read(path: &Path) -> Result<String, String> {
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line.len() {
         0 => Err("is empty".into()),
+        // RFC 7617 section 2.
+        _ if line.chars().any(char::is_control) => Err("has more than one line, or a control character".into()),
         1..=MOST => Ok(line.to_owned()),
         _ => Err(format!("is longer than {MOST} bytes")),
     }
@@ -150,6 +152,26 @@ mod tests {
         let none = Credentials { expected: None };
         assert_eq!(none.judge(Some(&basic(":"))), Access::Closed);
         assert_eq!(none.judge(None), Access::Closed);
+    }
+
+    /// Without this, a file with a line too many, or the end of it in another's way, has a password that nobody can type.
+    #[test]
+    fn a_file_is_one_line() {
+        let path = std::env::temp_dir().join(format!("lb-credentials-{}", std::process::id()));
+        let of = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&path)
+        };
+        for text in ["s3cret", "s3cret\n", "s3cret\r\n"] {
+            assert_eq!(of(text).as_deref(), Ok("s3cret"));
+        }
+        for (text, why) in
+            [("", "empty"), ("\n", "empty"), ("a\nb\n", "one line"), ("a\n\n", "one line"), ("a\tb", "control")]
+        {
+            assert!(of(text).unwrap_err().contains(why), "{text:?}");
+        }
+        assert!(of(&"x".repeat(MOST + 1)).unwrap_err().contains("longer"));
+        std::fs::remove_file(&path).unwrap();
     }
 
     /// Without this, a user name that no browser can send is found out by nobody being let in.
