@@ -1,17 +1,17 @@
 //! The commands that end by themselves. Each answers with the lines for stderr where it failed.
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fiscalismia_lb::config::{self, Balance, Config, Reject, Route, Server, count};
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
 use rustix::process::{Resource, getrlimit};
 
-/// What `health` waits for each step of its request.
+/// What `health` waits for an answer, from the first byte to the last.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-const STATUS_LINE_MAX: u64 = 1024;
+const STATUS_LINE_MAX: usize = 1024;
 /// The longest name that a hello may hold; one trailing dot comes on top.
 const SNI_MAX: usize = 253;
 
@@ -110,7 +110,11 @@ impl Url {
             return Err("this is no URL like http://127.0.0.1:8404/health".to_owned());
         }
         let after_ip = authority.rsplit_once(']').map_or(authority, |(_, after)| after);
-        let port = if after_ip.contains(':') { "" } else { ":80" };
+        let port = match after_ip.split_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => "",
+            Some((_, port)) => return Err(format!("{port:?} is no port")),
+            None => ":80",
+        };
         let slash = if target.starts_with('/') { "" } else { "/" };
         Ok(Url { text: text.to_owned(), authority: format!("{authority}{port}"), target: format!("{slash}{target}") })
     }
@@ -127,30 +131,52 @@ pub(crate) fn health(url: &Url) -> Outcome {
 }
 
 fn status_line(url: &Url) -> io::Result<String> {
-    let mut stream = connect(&url.authority)?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    stream.set_write_timeout(Some(HEALTH_TIMEOUT))?;
+    let until = Instant::now() + HEALTH_TIMEOUT;
+    let mut stream = connect(&url.authority, until)?;
+    stream.set_write_timeout(Some(left(until)?))?;
     let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", url.target, url.authority);
     stream.write_all(request.as_bytes())?;
     let mut line = Vec::new();
-    BufReader::new(stream.take(STATUS_LINE_MAX)).read_until(b'\n', &mut line)?;
-    let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+    while line.len() < STATUS_LINE_MAX && !line.contains(&b'\n') {
+        // Anew for each read, or who sends a byte now and then would be waited for as long as it likes.
+        stream.set_read_timeout(Some(left(until)?))?;
+        let mut room = [0; STATUS_LINE_MAX];
+        match stream.read(&mut room) {
+            Ok(0) => break,
+            Ok(n) => line.extend_from_slice(room.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(too_late()),
+            Err(error) => return Err(error),
+        }
+    }
+    let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
+    let line = line.trim_end();
     if !line.starts_with("HTTP/1.") {
         return Err(io::Error::other(format!("answered {line:?}, which is not HTTP")));
     }
-    Ok(line)
+    Ok(line.to_owned())
 }
 
 /// The first of the host's addresses that takes a connection: a name like localhost may have one that does not.
-fn connect(authority: &str) -> io::Result<TcpStream> {
+fn connect(authority: &str, until: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the host has no address");
     for address in authority.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, HEALTH_TIMEOUT) {
+        match TcpStream::connect_timeout(&address, left(until)?) {
             Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => last = too_late(),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// What is left until then, which is not nothing.
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(too_late()) } else { Ok(left) }
+}
+
+fn too_late() -> io::Error {
+    io::Error::other(format!("no answer within {} seconds", HEALTH_TIMEOUT.as_secs()))
 }
 
 fn load(path: &Path) -> Result<Config, Vec<String>> {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -120,6 +120,8 @@ fn wrong_arguments() {
         &["health", "127.0.0.1:8404"],
         &["health", "http:///health"],
         &["health", "http://127.0.0.1/a b"],
+        &["health", "http://127.0.0.1:99999/"],
+        &["health", "http://[::1]:/"],
     ] {
         let output = command(arguments).output().unwrap();
         let (code, stdout, stderr) = told(&output);
@@ -267,6 +269,28 @@ fn health_refused() {
     let output = command(&["health", &url]).output().unwrap();
     let expected = format!("{url}: Connection refused (os error 111)\n");
     assert_eq!(told(&output), (Some(1), "", expected.as_str()));
+}
+
+/// Without this, a proxy that hangs keeps its health check hanging too, however it hangs.
+#[test]
+fn health_does_not_wait_for_ever() {
+    for drips in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            if drips {
+                while stream.write_all(b"H").is_ok() {
+                    thread::sleep(Duration::from_millis(200));
+                }
+            }
+            // Until the other end closes.
+            drop(stream.read_to_end(&mut Vec::new()));
+        });
+        let output = command(&["health", &url]).output().unwrap();
+        assert_eq!(told(&output), (Some(1), "", format!("{url}: no answer within 5 seconds\n").as_str()));
+        server.join().unwrap();
+    }
 }
 
 /// 10,000 routes load, and each is found; the time is printed for a person to look at and fails nothing.
