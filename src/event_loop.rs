@@ -94,6 +94,7 @@ impl EventLoop {
         while !self.is_over() {
             self.turn(&mut events)?;
         }
+        self.end_drain();
         self.context.log.flush(&self.context.registry);
         Ok(())
     }

@@ -52,12 +52,13 @@ impl EventLoop {
         let timeout = self.context.config.timeouts.drain;
         self.context.timers.push(self.context.now + timeout, Timer::Drain);
         self.close_unwanted(None);
-        let count = self.context.sessions;
-        let words = format_args!("Draining: {count} connections may finish within {timeout:?}.");
+        let count = config::count(self.context.sessions as usize, "connection");
+        let words = format_args!("Draining: {count} may finish within {timeout:?}.");
         self.context.log.notice(self.context.now, words);
         self.tell_stopping(timeout);
     }
 
+    /// The drain is over: its time has come up, or there is nobody left.
     pub(super) fn end_drain(&mut self) {
         if self.phase == Phase::Draining {
             self.stop();
@@ -76,7 +77,11 @@ impl EventLoop {
         for key in redirects {
             self.redirect(key, |redirect, _, context| redirect.end(CloseReason::Killed, context));
         }
-        self.context.log.notice(self.context.now, format_args!("Stopped; {count} connections were ended."));
+        let ended = match count {
+            0 => "every connection had finished".to_owned(),
+            _ => format!("ended {}", config::count(count, "open connection")),
+        };
+        self.context.log.notice(self.context.now, format_args!("Stopped; {ended}."));
     }
 
     /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.

@@ -30,6 +30,7 @@ fn sigterm_drains() {
     assert_eq!(status.code(), Some(0));
     let close = lines.of(From::Stdout).into_iter().find(|line| line.contains(" CLOSE "));
     assert!(close.is_some_and(|line| line.contains("ts=--")), "{lines:?}");
+    assert!(lines.of(From::Stdout).last().unwrap().ends_with("] Stopped; every connection had finished."), "{lines:?}");
 }
 
 #[test]
