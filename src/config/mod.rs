@@ -20,7 +20,7 @@ use ipnet::IpNet;
 
 pub use error::Error;
 pub use file::{load, parse};
-pub use warnings::{file_descriptors, warnings};
+pub use warnings::{OWN_DESCRIPTORS, SIDE_CONNECTIONS, file_descriptors, warnings};
 pub use words::count;
 
 /// A whole configuration file, checked.

@@ -3,10 +3,11 @@ use std::net::SocketAddr;
 
 use super::{Config, Probe, Route, Server};
 
-/// Sockets at once for admin and redirect requests.
-const SIDE_CONNECTIONS: u64 = 160;
-/// stdin, stdout, stderr, epoll, signals, systemd's socket, the spare one, and a few for files read at a reload.
-const OWN_DESCRIPTORS: u64 = 16;
+/// Clients at once of redirect and admin endpoints together, who have a file descriptor each.
+pub const SIDE_CONNECTIONS: u64 = 160;
+/// File descriptors that no client gets: stdin, stdout, stderr, epoll, signals, systemd's socket, the spare one, and a few
+/// for probes and for files read at a reload.
+pub const OWN_DESCRIPTORS: u64 = 16;
 
 /// File descriptors that the process needs at its limit of connections: client and server of each, a probe for each
 /// server, and its own. Pipes for splicing come on top, as far as the limit goes.

@@ -18,7 +18,7 @@ use super::manager::Told;
 use super::{EventLoop, listeners};
 use crate::access_log::AccessLog;
 use crate::admin::{self, Credentials};
-use crate::config::{self, Config, ZeroCopy};
+use crate::config::{self, Config, OWN_DESCRIPTORS, SIDE_CONNECTIONS, ZeroCopy};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
 use crate::metrics::{Histograms, History, Process, Room};
@@ -32,10 +32,9 @@ use crate::redirect;
 use crate::service::{self, Service};
 use crate::session::SCRATCH_ROOM;
 
-/// fds that are kept for probes and a reload.
-const KEPT_FDS: u64 = 16;
 /// Redirect and admin endpoints get an fd for each of their clients, but together no more than this part of all.
 const OTHERS_SHARE: u64 = 8;
+const _: () = assert!(SIDE_CONNECTIONS == (redirect::MOST_CLIENTS + admin::MOST_CLIENTS) as u64);
 /// Most pipes that bulk transfers may hold at once.
 const MOST_PIPES: u64 = 1024;
 
@@ -175,7 +174,7 @@ impl Fds {
     /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be beside others with one.
     fn share_out(self, wanted: u64, others: u64) -> (u64, u64) {
         let others = others.min(self.limit / OTHERS_SHARE);
-        let free = self.limit.saturating_sub(self.used + KEPT_FDS + others);
+        let free = self.limit.saturating_sub(self.used + OWN_DESCRIPTORS + others);
         let left = free.saturating_sub(wanted.saturating_mul(2)) / 2;
         let pipes = left.max(self.limit / 64).min(MOST_PIPES);
         (wanted.min(free.saturating_sub(pipes * 2) / 2).max(1), pipes)
@@ -209,7 +208,7 @@ mod tests {
             let fds = Fds { limit, used: 12 };
             for (wanted, others) in [(1, 0), (10, 160), (4096, 32), (1_000_000, 160)] {
                 let (clients, pipes) = fds.share_out(wanted, others);
-                let shared = KEPT_FDS + others.min(limit / 8) + clients * 2 + pipes * 2;
+                let shared = OWN_DESCRIPTORS + others.min(limit / 8) + clients * 2 + pipes * 2;
                 assert!(clients >= 1 && clients <= wanted);
                 assert!(12 + shared <= limit, "{limit} {wanted}: {clients} {pipes}");
                 assert!(pipes >= 1);
