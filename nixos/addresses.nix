@@ -80,6 +80,8 @@ let
 
   isIpv6 = lib.hasInfix ":";
 
+  parseInterface = builtins.match "[a-zA-Z0-9._-]{1,15}";
+
   # Whether all of `inner`, a network or an address, is in `outer`.
   contains =
     outer: inner:
@@ -100,23 +102,26 @@ let
     };
 in
 {
-  inherit contains isIpv6 parseEndpoint;
+  inherit
+    contains
+    isIpv6
+    parseEndpoint
+    parseInterface
+    ;
 
   containsAny = networks: address: lib.any (network: contains network address) networks;
   isLoopback = address: contains (if isIpv6 address then "::1" else "127.0.0.0/8") address;
 
   types = {
     address = checkedString "IP address" parseAddress;
+    ipv4Address = checkedString "IPv4 address" parseIpv4;
     network = checkedString "network in CIDR notation without host bits, or an IP address" parseNetwork;
     endpoint = checkedString "IP address and port, such as 172.24.0.3:443 or [fd00::3]:443" parseEndpoint;
-    interface = lib.types.strMatching "[a-zA-Z0-9._-]{1,15}" // {
-      description = "name of a network interface";
-      descriptionClass = "noun";
-    };
+    interface = checkedString "name of a network interface" parseInterface;
+    port = lib.types.ints.between 1 65535;
     duration = lib.types.strMatching "[0-9]+(ms|s|m|h)" // {
       description = "duration, such as 500ms, 10s or 5m";
       descriptionClass = "noun";
     };
   };
-
 }

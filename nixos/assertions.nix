@@ -72,6 +72,12 @@ let
     let
       inherit (addresses.parseEndpoint cfg.admin.address) address;
       loopback = addresses.isLoopback address;
+      others = lib.filterAttrs (
+        _: interface:
+        interface.address != null
+        && addresses.containsAny interface.networks address
+        && !addresses.contains interface.address address
+      ) cfg.privateInterfaces;
     in
     lib.optionals (cfg.admin.address != null) (
       refuseIf (!loopback && !isPrivate address)
@@ -79,6 +85,10 @@ let
       ++
         refuseIf (!loopback && cfg.admin.allowFrom == [ ])
           "${option}.admin.allowFrom is empty, so nobody could reach ${cfg.admin.address}; name who may, such as the address of the monitoring host, or set ${option}.admin.address = null."
+      ++ lib.mapAttrsToList (
+        name: interface:
+        refuse "${option}.admin.address: ${cfg.admin.address} is not on this host, which is ${interface.address} behind ${name}; take that address."
+      ) others
     );
 
   wrongGateway =
@@ -97,13 +107,72 @@ let
           "${option}.natGateway needs to know which address clients use, to keep replies to them on ${cfg.publicInterface}; set ${option}.publicAddresses."
     );
 
-  wrongInterfaces = lib.concatLists (
+  wrongInterfaces = lib.concatLists (lib.mapAttrsToList wrongInterface cfg.privateInterfaces);
+  wrongInterface =
+    name: interface:
+    let
+      inherit (interface) address gateway networks;
+      path = "${option}.privateInterfaces.${name}";
+      families = lib.unique (
+        map addresses.isIpv6 (
+          lib.optional (address != null) address ++ networks ++ lib.optional (gateway != null) gateway
+        )
+      );
+    in
+    refuseIf (addresses.parseInterface name == null)
+      "${option}.privateInterfaces: \"${name}\" is no name of a network interface; take it from `ip link`."
+    ++
+      refuseIf (address != null && gateway == null)
+        "${path}: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway."
+    ++
+      refuseIf (address == null && gateway != null)
+        "${path}: a gateway alone configures nothing; set address to this host's own in the network, or leave gateway out and configure the interface yourself."
+    ++
+      refuseIf (address != null && lib.length families > 1)
+        "${path}: address, gateway and networks are not all of one family; leave address and gateway out and configure the interface yourself.";
+
+  # Which way a server is has to follow from its address.
+  overlaps = lib.concatLists (
+    lib.imap0 (
+      index: one:
+      lib.concatMap (
+        other:
+        refuseIf
+          (
+            one.interface != other.interface
+            && (addresses.contains one.network other.network || addresses.contains other.network one.network)
+          )
+          "${option}.privateInterfaces: ${one.network} behind ${one.interface} and ${other.network} behind ${other.interface} have addresses in common; leave each behind one interface."
+      ) (lib.drop (index + 1) networksByInterface)
+    ) networksByInterface
+  );
+  networksByInterface = lib.concatLists (
     lib.mapAttrsToList (
-      name: interface:
-      refuseIf (interface.address != null && interface.gateway == null)
-        "${option}.privateInterfaces.${name}: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway."
+      interface: settings: map (network: { inherit interface network; }) settings.networks
     ) cfg.privateInterfaces
   );
+
+  wrongPublicGateways =
+    lib.concatMap
+      (
+        { family, isOfFamily }:
+        let
+          count = lib.count isOfFamily cfg.publicGateways;
+        in
+        refuseIf (
+          lib.any isOfFamily cfg.publicAddresses && count != 1
+        ) "${option}.publicGateways has ${toString count} ${family} gateways for publicAddresses; name one."
+      )
+      [
+        {
+          family = "IPv4";
+          isOfFamily = address: !addresses.isIpv6 address;
+        }
+        {
+          family = "IPv6";
+          isOfFamily = addresses.isIpv6;
+        }
+      ];
 
   wrongPassages =
     lib.concatMap
@@ -163,6 +232,8 @@ in
         "${option}.statsCredentials: one file alone lets nobody in; set both usernameFile and passwordFile, or neither."
     ++ wrongGateway
     ++ wrongInterfaces
+    ++ overlaps
+    ++ wrongPublicGateways
     ++ wrongPassages
     ++ wrongSettings
   );

@@ -4,9 +4,10 @@
 let
   inherit (pkgs) lib;
 
-  evaluate =
+  evaluate = configuration: (evaluateWith configuration).config;
+  evaluateWith =
     configuration:
-    (import "${pkgs.path}/nixos/lib/eval-config.nix" {
+    import "${pkgs.path}/nixos/lib/eval-config.nix" {
       system = null;
       modules = [
         ./module.nix
@@ -17,7 +18,7 @@ let
           system.stateVersion = lib.trivial.release;
         }
       ];
-    }).config;
+    };
 
   # Empty when every test passes, else the throw says which did not, with what was expected and what came.
   passing =
@@ -33,7 +34,10 @@ in
 {
   package = fiscalismia-lb;
   inherit (fiscalismia-lb) clippy fmt;
-  module = passing "module" (import ./tests/module.nix { inherit lib evaluate; }) { };
+  module = passing "module" (import ./tests/module.nix {
+    inherit lib evaluate;
+    inherit (evaluateWith { }) options;
+  }) { };
   refusals = passing "refusals" (import ./tests/refusals.nix { inherit lib evaluate; }) { };
   # `nixos/render` takes what it writes from here.
   rendered = passing "rendered" (import ./tests/rendered.nix { inherit lib rendered; }) {

@@ -91,13 +91,17 @@ let
     let
       what =
         if passage.protocol == "icmp" then echo else "${passage.protocol} dport ${set passage.ports}";
+      line =
+        networks: except:
+        lib.optionalString (networks != [ ]) "${header} ${side} ${set networks} ${except}${what} accept\n";
       # The internet, say, is everything but the private networks around this host.
+      isAround = network: private: network != private && addresses.contains network private;
+      wide = lib.partition (network: lib.any (isAround network) privateNetworks) networks;
       inside = lib.filter (
-        private: lib.any (network: network != private && addresses.contains network private) networks
+        private: lib.any (network: isAround network private) wide.right
       ) privateNetworks;
-      except = lib.optionalString (inside != [ ]) "${header} ${side} != ${set inside} ";
     in
-    lib.optionalString (networks != [ ]) "${header} ${side} ${set networks} ${except}${what} accept\n";
+    line wide.wrong "" + line wide.right "${header} ${side} != ${set inside} ";
 
   tcpFrom =
     networks: ports:
@@ -112,6 +116,9 @@ let
   leased =
     lib.optional (cfg.publicAddresses == [ ]) cfg.publicInterface
     ++ lib.filter (name: cfg.privateInterfaces.${name}.address == null) privateInterfaces;
+  onLeased =
+    direction: rule:
+    lib.optionalString (leased != [ ]) (indent "${direction} ${interfaceSet leased} ${rule}\n");
 
   indent =
     text:
@@ -140,6 +147,8 @@ in
       );
     });
 
+    # The messages of ICMPv6 that are let through on every interface are those without which IPv6 finds no neighbour, and gets none
+    # of its packets from a switch that minds multicast: RFC 4890 section 4.4.1.
     networking.nftables.tables.fiscalismia-lb = {
       family = "inet";
       content = ''
@@ -150,7 +159,8 @@ in
           iifname "lo" accept
           ct state { established, related } accept
           icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept
-          iifname "${cfg.publicInterface}" jump public-in
+          icmpv6 type mld-listener-query ip6 saddr fe80::/10 ip6 hoplimit 1 accept
+        ${onLeased "iifname" "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"}  iifname "${cfg.publicInterface}" jump public-in
           iifname ${interfaceSet privateInterfaces} jump private-in
         }
 
@@ -173,10 +183,10 @@ in
           type filter hook output priority filter - 10; policy drop;
           oifname "lo" accept
           icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 accept
+          icmpv6 type { mld-listener-report, mld-listener-reduction, mld2-listener-report } ip6 hoplimit 1 accept
         ${
-          lib.optionalString (leased != [ ]) (
-            indent "oifname ${interfaceSet leased} udp sport 68 udp dport 67 accept\n"
-          )
+          onLeased "oifname" "udp sport 68 udp dport 67 accept"
+          + onLeased "oifname" "udp sport 546 udp dport 547 accept"
         }  oifname "${cfg.publicInterface}" jump public-out
           oifname ${interfaceSet privateInterfaces} jump private-out
         }

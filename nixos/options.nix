@@ -12,7 +12,9 @@ let
     address
     endpoint
     interface
+    ipv4Address
     network
+    port
     ;
   cfg = config.services.fiscalismia-lb;
 
@@ -70,7 +72,7 @@ let
         description = "Protocol. `icmp` is ping, and takes no ports.";
       };
       ports = mkOption {
-        type = types.listOf types.port;
+        type = types.listOf port;
         default = [ ];
         example = [ 53 ];
         description = "Ports that the connection is made to.";
@@ -147,7 +149,7 @@ in
               description = "The one of {option}`services.fiscalismia-lb.privateInterfaces` that leads to the NAT gateway.";
             };
             address = mkOption {
-              type = address;
+              type = ipv4Address;
               example = "172.24.0.1";
               description = "Virtual gateway of that private network, which hands on to the NAT gateway.";
             };

@@ -9,6 +9,7 @@ let
     duration
     endpoint
     interface
+    port
     ;
 
   optional =
@@ -41,10 +42,16 @@ let
           {option}`services.fiscalismia-lb.privateInterfaces`; the firewall lets the host connect to it and to nothing else.
         '';
       };
-      name = optional types.str {
-        example = "demo01";
-        description = "Name of the server in the log, the metrics and on /stats, in place of its address.";
-      };
+      # It stands in log lines without quotes; the two words are HAProxy's own in the CSV.
+      name =
+        optional
+          (types.addCheck (types.strMatching "[a-zA-Z0-9._:-]{1,255}") (
+            name: name != "FRONTEND" && name != "BACKEND"
+          ))
+          {
+            example = "demo01";
+            description = "Name of the server in the log, the metrics and on /stats, in place of its address.";
+          };
       weight = optional (types.ints.between 0 256) {
         example = 10;
         description = "Share of new connections among the route's servers. 0 sends it no new ones and leaves open ones alone.";
@@ -123,7 +130,7 @@ let
         example = 3;
         description = "Successes in a row that bring it back.";
       };
-      port = optional types.port {
+      port = optional port {
         example = 8080;
         description = "Port to probe in place of the server's own; the firewall is opened for it.";
       };

@@ -1,5 +1,9 @@
 # What the module makes of right options: units, rules and routes that follow from the routes and the networks.
-{ lib, evaluate }:
+{
+  lib,
+  evaluate,
+  options,
+}:
 
 let
   deployment = evaluate ../fiscalismia.nix;
@@ -26,11 +30,28 @@ let
       "172.24.0.4:8443"
     ];
   });
-  # All of a unit but what names the configuration file: a change here would restart the service.
-  unitText = config: removeAttrs (serviceOf config).serviceConfig [ "ExecStart" ];
+  # All of the unit but the line that asks for a reload: a change here would restart the service.
+  unitText =
+    config:
+    lib.filter (line: !lib.hasPrefix "X-Reload-Triggers=" line) (
+      lib.splitString "\n" config.systemd.units."fiscalismia-lb.service".text
+    );
   topology = lib.importJSON ../../vm-tests/topology.json;
 in
 {
+  testEveryOptionHasAnExample = {
+    expr =
+      let
+        documented = lib.optionAttrSetToDocList options.services.fiscalismia-lb;
+      in
+      map (option: option.name) (
+        lib.filter (
+          option: option.visible && !option.internal && !(option ? example && option ? description)
+        ) documented
+      );
+    expected = [ ];
+  };
+
   testSixLinesMakeThisFile = {
     expr = sixLines.services.fiscalismia-lb.configuration;
     expected = {
@@ -142,13 +163,43 @@ in
       "ip daddr { 0.0.0.0/0 } ip daddr != { 172.20.0.0/23, 172.24.0.0/23 } tcp dport { 80, 443 } accept"
     ];
   };
+  testAPrivateNetworkThatIsNamedToo = {
+    expr = linesWith "udp dport" (
+      evaluate (minimal {
+        publicAddresses = [ "203.0.113.10" ];
+        privateInterfaces.enp7s0 = {
+          networks = [ "172.24.0.0/23" ];
+          address = "172.24.1.3";
+          gateway = "172.24.0.1";
+        };
+        firewall.allowedEgress = [
+          {
+            networks = [
+              "0.0.0.0/0"
+              "172.24.0.0/28"
+            ];
+            protocol = "udp";
+            ports = [ 123 ];
+          }
+        ];
+      })
+    );
+    expected = [
+      "ip daddr { 172.24.0.0/28 } udp dport { 123 } accept"
+      "ip daddr { 0.0.0.0/0 } ip daddr != { 172.24.0.0/23 } udp dport { 123 } accept"
+    ];
+  };
   testLeasesOnlyWhereAddressesAreNotGiven = {
     expr = [
-      (linesWith "sport 68" sixLines)
-      (linesWith "sport 68" deployment)
+      (linesWith "udp sport" sixLines)
+      (linesWith "udp sport" deployment)
     ];
     expected = [
-      [ ''oifname { "enp1s0", "enp7s0" } udp sport 68 udp dport 67 accept'' ]
+      [
+        ''iifname { "enp1s0", "enp7s0" } ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept''
+        ''oifname { "enp1s0", "enp7s0" } udp sport 68 udp dport 67 accept''
+        ''oifname { "enp1s0", "enp7s0" } udp sport 546 udp dport 547 accept''
+      ]
       [ ]
     ];
   };

@@ -33,6 +33,7 @@ let
           configuration
           admin
           firewall
+          natGateway
           privateInterfaces
           publicInterface
           statsCredentials
@@ -41,6 +42,7 @@ let
           configuration
           admin
           firewall
+          natGateway
           privateInterfaces
           publicInterface
           statsCredentials
@@ -184,6 +186,60 @@ in
     sentence { privateInterfaces.enp7s0.address = "172.24.1.3"; }
       "services.fiscalismia-lb.privateInterfaces.enp7s0: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway.";
 
+  testPrivateGatewayAlone =
+    sentence { privateInterfaces.enp7s0.gateway = "172.24.0.1"; }
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: a gateway alone configures nothing; set address to this host's own in the network, or leave gateway out and configure the interface yourself.";
+
+  testTwoFamiliesOnOneInterface =
+    sentence
+      {
+        privateInterfaces.enp7s0 = {
+          networks = [
+            "172.24.0.0/23"
+            "fd00::/64"
+          ];
+          address = "172.24.1.3";
+          gateway = "172.24.0.1";
+        };
+      }
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: address, gateway and networks are not all of one family; leave address and gateway out and configure the interface yourself.";
+
+  testInterfaceOfNoName =
+    sentence { privateInterfaces."enp8s0; drop".networks = [ "172.20.0.0/23" ]; }
+      ''services.fiscalismia-lb.privateInterfaces: "enp8s0; drop" is no name of a network interface; take it from `ip link`.'';
+
+  testNetworkBehindTwoInterfaces =
+    sentence { privateInterfaces.enp8s0.networks = [ "172.16.0.0/12" ]; }
+      "services.fiscalismia-lb.privateInterfaces: 172.24.0.0/23 behind enp7s0 and 172.16.0.0/12 behind enp8s0 have addresses in common; leave each behind one interface.";
+
+  testTwoPublicGateways = sentence {
+    publicAddresses = [ "203.0.113.10" ];
+    publicGateways = [
+      "203.0.113.1"
+      "203.0.113.2"
+    ];
+  } "services.fiscalismia-lb.publicGateways has 2 IPv4 gateways for publicAddresses; name one.";
+
+  testNoPublicGatewayOfTheFamily = sentence {
+    publicAddresses = [ "2001:db8:1::10" ];
+    publicGateways = [ "203.0.113.1" ];
+  } "services.fiscalismia-lb.publicGateways has 0 IPv6 gateways for publicAddresses; name one.";
+
+  testAdminOnAnotherHostsAddress =
+    sentence
+      {
+        privateInterfaces.enp7s0 = {
+          networks = [ "172.24.0.0/23" ];
+          address = "172.24.1.3";
+          gateway = "172.24.0.1";
+        };
+        admin = {
+          address = "172.24.1.4:8404";
+          allowFrom = [ "172.24.0.2" ];
+        };
+      }
+      "services.fiscalismia-lb.admin.address: 172.24.1.4:8404 is not on this host, which is 172.24.1.3 behind enp7s0; take that address.";
+
   testPassageWithoutPorts =
     sentence { firewall.allowedEgress = [ { networks = [ "8.8.8.8" ]; } ]; }
       "services.fiscalismia-lb.firewall.allowedEgress: tcp with 8.8.8.8 names no ports; add the ports that are meant.";
@@ -232,6 +288,23 @@ in
       }
     ];
   };
+  testServerNameWithSpace = isRefused {
+    routes.frontend.servers = [
+      {
+        address = "172.24.0.3:443";
+        name = "server one";
+      }
+    ];
+  };
+  testServerNameOfHaproxysOwn = isRefused {
+    routes.frontend.servers = [
+      {
+        address = "172.24.0.3:443";
+        name = "BACKEND";
+      }
+    ];
+  };
+  testProbeOnPortZero = isRefused { routes.frontend.health_check.port = 0; };
   testUnknownBalance = isRefused { routes.frontend.balance = "roundrobin"; };
   testUnknownRouteKey = isRefused { routes.frontend.server = "172.24.0.3:443"; };
   testDurationWithoutUnit = isRefused { routes.frontend.timeouts.tunnel = "30"; };
@@ -246,6 +319,20 @@ in
   testInterfaceTooLong = isRefused { publicInterface = "an-interface-name"; };
   testSecretInTheStore = isRefused {
     statsCredentials.passwordFile = "${builtins.storeDir}/00000000000000000000000000000000-secret";
+  };
+  testNatGatewayByIpv6 = isRefused {
+    natGateway = {
+      interface = "enp7s0";
+      address = "fe80::1";
+    };
+  };
+  testPassageToPortZero = isRefused {
+    firewall.allowedEgress = [
+      {
+        networks = [ "8.8.8.8" ];
+        ports = [ 0 ];
+      }
+    ];
   };
   testListenByPort = isRefused { settings.listen = [ ":443" ]; };
 }
