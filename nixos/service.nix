@@ -38,6 +38,7 @@ let
     }:
     {
       inherit description;
+      partOf = [ keeper ];
       # The device unit brings the socket back when its interface went away and returned: BindToDevice stops it with the interface.
       wantedBy = [ "sockets.target" ] ++ lib.optional (interface != null) (device interface);
       listenStreams = listen;
@@ -45,6 +46,8 @@ let
         FileDescriptorName = name;
         Service = "fiscalismia-lb.service";
         BindIPv6Only = "ipv6-only";
+        # The socket is there before the address is.
+        FreeBind = true;
         # Without a limit, a service that crashes on start leaves its ports open for the next try.
         TriggerLimitIntervalSec = 0;
       }
@@ -81,14 +84,17 @@ let
       listen = cfg.configuration.admin.listen;
       interface = adminInterface;
       socketConfig = {
-        # The socket is there before the address is.
-        FreeBind = true;
         IPAddressDeny = "any";
         IPAddressAllow = if adminInterface == null then "localhost" else cfg.admin.allowFrom;
       };
     };
   };
   socketUnits = map (name: "${name}.socket") (lib.attrNames sockets);
+
+  # A switch leaves a changed socket unit as it runs. This service is restarted then, and takes the sockets along, which take
+  # along the load balancer. Its text is bare, so that nothing else restarts it.
+  keeper = "fiscalismia-lb-sockets.service";
+  socketsHash = builtins.hashString "sha256" (builtins.toJSON sockets);
 in
 {
   config = lib.mkIf cfg.enable {
@@ -97,6 +103,20 @@ in
     environment.etc.${configPath}.source = checkedConfigFile;
 
     systemd.sockets = sockets;
+    systemd.units.${keeper} = {
+      text = ''
+        [Unit]
+        Description=Makes the sockets of fiscalismia-lb anew when they are to be others
+        X-Restart-Triggers=${socketsHash}
+
+        [Service]
+        Type=oneshot
+        RemainAfterExit=true
+        ExecStart=/bin/sh -c :
+        X-StopIfChanged=false
+      '';
+      wantedBy = [ "multi-user.target" ];
+    };
 
     systemd.services.fiscalismia-lb = {
       description = "TLS load balancer that routes by SNI";
@@ -111,9 +131,12 @@ in
       wants = socketUnits ++ map device privateInterfaces;
       after = [ "network.target" ] ++ socketUnits ++ map device privateInterfaces;
       reloadTriggers = [ checkedConfigFile ];
+      restartTriggers = [ socketsHash ];
       # Stopped and started in two steps, a switch would close the sockets in between.
       stopIfChanged = false;
       startLimitIntervalSec = 0;
+      # It starts no program, and an update of those that NixOS puts here would restart it.
+      path = lib.mkForce [ ];
 
       serviceConfig = {
         Type = "notify-reload";

@@ -131,6 +131,41 @@ in
     expr = unitText oneMoreServer;
     expected = unitText sixLines;
   };
+  # What a switch goes by: whether the text of a unit is another one.
+  testOtherSocketsAreMadeAnew = {
+    expr =
+      let
+        keeper = config: config.systemd.units."fiscalismia-lb-sockets.service".text;
+        differs =
+          options:
+          let
+            other = evaluate (minimal options);
+          in
+          [
+            (keeper other != keeper sixLines)
+            (unitText other != unitText sixLines)
+          ];
+      in
+      map differs [
+        { settings.listen = [ "203.0.113.10:443" ]; }
+        { redirect.enable = true; }
+        { settings.timeouts.tunnel = "1m"; }
+      ];
+    expected = [
+      [
+        true
+        true
+      ]
+      [
+        true
+        true
+      ]
+      [
+        false
+        false
+      ]
+    ];
+  };
   testNewServerIsLetOut = {
     expr = linesWith "elements" oneMoreServer;
     expected = [
