@@ -82,7 +82,15 @@ pub(super) fn network(value: &Value) -> Result<IpNet, String> {
     const WANTED: &str = "a network, like \"172.24.0.0/23\"";
     let text = text(value, WANTED)?;
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Err(format!("{text:?} has no prefix length; write \"{}\"", IpNet::from(ip)));
+        return Err(format!("{text:?} has no prefix length; write \"{}\"", IpNet::from(ip.to_canonical())));
     }
-    text.parse().map(|net: IpNet| net.trunc()).map_err(|_| format!("{text:?} is no network; write {WANTED}"))
+    let net: IpNet = text.parse().map_err(|_| format!("{text:?} is no network; write {WANTED}"))?;
+    let net = net.trunc();
+    // No client has such an address: what arrives as one is taken for IPv4.
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(v4), Some(prefix)) if matches!(net, IpNet::V6(_)) => {
+            Err(format!("{text:?} is an IPv4 network in IPv6 form; write \"{v4}/{prefix}\""))
+        }
+        _ => Ok(net),
+    }
 }
