@@ -130,18 +130,28 @@ fn wrong_arguments() {
     }
 }
 
-/// A port that another program has is not a start that worked, and `run` says which.
+/// What keeps it from starting is mended in one go, and not found out one start at a time.
 #[test]
-fn run_with_a_taken_port() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+fn run_names_all_that_is_in_the_way() {
+    let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [https, admin] = [0, 1].map(|i| taken[i].local_addr().unwrap());
     let config = format!(
-        r#"{{ "listen": ["{address}"], "routes": {{ "r": {{ "sni": ["*"], "servers": ["127.0.0.1:1"] }} }} }}"#
+        r#"{{ "listen": ["{https}", "203.0.113.9:443"], "routes": {{ "r": {{ "sni": ["*"], "servers": ["127.0.0.1:1"] }} }},
+             "admin": {{ "listen": ["{admin}"],
+                         "stats_credentials": {{ "username_file": "no/user", "password_file": "no/password" }} }} }}"#
     );
-    let output = run("run_with_a_taken_port", config.as_bytes(), &["run", "--config", "lb.json"]);
-    let (code, _, stderr) = told(&output);
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains(&address.to_string()), "{stderr}");
+    let output = run("run_names_all", config.as_bytes(), &["run", "--config", "lb.json"]);
+    let expected = format!(
+        "lb.json: listen: cannot listen on {https}: Address already in use (os error 98); stop what listens there, or write \
+         another port\n\
+         lb.json: listen: cannot listen on 203.0.113.9:443: Cannot assign requested address (os error 99); write an \
+         address that this machine has\n\
+         lb.json: admin.listen: cannot listen on {admin}: Address already in use (os error 98); stop what listens there, or \
+         write another port\n\
+         lb.json: admin.stats_credentials.username_file: no/user: No such file or directory (os error 2)\n\
+         lb.json: admin.stats_credentials.password_file: no/password: No such file or directory (os error 2)\n"
+    );
+    assert_eq!(told(&output), (Some(1), "", expected.as_str()));
 }
 
 /// Help and version are what was asked for: stdout, exit code 0.

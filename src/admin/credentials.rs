@@ -40,23 +40,29 @@ impl Credentials {
     /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment.
     ///
     /// # Errors
-    /// A sentence for whoever set this up: a file cannot be read, is empty or too long, or a user name has a colon.
-    pub fn load(files: Option<&CredentialFiles>) -> Result<Credentials, String> {
+    /// Sentences for whoever set this up: a file cannot be read, is empty or too long, or a user name has a colon.
+    pub fn load(files: Option<&CredentialFiles>) -> Result<Credentials, Vec<String>> {
         let pair = match files {
             Some(files) => {
                 let key = |name: &str| format!("admin.stats_credentials.{name}");
                 let read = |name, path| read(path).map_err(|what| format!("{}: {}: {what}", key(name), path.display()));
-                Some((read("username_file", &files.username_file)?, read("password_file", &files.password_file)?))
+                match (read("username_file", &files.username_file), read("password_file", &files.password_file)) {
+                    (Ok(name), Ok(password)) => Some((name, password)),
+                    (name, password) => return Err([name.err(), password.err()].into_iter().flatten().collect()),
+                }
             }
             None => env::var("STATS_USERNAME").ok().zip(env::var("STATS_PASSWORD").ok()),
         };
         let pair = pair.filter(|(name, password)| !name.is_empty() && !password.is_empty());
-        Ok(Credentials { expected: pair.map(|(name, password)| Credentials::join(&name, &password)).transpose()? })
+        let expected = pair.map(|(name, password)| Credentials::join(&name, &password)).transpose();
+        expected.map(|expected| Credentials { expected }).map_err(|error| vec![error])
     }
 
     fn join(name: &str, password: &str) -> Result<Secret, String> {
         if name.contains(':') {
-            return Err("the user name for /stats has a colon in it, which Basic authentication cannot send".into());
+            return Err("the user name for /stats, of a file or STATS_USERNAME, has a colon in it, which Basic \
+                        authentication cannot send"
+                .into());
         }
         Secret::new(format!("{name}:{password}").as_bytes())
             .ok_or_else(|| format!("user name and password for /stats are longer than {} bytes", 2 * MOST))

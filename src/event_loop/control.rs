@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
-use super::start::{spare_fd, spread};
+use super::start::{in_file, spare_fd, spread};
 use super::{EventLoop, listeners};
 use crate::access_log::Level;
 use crate::admin::Credentials;
@@ -90,7 +90,7 @@ impl EventLoop {
         // So that there is an fd to open the file with.
         self.spare = None;
         let read = config::load(&self.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
-        let taken = read.and_then(|config| self.adopt(config).map_err(|error| vec![error]));
+        let taken = read.and_then(|config| self.adopt(config).map_err(|errors| in_file(&self.path, &errors)));
         self.spare = spare_fd().ok();
         let Context { log, process, now, .. } = &mut self.context;
         let now = *now;
@@ -110,7 +110,7 @@ impl EventLoop {
         self.tell_ready();
     }
 
-    fn adopt(&mut self, config: Config) -> Result<(), String> {
+    fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
         listeners::open(&config, &self.inherited, &mut self.listeners, &self.context.registry)?;
         self.close_unwanted(Some(&config));

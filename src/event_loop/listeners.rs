@@ -1,4 +1,5 @@
 //! Opening listeners, and keeping them over reloads.
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use mio::Registry;
@@ -15,16 +16,25 @@ type Place = (SocketAddr, Role);
 /// used in place of binding its address.
 ///
 /// # Errors
-/// A sentence that names the address where nobody can listen; nothing is open then that was not before.
+/// A sentence for each address where nobody can listen, its key in front; nothing is open then that was not before.
 pub(super) fn open(
     config: &Config,
     inherited: &Inherited,
     listeners: &mut Slots<Listener>,
     registry: &Registry,
-) -> Result<(), String> {
+) -> Result<(), Vec<String>> {
     let already: Vec<Place> = listeners.iter().map(|(_, listener)| place(listener)).collect();
     let fresh = wanted(config, inherited).into_iter().filter(|place| !already.contains(place));
-    let opened: Vec<Listener> = fresh.map(|place| open_one(place, inherited)).collect::<Result<_, _>>()?;
+    let (mut opened, mut errors) = (Vec::new(), Vec::new());
+    for place in fresh {
+        match open_one(place, inherited) {
+            Ok(listener) => opened.push(listener),
+            Err(error) => errors.push(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let mut watched = Vec::new();
     for listener in opened {
         let key = listeners.reserve();
@@ -36,7 +46,7 @@ pub(super) fn open(
             for key in watched {
                 close(key, listeners, registry);
             }
-            return Err(format!("cannot listen on {address}: {error}"));
+            return Err(vec![format!("cannot listen on {address}: {error}")]);
         }
     }
     Ok(())
@@ -46,9 +56,21 @@ fn open_one((address, role): Place, inherited: &Inherited) -> Result<Listener, S
     let listener = inherited.listener(address, role).unwrap_or_else(|| Listener::bind(address, role));
     listener.map_err(|error| {
         let taken = inherited.places().find(|(bound, _)| bound.port() == address.port());
-        let taken = taken.map(|(bound, role)| format!("; {bound} is passed for {}", role.socket_name()));
-        format!("cannot listen on {address}: {error}{}", taken.unwrap_or_default())
+        let what_to_do = match (taken, error.kind()) {
+            (Some((bound, role)), _) => format!("; {bound} is passed for {}", role.socket_name()),
+            (None, kind) => remedy(kind).to_owned(),
+        };
+        format!("{}: cannot listen on {address}: {error}{what_to_do}", role.key())
     })
+}
+
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::AddrInUse => "; stop what listens there, or write another port",
+        ErrorKind::AddrNotAvailable => "; write an address that this machine has",
+        ErrorKind::PermissionDenied => "; grant CAP_NET_BIND_SERVICE, or write a port that needs no privilege",
+        _ => "",
+    }
 }
 
 fn close(key: Key, listeners: &mut Slots<Listener>, registry: &Registry) {

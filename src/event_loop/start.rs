@@ -46,13 +46,42 @@ pub(super) struct Fds {
     used: u64,
 }
 
+/// What is in the way of a start, a line each.
+struct Errors(Vec<String>);
+
+impl From<String> for Errors {
+    fn from(error: String) -> Errors {
+        Errors(vec![error])
+    }
+}
+
+impl From<Vec<String>> for Errors {
+    fn from(errors: Vec<String>) -> Errors {
+        Errors(errors)
+    }
+}
+
+/// The second, if both are fine; else the errors of both: whoever mends the first wants to know of the others too.
+fn both<T>(first: Result<(), Vec<String>>, second: Result<T, Vec<String>>) -> Result<T, Vec<String>> {
+    match (first, second) {
+        (Ok(()), second) => second,
+        (Err(errors), Ok(_)) => Err(errors),
+        (Err(first), Err(second)) => Err([first, second].concat()),
+    }
+}
+
+/// Puts the file's name in front, as errors of the configuration have it.
+pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
+    errors.iter().map(|error| format!("{}: {error}", path.display())).collect()
+}
+
 impl EventLoop {
     pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
         let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        EventLoop::with(path, config).map_err(|error| vec![error])
+        EventLoop::with(path, config).map_err(|Errors(errors)| errors)
     }
 
-    fn with(path: &Path, config: Config) -> Result<EventLoop, String> {
+    fn with(path: &Path, config: Config) -> Result<EventLoop, Errors> {
         // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
         let inherited = service::sockets().and_then(Inherited::new)?;
         let service = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
@@ -63,9 +92,10 @@ impl EventLoop {
         let token: MioToken = Token::Signals.into();
         registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Slots::new();
-        listeners::open(&config, &inherited, &mut listeners, &registry)?;
+        let opened = listeners::open(&config, &inherited, &mut listeners, &registry);
+        let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
+        let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
         let log = AccessLog::stdout(config.log).map_err(|error| format!("standard output: {error}"))?;
-        let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
         let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
         let mut clock = Clock::start();
         let spare = spare_fd().ok();
