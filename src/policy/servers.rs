@@ -25,7 +25,19 @@ pub struct Group {
     members: Vec<Member>,
     /// Indices of the members that are in the file, in its order.
     order: Vec<u32>,
+    /// Those that take connections, by index: all that a pick in turn looks at, unless one of them may be full.
+    rotation: Vec<Turn>,
+    /// Whether any member has `max_connections`.
+    is_limited: bool,
     standing: Standing,
+}
+
+/// Smooth round robin: what a member is owed, in parts of a turn.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    index: u32,
+    weight: i64,
+    owed: i64,
 }
 
 /// A server of a route, with what it takes to pick it.
@@ -36,8 +48,6 @@ pub struct Member {
     open: u32,
     /// Gone from the file; the last of its connections may still be open.
     retired: bool,
-    /// Smooth round robin: what it is owed, in parts of a turn.
-    owed: i64,
     /// Hash of its name.
     hash: u64,
 }
@@ -60,7 +70,8 @@ impl Group {
     #[must_use]
     pub fn new(route: &Route, spread: &mut Spread) -> Group {
         let standing = Standing::new(spread.now());
-        let mut group = Group { balance: route.balance, members: Vec::new(), order: Vec::new(), standing };
+        let (members, order, rotation) = Default::default();
+        let mut group = Group { balance: route.balance, members, order, rotation, is_limited: false, standing };
         group.update(route, spread);
         group
     }
@@ -97,13 +108,14 @@ impl Group {
     ///
     /// The caller goes on to call [`Group::opened`] before it picks again.
     pub fn pick(&mut self, client: IpAddr, tried: &[u32]) -> Pick {
-        let backup = self.backup_in_service();
-        let eligible =
-            |i: u32, member: &Member| member.is_in_service(i, backup) && !member.is_full() && !tried.contains(&i);
+        let Group { members, rotation, .. } = self;
+        let member = |turn: &Turn| members.get(turn.index as usize).filter(|member| !member.is_full());
+        let eligible = |turn: &Turn| if tried.contains(&turn.index) { None } else { member(turn) };
         let winner = match self.balance {
-            Balance::RoundRobin => self.next_turn(eligible),
-            Balance::LeastConnections => self.least_loaded(eligible),
-            Balance::Source => self.nearest(client, eligible),
+            Balance::RoundRobin if tried.is_empty() && !self.is_limited => next_turn(rotation, |_| true),
+            Balance::RoundRobin => next_turn(rotation, |turn| eligible(turn).is_some()),
+            Balance::LeastConnections => least_loaded(rotation, eligible),
+            Balance::Source => nearest(client, rotation, eligible),
         };
         if let Some(i) = winner.or_else(|| self.fallback(tried)) {
             return Pick::Server(i);
@@ -180,9 +192,15 @@ impl Group {
 
     /// Starts over with who takes connections now. Turns owed under other shares would be paid in a burst.
     fn resettle(&mut self, now: Time) {
-        for member in &mut self.members {
-            member.owed = 0;
-        }
+        let backup = self.backup_in_service();
+        let in_service = (0..).zip(&self.members).filter(|(i, member)| member.is_in_service(*i, backup));
+        self.rotation.clear();
+        self.rotation.extend(in_service.map(|(index, member)| Turn {
+            index,
+            weight: member.server.weight.into(),
+            owed: 0,
+        }));
+        self.is_limited = self.members.iter().any(|member| member.server.max_connections.is_some());
         let up = self.members.iter().any(Member::takes_connections);
         self.standing.set(now, up);
     }
@@ -201,8 +219,7 @@ impl Group {
 
     /// Whether a server that takes connections has room; `None`: no server takes any.
     fn vacancy(&self) -> Option<bool> {
-        let backup = self.backup_in_service();
-        let mut room = self.members().filter(|(i, member)| member.is_in_service(*i, backup)).map(|(_, m)| !m.is_full());
+        let mut room = self.rotation.iter().filter_map(|turn| self.member(turn.index)).map(|member| !member.is_full());
         Some(room.next()? || room.any(|room| room))
     }
 
@@ -220,52 +237,45 @@ impl Group {
         let usable = |member: &Member| member.takes_connections() && member.server.backup && !member.is_full();
         self.members().find(|(i, member)| untried(*i) && usable(member)).map(|(i, _)| i)
     }
+}
 
-    /// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most
-    /// gets the connection, and pays with the weight of all. Turns come in proportion to weight, and spread out.
-    fn next_turn(&mut self, eligible: impl Fn(u32, &Member) -> bool) -> Option<u32> {
-        let mut round = 0;
-        let mut winner: Option<(u32, &mut Member)> = None;
-        for (i, member) in (0..).zip(&mut self.members) {
-            if !eligible(i, member) {
-                continue;
-            }
-            let weight = i64::from(member.server.weight);
-            member.owed += weight;
-            round += weight;
-            if winner.as_ref().is_none_or(|(_, best)| member.owed > best.owed) {
-                winner = Some((i, member));
-            }
+/// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most
+/// gets the connection, and pays with the weight of all. Turns come in proportion to weight, and spread out.
+fn next_turn(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<u32> {
+    let (mut round, mut most, mut winner) = (0, i64::MIN, None);
+    for (place, turn) in rotation.iter_mut().enumerate().filter(|(_, turn)| eligible(turn)) {
+        turn.owed += turn.weight;
+        round += turn.weight;
+        if turn.owed > most {
+            (most, winner) = (turn.owed, Some(place));
         }
-        let (i, member) = winner?;
-        member.owed -= round;
-        Some(i)
     }
+    let turn = rotation.get_mut(winner?)?;
+    turn.owed -= round;
+    Some(turn.index)
+}
 
-    /// The fewest connections for its weight. Equals take turns; those who are not equal take no part in them, or
-    /// they would be owed more and more meanwhile.
-    fn least_loaded(&mut self, eligible: impl Fn(u32, &Member) -> bool) -> Option<u32> {
-        let candidates = (0..).zip(&self.members).filter(|(i, member)| eligible(*i, member));
-        let least = candidates.map(|(_, member)| member.load()).min_by(Load::compare)?;
-        self.next_turn(|i, member| eligible(i, member) && member.load().compare(&least) == Ordering::Equal)
-    }
+/// The fewest connections for its weight. Equals take turns; those who are not equal take no part in them, or
+/// they would be owed more and more meanwhile.
+fn least_loaded<'a>(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> Option<&'a Member>) -> Option<u32> {
+    let least = rotation.iter().filter_map(|turn| eligible(turn).map(Member::load)).min_by(Load::compare)?;
+    next_turn(rotation, |turn| eligible(turn).is_some_and(|member| member.load().compare(&least) == Ordering::Equal))
+}
 
-    /// Weighted rendezvous hashing: client and server together draw a waiting time, shorter on average for a greater
-    /// weight, and the shortest wins. What one server draws depends on no other server, so when one goes, only its
-    /// own clients move, and a full one is passed over for the next in the client's own order. There is no table to
-    /// build; the price is one logarithm a server.
-    fn nearest(&self, client: IpAddr, eligible: impl Fn(u32, &Member) -> bool) -> Option<u32> {
-        let client = hash_address(client);
-        let candidates = (0..).zip(&self.members).filter(|(i, member)| eligible(*i, member));
-        let draws = candidates.map(|(i, member)| (i, member.waiting_time(client)));
-        draws.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(i, _)| i)
-    }
+/// Weighted rendezvous hashing: client and server together draw a waiting time, shorter on average for a greater
+/// weight, and the shortest wins. What one server draws depends on no other server, so when one goes, only its
+/// own clients move, and a full one is passed over for the next in the client's own order. There is no table to
+/// build; the price is one logarithm a server.
+fn nearest<'a>(client: IpAddr, rotation: &[Turn], eligible: impl Fn(&Turn) -> Option<&'a Member>) -> Option<u32> {
+    let client = hash_address(client);
+    let draws = rotation.iter().filter_map(|turn| Some((turn.index, eligible(turn)?.waiting_time(client))));
+    draws.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(index, _)| index)
 }
 
 impl Member {
     fn new(server: &Server, check: &HealthCheck, spread: &mut Spread) -> Member {
         let health = Health::new(check, spread.now(), spread.first_probe(check.interval));
-        Member { server: server.clone(), health, open: 0, retired: false, owed: 0, hash: hash_name(&server.name) }
+        Member { server: server.clone(), health, open: 0, retired: false, hash: hash_name(&server.name) }
     }
 
     /// Takes over a changed entry of the same name; answers whether it is still at the same address.

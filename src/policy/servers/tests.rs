@@ -125,6 +125,72 @@ fn round_robin_keeps_every_server_within_a_turn_of_its_share() {
     }
 }
 
+/// The naive model, which looks at every server at every pick: those that are up, not full and not tried are owed their
+/// weight more, who is owed most wins, and any server that goes down or comes up starts all of them over. Without this,
+/// the order that users see could depend on how it is found.
+#[test]
+fn round_robin_keeps_the_order_of_the_naive_model() {
+    let mut random = Random::new(4);
+    for _ in 0..200 {
+        let weights = random_weights(&mut random);
+        let limit = |i: usize| (i % 3 == 1).then_some(2);
+        let servers = weights.iter().enumerate();
+        let servers =
+            servers.map(|(i, &weight)| Server { max_connections: limit(i), ..server(&format!("s{i}"), weight) });
+        let mut group = group(Balance::RoundRobin, servers.collect());
+        let mut model: Vec<(bool, u32, i64)> = vec![(true, 0, 0); weights.len()];
+        for _ in 0..300 {
+            let i = random.below(weights.len() as u32) as u32;
+            match random.below(10) {
+                0 => {
+                    let up = random.below(4) > 0;
+                    if report(&mut group, i, up).is_some() {
+                        model[i as usize].0 = up;
+                        for (_, _, owed) in &mut model {
+                            *owed = 0;
+                        }
+                    }
+                }
+                1..4 => {
+                    group.closed(i);
+                    model[i as usize].1 = model[i as usize].1.saturating_sub(1);
+                }
+                _ => {
+                    let tried: &[u32] = if random.below(5) == 0 { &[i] } else { &[] };
+                    let wanted = naive_turn(&mut model, &weights, limit, tried);
+                    match group.pick(CLIENT, tried) {
+                        Pick::Server(picked) => {
+                            assert_eq!(Some(picked), wanted, "{weights:?} {model:?}");
+                            group.opened(picked);
+                            model[picked as usize].1 += 1;
+                        }
+                        other => assert_eq!(wanted, None, "{other:?}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `model`: for each server whether it is up, its connections, and what it is owed.
+fn naive_turn(
+    model: &mut [(bool, u32, i64)],
+    weights: &[u16],
+    limit: impl Fn(usize) -> Option<u32>,
+    tried: &[u32],
+) -> Option<u32> {
+    let may = |i: usize, (up, open, _): (bool, u32, i64)| {
+        up && limit(i).is_none_or(|most| open < most) && !tried.contains(&(i as u32))
+    };
+    let candidates: Vec<usize> = (0..model.len()).filter(|&i| may(i, model[i])).collect();
+    for &i in &candidates {
+        model[i].2 += i64::from(weights[i]);
+    }
+    let winner = candidates.iter().copied().rev().max_by_key(|&i| model[i].2)?;
+    model[winner].2 -= candidates.iter().map(|&i| i64::from(weights[i])).sum::<i64>();
+    Some(winner as u32)
+}
+
 /// A server with more connections for its weight than another would get one more.
 #[test]
 fn least_connections_never_picks_a_busier_server() {
