@@ -78,6 +78,16 @@ impl Client {
         Ok((fd, Client { hello, job, stage: Stage::Hello, left, since }))
     }
 
+    /// Whether it is at moving many bytes.
+    pub fn moves_bulk(&self) -> bool {
+        self.stage == Stage::Going && matches!(self.job, Job::Down(_) | Job::Up(_))
+    }
+
+    /// Bytes, or rounds, that it has yet to go through.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Begins the job of a connection whose hello was answered.
     pub fn go(&mut self, fd: &OwnedFd) -> Result<(), String> {
         let (left, first) = match self.job {

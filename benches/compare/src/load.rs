@@ -1,4 +1,5 @@
 //! The clients and the origin, in one thread and one epoll set, so that both stay on one core.
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use crate::origin::Origin;
 use crate::transfer::Next;
 
 const CHUNK: usize = 128 << 10;
+/// The same where pings go beside bulk: what they wait for is to be the proxy, not the load.
+const CHUNK_BESIDE_PINGS: usize = 16 << 10;
 const STALLED: Duration = Duration::from_secs(20);
 pub const NONBLOCK: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 const BOTH_WAYS: epoll::EventFlags =
@@ -44,7 +47,9 @@ pub struct Load {
     epoll: OwnedFd,
     slots: Vec<Option<Sock>>,
     free: Vec<usize>,
-    unfinished: Vec<usize>,
+    unfinished: VecDeque<usize>,
+    /// Of the connections that move bulk, only one has its turn between two looks for pings.
+    pub pings_first: bool,
     scratch: Box<[u8]>,
     pub tally: Tally,
     pub origin_port: u16,
@@ -74,7 +79,8 @@ impl Load {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             slots: Vec::new(),
             free: Vec::new(),
-            unfinished: Vec::new(),
+            unfinished: VecDeque::new(),
+            pings_first: false,
             scratch: vec![0; CHUNK].into(),
             tally: Tally::default(),
             origin_port: port,
@@ -113,13 +119,17 @@ impl Load {
             Err(Errno::INTR) => 0,
             Err(other) => return Err(format!("epoll_wait: {other}")),
         };
-        let late = std::mem::take(&mut self.unfinished);
+        let worked = count > 0 || !self.unfinished.is_empty();
+        let late = if self.pings_first { 1 } else { self.unfinished.len() };
+        let late: Vec<usize> = self.unfinished.drain(..late.min(self.unfinished.len())).collect();
         for event in &events[..count] {
-            let flags = event.flags;
-            let ended = flags.intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP);
-            self.drive(event.data.u64() as usize, ended);
+            let (slot, flags) = (event.data.u64() as usize, event.flags);
+            if !self.pings_first || !self.moves_bulk(slot) {
+                self.drive(slot, flags.intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP));
+            } else if !self.unfinished.contains(&slot) && !late.contains(&slot) {
+                self.unfinished.push_back(slot);
+            }
         }
-        let worked = count > 0 || !late.is_empty();
         for slot in late {
             self.drive(slot, true);
         }
@@ -129,17 +139,26 @@ impl Load {
         }
     }
 
+    fn moves_bulk(&self, slot: usize) -> bool {
+        match self.slots.get(slot) {
+            Some(Some(Sock { role: Role::Client(client), .. })) => client.moves_bulk(),
+            Some(Some(Sock { role: Role::Origin(origin), .. })) => origin.moves_bulk(),
+            _ => false,
+        }
+    }
+
     /// Lets the connection in `slot` do what it can. `ended`: a short read is not the last one.
     fn drive(&mut self, slot: usize, ended: bool) {
         let Some(mut sock) = self.slots.get_mut(slot).and_then(Option::take) else { return };
+        let scratch = &mut self.scratch[..if self.pings_first { CHUNK_BESIDE_PINGS } else { CHUNK }];
         let next = match &mut sock.role {
             Role::Listener => self.accept(&sock.fd),
-            Role::Client(client) => client.drive(&sock.fd, &mut self.scratch, &mut self.tally, ended),
-            Role::Origin(origin) => origin.drive(&sock.fd, &mut self.scratch, ended),
+            Role::Client(client) => client.drive(&sock.fd, scratch, &mut self.tally, ended),
+            Role::Origin(origin) => origin.drive(&sock.fd, scratch, ended),
         };
         match next {
             Ok(Next::Done) => return self.free.push(slot),
-            Ok(Next::Again) => self.unfinished.push(slot),
+            Ok(Next::Again) => self.unfinished.push_back(slot),
             Ok(Next::Wait) => {}
             Err(why) => {
                 if let Role::Client(_) = sock.role {
@@ -207,9 +226,17 @@ impl Load {
             if let Some(Sock { role: Role::Client(client), fd }) = &mut self.slots[slot] {
                 client.go(fd)?;
             }
-            self.unfinished.push(slot);
+            self.unfinished.push_back(slot);
         }
         Ok(())
+    }
+
+    /// Bytes that the client in `slot` has yet to move.
+    pub fn left(&self, slot: usize) -> u64 {
+        match self.slots.get(slot) {
+            Some(Some(Sock { role: Role::Client(client), .. })) => client.left(),
+            _ => 0,
+        }
     }
 
     /// Turns until `count` jobs have finished since the tally was last taken.
@@ -226,6 +253,7 @@ impl Load {
     /// Drops every connection; only the origin's listener stays.
     pub fn clear(&mut self) {
         self.unfinished.clear();
+        self.pings_first = false;
         for slot in 1..self.slots.len() {
             if self.slots[slot].take().is_some() {
                 self.free.push(slot);

@@ -25,6 +25,11 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Whether it is at moving many bytes.
+    pub fn moves_bulk(&self) -> bool {
+        matches!(self, Origin::Send { begun: true, .. } | Origin::Take { .. })
+    }
+
     /// Does what the socket allows. `ended`: a short read is not the last one.
     pub fn drive(&mut self, fd: &OwnedFd, scratch: &mut [u8], ended: bool) -> Result<Next, String> {
         match self {

@@ -2,7 +2,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
@@ -194,10 +194,14 @@ impl Bench {
         let target = proxy.target(517);
         let bulk = self.load.prepare(&target, 4, Job::Down(u64::MAX))?;
         let ping = self.load.prepare(&target, 1, Job::Ping(self.scale.pings / 5))?;
+        self.load.pings_first = true;
         self.load.go(&bulk)?;
         self.load.go(&ping)?;
+        let begun = Instant::now();
         self.load.finish(1)?;
-        Ok(self.latencies())
+        let bytes: u64 = bulk.iter().map(|&slot| u64::MAX - self.load.left(slot)).sum();
+        let rate = bytes as f64 * 8.0 / 1e9 / begun.elapsed().as_secs_f64();
+        Ok([vec![("gbit_s", rate)], self.latencies()].concat())
     }
 
     fn idle(&mut self, proxy: &Proxy) -> Result<Vec<Figure>, String> {
