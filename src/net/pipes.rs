@@ -6,8 +6,11 @@ use rustix::pipe::{self, PipeFlags, SpliceFlags};
 
 use super::stream::Stream;
 
-/// Bytes that a pipe is asked to hold. The kernel grants it until the user's pipes exceed `pipe-user-pages-soft` (64 MiB).
-const PIPE_ROOM: usize = 1024 * 1024;
+/// Bytes that a pipe is asked to hold. A user without `CAP_SYS_RESOURCE` gets it until all pipes of that user come to
+/// `pipe-user-pages-soft` (64 MiB), then less, and at last pipes of two pages (pipe(7)).
+const PIPE_ROOMS: [usize; 2] = [1024 * 1024, 256 * 1024];
+/// Through a smaller pipe, bytes go at a higher cost than through the scratch buffer.
+const LEAST_ROOM: usize = 64 * 1024;
 /// Empty pipes that are kept for the next bulk transfer.
 const MOST_KEPT: usize = 16;
 
@@ -24,13 +27,15 @@ pub struct Pipes {
     empty: Vec<Pipe>,
     lent: usize,
     most: usize,
+    /// The kernel had none to give. It is asked again when one comes back.
+    refused: bool,
 }
 
 impl Pipes {
     /// At most `most` pipes at once (two fds each); 0 turns splicing off.
     #[must_use]
     pub fn new(most: usize) -> Pipes {
-        Pipes { empty: Vec::new(), lent: 0, most }
+        Pipes { empty: Vec::new(), lent: 0, most, refused: false }
     }
 
     /// Changes how many pipes there may be at once.
@@ -39,19 +44,25 @@ impl Pipes {
         self.empty.truncate(most);
     }
 
-    /// An empty pipe, unless too many are out or the process is short of fds.
+    /// An empty pipe, unless too many are out or the kernel has none to give.
     pub fn lend(&mut self) -> Option<Pipe> {
         if self.lent >= self.most {
             return None;
         }
-        let pipe = self.empty.pop().or_else(Pipe::open)?;
-        self.lent += 1;
-        Some(pipe)
+        let mut pipe = self.empty.pop();
+        if pipe.is_none() && !self.refused {
+            pipe = Pipe::open();
+            // Where none is out, none will come back to ask again after.
+            self.refused = pipe.is_none() && self.lent > 0;
+        }
+        self.lent += usize::from(pipe.is_some());
+        pipe
     }
 
     /// Takes a pipe back; one that still holds bytes is closed.
     pub fn give_back(&mut self, pipe: Pipe) {
         self.lent -= 1;
+        self.refused = false;
         if pipe.held == 0 && self.empty.len() < MOST_KEPT.min(self.most) {
             self.empty.push(pipe);
         }
@@ -79,8 +90,9 @@ impl Pipes {
 impl Pipe {
     fn open() -> Option<Pipe> {
         let (out, into) = pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let room = pipe::fcntl_setpipe_size(&into, PIPE_ROOM).or_else(|_| pipe::fcntl_getpipe_size(&into)).ok()?;
-        Some(Pipe { out, into, room, held: 0 })
+        let granted = PIPE_ROOMS.iter().find_map(|room| pipe::fcntl_setpipe_size(&into, *room).ok());
+        let room = granted.or_else(|| pipe::fcntl_getpipe_size(&into).ok())?;
+        (room >= LEAST_ROOM).then_some(Pipe { out, into, room, held: 0 })
     }
 
     /// Whether no byte is in the pipe.
