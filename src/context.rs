@@ -44,6 +44,8 @@ pub struct Context {
     pub timers: Timers<Timer>,
     /// The poll.
     pub registry: Registry,
+    /// When a session spoke last that does not move bulk.
+    pub spoken: Time,
     /// Room for one read, which all connections share.
     pub scratch: Vec<u8>,
     /// Memory for the next snapshot.

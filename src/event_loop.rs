@@ -12,6 +12,7 @@ mod redirects;
 mod snapshot;
 mod start;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,8 @@ struct EventLoop {
     redirects: Slots<Redirect>,
     /// Sessions that had their turn and have more to do.
     again: Vec<Key>,
+    /// Sessions that move bulk and can go on: one a turn, so that every other one has its turn between two of them.
+    later: VecDeque<Key>,
     admins: Slots<admins::Client>,
     /// Admin clients that had their turn and have more to do.
     admins_again: Vec<Key>,
@@ -119,6 +122,9 @@ impl EventLoop {
         for key in unfinished_admins {
             self.continue_admin(key);
         }
+        if let Some(key) = self.later.pop_front() {
+            self.work(key, Session::advance);
+        }
         self.timers();
         self.accept();
         self.settle_servers();
@@ -135,7 +141,7 @@ impl EventLoop {
 
     /// How long nothing is due.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.again.is_empty() || !self.admins_again.is_empty() || self.can_accept() {
+        if !self.again.is_empty() || !self.later.is_empty() || !self.admins_again.is_empty() || self.can_accept() {
             return Some(Duration::ZERO);
         }
         let context = &self.context;
@@ -177,10 +183,7 @@ impl EventLoop {
     }
 
     fn session_event(&mut self, key: Key, side: Side, event: &mio::event::Event) {
-        self.work(key, |mut session, key, context| {
-            session.note(side, event);
-            session.advance(key, context)
-        });
+        self.work(key, |session, key, context| session.hear(side, event, key, context));
     }
 
     /// Lends a session what it needs to work, if it is still there.
@@ -197,6 +200,10 @@ impl EventLoop {
             Next::Again(session) => {
                 self.sessions.put(key, session);
                 self.again.push(key);
+            }
+            Next::Later(session) => {
+                self.sessions.put(key, session);
+                self.later.push_back(key);
             }
             Next::Ended => {
                 self.sessions.vacate(key);

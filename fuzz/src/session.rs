@@ -381,6 +381,7 @@ impl Proxy {
             admin_deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry: poll.registry().try_clone().unwrap(),
+            spoken: Time::ZERO,
             scratch: vec![0; SCRATCH_ROOM],
             room: Room::default(),
             pipes: Pipes::new(pipes),
@@ -417,10 +418,7 @@ impl Proxy {
                 Token::Server(key) if key == self.key => Side::Server,
                 other => panic!("{other:?}"),
             };
-            self.work(|mut session, key, context| {
-                session.note(side, event);
-                session.advance(key, context)
-            });
+            self.work(|session, key, context| session.hear(side, event, key, context));
         }
     }
 
@@ -465,7 +463,7 @@ impl Proxy {
     fn settle(&mut self, next: Next) {
         match next {
             Next::Wait(session) => self.sessions.put(self.key, session),
-            Next::Again(session) => {
+            Next::Again(session) | Next::Later(session) => {
                 self.sessions.put(self.key, session);
                 self.is_busy = true;
             }

@@ -1,4 +1,5 @@
 //! From nothing to a loop that is ready to turn.
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -26,6 +27,7 @@ use crate::net::{Inherited, Pipes, Slots, Token};
 use crate::policy::health::Spread;
 use crate::policy::per_second::PerSecond;
 use crate::policy::rate_limit::RateLimit;
+use crate::policy::time::Time;
 use crate::policy::timers::{Deadline, SlotDeadlines, Timers};
 use crate::probe;
 use crate::redirect;
@@ -118,6 +120,7 @@ impl EventLoop {
             admin_deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry,
+            spoken: Time::ZERO,
             scratch: vec![0; SCRATCH_ROOM],
             room: Room::default(),
             pipes: Pipes::new(0),
@@ -144,6 +147,7 @@ impl EventLoop {
             probes: Slots::new(),
             redirects: Slots::new(),
             again: Vec::new(),
+            later: VecDeque::new(),
             admins: Slots::new(),
             admins_again: Vec::new(),
             credentials,

@@ -4,8 +4,6 @@ use rustix::io::Errno;
 use super::pipes::{Pipe, Pipes};
 use super::stream::{Received, Stream};
 
-/// Bytes after which a busy direction lets the others have their turn.
-const TURN: usize = 512 * 1024;
 /// A read of so many bytes looks like bulk.
 const BULK_READ: usize = 16 * 1024;
 /// So many such reads in a row prove it.
@@ -86,6 +84,12 @@ impl Direction {
         !matches!(self.held, Held::Nothing)
     }
 
+    /// Whether it has proved to be bulk.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.bulk_reads >= BULK_READS
+    }
+
     /// Whether everything is written and FIN was read.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -106,12 +110,20 @@ impl Direction {
         }
     }
 
-    /// Moves bytes until one of the sockets blocks, the source ends, or the turn is over.
-    pub fn pump(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8], pipes: &mut Pipes) -> Progress {
+    /// Moves bytes until one of the sockets blocks, the source ends, or `portion` bytes and what the last read brought on
+    /// top have been moved.
+    pub fn pump(
+        &mut self,
+        from: &mut Stream,
+        to: &mut Stream,
+        portion: usize,
+        scratch: &mut [u8],
+        pipes: &mut Pipes,
+    ) -> Progress {
         if self.flow == Flow::Ended {
             return Progress::Waiting;
         }
-        let mut left = TURN;
+        let mut left = portion;
         loop {
             match self.flush(to, pipes) {
                 Ok(true) => {}
@@ -143,7 +155,7 @@ impl Direction {
         scratch: &mut [u8],
         pipes: &mut Pipes,
     ) -> Result<usize, Progress> {
-        if self.bulk_reads >= BULK_READS
+        if self.is_bulk()
             && let Some(pipe) = pipes.lend()
         {
             return self.splice(pipe, from, pipes);
@@ -238,6 +250,8 @@ mod tests {
 
     use super::*;
 
+    const PORTION: usize = 512 * 1024;
+
     /// Without this, a source and a sink that are both fast keep the loop to themselves.
     #[test]
     fn a_turn_ends_however_much_there_is() {
@@ -251,9 +265,9 @@ mod tests {
             let mut scratch = vec![0; 100 * 1024];
             loop {
                 let before = direction.bytes();
-                let progress = direction.pump(&mut from, &mut to, &mut scratch, &mut pipes);
+                let progress = direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
                 let moved = direction.bytes() - before;
-                // What was held when the turn began, and what its last step took, come on top of the turn's 512 KiB.
+                // What was held when the turn began, and what its last step took, come on top.
                 assert!(moved <= 3 << 20, "{moved} bytes in one turn");
                 if progress == Progress::Ended {
                     break;
@@ -281,12 +295,13 @@ mod tests {
             while !direction.is_held_up() {
                 sent += source.write(&vec![7; 1 << 20]).unwrap_or(0) as u64;
                 from.retry();
-                direction.pump(&mut from, &mut to, &mut scratch, &mut pipes);
+                direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
             }
             for _ in 0..100 {
                 sent += source.write(&vec![7; 1 << 20]).unwrap_or(0) as u64;
                 from.retry();
-                assert_eq!(direction.pump(&mut from, &mut to, &mut scratch, &mut pipes), Progress::Waiting);
+                let progress = direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
+                assert_eq!(progress, Progress::Waiting);
             }
             // What was read is what was written and what is held, and the rest comes when the sink takes it.
             drop(source);
@@ -294,7 +309,7 @@ mod tests {
             loop {
                 from.retry();
                 to.retry();
-                if direction.pump(&mut from, &mut to, &mut scratch, &mut pipes) == Progress::Ended {
+                if direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes) == Progress::Ended {
                     break;
                 }
             }

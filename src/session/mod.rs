@@ -56,6 +56,8 @@ pub enum Next {
     Wait(Session),
     /// It had its turn, and goes on in the next one.
     Again(Session),
+    /// It has much to do, and goes on when its turn comes in the line of those.
+    Later(Session),
     /// It has ended, and is logged and counted.
     Ended,
 }
@@ -96,6 +98,7 @@ impl Session {
     /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
     pub fn accept(accepted: Accepted, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
         let Accepted { stream, source } = accepted;
+        context.spoken = context.now;
         let refused = context.sources.admit(context.now, source.ip()).err();
         let client = Client { stream, source, accepted: context.now, refused };
         if let Some(reason) = refused {
@@ -108,8 +111,20 @@ impl Session {
         Hello::accept(client, bound, key, context)
     }
 
-    /// Notes what an event says.
-    pub fn note(&mut self, side: Side, event: &Event) {
+    /// Takes what an event says, and does what can be done now. A session that moves bulk stands in line instead: those
+    /// that say little are not to wait for megabytes of others.
+    pub fn hear(mut self, side: Side, event: &Event, key: Key, context: &mut Context) -> Next {
+        self.note(side, event);
+        match self {
+            Session::Relay(relay) if relay.is_bulk() => relay.put_off(),
+            session => {
+                context.spoken = context.now;
+                session.advance(key, context)
+            }
+        }
+    }
+
+    fn note(&mut self, side: Side, event: &Event) {
         match (self, side) {
             (Session::Connect(connect), Side::Server) => connect.server.note(event),
             (Session::Relay(relay), Side::Server) => relay.server.note(event),
@@ -136,6 +151,8 @@ impl Session {
             return Next::Wait(self);
         }
         match self {
+            // What it was put off for may be that somebody spoke.
+            Session::Relay(relay) if relay.is_put_off() => relay.advance(key, context),
             Session::Hello(hello) => hello.expire(context),
             Session::Queue(queue) => queue.expire(key, context),
             Session::Connect(connect) => connect.expire(key, context),

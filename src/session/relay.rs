@@ -13,6 +13,13 @@ use crate::net::{Direction, Key, Progress, Stream, Token, slot_number};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 
+/// Bytes that one direction moves before the other sessions have their turn.
+const PORTION: usize = 512 * 1024;
+/// The same while no session speaks but those that move bulk, for which larger portions are cheaper.
+const PORTION_OF_BULK: usize = 8 * 1024 * 1024;
+/// How long a session that has spoken is reckoned with.
+const MEMORY: Duration = Duration::from_millis(20);
+
 /// A client and a server that talk to each other.
 pub struct Relay {
     pub(super) client: Client,
@@ -33,6 +40,8 @@ pub struct Relay {
     last_word: Side,
     /// The server is broken for what goes up. What it said before is still brought down.
     server_broke: bool,
+    /// It stands in line behind the other sessions that move bulk.
+    is_put_off: bool,
 }
 
 impl Relay {
@@ -63,6 +72,7 @@ impl Relay {
             last_heard: context.now,
             last_word: Side::Client,
             server_broke: false,
+            is_put_off: false,
         });
         relay.log(context);
         context.fleet.connected(id, relay.queued, relay.connect);
@@ -74,8 +84,26 @@ impl Relay {
         relay.wait(is_busy, key, context)
     }
 
+    /// Whether moving what can be moved may take long.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.up.is_bulk() || self.down.is_bulk()
+    }
+
+    /// Whether it stands in line.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.is_put_off
+    }
+
+    /// Stands in line, once.
+    pub(super) fn put_off(mut self: Box<Self>) -> Next {
+        let stood = std::mem::replace(&mut self.is_put_off, true);
+        let session = Session::Relay(self);
+        if stood { Next::Wait(session) } else { Next::Later(session) }
+    }
+
     /// Moves what can be moved.
     pub(super) fn advance(mut self: Box<Self>, key: Key, context: &mut Context) -> Next {
+        self.is_put_off = false;
         let before = [self.up.standing(), self.down.standing()];
         let is_busy = match self.pump(context) {
             Ok(is_busy) => is_busy,
@@ -109,13 +137,18 @@ impl Relay {
         }
         let deadline = self.deadline();
         context.deadlines.arm(slot_number(key), key, deadline);
-        if is_busy { Next::Again(Session::Relay(self)) } else { Next::Wait(Session::Relay(self)) }
+        match is_busy {
+            true if self.is_bulk() => self.put_off(),
+            true => Next::Again(Session::Relay(self)),
+            false => Next::Wait(Session::Relay(self)),
+        }
     }
 
     /// Whether there is more to do at once. An error says why the connection is over.
     fn pump(&mut self, context: &mut Context) -> Result<bool, CloseReason> {
-        let Context { scratch, pipes, .. } = context;
-        let up = self.up.pump(&mut self.client.stream, &mut self.server, scratch, pipes);
+        let Context { scratch, pipes, now, spoken, .. } = context;
+        let portion = if now.since(*spoken) > MEMORY { PORTION_OF_BULK } else { PORTION };
+        let up = self.up.pump(&mut self.client.stream, &mut self.server, portion, scratch, pipes);
         match up {
             Progress::Ended if !self.down.has_ended() => self.server.finish(),
             Progress::SourceFailed(_) => return Err(CloseReason::ClientBroke),
@@ -126,7 +159,7 @@ impl Relay {
             }
             _ => {}
         }
-        let down = self.down.pump(&mut self.server, &mut self.client.stream, scratch, pipes);
+        let down = self.down.pump(&mut self.server, &mut self.client.stream, portion, scratch, pipes);
         match down {
             Progress::Ended if !self.up.has_ended() => self.client.stream.finish(),
             Progress::SourceFailed(_) => return Err(CloseReason::ServerBroke),
