@@ -89,6 +89,12 @@ pub(crate) fn sni(text: &str) -> Result<String, String> {
     if length > SNI_MAX {
         return Err(format!("a name has at most {SNI_MAX} bytes, not {length}"));
     }
+    if text == "." {
+        return Err("a name is more than a dot".to_owned());
+    }
+    if !text.is_ascii() {
+        return Err("this is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
+    }
     Ok(text.to_owned())
 }
 

@@ -116,6 +116,8 @@ fn wrong_arguments() {
         &["route", "--config", "lb.json"],
         &["route", "--config", "lb.json", "a.example", "--alpn"],
         &["route", "--config", "lb.json", &long],
+        &["route", "--config", "lb.json", "münchen.example"],
+        &["route", "--config", "lb.json", "."],
         &["health", "https://127.0.0.1/health"],
         &["health", "127.0.0.1:8404"],
         &["health", "http:///health"],
