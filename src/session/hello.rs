@@ -19,8 +19,9 @@ use crate::wire::proxy_header::{self, Tlvs};
 /// What the scratch buffer keeps free in front of a hello, so that the PROXY header can be put right before it.
 const HEADER_ROOM: usize = proxy_header::MAX_LEN;
 
-/// What the scratch buffer must hold: a header, and the longest hello with something behind it.
-pub const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 4096;
+/// What the scratch buffer holds: a header, and the longest hello with something behind it. Of more than 128 KiB, which
+/// malloc has the kernel map for themselves (mallopt(3)), only what is read into is resident.
+pub const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 64 * 1024;
 
 /// A client whose hello is not whole yet.
 pub struct Hello {
