@@ -4,8 +4,10 @@
 //!     cargo bench --bench guard -- --write   writes that file anew, after a change that is worth it
 //!
 //! Each case runs under callgrind with few and with many rounds; the difference is what the rounds took, without start and
-//! set-up. Callgrind counts rather than times, so neither the machine's speed nor what else it does matters. The compiler
-//! does: figures of another one are held to 20 %, and the file says whose they are.
+//! set-up. Callgrind counts rather than times, so neither the machine's speed nor what else it does matters, nor the place
+//! of the source: the figures are the same every time, but for those of routes, whose hash tables are keyed anew in every
+//! process (1 %). The compiler matters, and so do the profiles of Cargo.toml, those of the dependencies too: after a change
+//! there the file is written anew. Figures of another compiler are held to 20 %, and the file says whose they are.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
