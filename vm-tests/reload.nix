@@ -14,6 +14,7 @@ in
           })
           (
             lib.recursiveUpdate scenario.switches {
+              other-socket.admin.address = lib.mkForce "172.24.1.3:8405";
               # The same program at another path: what an upgrade is to systemd.
               upgraded.package = pkgs.symlinkJoin {
                 name = "fiscalismia-lb-upgraded";

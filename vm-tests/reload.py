@@ -36,3 +36,9 @@ with subtest("an upgrade of the package refuses nobody"):
     switch("upgraded")
     t.assertNotEqual(main_pid(), pid)
     expect_nothing_lost()
+
+with subtest("VM only: a switch to another admin port takes effect"):
+    switch("other-socket")
+    monitoring.wait_until_succeeds("curl --silent --fail --max-time 2 http://172.24.1.3:8405/health", timeout=30)
+    monitoring.fail("curl --silent --max-time 2 http://172.24.1.3:8404/health")
+    client.succeed(ask("fiscalismia.com"))
