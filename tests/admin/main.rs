@@ -10,6 +10,7 @@ mod http;
 #[path = "../e2e/kit/mod.rs"]
 mod kit;
 mod names;
+mod own_metrics;
 mod page;
 mod prometheus;
 mod reloads;

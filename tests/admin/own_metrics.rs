@@ -1,0 +1,135 @@
+//! What HAProxy cannot say: each figure is there, and moves when it should.
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::http::{get, start};
+use crate::kit::client::{Client, End};
+use crate::kit::hello::hello;
+use crate::kit::origin::{BlackHole, Origin};
+use crate::kit::places::free_address;
+use crate::kit::proxy::{Launch, Proxy};
+use crate::kit::wait_until;
+use crate::prometheus::Exposition;
+
+/// What the proxy is busy with would be guessed from the log.
+#[test]
+fn connections_stand_in_their_phase() {
+    let (origin, hole) = (Origin::echo("here"), BlackHole::new());
+    let one = origin.server_with(json!({ "max_connections": 1 }));
+    let (proxy, admin) = start(json!({
+        "health_check": { "type": "off" },
+        "timeouts": { "client_hello": "1m", "connect": "1m" },
+        "routes": {
+            "echo": { "sni": ["echo.test"], "servers": [one] },
+            "hole": { "sni": ["hole.test"], "servers": [hole.address] } } }));
+    let phase = |name: &str| value(admin, &format!("connections{{phase=\"{name}\"}}"));
+    let phases = || ["hello", "queue", "connect", "relay"].map(phase);
+    assert_eq!(phases(), [0, 0, 0, 0]);
+    let silent = proxy.connect();
+    let mut relayed = greeted(&proxy, "echo.test");
+    let mut queued = proxy.connect();
+    queued.hello("echo.test");
+    let mut connecting = proxy.connect();
+    connecting.hello("hole.test");
+    wait_until("each has come to its phase", || phases() == [1, 1, 1, 1]);
+    assert_eq!(value(admin, "half_closed_connections"), 0);
+    relayed.finish();
+    // Who waits in the queue is served next.
+    assert_eq!(queued.greeting(), "here");
+    // A FIN alone would let it wait on: what it said may still be answered.
+    connecting.reset();
+    drop((silent, queued, relayed));
+    wait_until("all have gone", || phases() == [0, 0, 0, 0]);
+}
+
+/// A connection of which a side has gone silent for good looks like any other.
+#[test]
+fn half_closed_connections_are_counted() {
+    let origin = Origin::serve(crate::kit::origin::Expect::Header, crate::kit::origin::hold());
+    let (proxy, admin) = start(routed(&origin));
+    let mut client = proxy.connect();
+    client.hello("a.test").finish();
+    wait_until("a side has ended", || value(admin, "half_closed_connections") == 1);
+    client.reset();
+    wait_until("it has gone", || value(admin, "half_closed_connections") == 0);
+}
+
+/// Clients that wait in the backlog see a slow server, and nothing else tells of them.
+#[test]
+fn pauses_of_accepting_are_counted() {
+    let origin = Origin::echo("here");
+    let mut config = routed(&origin);
+    config["limits"] = json!({ "connections": 1 });
+    let (proxy, admin) = start(config);
+    assert_eq!(value(admin, "accept_pauses_total"), 0);
+    let mut first = greeted(&proxy, "a.test");
+    let mut second = proxy.connect();
+    second.hello("a.test");
+    wait_until("the second has to wait", || value(admin, "accept_pauses_total") == 1);
+    first.finish();
+    assert_eq!(second.greeting(), "here");
+}
+
+/// Probes that are stuck leave every server as it was, for ever.
+#[test]
+fn probes_turns_and_sources_move() {
+    let origin = Origin::echo("here");
+    let mut config = routed(&origin);
+    config["health_check"] = json!({ "interval": "250ms" });
+    config["limits"] = json!({ "per_source": { "rate": 10 } });
+    let (proxy, admin) = start(config);
+    let probed = || metrics(admin).value("fiscalismia_lb_last_probe_timestamp_seconds");
+    wait_until("a probe has finished", || !probed().is_nan());
+    let first = probed();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - first).abs() < 60.0, "{first} is no time of now");
+    wait_until("another has", || probed() > first);
+    let interval = metrics(admin).value("fiscalismia_lb_probe_interval_seconds");
+    assert_eq!(interval.to_string(), "0.25");
+    let turns = value(admin, "turn_duration_seconds_count");
+    assert_eq!(value(admin, "rate_limit_sources"), 0);
+    greeted(&proxy, "a.test").finish();
+    assert_eq!(value(admin, "rate_limit_sources"), 1);
+    assert!(value(admin, "turn_duration_seconds_count") > turns);
+}
+
+/// Without this, an alert on lines that are lost never fires.
+#[test]
+fn lost_lines_are_counted() {
+    let (origin, admin) = (Origin::echo("here"), free_address());
+    let mut config = routed(&origin);
+    config["admin"] = json!({ "listen": [admin] });
+    let mut proxy = Proxy::launch(config, Launch { deaf: true, ..Launch::default() });
+    // A pipe whose reader has gone takes none.
+    drop(proxy.unread.take());
+    let mut client = greeted(&proxy, "a.test");
+    client.finish();
+    assert_eq!(client.end(), End::Fin);
+    wait_until("its three lines are lost", || value(admin, "log_lines_lost_total") >= 3);
+    let metrics = metrics(admin);
+    let lost = metrics.value("fiscalismia_lb_log_lines_lost_total").to_string();
+    assert_eq!(metrics.value("haproxy_process_dropped_logs_total").to_string(), lost);
+}
+
+fn routed(origin: &Origin) -> Value {
+    json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } } })
+}
+
+fn greeted(proxy: &Proxy, name: &str) -> Client {
+    let mut client = proxy.connect();
+    client.hello(name);
+    assert_eq!(client.greeting(), "here");
+    client.expect(&hello(name));
+    client
+}
+
+fn metrics(admin: SocketAddr) -> Exposition {
+    Exposition::parse(&get(admin, "/metrics").body)
+}
+
+/// A whole number under one of our own names.
+fn value(admin: SocketAddr, name: &str) -> u64 {
+    metrics(admin).value(&format!("fiscalismia_lb_{name}")) as u64
+}
