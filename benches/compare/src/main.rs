@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::peer::{Kind, Peer};
 use crate::proxy::{Cores, pin, text};
-use crate::results::{Results, Row, against, table};
+use crate::results::{Results, Row, report, section};
 use crate::scenario::{Bench, Case, Group, Scale, cases};
 
 /// Measure fiscalismia-lb beside HAProxy, nginx and sniproxy: the same job for each (match the SNI, send a PROXY
@@ -72,6 +72,15 @@ enum Command {
         /// The picture
         svg: PathBuf,
     },
+    /// Put the JSON of runs that measured a part each together, as if it had been one run
+    Merge {
+        /// compare.json of each run, in the order of the tables
+        #[arg(required = true)]
+        parts: Vec<PathBuf>,
+        /// Where compare.json, compare.md and compare.svg go
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
     /// Serve as the bare loop: only the system calls that a proxy cannot do without
     Bare {
         /// Where to listen
@@ -88,6 +97,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Some(Command::Draw { json, svg }) => draw(json, svg),
+        Some(Command::Merge { parts, out }) => merge(parts, out),
         Some(Command::Bare { listen, server, splice }) => bare::serve(*listen, *server, *splice).map_err(text),
         None => compare(&arguments),
     };
@@ -101,8 +111,33 @@ fn main() -> ExitCode {
 }
 
 fn draw(json: &Path, svg: &Path) -> Result<(), String> {
-    let results: Results = serde_json::from_str(&fs::read_to_string(json).map_err(text)?).map_err(text)?;
-    fs::write(svg, picture::draw(&results)).map_err(text)
+    fs::write(svg, picture::draw(&read(json)?)).map_err(text)
+}
+
+fn merge(parts: &[PathBuf], out: &Path) -> Result<(), String> {
+    let mut parts = parts.iter().map(|part| read(part));
+    let mut results = parts.next().unwrap_or_else(|| Err("no parts".into()))?;
+    for part in parts {
+        let Results { machine, rounds, rows } = part?;
+        if (&machine, rounds) != (&results.machine, results.rounds) {
+            return Err(format!("{machine}, {rounds} rounds: not of one run with the part before"));
+        }
+        results.rows.extend(rows);
+    }
+    write(&results, out)
+}
+
+fn read(json: &Path) -> Result<Results, String> {
+    let say = |error: &dyn std::fmt::Display| format!("{}: {error}", json.display());
+    serde_json::from_str(&fs::read_to_string(json).map_err(|error| say(&error))?).map_err(|error| say(&error))
+}
+
+/// Writes the results as JSON, tables and picture.
+fn write(results: &Results, out: &Path) -> Result<(), String> {
+    let write = |name: &str, text: String| fs::write(out.join(name), text).map_err(|error| format!("{name}: {error}"));
+    write("compare.json", serde_json::to_string_pretty(results).map_err(text)? + "\n")?;
+    write("compare.md", report(results))?;
+    write("compare.svg", picture::draw(results))
 }
 
 fn compare(arguments: &Arguments) -> Result<(), String> {
@@ -120,22 +155,16 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     };
     let rounds = if arguments.quick { 1 } else { arguments.rounds };
     let mut results = Results { machine: machine(), rounds, rows: Vec::new() };
-    let mut report = format!("{}; {rounds} rounds, medians (least–most), of CPU the least\n", results.machine);
-    print!("{report}");
+    print!("{}", report(&results));
     for case in cases() {
         if wanted(arguments, &case) {
             let rows = rounds_of(&case, &peers, rounds, &mut bench);
-            let section = table(&rows) + "\n" + &against(&rows).unwrap_or_default();
-            print!("{section}");
-            report += &section;
+            print!("{}", section(&rows));
             results.rows.extend(rows);
         }
     }
     let _ = fs::remove_dir_all(dir);
-    let write = |name: &str, text: String| fs::write(arguments.out.join(name), text);
-    write("compare.json", serde_json::to_string_pretty(&results).map_err(text)? + "\n").map_err(text)?;
-    write("compare.md", report).map_err(text)?;
-    write("compare.svg", picture::draw(&results)).map_err(text)
+    write(&results, &arguments.out)
 }
 
 fn wanted(arguments: &Arguments, case: &Case) -> bool {
@@ -212,5 +241,8 @@ fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    format!("{}, Linux {}", model.map_or("unknown CPU", |(_, name)| name), read("/proc/sys/kernel/osrelease").trim())
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let version = kernel.split(|letter: char| letter != '.' && !letter.is_ascii_digit()).next().unwrap_or_default();
+    format!("{}, {cores} cores, Linux {version}", model.map_or("unknown CPU", |(_, name)| name.trim()))
 }

@@ -81,8 +81,20 @@ impl Row {
     }
 }
 
-/// The rows of one case as a Markdown table, medians with least and most of the rounds.
-pub fn table(rows: &[Row]) -> String {
+/// A whole run as Markdown.
+pub fn report(results: &Results) -> String {
+    let cases = results.rows.chunk_by(|one, next| (&one.group, &one.case) == (&next.group, &next.case));
+    let head = format!("{}; {} rounds, medians (least–most), of CPU the least\n", results.machine, results.rounds);
+    head + &cases.map(section).collect::<String>()
+}
+
+/// The rows of one case as Markdown: the table, and the first proxy's figures over the others'.
+pub fn section(rows: &[Row]) -> String {
+    table(rows) + "\n" + &against(rows).unwrap_or_default()
+}
+
+/// The rows of one case as a table, medians with least and most of the rounds.
+fn table(rows: &[Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let columns: Vec<_> =
         FIGURES.iter().filter(|(key, ..)| rows.iter().any(|row| row.figures.contains_key(*key))).collect();
@@ -108,7 +120,7 @@ fn cell(row: &Row, key: &str, places: usize) -> String {
 }
 
 /// The first proxy's figures over those of each other one: under 1 is less.
-pub fn against(rows: &[Row]) -> Option<String> {
+fn against(rows: &[Row]) -> Option<String> {
     let (own, others) = rows.split_first()?;
     let keys =
         ["instructions_k", "user_k", "instructions_m", "cpu_us", "cpu_ms", "p99_us", "user_bytes", "resident_kb"];
