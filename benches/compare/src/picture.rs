@@ -73,8 +73,8 @@ const PANELS: &[Panel] = &[
 ];
 
 const COLUMN: f64 = 430.0;
-const NAMES: f64 = 140.0;
-const BARS: f64 = 200.0;
+const NAMES: f64 = 165.0;
+const BARS: f64 = 190.0;
 const ROW: f64 = 20.0;
 const HEAD: f64 = 52.0;
 
