@@ -11,6 +11,7 @@ use crate::kit::client::{Client, End};
 use crate::kit::origin::{Expect, Origin, echo};
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
+use crate::kit::sockets;
 use crate::kit::wait_until;
 
 /// Three of each four go to the server of weight 3, and they do not come in a row of six.
@@ -133,10 +134,9 @@ fn nobody_overtakes_those_who_wait() {
     let origin = Origin::echo("a");
     let proxy = start(json!({ "servers": [origin.server_with(json!({ "max_connections": 1 }))] }));
     let (_, first) = guest(&proxy);
-    let fds = proxy.open_fds();
     let mut second = proxy.connect();
     second.hello("r.test");
-    wait_until("the second waits", || proxy.open_fds() == fds + 1);
+    wait_until("the second hello is read", || sockets::unread(proxy.address) == [0, 0]);
     proxy.signal(Signal::STOP);
     first.reset();
     let mut third = proxy.connect();
