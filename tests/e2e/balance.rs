@@ -137,7 +137,7 @@ fn nobody_overtakes_those_who_wait() {
     let mut second = proxy.connect();
     second.hello("r.test");
     wait_until("the second hello is read", || sockets::unread(proxy.address) == [0, 0]);
-    proxy.signal(Signal::STOP);
+    proxy.halt();
     first.reset();
     let mut third = proxy.connect();
     third.hello("r.test");

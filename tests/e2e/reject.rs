@@ -47,7 +47,7 @@ fn alert_says_why_in_tls() {
 #[test]
 fn an_alert_comes_before_the_end() {
     let proxy = start("alert");
-    proxy.signal(Signal::STOP);
+    proxy.halt();
     let mut client = proxy.connect();
     // More than is read of a hello, less than the kernel keeps for a program that does not read.
     client.send(&vec![b'G'; 110_000]);

@@ -1,4 +1,5 @@
 //! The real program, started with a configuration of its own.
+use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -104,6 +105,14 @@ impl Proxy {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Stops it where it is, until `Signal::CONT`. The signal is sent before it takes effect: an event in between would be
+    /// worked on alone.
+    pub(crate) fn halt(&self) {
+        self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait_until("it has stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
     }
 
     /// Writes `text` as the configuration and has it read; answers once the program has done with it, good or bad.

@@ -117,7 +117,7 @@ fn a_server_that_speaks_first_is_heard() {
     let mut client = proxy.connect();
     client.hello("a.test");
     wait_until("the proxy connects", || sockets::connecting(hole.address) > before);
-    proxy.signal(Signal::STOP);
+    proxy.halt();
     let mut server = hole.accept_who_waits();
     server.write_all(b"welcome").unwrap();
     server.shutdown(Shutdown::Write).unwrap();
