@@ -78,7 +78,7 @@ fn introduce(folder: &Folder, proxy: SocketAddr, names: &[(String, String)], con
         let server = config.pointer(&format!("/routes/{route}/servers/0")).and_then(Value::as_str).unwrap_or_default();
         writeln!(out, "  {sni:<30} -> {route:<13} {server}")?;
     }
-    writeln!(out, "\n{bold}Paste a line into another terminal.{plain} The origin says what it learnt of you.\n")?;
+    writeln!(out, "\n{bold}Paste a line into another terminal.{plain} The server says what it learnt of you.\n")?;
     for (_, sni) in names {
         let (ip, port, ca) = (proxy.ip(), proxy.port(), folder.ca());
         writeln!(out, "curl --cacert {} --resolve {sni}:{port}:{ip} https://{sni}:{port}/", ca.display())?;
