@@ -20,12 +20,11 @@ type Outcome = Result<(), Vec<String>>;
 /// `check`: one line about the file, then a line for each warning.
 pub(crate) fn check(path: &Path) -> Outcome {
     let config = load(path)?;
-    let servers = config.routes.iter().map(|route| route.servers.len()).sum();
     let mut text = format!(
         "{}: ok, {}, {}, {}\n",
         path.display(),
         count(config.routes.len(), "route"),
-        count(servers, "server"),
+        count(config.server_count(), "server"),
         count(config.listen.len(), "listener"),
     );
     let fd_limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);

@@ -5,6 +5,7 @@ mod routes;
 
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
+use crate::config;
 use crate::metrics::{FrontendNow, Phase, ServerNow, Snapshot, State};
 use crate::policy::reason::{CloseReason, DropReason};
 
@@ -92,8 +93,7 @@ impl Mood {
             (true, _, _) => ("warn", "Draining".to_owned()),
             (false, 0, 0) => ("good", format!("All {all} servers up")),
             (false, 0, _) => ("warn", format!("{down} of {all} servers down")),
-            (false, 1, _) => ("bad", "1 route without a server".to_owned()),
-            (false, _, _) => ("bad", format!("{dead} routes without a server")),
+            (false, _, _) => ("bad", format!("{} without a server", config::count(dead, "route"))),
         };
         Mood { class, words }
     }

@@ -48,6 +48,14 @@ pub struct Config {
     pub zero_copy: ZeroCopy,
 }
 
+impl Config {
+    /// Servers of all routes together.
+    #[must_use]
+    pub fn server_count(&self) -> usize {
+        self.routes.iter().map(|route| route.servers.len()).sum()
+    }
+}
+
 /// Where connections for some names go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {

@@ -14,8 +14,10 @@ pub const OWN_DESCRIPTORS: u64 = 16;
 #[must_use]
 pub fn file_descriptors(config: &Config) -> u64 {
     let listeners = config.listen.len() + config.redirect.len() + config.admin.listen.len();
-    let servers: usize = config.routes.iter().map(|route| route.servers.len()).sum();
-    2 * u64::from(config.limits.connections) + (listeners + servers) as u64 + SIDE_CONNECTIONS + OWN_DESCRIPTORS
+    2 * u64::from(config.limits.connections)
+        + (listeners + config.server_count()) as u64
+        + SIDE_CONNECTIONS
+        + OWN_DESCRIPTORS
 }
 
 /// What an operator should look at again, a line each. `fd_limit` is the limit of file descriptors that the process

@@ -41,10 +41,9 @@ impl EventLoop {
 
     fn title(&self) -> String {
         let config = &self.context.config;
-        let servers = config.routes.iter().map(|route| route.servers.len()).sum();
         let version = env!("CARGO_PKG_VERSION");
         let (path, routes, servers) =
-            (self.path.display(), count(config.routes.len(), "route"), count(servers, "server"));
+            (self.path.display(), count(config.routes.len(), "route"), count(config.server_count(), "server"));
         format!("fiscalismia-lb {version} serves {path}: {routes}, {servers}.")
     }
 
