@@ -24,11 +24,11 @@ let
 
   label = "[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?";
   sni =
-    types.addCheck (types.strMatching "\\*|(\\*\\.)?${label}(\\.${label})*") (
+    types.addCheck (types.strMatching "\\*|(\\*\\*?\\.)?${label}(\\.${label})*") (
       name: lib.stringLength name <= 253
     )
     // {
-      description = "host name, *.NAME, or *";
+      description = "host name, *.NAME, **.NAME, or *";
       descriptionClass = "noun";
     };
 
@@ -169,8 +169,9 @@ types.submodule {
         "*.demo.fiscalismia.com"
       ];
       description = ''
-        Names of this route: `a.b` is that name, `*.a.b` any with one label more, `*` all that no other route takes, and clients
-        that send no name. An exact name beats a wildcard. Clients that ask for a name of no route are not answered.
+        Names of this route: `a.b` is that name, `*.a.b` any with one label more, `**.a.b` any with one label or more (the
+        longest such name wins), `*` all that no other route takes, and clients that send no name. `a.b` beats `*.a.b` beats
+        `**.a.b` beats `*`. Clients that ask for a name of no route are not answered.
       '';
     };
     alpn = mkOption {

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fiscalismia_lb::config::{self, Balance, Config, Reject, Route, Server, count};
+use fiscalismia_lb::config::{self, Balance, Config, Reject, Route, Server, SniPattern, count};
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
 use rustix::process::{Resource, getrlimit};
 
@@ -51,6 +51,7 @@ fn explain(route: &Route, found: Match, sni: &str) -> String {
     let mut why = match found.name {
         NameMatch::Exact => format!("exact name {sni}"),
         NameMatch::Wildcard => format!("wildcard *.{}", sni.split_once('.').map_or("", |(_, parent)| parent)),
+        NameMatch::Subdomains => format!("wildcard {}, the longest that fits", longest(route, &sni)),
         NameMatch::Default => "default *, as no route has the name".to_owned(),
     };
     if let Some(protocol) = found.alpn.and_then(|position| route.alpn.get(position)) {
@@ -63,6 +64,13 @@ fn explain(route: &Route, found: Match, sni: &str) -> String {
     };
     let servers: String = route.servers.iter().map(server_line).collect();
     format!("route {}: {why}\nbalance {balance} over {}\n{servers}", route.name, count(route.servers.len(), "server"))
+}
+
+/// The longest of the route's `**` names that this name is below.
+fn longest(route: &Route, sni: &str) -> String {
+    let below = |parent: &str| sni.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
+    let fit = route.sni.iter().filter(|name| matches!(name, SniPattern::Subdomains(parent) if below(parent)));
+    fit.map(ToString::to_string).max_by_key(String::len).unwrap_or_default()
 }
 
 fn server_line(server: &Server) -> String {

@@ -17,7 +17,7 @@ const DEMO: &str = r#"{
   "listen": ["127.0.0.1:0"],
   "limits": { "connections": 1 },
   "routes": {
-    "demo": { "sni": ["demo.example", "*.demo.example"], "balance": "source",
+    "demo": { "sni": ["demo.example", "*.demo.example", "**.example", "**.demo.example"], "balance": "source",
               "servers": [{ "name": "demo01", "address": "172.20.0.2:443", "weight": 2 },
                           { "name": "demo02", "address": "172.20.0.3:443", "backup": true }] },
     "grpc": { "sni": ["demo.example"], "alpn": ["h3", "h2"], "servers": ["172.20.0.4:443"] }
@@ -194,6 +194,11 @@ fn route_explains() {
         (&["DEMO.example."][..], format!("route demo: exact name demo.example\n{DEMO_SERVERS}")),
         (&["a.demo.example"], format!("route demo: wildcard *.demo.example\n{DEMO_SERVERS}")),
         (
+            &["b.a.Demo.example."],
+            format!("route demo: wildcard **.demo.example, the longest that fits\n{DEMO_SERVERS}"),
+        ),
+        (&["x.example"], format!("route demo: wildcard **.example, the longest that fits\n{DEMO_SERVERS}")),
+        (
             &["demo.example", "--alpn", "x", "--alpn", "h2"],
             "route grpc: exact name demo.example, ALPN h2\nbalance round_robin over 1 server\n  \
              172.20.0.4:443, weight 1\n"
@@ -224,7 +229,7 @@ fn route_default_and_reject() {
         ("close", "reject close: the connection is closed"),
     ] {
         let config = DEMO.replacen('{', &format!("{{ \"reject\": \"{reject}\","), 1);
-        let output = run("route_default_and_reject", config.as_bytes(), &["route", "--config", "lb.json", "x.example"]);
+        let output = run("route_default_and_reject", config.as_bytes(), &["route", "--config", "lb.json", "x.test"]);
         let (code, stdout, _) = told(&output);
         assert_eq!((code, stdout.lines().nth(1)), (Some(0), Some(expected)));
     }

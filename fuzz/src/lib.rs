@@ -195,6 +195,7 @@ pub fn config(data: &[u8]) {
                     let name = match pattern {
                         SniPattern::Exact(name) => Some(name.to_string()),
                         SniPattern::Wildcard(suffix) => Some(format!("no-other-name.{suffix}")),
+                        SniPattern::Subdomains(suffix) => Some(format!("no-other-name.at-all.{suffix}")),
                         SniPattern::Default => None,
                     };
                     if name.as_ref().is_none_or(|name| name.len() <= 253) {

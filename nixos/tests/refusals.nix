@@ -102,6 +102,16 @@ in
       }
       ''services.fiscalismia-lb.routes: "a.example" is routed by "one" and "two" for the protocol "h2"; leave it in one of them.'';
 
+  testNamesBelowANameAreNotTheSame = says (with' {
+    routes.below = {
+      sni = [
+        "*.fiscalismia.com"
+        "**.fiscalismia.com"
+      ];
+      servers = [ "172.24.0.4:443" ];
+    };
+  }) [ ];
+
   testSameNameForAnotherProtocol = says (with' {
     routes.challenge = {
       sni = [ "fiscalismia.com" ];
@@ -279,6 +289,7 @@ in
   testNoName = isRefused { routes.frontend.sni = [ ]; };
   testNameWithPort = isRefused { routes.frontend.sni = [ "fiscalismia.com:443" ]; };
   testNameWithScheme = isRefused { routes.frontend.sni = [ "https://fiscalismia.com" ]; };
+  testWildcardOfThree = isRefused { routes.frontend.sni = [ "***.a.com" ]; };
   testWildcardInside = isRefused { routes.frontend.sni = [ "a.*.com" ]; };
   testWeightTooHigh = isRefused {
     routes.frontend.servers = [

@@ -12,6 +12,7 @@ mod values;
 mod warnings;
 mod words;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -88,8 +89,22 @@ pub enum SniPattern {
     Exact(Box<str>),
     /// `*.a.b`, kept as `a.b`: one label more than this name.
     Wildcard(Box<str>),
+    /// `**.a.b`, kept as `a.b`: one label or more than this name.
+    Subdomains(Box<str>),
     /// `*`: everything else, a hello without SNI too.
     Default,
+}
+
+impl fmt::Display for SniPattern {
+    /// As the file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SniPattern::Exact(name) => f.write_str(name),
+            SniPattern::Wildcard(parent) => write!(f, "*.{parent}"),
+            SniPattern::Subdomains(parent) => write!(f, "**.{parent}"),
+            SniPattern::Default => f.write_str("*"),
+        }
+    }
 }
 
 /// One server of a route.

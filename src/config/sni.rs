@@ -41,41 +41,47 @@ pub(super) fn claim(
 
 /// A pattern, in lower case and without a trailing dot, and how it is written in the file.
 pub(super) fn pattern(value: &Value) -> Result<(SniPattern, Box<str>), String> {
-    const WANTED: &str = "a name like \"a.example\", \"*.a.example\" or \"*\"";
+    const WANTED: &str = "a name like \"a.example\", \"*.a.example\", \"**.a.example\" or \"*\"";
     let written = text(value, WANTED)?;
     let lower = written.to_ascii_lowercase();
     let name = lower.strip_suffix('.').unwrap_or(&lower);
-    let parent = name.strip_prefix("*.");
-    let pattern = match parent {
-        _ if name == "*" => SniPattern::Default,
-        Some(parent) => SniPattern::Wildcard(parent.into()),
-        None => SniPattern::Exact(name.into()),
+    let (pattern, labels) = match (name.strip_prefix("*."), name.strip_prefix("**.")) {
+        _ if name == "*" => (SniPattern::Default, ""),
+        (Some(parent), _) => (SniPattern::Wildcard(parent.into()), parent),
+        (_, Some(parent)) => (SniPattern::Subdomains(parent.into()), parent),
+        _ => (SniPattern::Exact(name.into()), name),
     };
     if name.len() > NAME_MAX {
         return Err(format!("{written:?} is {} characters long; write at most {NAME_MAX}", name.len()));
     }
     if pattern != SniPattern::Default {
-        check(parent.unwrap_or(name)).map_err(|what| format!("{written:?} {what}"))?;
+        check(labels).map_err(|what| format!("{written:?} {what}"))?;
     }
     Ok((pattern, written.into()))
 }
 
 fn check(name: &str) -> Result<(), String> {
     if name.is_empty() {
-        return Err("is empty; write a name like \"a.example\", \"*.a.example\" or \"*\"".to_owned());
+        return Err("is empty; write a name like \"a.example\", \"*.a.example\", \"**.a.example\" or \"*\"".to_owned());
+    }
+    if let Some(parent) = name.strip_prefix('.').filter(|parent| !parent.is_empty()) {
+        return Err(format!(
+            "begins with a dot; write \"**.{parent}\" for all names below, \"*.{parent}\" for one label more"
+        ));
     }
     if !name.is_ascii() {
         return Err("is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
     }
     if name.contains('*') {
-        return Err("has a \"*\" that is not all of the first label; write \"*.a.example\" or \"*\"".to_owned());
+        return Err("has a \"*\" that is not all of the first label; write \"*.a.example\", \"**.a.example\" or \"*\""
+            .to_owned());
     }
     let good = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
     if let Some(char) = name.chars().find(|&char| !good(char)) {
         return Err(format!("has a {char:?}; write a name of letters, digits, \"-\", \"_\" and \".\" only"));
     }
     match name.split('.').find(|label| label.is_empty() || label.len() > LABEL_MAX) {
-        Some("") => Err("has an empty label; write one dot between labels, and none before the first".to_owned()),
+        Some("") => Err("has an empty label; write one dot between labels".to_owned()),
         Some(label) => Err(format!("has a label of {} characters, {label:?}; write at most {LABEL_MAX}", label.len())),
         None => Ok(()),
     }

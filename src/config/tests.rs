@@ -226,3 +226,28 @@ fn warnings_word_for_word() {
         ]
     );
 }
+
+/// `*.a.b` for all below `a.b` is how HAProxy's `-m end .a.b` is misread: deeper names land at a stranger's server.
+#[test]
+fn warns_where_the_default_takes_deeper_names() {
+    let said = |web: &str, rest: &str| {
+        let text = format!(
+            r#"{{ "listen": ["0.0.0.0:443"], "routes": {{
+                "web": {{ "sni": {web}, "servers": ["172.24.0.3:443"] }},
+                "rest": {{ "sni": {rest}, "servers": ["172.24.0.4:443"] }} }} }}"#
+        );
+        warnings(&parse("lb.json", &text).unwrap(), u64::MAX)
+    };
+    let expected = "routes.web.sni: \"*.a.b\" is one label more, so \"x.y.a.b\" goes to \"rest\" by its \"*\"; write \"**.a.b\" \
+                    for all names below, in the route that they are meant for";
+    assert_eq!(said(r#"["*.a.b"]"#, r#"["*"]"#), [expected]);
+    for (web, rest) in [
+        (r#"["*.a.b"]"#, r#"["c.b"]"#),
+        (r#"["*.a.b", "**.a.b"]"#, r#"["*"]"#),
+        (r#"["*.a.b", "*"]"#, r#"["c.b"]"#),
+        (r#"["*.a.b"]"#, r#"["**.a.b", "*"]"#),
+        (r#"["*.a.b"]"#, r#"["**.b", "*"]"#),
+    ] {
+        assert_eq!(said(web, rest), Vec::<String>::new(), "{web} {rest}");
+    }
+}

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use super::EventLoop;
 use crate::access_log::Level;
-use crate::config::{self, Balance, PerSource, ProxyProtocol, Reject, Route, Server, SniPattern, count};
+use crate::config::{self, Balance, PerSource, ProxyProtocol, Reject, Route, Server, count};
 
 /// Routes that are told one by one.
 const MOST_ROUTES: usize = 40;
@@ -77,11 +77,7 @@ fn describe_source(limits: &PerSource) -> String {
 }
 
 fn describe_route(route: &Route) -> String {
-    let names = list(&route.sni, |name| match name {
-        SniPattern::Exact(name) => name.to_string(),
-        SniPattern::Wildcard(parent) => format!("*.{parent}"),
-        SniPattern::Default => "*".to_owned(),
-    });
+    let names = list(&route.sni, ToString::to_string);
     let alpn = if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(" or ")) };
     let balance = match route.balance {
         _ if route.servers.len() == 1 => "",

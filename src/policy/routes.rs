@@ -1,7 +1,8 @@
-//! Which route a hello gets: an exact name beats a wildcard beats `*`, and among routes for the same name one whose
-//! ALPN the hello offers beats one that asks for none.
+//! Which route a hello gets: an exact name beats `*.a.b` beats `**.a.b` (the longest first) beats `*`, and among routes
+//! for the same name one whose ALPN the hello offers beats one that asks for none.
 //!
-//! A lookup is at most two hash lookups whatever the number of routes, and allocates nothing.
+//! A lookup is two hash lookups at most whatever the number of routes, where there are `**` names one more for each label,
+//! and allocates nothing.
 use std::rc::Rc;
 
 use fnv::FnvHashMap;
@@ -20,6 +21,8 @@ pub struct RouteTable {
     exact: FnvHashMap<Box<[u8]>, Candidates>,
     /// By the name after `*.`.
     wildcard: FnvHashMap<Box<[u8]>, Candidates>,
+    /// By the name after `**.`.
+    subdomains: FnvHashMap<Box<[u8]>, Candidates>,
     default: Candidates,
 }
 
@@ -56,6 +59,8 @@ pub enum NameMatch {
     Exact,
     /// `*.a.b`
     Wildcard,
+    /// `**.a.b`
+    Subdomains,
     /// `*`
     Default,
 }
@@ -78,6 +83,7 @@ impl RouteTable {
         match pattern {
             SniPattern::Exact(name) => self.exact.entry(name.as_bytes().into()).or_default(),
             SniPattern::Wildcard(parent) => self.wildcard.entry(parent.as_bytes().into()).or_default(),
+            SniPattern::Subdomains(parent) => self.subdomains.entry(parent.as_bytes().into()).or_default(),
             SniPattern::Default => &mut self.default,
         }
     }
@@ -86,13 +92,26 @@ impl RouteTable {
     /// trailing dot of the SNI do not count. `None`: no route wants it.
     pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Match> {
         let mut buffer = [0; NAME_MAX];
-        sni.and_then(|sni| self.find_named(lower_case(sni, &mut buffer)?, alpn.clone()))
+        sni.and_then(|sni| self.find_named(lower_case(sni, &mut buffer)?, &alpn))
             .or_else(|| self.default.pick(NameMatch::Default, alpn))
     }
 
-    fn find_named<'a>(&self, name: &[u8], alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Match> {
+    fn find_named<'a>(&self, name: &[u8], alpn: &(impl Iterator<Item = &'a [u8]> + Clone)) -> Option<Match> {
         let exact = self.exact.get(name).and_then(|candidates| candidates.pick(NameMatch::Exact, alpn.clone()));
-        exact.or_else(|| self.wildcard.get(parent(name)?)?.pick(NameMatch::Wildcard, alpn))
+        exact.or_else(|| {
+            let parent = parent(name)?;
+            let wildcard = self.wildcard.get(parent).and_then(|found| found.pick(NameMatch::Wildcard, alpn.clone()));
+            wildcard.or_else(|| self.find_above(parent, alpn))
+        })
+    }
+
+    /// The longest `**` name that ends where this one does.
+    fn find_above<'a>(&self, name: &[u8], alpn: &(impl Iterator<Item = &'a [u8]> + Clone)) -> Option<Match> {
+        if self.subdomains.is_empty() {
+            return None;
+        }
+        std::iter::successors(Some(name), |name| parent(name))
+            .find_map(|name| self.subdomains.get(name)?.pick(NameMatch::Subdomains, alpn.clone()))
     }
 }
 

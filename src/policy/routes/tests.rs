@@ -4,10 +4,11 @@ use super::*;
 use crate::config::{Balance, HealthCheck, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 
 fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
-    let pattern = |text: &&str| match (*text, text.strip_prefix("*.")) {
-        ("*", _) => SniPattern::Default,
-        (_, Some(parent)) => SniPattern::Wildcard(parent.into()),
-        (name, None) => SniPattern::Exact(name.into()),
+    let pattern = |text: &&str| match text.split_once("*.") {
+        None if *text == "*" => SniPattern::Default,
+        None => SniPattern::Exact((*text).into()),
+        Some(("", parent)) => SniPattern::Wildcard(parent.into()),
+        Some((_, parent)) => SniPattern::Subdomains(parent.into()),
     };
     Rc::new(Route {
         name: name.into(),
@@ -77,6 +78,41 @@ fn exact_beats_wildcard_beats_default() {
     }
     assert_eq!(found(&routes[1..], "c.test", &[]), None, "no default");
     assert_eq!(found(&routes[1..], "-", &[]), None, "no default, no SNI");
+}
+
+/// `**`: the longest wins, at any depth, and nothing that is more particular loses to it.
+#[test]
+fn subdomains_at_any_depth() {
+    let routes = [
+        route("default", &["*"], &[]),
+        route("all", &["**.test"], &[]),
+        route("below", &["**.demo.test"], &[]),
+        route("wild", &["*.demo.test"], &[]),
+        route("exact", &["x.y.demo.test"], &[]),
+        route("h2", &["**.y.demo.test"], &["h2"]),
+    ];
+    let deep = format!("{}demo.test", "a.".repeat(122));
+    for (sni, alpn, expected) in [
+        ("test", &[][..], "default"),
+        ("demo.test", &[], "all"),
+        ("other.test", &[], "all"),
+        ("xdemo.test", &[], "all"),
+        ("a.demo.test", &[], "wild"),
+        ("a.b.demo.test", &[], "below"),
+        ("A.b.DEMO.test.", &[], "below"),
+        ("x.y.demo.test", &["h2"], "exact"),
+        ("z.y.demo.test", &["h2"], "h2"),
+        ("z.y.demo.test", &["h3"], "below"),
+        ("w.z.y.demo.test", &["h2"], "h2"),
+        (".demo.test", &[], "default"),
+        (".b.demo.test", &[], "default"),
+        ("a..demo.test", &[], "default"),
+        ("a.b.test.demo", &[], "default"),
+        (&deep, &[], "below"),
+        ("-", &[], "default"),
+    ] {
+        assert_eq!(found(&routes, sni, alpn), Some(expected), "{sni} {alpn:?}");
+    }
 }
 
 /// ALPN: h2 and http/1.1 servers of one name would get each other's clients.
