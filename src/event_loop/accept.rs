@@ -64,7 +64,6 @@ impl EventLoop {
         let Some(mut listener) = self.listeners.take(key) else { return };
         for _ in 0..most {
             if !self.has_room(listener.role) {
-                self.note_full(listener.role);
                 break;
             }
             match listener.accept() {
@@ -79,6 +78,10 @@ impl EventLoop {
                     break;
                 }
             }
+        }
+        // The last client of a turn may have taken the last of the room: then nobody asks again in this one.
+        if listener.is_readable() && !self.has_room(listener.role) {
+            self.note_full(listener.role);
         }
         self.listeners.put(key, listener);
     }

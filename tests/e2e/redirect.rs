@@ -163,6 +163,25 @@ fn a_hundred_and_twenty_eight_a_second() {
     assert_eq!((within(0, 500), within(500, 1_500), within(1_500, 30_000)), (128, 128, 44), "{answered:?}");
 }
 
+/// The 128th client of a second may be the last that a turn lets in. Without a timer then, the next ones wait until something
+/// else wakes the loop.
+#[test]
+fn a_second_burst_is_let_in_after_a_second() {
+    let (proxy, http) = start(json!({ "health_check": { "type": "off" } }));
+    proxy.halt();
+    let mut clients: Vec<Client> = (0..256).map(|_| Client::connect(http)).collect();
+    for client in &mut clients {
+        client.send(b"GET / HTTP/1.1\r\nHost: a.b\r\n\r\n");
+    }
+    proxy.signal(rustix::process::Signal::CONT);
+    let started = Instant::now();
+    for client in &mut clients {
+        assert!(client.rest().0.starts_with(b"HTTP/1.1 301 "));
+    }
+    let took = started.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "{took:?}");
+}
+
 /// Clients of the redirect take no place from TLS clients, and those who dawdle none from each other.
 #[test]
 fn places_are_its_own() {
