@@ -160,7 +160,12 @@ impl Asking {
             let answer = match http_head::read(&self.head) {
                 Verdict::Incomplete => continue,
                 Verdict::TooLong => {
-                    refusal("431 Request Header Fields Too Large", "the head is longer than 8 KiB", context)
+                    let why = format!("the request's head is longer than {} KiB", http_head::MAX_LEN / 1024);
+                    refusal("431 Request Header Fields Too Large", &why, context)
+                }
+                Verdict::TooManyFields => {
+                    let why = format!("the request's head has more than {} fields", http_head::MAX_FIELDS);
+                    refusal("431 Request Header Fields Too Large", &why, context)
                 }
                 Verdict::Malformed(why) => refusal("400 Bad Request", why, context),
                 Verdict::Head(head) => match http_head::redirect_location(&head) {

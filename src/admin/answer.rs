@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use super::Desk;
 use super::credentials::Access;
-use super::report::{Form, Report};
+use super::report::{self, Form, Report, View};
 use crate::access_log::Level;
 use crate::context::Context;
 use crate::fleet::Fleet;
@@ -35,6 +35,7 @@ pub(super) struct Rest {
 /// A report, and how it was asked for.
 pub(super) struct Wanted {
     form: Form,
+    view: View,
     /// It was HEAD.
     is_bodiless: bool,
     /// HTTP/1.1, which has chunks: so a client knows a body that was cut off from a whole one.
@@ -63,12 +64,15 @@ pub(super) fn to(head: &Head<'_>, source: SocketAddr, desk: &Desk<'_>, context: 
         return Reply::Answer(answer);
     }
     let path = head.path.split('?').next().unwrap_or_default();
-    let answer = match (path, Form::at(path)) {
-        ("/health", _) if desk.is_draining => Answer::text(Status::Unavailable, "", "draining"),
-        ("/health", _) => Answer::text(Status::Ok, "", "ok"),
+    let answer = match (path, report::at(path)) {
+        ("/health", _) if desk.is_draining => Answer::text(Status::Unavailable, "", "draining\n"),
+        ("/health", _) => Answer::text(Status::Ok, "", "ok\n"),
         ("/ready", _) => ready(&context.fleet, desk.is_draining),
-        (_, Some(form)) => match access(form, head, desk) {
-            Access::Granted => return Reply::Report(Wanted { form, is_bodiless, is_chunked: head.minor_version > 0 }),
+        (_, Some((form, view))) => match access(form, head, desk) {
+            Access::Granted => {
+                let is_chunked = head.minor_version > 0;
+                return Reply::Report(Wanted { form, view, is_bodiless, is_chunked });
+            }
             Access::Denied => {
                 // Browsers ask without credentials first.
                 if head.authorization.is_some() {
@@ -102,10 +106,10 @@ fn ready(fleet: &Fleet, is_draining: bool) -> Answer {
         .map(|(_, route)| &*route.config.name)
         .collect();
     if is_draining {
-        return Answer::text(Status::Unavailable, "", "draining");
+        return Answer::text(Status::Unavailable, "", "draining\n");
     }
     if down.is_empty() {
-        return Answer::text(Status::Ok, "", "ready");
+        return Answer::text(Status::Ok, "", "ready\n");
     }
     Answer::text(Status::Unavailable, "", &format!("no server up: {}\n", down.join(", ")))
 }
@@ -134,10 +138,10 @@ impl Answer {
 impl Wanted {
     /// The answer, made of a snapshot.
     pub(super) fn answer(self, snapshot: Snapshot) -> Answer {
-        let Wanted { form, is_bodiless, is_chunked } = self;
+        let Wanted { form, view, is_bodiless, is_chunked } = self;
         let framing = if is_chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
         let head = head(Status::Ok, form.content_type(), &format!("{}{framing}", form.fields())).into_bytes();
-        let rest = (!is_bodiless).then(|| Rest { report: Report::new(form, snapshot), is_chunked });
+        let rest = (!is_bodiless).then(|| Rest { report: Report::new(form, view, snapshot), is_chunked });
         Answer { head, rest }
     }
 }
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
 
     /// Ten bytes a piece, as many in all as the snapshot has connections.
-    fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> bool {
+    fn piece(snapshot: &Snapshot, _: View, index: usize, out: &mut Vec<u8>) -> bool {
         let left = (snapshot.connections as usize).saturating_sub(10 * index);
         out.extend_from_slice(&b"0123456789"[..left.min(10)]);
         left > 0
@@ -211,7 +215,7 @@ mod tests {
 
     fn rest(bytes: u64) -> Rest {
         let snapshot = Box::new(Snapshot { connections: bytes, ..Snapshot::empty() });
-        Rest { report: Report::Pieces { snapshot, piece, next: 0 }, is_chunked: true }
+        Rest { report: Report::Pieces { snapshot, view: View::default(), piece, next: 0 }, is_chunked: true }
     }
 
     /// Without this, an answer whose slices end just where it ends is taken for one that is followed by another.

@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use super::report::View;
 use crate::config::Balance;
 use crate::metrics::{FrontendNow, ProbesNow, RouteNow, ServerNow, Snapshot, Summary};
 use crate::policy::health::Checked;
 
 /// Appends the header (0), a frontend's line, or the lines of a route; `false`: there are no more.
-pub(super) fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> bool {
+pub(super) fn piece(snapshot: &Snapshot, view: View, index: usize, out: &mut Vec<u8>) -> bool {
     let Some(index) = index.checked_sub(1) else {
         out.extend_from_slice(b"# ");
         for column in COLUMNS {
@@ -24,7 +25,7 @@ pub(super) fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> boo
         return true;
     }
     let Some(route) = snapshot.routes.get(index - snapshot.frontends.len()) else { return false };
-    for (number, now) in (1..).zip(snapshot.servers_of(route)) {
+    for (number, now) in (1..).zip(snapshot.servers_of(route)).filter(|(_, now)| view.shows(now)) {
         write(&Server { route, now, snapshot, proxy, number }, |column| column.server, out);
     }
     write(&Back { route, snapshot, proxy }, |column| column.backend, out);
@@ -111,9 +112,21 @@ const COLUMNS: &[Column] = &[
     back("act", |b, c| c.number(b.route.active as u64), |s, c| c.number((!s.now.is_backup).into())),
     back("bck", |b, c| c.number(b.route.backup as u64), |s, c| c.number(s.now.is_backup.into())),
     probed("chkfail", |s, c| c.maybe(probes(s).map(|probes| probes.failures))),
-    back("chkdown", |b, c| c.number(b.route.standing.downs), |s, c| c.number(s.now.standing.downs)),
+    back(
+        "chkdown",
+        |b, c| c.number(b.route.standing.downs),
+        |s, c| {
+            c.maybe(probes(s).map(|_| s.now.standing.downs));
+        },
+    ),
     back("lastchg", |b, c| c.seconds(b.route.standing.age), |s, c| c.seconds(s.now.standing.age)),
-    back("downtime", |b, c| c.seconds(b.route.standing.downtime), |s, c| c.seconds(s.now.standing.downtime)),
+    back(
+        "downtime",
+        |b, c| c.seconds(b.route.standing.downtime),
+        |s, c| {
+            c.maybe(probes(s).map(|_| s.now.standing.downtime.as_secs()));
+        },
+    ),
     empty("qlimit"),
     all("pid", |_, c| c.number(1), |_, c| c.number(1), |_, c| c.number(1)),
     all("iid", |f, c| c.number(f.proxy), |b, c| c.number(b.proxy), |s, c| c.number(s.proxy)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::report::View;
 use crate::metrics::{
     FrontendNow, Phase, ProbesNow, RouteNow, STEP, ServerNow, Snapshot, StandingNow, Summary, Traffic, Usage,
 };
@@ -11,7 +12,7 @@ use crate::policy::health::CheckResult;
 use crate::policy::reason::CloseReason;
 
 /// Appends the process and its frontends (0), a route, or the end; `false`: there is no more.
-pub(super) fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> bool {
+pub(super) fn piece(snapshot: &Snapshot, _: View, index: usize, out: &mut Vec<u8>) -> bool {
     let Some(index) = index.checked_sub(1) else {
         append(&process(snapshot), out);
         // The object stays open for the routes.
@@ -121,6 +122,9 @@ fn route(now: &RouteNow, s: &Snapshot) -> Value {
 
 fn server(now: &ServerNow, s: &Snapshot) -> Value {
     let mut server = place(&now.traffic, &now.usage, now.open.into(), &now.standing, now.last_session, s);
+    if now.probes.is_none() {
+        server.extend(entries([("downs", Value::Null), ("downtime", Value::Null)]));
+    }
     server.extend(entries([
         ("name", json!(*now.name)),
         ("address", json!(now.address)),

@@ -110,7 +110,18 @@ impl Client {
         }
         match self {
             Client::Reading(reading) => reading.expire(key, context),
-            Client::Writing(_) | Client::Leaving(_) => Next::Ended,
+            Client::Writing(_) | Client::Leaving(_) => {
+                self.end();
+                Next::Ended
+            }
+        }
+    }
+
+    /// Ends it, whatever it does. An answer that is not written whole ends with RST: to a client of HTTP/1.0, FIN would be
+    /// the end of a whole one.
+    pub fn end(self) {
+        if let Client::Writing(writing) = self {
+            writing.abandon();
         }
     }
 

@@ -5,6 +5,7 @@ mod routes;
 
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
+use super::report::View;
 use crate::config;
 use crate::metrics::{FrontendNow, Phase, ServerNow, Snapshot, State};
 use crate::policy::reason::{CloseReason, DropReason};
@@ -16,14 +17,14 @@ const REFRESH: u32 = 10;
 const MOST_NAMED: usize = 6;
 
 /// Appends what stands above the routes (0), a route, or what stands below; `false`: there is no more.
-pub(super) fn piece(snapshot: &Snapshot, index: usize, out: &mut Vec<u8>) -> bool {
+pub(super) fn piece(snapshot: &Snapshot, view: View, index: usize, out: &mut Vec<u8>) -> bool {
     let Some(index) = index.checked_sub(1) else {
-        append(&above(snapshot), out);
+        append(&above(snapshot, view), out);
         return true;
     };
     match snapshot.routes.get(index) {
-        Some(route) => append(&routes::route(route, snapshot), out),
-        None if index == snapshot.routes.len() => append(&below(snapshot), out),
+        Some(route) => append(&routes::route(route, view, snapshot), out),
+        None if index == snapshot.routes.len() => append(&below(snapshot, view), out),
         None => return false,
     }
     true
@@ -38,7 +39,7 @@ const fn tag(text: &'static str) -> PreEscaped<&'static str> {
     PreEscaped(text)
 }
 
-fn above(snapshot: &Snapshot) -> Markup {
+fn above(snapshot: &Snapshot, view: View) -> Markup {
     let mood = Mood::of(snapshot);
     html! {
         (DOCTYPE)
@@ -46,7 +47,7 @@ fn above(snapshot: &Snapshot) -> Markup {
         head {
             meta charset="utf-8";
             meta name="viewport" content="width=device-width, initial-scale=1";
-            meta http-equiv="refresh" content=(REFRESH);
+            @if !view.is_still { meta http-equiv="refresh" content=(REFRESH); }
             meta name="color-scheme" content="light dark";
             meta name="robots" content="noindex";
             title { (mood.words) " – fiscalismia-lb" }
@@ -64,7 +65,7 @@ fn above(snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn below(snapshot: &Snapshot) -> Markup {
+fn below(snapshot: &Snapshot, view: View) -> Markup {
     html! {
         (tag("</table></div></section>"))
         div.columns {
@@ -73,7 +74,7 @@ fn below(snapshot: &Snapshot) -> Markup {
             (frontends(snapshot))
         }
         (tag("</main>"))
-        (footer(snapshot))
+        (footer(snapshot, view))
         (tag("</body></html>"))
     }
 }
@@ -318,7 +319,7 @@ fn frontend_list(frontend: &FrontendNow, snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn footer(snapshot: &Snapshot) -> Markup {
+fn footer(snapshot: &Snapshot, view: View) -> Markup {
     let process = &snapshot.process;
     let worked = if process.last_reload_worked { "read" } else { "refused" };
     html! {
@@ -331,7 +332,9 @@ fn footer(snapshot: &Snapshot) -> Markup {
             }
             p {
                 "Also as " a href="/stats.json" { "JSON" } ", " a href="/stats;csv" { "CSV" } " and "
-                a href="/metrics" { "metrics" } ". Refreshes every " (REFRESH) " seconds."
+                a href="/metrics" { "metrics" } ". "
+                @if view.is_still { "This page stays as it is; " a href="/stats" { "refresh it" } " every " (REFRESH) " seconds." }
+                @else { "Refreshes every " (REFRESH) " seconds; " a href="/stats;norefresh" { "pause" } "." }
             }
         }
     }

@@ -29,7 +29,14 @@ impl Reading {
             }
             let answer = match http_head::read(&self.head) {
                 Verdict::Incomplete => continue,
-                Verdict::TooLong => Answer::failure(Status::HeadTooLong, "the request's head is longer than 8 KiB"),
+                Verdict::TooLong => {
+                    let most = http_head::MAX_LEN / 1024;
+                    Answer::failure(Status::HeadTooLong, &format!("the request's head is longer than {most} KiB"))
+                }
+                Verdict::TooManyFields => {
+                    let most = http_head::MAX_FIELDS;
+                    Answer::failure(Status::HeadTooLong, &format!("the request's head has more than {most} fields"))
+                }
                 Verdict::Malformed(why) => Answer::failure(Status::BadRequest, why),
                 Verdict::Head(head) => match answer::to(&head, self.peer.source, desk, context) {
                     Reply::Answer(answer) => answer,

@@ -1,6 +1,6 @@
 //! What is made of a snapshot: metrics, the page, and its other two forms.
 use super::{csv, json, page};
-use crate::metrics::{Exposition, Snapshot};
+use crate::metrics::{Exposition, ServerNow, Snapshot, State};
 
 /// How a snapshot is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,27 +11,57 @@ pub(super) enum Form {
     Json,
 }
 
+/// What of it is shown, as the parameters of HAProxy's statistics page have it (its management guide, section 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    /// `;norefresh`: the page does not fetch itself again.
+    pub(super) is_still: bool,
+    /// `;up`: servers that are down are left out.
+    pub(super) hides_down: bool,
+}
+
 /// A snapshot that is being shown, a piece after the other.
 pub(super) enum Report {
     Metrics(Box<Exposition>),
-    Pieces { snapshot: Box<Snapshot>, piece: Piece, next: usize },
+    Pieces { snapshot: Box<Snapshot>, piece: Piece, view: View, next: usize },
 }
 
 /// Appends the piece of an index; `false`: there is none.
-type Piece = fn(&Snapshot, usize, &mut Vec<u8>) -> bool;
+type Piece = fn(&Snapshot, View, usize, &mut Vec<u8>) -> bool;
 
-impl Form {
-    /// The form that a path asks for.
-    pub(super) fn at(path: &str) -> Option<Form> {
-        match path {
-            "/metrics" => Some(Form::Metrics),
-            "/stats" => Some(Form::Page),
-            "/stats;csv" => Some(Form::Csv),
-            "/stats.json" => Some(Form::Json),
-            _ => None,
+/// What a path without its query asks for. Parameters stand behind `;` in any order, and HAProxy ignores the ones that it
+/// does not know. Its other two formats are not ours.
+pub(super) fn at(path: &str) -> Option<(Form, View)> {
+    let (mut form, mut view) = (Form::Page, View::default());
+    match path {
+        "/metrics" => return Some((Form::Metrics, view)),
+        "/stats.json" => return Some((Form::Json, view)),
+        _ => {}
+    }
+    let rest = path.strip_prefix("/stats")?;
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    if !rest.is_empty() && !rest.starts_with(';') {
+        return None;
+    }
+    for parameter in rest.split(';') {
+        match parameter {
+            "csv" => form = Form::Csv,
+            "norefresh" => view.is_still = true,
+            "up" => view.hides_down = true,
+            "json" | "json-schema" | "typed" => return None,
+            _ => {}
         }
     }
+    Some((form, view))
+}
 
+impl View {
+    pub(super) fn shows(self, server: &ServerNow) -> bool {
+        !(self.hides_down && server.state() == State::Down)
+    }
+}
+
+impl Form {
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Form::Metrics => "text/plain; version=0.0.4; charset=utf-8",
@@ -54,14 +84,14 @@ impl Form {
 }
 
 impl Report {
-    pub(super) fn new(form: Form, snapshot: Snapshot) -> Report {
+    pub(super) fn new(form: Form, view: View, snapshot: Snapshot) -> Report {
         let piece: Piece = match form {
             Form::Metrics => return Report::Metrics(Box::new(Exposition::new(snapshot))),
             Form::Page => page::piece,
             Form::Csv => csv::piece,
             Form::Json => json::piece,
         };
-        Report::Pieces { snapshot: Box::new(snapshot), piece, next: 0 }
+        Report::Pieces { snapshot: Box::new(snapshot), piece, view, next: 0 }
     }
 
     /// What it was made of.
@@ -76,10 +106,10 @@ impl Report {
     pub(super) fn write(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
         match self {
             Report::Metrics(exposition) => exposition.write(out, most),
-            Report::Pieces { snapshot, piece, next } => {
+            Report::Pieces { snapshot, piece, view, next } => {
                 let enough = out.len() + most;
                 while out.len() < enough {
-                    if !piece(snapshot, *next, out) {
+                    if !piece(snapshot, *view, *next, out) {
                         return false;
                     }
                     *next += 1;

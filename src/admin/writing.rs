@@ -41,17 +41,23 @@ impl Writing {
         while let Some(left @ [_, ..]) = self.made.get(self.written..) {
             match self.peer.stream.write(left) {
                 Ok(0) if self.peer.watch(key, context) => return Next::Wait(Client::Writing(self)),
-                Ok(0) | Err(_) => return Next::Ended,
+                Ok(0) | Err(_) => return self.abandon(),
                 Ok(n) => self.written += n,
             }
         }
         self.made.clear();
         self.written = 0;
         if self.make(context) {
-            return if self.peer.watch(key, context) { Next::Again(Client::Writing(self)) } else { Next::Ended };
+            return if self.peer.watch(key, context) { Next::Again(Client::Writing(self)) } else { self.abandon() };
         }
         self.peer.stream.finish();
         Leaving { peer: self.peer.renew(context.now), extra: 0 }.advance(key, context)
+    }
+
+    /// Breaks off: the answer is not whole, and must not look so.
+    pub(super) fn abandon(self) -> Next {
+        self.peer.stream.reset();
+        Next::Ended
     }
 
     /// Makes the next slice; `false`: there is none.

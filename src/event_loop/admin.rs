@@ -13,8 +13,7 @@ impl EventLoop {
         if self.admins.len() >= MOST_CLIENTS {
             let least = self.admins.iter().min_by_key(|(_, client)| client.worth()).map(|(key, _)| key);
             if let Some(key) = least {
-                self.admins.take(key);
-                self.settle_admin(key, Next::Ended);
+                self.end_admin(key);
             }
         }
         self.context.admins += 1;
@@ -41,6 +40,14 @@ impl EventLoop {
         if let Some(client) = self.admins.take(key) {
             let next = client.expire(key, &mut self.context);
             self.settle_admin(key, next);
+        }
+    }
+
+    /// Ends a client, whatever it does.
+    pub(super) fn end_admin(&mut self, key: Key) {
+        if let Some(client) = self.admins.take(key) {
+            client.end();
+            self.settle_admin(key, Next::Ended);
         }
     }
 

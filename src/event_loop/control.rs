@@ -77,6 +77,10 @@ impl EventLoop {
         for key in redirects {
             self.redirect(key, |redirect, _, context| redirect.end(CloseReason::Killed, context));
         }
+        let admins: Vec<Key> = self.admins.iter().map(|(key, _)| key).collect();
+        for key in admins {
+            self.end_admin(key);
+        }
         let ended = match count {
             0 => "every connection had finished".to_owned(),
             _ => format!("ended {}", config::count(count, "open connection")),

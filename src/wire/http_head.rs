@@ -11,7 +11,8 @@ mod tests;
 
 /// The longest request head, in bytes.
 pub const MAX_LEN: usize = 8 * 1024;
-const MAX_FIELDS: usize = 64;
+/// The most fields of a request head.
+pub const MAX_FIELDS: usize = 64;
 /// RFC 1035 section 2.3.4, as text with its trailing dot.
 const MAX_HOST: usize = 254;
 
@@ -20,8 +21,10 @@ const MAX_HOST: usize = 254;
 pub enum Verdict<'a> {
     /// Nothing is wrong yet, and more bytes are needed.
     Incomplete,
-    /// The head has more than [`MAX_LEN`] bytes or 64 fields: status 431.
+    /// The head has more than [`MAX_LEN`] bytes: status 431.
     TooLong,
+    /// The head has more than [`MAX_FIELDS`] fields: status 431.
+    TooManyFields,
     /// The head is broken, status 400; a sentence.
     Malformed(&'static str),
     /// A whole head.
@@ -55,7 +58,8 @@ pub fn read(bytes: &[u8]) -> Verdict<'_> {
     match request.parse(bytes.get(..MAX_LEN).unwrap_or(bytes)) {
         Ok(Status::Complete(len)) => Head::check(&request, len).map_or_else(Verdict::Malformed, Verdict::Head),
         Ok(Status::Partial) if bytes.len() < MAX_LEN => Verdict::Incomplete,
-        Ok(Status::Partial) | Err(Error::TooManyHeaders) => Verdict::TooLong,
+        Ok(Status::Partial) => Verdict::TooLong,
+        Err(Error::TooManyHeaders) => Verdict::TooManyFields,
         Err(_) => Verdict::Malformed("not a request of HTTP/1.0 or 1.1"),
     }
 }

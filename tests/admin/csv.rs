@@ -10,6 +10,7 @@ use crate::kit::namespace::skip;
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address};
 use crate::kit::wait_until;
+use crate::prometheus::Exposition;
 
 fn ask_haproxy(stats: SocketAddr) -> String {
     ask(stats, "GET /stats;csv HTTP/1.1\r\nHost: lb\r\nConnection: close\r\n\r\n").body
@@ -50,7 +51,10 @@ fn fields(line: &str) -> Vec<String> {
 #[test]
 fn columns_stand_where_haproxys_do() {
     let server = json!({ "name": "s", "address": free_address() });
-    let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [server] } } }));
+    let off = json!({ "type": "off" });
+    let (_proxy, admin) = start(json!({ "routes": {
+        "r": { "sni": ["*"], "servers": [server] },
+        "unchecked": { "sni": ["u.test"], "servers": [server], "health_check": off } } }));
     wait_until("a probe has failed", || get(admin, "/stats;csv").body.contains("L4CON"));
     let (names, _) = rows(&get(admin, "/stats;csv").body);
     // HAProxy 3.2's management guide, section 9.1.
@@ -68,19 +72,46 @@ fn columns_stand_where_haproxys_do() {
     assert!(fixed > 95);
     assert_eq!(names[..fixed], theirs[..fixed]);
     let (_, our_rows) = rows(&get(admin, "/stats;csv").body);
-    for (place, same) in [("tls/FRONTEND", "https_ingress/FRONTEND"), ("r/BACKEND", "r/BACKEND"), ("r/s", "r/s")] {
+    for (place, same) in [
+        ("tls/FRONTEND", "https_ingress/FRONTEND"),
+        ("r/BACKEND", "r/BACKEND"),
+        ("r/s", "r/s"),
+        ("unchecked/BACKEND", "unchecked/BACKEND"),
+        ("unchecked/s", "unchecked/s"),
+    ] {
         for name in &theirs[..fixed] {
             let (theirs, ours) = (&their_rows[place][name], &our_rows[same][name]);
             let expected = match &**name {
                 // HAProxy shows these two only with `stats show-legends`.
                 "addr" | "algo" => continue,
                 // HTTP, caches, compression, HAProxy's `fullconn`: there is no such thing here.
-                _ if NOT_HERE.contains(&&**name) || (&**name, place) == ("slim", "r/BACKEND") => true,
+                _ if NOT_HERE.contains(&&**name) || (name == "slim" && place.ends_with("/BACKEND")) => true,
                 _ => theirs.is_empty(),
             };
             assert_eq!(ours.is_empty(), expected, "{name} of {place}: {ours:?}, HAProxy {theirs:?}");
         }
     }
+}
+
+/// A server without a check has no such figures, and 0 would say that it never failed. HAProxy has NaN.
+#[test]
+fn what_no_check_has_found_is_not_a_number() {
+    let server = json!({ "name": "s", "address": free_address() });
+    let (_proxy, admin) =
+        start(json!({ "health_check": { "type": "off" }, "routes": { "r": { "sni": ["*"], "servers": [server] } } }));
+    let metrics = Exposition::parse(&get(admin, "/metrics").body);
+    for name in [
+        "check_failures_total",
+        "check_up_down_total",
+        "downtime_seconds_total",
+        "check_duration_seconds",
+        "check_code",
+    ] {
+        let series = format!("haproxy_server_{name}{{proxy=\"r\",server=\"s\"}}");
+        assert!(metrics.value(&series).is_nan(), "{series}");
+    }
+    let server = &stats(admin)["routes"][0]["servers"][0];
+    assert!(server["downs"].is_null() && server["downtime"].is_null(), "{server}");
 }
 
 /// Columns in which HAProxy has a figure for TCP too, always 0.
@@ -113,7 +144,9 @@ impl Haproxy {
             "defaults\n timeout client 1m\n timeout server 1m\n timeout connect 1s\n\
              listen stats\n mode http\n bind {stats}\n stats enable\n stats uri /stats\n\
              frontend tls\n mode tcp\n bind {}\n default_backend r\n\
-             backend r\n mode tcp\n server s {} check inter 100ms\n",
+             backend r\n mode tcp\n server s {} check inter 100ms\n\
+             backend unchecked\n mode tcp\n server s {}\n",
+            free_address(),
             free_address(),
             free_address()
         );

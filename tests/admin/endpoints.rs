@@ -23,7 +23,7 @@ fn health_and_readiness() {
         "routes": { "good": { "sni": ["good.test"], "servers": [origin.server()] },
                     "bad": { "sni": ["bad.test"], "servers": [free_address()] },
                     "empty": { "sni": ["empty.test"], "servers": [{ "address": origin.address, "weight": 0 }] } } }));
-    assert_eq!((get(admin, "/health").status, &*get(admin, "/health").body), (200, "ok"));
+    assert_eq!((get(admin, "/health").status, &*get(admin, "/health").body), (200, "ok\n"));
     wait_until("bad is down", || get(admin, "/ready").body == "no server up: bad, empty\n");
     assert_eq!(get(admin, "/ready").status, 503);
 
@@ -31,7 +31,7 @@ fn health_and_readiness() {
     proxy.reload(
         json!({ "admin": { "listen": [admin] }, "health_check": { "interval": "100ms", "fall": 1 }, "routes": routes }),
     );
-    assert_eq!((get(admin, "/ready").status, &*get(admin, "/ready").body), (200, "ready"));
+    assert_eq!((get(admin, "/ready").status, &*get(admin, "/ready").body), (200, "ready\n"));
     origin.stop_listening();
     wait_until("good is down", || get(admin, "/ready").status == 503);
     assert_eq!(get(admin, "/health").status, 200, "the proxy is well, whatever its servers are");
@@ -47,7 +47,7 @@ fn draining_is_told_until_the_end() {
     assert_eq!(client.greeting(), "up");
     proxy.signal(Signal::TERM);
     wait_until("it drains", || get(admin, "/health").status == 503);
-    assert_eq!(get(admin, "/health").body, "draining");
+    assert_eq!(get(admin, "/health").body, "draining\n");
     assert_eq!(get(admin, "/ready").status, 503);
     assert_eq!(stats(admin)["draining"], true);
     assert_eq!(stats(admin)["frontends"][0]["state"], "DOWN");
@@ -85,9 +85,18 @@ fn other_requests_are_refused() {
             ask(admin, &format!("{method} /health HTTP/1.1\r\nHost: lb\r\nContent-Length: 9\r\n\r\nsome body"));
         assert_eq!((refused.status, refused.field("Allow")), (405, Some("GET, HEAD")), "{method}");
     }
-    for path in
-        ["/", "/nothing", "/health/", "/stats/", "/stats;json", "/METRICS", "//stats", "/../stats", "http://lb/x"]
-    {
+    for path in [
+        "/",
+        "/nothing",
+        "/health/",
+        "/stats;json",
+        "/statsx",
+        "/stats/x",
+        "/METRICS",
+        "//stats",
+        "/../stats",
+        "http://lb/x",
+    ] {
         assert_eq!(status(&format!("GET {path} HTTP/1.1\r\nHost: lb\r\n\r\n")), 404, "{path}");
     }
     for malformed in [
@@ -98,7 +107,10 @@ fn other_requests_are_refused() {
     ] {
         assert_eq!(status(malformed), 400, "{malformed:?}");
     }
-    assert_eq!(status(&format!("GET /health HTTP/1.1\r\nHost: lb\r\nX: {}\r\n\r\n", "x".repeat(9000))), 431);
+    let long = ask(admin, &format!("GET /health HTTP/1.1\r\nHost: lb\r\nX: {}\r\n\r\n", "x".repeat(9000)));
+    assert_eq!((long.status, &*long.body), (431, "the request's head is longer than 8 KiB\n"));
+    let many = ask(admin, &format!("GET /health HTTP/1.1\r\nHost: lb\r\n{}\r\n", "X: y\r\n".repeat(70)));
+    assert_eq!((many.status, &*many.body), (431, "the request's head has more than 64 fields\n"));
     assert_eq!(status(&format!("GET /{} HTTP/1.1\r\nHost: lb\r\n\r\n", "x".repeat(100_000))), 431);
     assert_eq!(status(&format!("GET /health?{} HTTP/1.1\r\nHost: lb\r\n\r\n", "x".repeat(8000))), 200);
     assert_eq!(status("GET http://elsewhere/health?a=b HTTP/1.1\r\nHost: lb\r\n\r\n"), 200);
@@ -117,12 +129,12 @@ fn head_and_old_http() {
     }
     assert_eq!(get(admin, "/metrics").field("Transfer-Encoding"), Some("chunked"));
     let two = "GET /health HTTP/1.1\r\nHost: lb\r\n\r\nGET /health HTTP/1.1\r\nHost: lb\r\n\r\n";
-    assert_eq!(ask(admin, two).body, "ok");
+    assert_eq!(ask(admin, two).body, "ok\n");
     let mut slowly = connect(admin);
     for byte in "GET /health HTTP/1.1\r\nHost: lb\r\n\r\n".bytes() {
         slowly.write_all(&[byte]).unwrap();
     }
-    assert_eq!(answer(&mut slowly, false).body, "ok");
+    assert_eq!(answer(&mut slowly, false).body, "ok\n");
 }
 
 /// A password that is wrong, missing, or never set opens nothing; one that is right opens all three forms.
@@ -198,4 +210,30 @@ fn a_request_takes_five_seconds_at_most() {
     assert_eq!(late.status, 408);
     assert!((4..8).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     assert!(started.elapsed() > Duration::from_millis(4900));
+}
+
+/// Collectors that were written for HAProxy ask for its CSV and page in these ways.
+#[test]
+fn haproxys_ways_to_ask_for_the_statistics_work() {
+    let mut origin = Origin::echo("up");
+    origin.stop_listening();
+    let (_proxy, admin) = start(json!({
+        "health_check": { "interval": "100ms", "fall": 1 },
+        "routes": { "r": { "sni": ["*"], "servers": [{ "name": "gone", "address": origin.address }] } } }));
+    wait_until("the server is down", || get(admin, "/stats;csv").body.contains("r,gone,"));
+    wait_until("the server is down", || get(admin, "/ready").status == 503);
+    for path in ["/stats;csv;norefresh", "/stats;norefresh;csv", "/stats/;csv", "/stats;csv;up", "/stats;csv?x=y"] {
+        let answer = get(admin, path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.body.starts_with("# pxname,"), "{path}");
+        assert_eq!(answer.body.contains("r,gone,"), !path.contains("up"), "`up` hides servers that are down: {path}");
+        assert!(answer.body.contains("r,BACKEND,"), "{path}");
+    }
+    for path in ["/stats", "/stats/", "/stats;up", "/stats;norefresh", "/stats;norefresh;up", "/stats;no-maint"] {
+        let answer = get(admin, path);
+        assert_eq!((answer.status, answer.field("Content-Type")), (200, Some("text/html; charset=utf-8")), "{path}");
+        let refreshes = answer.body.contains("http-equiv=\"refresh\"");
+        assert_eq!(refreshes, !path.contains("norefresh"), "{path}");
+        assert_eq!(answer.body.contains("data-server=\"gone\""), !path.contains("up"), "{path}");
+    }
 }

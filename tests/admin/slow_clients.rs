@@ -25,7 +25,7 @@ fn a_hundred_idle_clients_keep_nobody_out() {
     }
     for _ in 0..50 {
         let started = Instant::now();
-        assert_eq!(get(admin, "/health").body, "ok");
+        assert_eq!(get(admin, "/health").body, "ok\n");
         assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     }
 }
@@ -39,7 +39,7 @@ fn an_answer_that_is_not_read_is_given_up() {
     for stream in &mut deaf {
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: lb\r\n\r\n").unwrap();
     }
-    assert_eq!(get(admin, "/health").body, "ok");
+    assert_eq!(get(admin, "/health").body, "ok\n");
     let grown = memory(&proxy.proc("status")).saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} kB more for 32 clients");
     std::thread::sleep(Duration::from_secs(6));
@@ -49,7 +49,29 @@ fn an_answer_that_is_not_read_is_given_up() {
         drop(stream.read_to_end(&mut bytes));
         assert!(!bytes.ends_with(b"0\r\n\r\n"), "a whole answer of {} bytes fits into a socket", bytes.len());
     }
-    assert_eq!(get(admin, "/health").body, "ok");
+    assert_eq!(get(admin, "/health").body, "ok\n");
+}
+
+/// HTTP/1.0 has no chunks: an answer that is cut off by FIN would look like a whole one, with half of the series.
+#[test]
+fn an_answer_that_is_cut_off_ends_with_a_reset() {
+    let (_proxy, admin) = start(json!({ "routes": routes(1000) }));
+    for version in ["1.0", "1.1"] {
+        let mut deaf = with_little_room(admin);
+        deaf.write_all(format!("GET /metrics HTTP/{version}\r\nHost: lb\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(deaf.read(&mut [0]).unwrap(), 1);
+        // One client more than there may be makes one go: of those that do not take their answer, the one that came first.
+        let mut others = Vec::new();
+        for _ in 0..32 {
+            let mut other = with_little_room(admin);
+            other.write_all(b"GET /metrics HTTP/1.1\r\nHost: lb\r\n\r\n").unwrap();
+            assert_eq!(other.read(&mut [0]).unwrap(), 1);
+            others.push(other);
+        }
+        let mut bytes = Vec::new();
+        let end = deaf.read_to_end(&mut bytes).map_err(|error| error.kind());
+        assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "HTTP/{version}: {} bytes", bytes.len());
+    }
 }
 
 /// A page of a thousand routes is milliseconds of work: done at once, every client would wait for it.
@@ -94,7 +116,7 @@ fn admin_clients_take_no_clients_room() {
     assert_eq!((&now["connections"], &now["frontends"][0]["sessions"]["now"]), (&json!(1), &json!(1)));
     let mut waiting = proxy.connect();
     waiting.hello("a.test");
-    assert_eq!(get(admin, "/health").body, "ok", "a full house is no reason to be silent");
+    assert_eq!(get(admin, "/health").body, "ok\n", "a full house is no reason to be silent");
     drop(client);
     assert_eq!(waiting.greeting(), "here");
     drop((idle, waiting));

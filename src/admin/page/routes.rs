@@ -1,6 +1,7 @@
 //! Routes and their servers, in a table; on a narrow screen each line is a block of its own.
 use maud::{Markup, html};
 
+use super::super::report::View;
 use super::format;
 use crate::metrics::{RouteNow, ServerNow, Snapshot, State, Summary, Usage};
 
@@ -25,7 +26,7 @@ pub(super) fn head() -> Markup {
 }
 
 /// A route and its servers.
-pub(super) fn route(route: &RouteNow, snapshot: &Snapshot) -> Markup {
+pub(super) fn route(route: &RouteNow, view: View, snapshot: &Snapshot) -> Markup {
     let (class, word) = if route.standing.is_up { ("good", "UP") } else { ("bad", "DOWN") };
     html! {
         // With one server, its figures are those of the route; a narrow screen leaves the route's out.
@@ -37,7 +38,7 @@ pub(super) fn route(route: &RouteNow, snapshot: &Snapshot) -> Markup {
                 td data-of="Servers" { (in_service(route)) @if route.queued > 0 { ", " b { (route.queued) " waiting" } } }
                 td.n data-of="Weight" { (route.weight) }
             }
-            @for server in snapshot.servers_of(route) { (line(server, snapshot)) }
+            @for server in snapshot.servers_of(route).iter().filter(|server| view.shows(server)) { (line(server, snapshot)) }
         }
     }
 }

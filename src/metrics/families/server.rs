@@ -55,7 +55,7 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
         line.maybe(probes(s).map(|probes| probes.failures as f64));
     }),
     counter("haproxy_server_check_up_down_total", "How often it went down.", |s, line| {
-        line.number(s.standing.downs);
+        line.maybe(probes(s).map(|_| s.standing.downs as f64));
     }),
     gauge("haproxy_server_check_last_change_seconds", "How long it is in its state.", |s, line| {
         line.duration(Some(s.standing.age));
@@ -74,7 +74,7 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
         line.duration(last(s).map(|checked| checked.took));
     }),
     counter("haproxy_server_downtime_seconds_total", "How long it was down, in all.", |s, line| {
-        line.duration(Some(s.standing.downtime));
+        line.duration(probes(s).map(|_| s.standing.downtime));
     }),
     counter("haproxy_server_loadbalanced_total", "How often it was picked.", |s, line| {
         line.number(s.traffic.balanced);

@@ -59,7 +59,7 @@ fn long_heads_are_refused() {
     assert_eq!(read(&[b'a'; MAX_LEN - 1]), Verdict::Incomplete);
     let fields = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n - 1));
     head(&fields(MAX_FIELDS));
-    assert_eq!(read(fields(MAX_FIELDS + 1).as_bytes()), Verdict::TooLong);
+    assert_eq!(read(fields(MAX_FIELDS + 1).as_bytes()), Verdict::TooManyFields);
 }
 
 /// RFC 9112: what two readers could take for two different requests is refused.
