@@ -22,8 +22,8 @@ const LAYERS: &[Layer] = &[
     ("redirect", SHARED, &["mio"]),
     ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
     ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio", "log"]),
-    ("cli", &["config", "policy", "event_loop"], &["rustix", "log", "simple_logger"]),
-    ("main", &["cli", "config", "event_loop"], &["clap", "log", "simple_logger"]),
+    ("cli", &["config", "policy", "event_loop"], &["clap", "rustix"]),
+    ("main", &["cli"], &["clap", "log", "simple_logger"]),
 ];
 
 /// What sessions, probes and the admin endpoints use; never each other.

@@ -1,7 +1,15 @@
-//! How numbers are put to people.
+//! How numbers and the system's errors are put to people.
+use std::io;
 
 /// `1 route`, `5 routes`
 #[must_use]
 pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The error's own words, without the number that the kernel has for it: `Connection refused`.
+#[must_use]
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" (os error ").map_or(&*text, |(words, _)| words).to_owned()
 }

@@ -1,0 +1,40 @@
+//! `check`: one line about the file, then a line for each warning.
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use fiscalismia_lb::config::{self, count};
+use rustix::process::{Resource, getrlimit};
+
+use super::{ConfigFile, Outcome, load, print};
+
+/// Say whether the configuration is good; nothing is bound, nothing connected
+///
+/// Prints one line, then warnings. Exits with 1 when the configuration is rejected.
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The configuration, as with --config
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    path: Option<PathBuf>,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Outcome {
+        let path = self.path.unwrap_or(self.file.config);
+        let config = load(&path)?;
+        let mut text = format!(
+            "{}: ok, {}, {}, {}\n",
+            path.display(),
+            count(config.routes.len(), "route"),
+            count(config.server_count(), "server"),
+            count(config.listen.len(), "listener"),
+        );
+        let fd_limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        for warning in config::warnings(&config, fd_limit) {
+            let _ = writeln!(text, "{}: warning: {warning}", path.display());
+        }
+        print(&text)
+    }
+}

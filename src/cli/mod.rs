@@ -1,0 +1,69 @@
+//! The command line: a file a command. Each command answers with the lines for stderr where it failed.
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use fiscalismia_lb::config::{self, Config, plain};
+
+mod check;
+mod health;
+mod route;
+mod run;
+
+/// Routes TLS by SNI, without opening it, and hands the client's address on in a PROXY header
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Route(route::Route),
+    Health(health::Health),
+}
+
+const AFTER_HELP: &str = "\
+Without --config the file is /etc/fiscalismia-lb/config.json.
+
+Signals of run: SIGHUP reads the file again; SIGTERM lets connections finish, at most for timeouts.drain; a second \
+SIGTERM, or SIGINT, stops at once.
+
+Exit codes: 0 fine; 1 the configuration is rejected, or something failed; 2 wrong arguments.
+
+Documentation: https://github.com/fiscalismia/fiscalismia-lb";
+
+/// The file of every command that reads one.
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/fiscalismia-lb/config.json")]
+    config: PathBuf,
+}
+
+/// What a command comes to: nothing, or what went wrong, a line each.
+pub(crate) type Outcome = Result<(), Vec<String>>;
+
+impl Arguments {
+    /// Does what is asked.
+    pub(crate) fn run(self) -> Outcome {
+        match self.command {
+            Command::Run(run) => run.run(),
+            Command::Check(check) => check.run(),
+            Command::Route(route) => route.run(),
+            Command::Health(health) => health.run(),
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Config, Vec<String>> {
+    config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+/// Not `println!`, which panics when the reader has gone.
+fn print(text: &str) -> Outcome {
+    io::stdout().write_all(text.as_bytes()).map_err(|error| vec![format!("cannot write to stdout: {}", plain(&error))])
+}

@@ -1,0 +1,99 @@
+//! `route`: the route of a hello, its servers, and why.
+use std::fmt::Write as _;
+
+use clap::Args;
+use fiscalismia_lb::config::{self, Balance, Config, Reject, Server, SniPattern, count};
+use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
+
+use super::{ConfigFile, Outcome, load, print};
+
+/// The longest name that a hello may hold; one trailing dot comes on top.
+const SNI_MAX: usize = 253;
+
+/// Say which route and servers a hello with that name gets, and why
+///
+/// Exits with 0 also when the answer is that no route takes it, with 1 when the configuration is rejected.
+#[derive(Args)]
+pub(super) struct Route {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The name that the hello asks for; "" for a hello without one
+    #[arg(value_name = "NAME", value_parser = sni)]
+    sni: String,
+    /// A protocol that the hello offers; several in the client's order
+    #[arg(long, value_name = "PROTOCOL")]
+    alpn: Vec<String>,
+}
+
+impl Route {
+    pub(super) fn run(self) -> Outcome {
+        let (sni, alpn) = (&*self.sni, &*self.alpn);
+        let config = load(&self.file.config)?;
+        let offered = alpn.iter().map(String::as_bytes);
+        let found = RouteTable::new(&config.routes).find((!sni.is_empty()).then_some(sni.as_bytes()), offered);
+        let found = found.and_then(|found| Some((config.routes.get(found.route)?, found)));
+        print(&match found {
+            Some((route, found)) => explain(route, found, sni),
+            None => explain_none(&config, sni, alpn),
+        })
+    }
+}
+
+fn explain(route: &config::Route, found: Match, sni: &str) -> String {
+    let sni = sni.strip_suffix('.').unwrap_or(sni).to_ascii_lowercase();
+    let mut why = match found.name {
+        NameMatch::Exact => format!("exact name {sni}"),
+        NameMatch::Wildcard => format!("wildcard *.{}", sni.split_once('.').map_or("", |(_, parent)| parent)),
+        NameMatch::Subdomains => format!("wildcard {}, the longest that fits", longest(route, &sni)),
+        NameMatch::Default => "default *, as no route has the name".to_owned(),
+    };
+    if let Some(protocol) = found.alpn.and_then(|position| route.alpn.get(position)) {
+        let _ = write!(why, ", ALPN {protocol}");
+    }
+    let balance = match route.balance {
+        Balance::RoundRobin => "round_robin",
+        Balance::LeastConnections => "least_connections",
+        Balance::Source => "source",
+    };
+    let servers: String = route.servers.iter().map(server_line).collect();
+    format!("route {}: {why}\nbalance {balance} over {}\n{servers}", route.name, count(route.servers.len(), "server"))
+}
+
+/// The longest of the route's `**` names that this name is below.
+fn longest(route: &config::Route, sni: &str) -> String {
+    let below = |parent: &str| sni.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
+    let fit = route.sni.iter().filter(|name| matches!(name, SniPattern::Subdomains(parent) if below(parent)));
+    fit.map(ToString::to_string).max_by_key(String::len).unwrap_or_default()
+}
+
+fn server_line(server: &Server) -> String {
+    let backup = if server.backup { ", backup" } else { "" };
+    let name = if *server.name == *server.address.to_string() { String::new() } else { format!("{} ", server.name) };
+    format!("  {name}{}, weight {}{backup}\n", server.address, server.weight)
+}
+
+fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> String {
+    let hello = if sni.is_empty() { "a hello without a name".to_owned() } else { format!("{sni:?}") };
+    let offer = if alpn.is_empty() { String::new() } else { format!(" with ALPN {}", alpn.join(", ")) };
+    let reject = match config.reject {
+        Reject::Drop => "drop: no FIN or RST gets beyond the client's first router",
+        Reject::Alert => "alert: the client gets the TLS alert unrecognized_name",
+        Reject::Close => "close: the connection is closed",
+    };
+    format!("no route: none takes {hello}{offer}, and none with \"*\" does\nreject {reject}\n")
+}
+
+/// Refuses what no hello could ask for.
+fn sni(text: &str) -> Result<String, String> {
+    let length = text.strip_suffix('.').unwrap_or(text).len();
+    if length > SNI_MAX {
+        return Err(format!("a name has at most {SNI_MAX} bytes, not {length}"));
+    }
+    if text == "." {
+        return Err("a name is more than a dot".to_owned());
+    }
+    if !text.is_ascii() {
+        return Err("this is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
+    }
+    Ok(text.to_owned())
+}

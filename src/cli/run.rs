@@ -1,0 +1,20 @@
+//! `run`: the proxy itself.
+use clap::Args;
+use fiscalismia_lb::event_loop;
+
+use super::{ConfigFile, Outcome};
+
+/// Serve until told to stop
+///
+/// SIGHUP reads the configuration again, SIGTERM lets connections finish, SIGINT stops at once.
+#[derive(Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Outcome {
+        event_loop::run(&self.file.config)
+    }
+}
