@@ -12,6 +12,7 @@ use mio::event::Event;
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::context::{Context, Timer};
 use crate::net::{Accepted, Key, Received, Role, Stream, Token};
+use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 use crate::wire::http_head::{self, Verdict};
@@ -20,7 +21,7 @@ use crate::wire::http_head::{self, Verdict};
 pub const MOST_A_SECOND: usize = 128;
 /// Clients at once. One more makes the one go that is there for longest, which is a second at least: nobody who dawdles
 /// keeps others out.
-pub const MOST_CLIENTS: usize = 128;
+pub const MOST_CLIENTS: usize = REDIRECT_CLIENTS;
 /// How long a client may take to ask, and then to take the answer and leave.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What a client may send after its head, a body say; more is answered with RST.

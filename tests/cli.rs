@@ -53,6 +53,22 @@ fn check_says_ok() {
     assert_eq!(stdout.lines().next(), Some("lb.json: ok, 5 routes, 5 servers, 2 listeners"));
 }
 
+/// A process that has no file descriptor for any client would say that it is ready and serve nobody.
+#[test]
+fn too_few_fds_for_one_client() {
+    for command in ["run", "check"] {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("too_few_fds_for_one_client");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("lb.json"), DEMO).unwrap();
+        let script = format!("ulimit -n 14; exec {} {command} --config lb.json", env!("CARGO_BIN_EXE_fiscalismia-lb"));
+        let output = Command::new("sh").args(["-c", &script]).current_dir(directory).output().unwrap();
+        let (code, stdout, stderr) = told(&output);
+        let (said, other) = if command == "run" { (stderr, stdout) } else { (stdout, stderr) };
+        assert_eq!((code, other), (Some(i32::from(command == "run")), ""), "{command}: {said}");
+        assert!(said.contains("the limit of file descriptors is 14, and 28 are needed to serve one client"), "{said}");
+    }
+}
+
 /// One of each is not "1 routes"; warnings follow on lines of their own and fail nothing.
 #[test]
 fn check_counts_and_warns() {

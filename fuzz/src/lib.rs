@@ -185,7 +185,7 @@ pub fn config(data: &[u8]) {
             }
         }
         Ok(config) => {
-            for warning in config::warnings(&config, 1024) {
+            for warning in config::warnings(&config) {
                 assert!(!warning.contains('\n'), "{warning:?}");
             }
             let table = RouteTable::new(&config.routes);

@@ -25,6 +25,7 @@ use mio::event::Event;
 use crate::context::Context;
 use crate::metrics::Snapshot;
 use crate::net::{Accepted, Key, Stream, Token, slot_number};
+use crate::policy::fds::ADMIN_CLIENTS;
 use crate::policy::time::Time;
 use answer::Wanted;
 pub use credentials::Credentials;
@@ -32,7 +33,7 @@ use reading::Reading;
 use writing::{Leaving, Writing};
 
 /// Clients at once.
-pub const MOST_CLIENTS: usize = 32;
+pub const MOST_CLIENTS: usize = ADMIN_CLIENTS;
 /// How long a client may take to send its request, then to take the answer, then to close.
 const PATIENCE: Duration = Duration::from_secs(5);
 

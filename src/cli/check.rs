@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fiscalismia_lb::config::{self, count};
+use fiscalismia_lb::policy::fds::Demand;
 use rustix::process::{Resource, getrlimit};
 
 use super::{ConfigFile, Outcome, load, print};
@@ -32,7 +33,7 @@ impl Check {
             count(config.listen.len(), "listener"),
         );
         let fd_limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        for warning in config::warnings(&config, fd_limit) {
+        for warning in Demand::of(&config).warning(fd_limit).into_iter().chain(config::warnings(&config)) {
             let _ = writeln!(text, "{}: warning: {warning}", path.display());
         }
         print(&text)

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 
 pub use error::Error;
 pub use file::{load, parse};
-pub use warnings::{OWN_DESCRIPTORS, SIDE_CONNECTIONS, file_descriptors, warnings};
+pub use warnings::warnings;
 pub use words::{count, plain};
 
 /// A whole configuration file, checked.

@@ -5,36 +5,10 @@ use std::rc::Rc;
 
 use super::{Config, Probe, Route, Server, SniPattern};
 
-/// Clients at once of redirect and admin endpoints together, who have a file descriptor each.
-pub const SIDE_CONNECTIONS: u64 = 160;
-/// File descriptors that no client gets: stdin, stdout, stderr, epoll, signals, systemd's socket, the spare one, and a few
-/// for probes and for files read at a reload.
-pub const OWN_DESCRIPTORS: u64 = 16;
-
-/// File descriptors that the process needs at its limit of connections: client and server of each, a probe for each
-/// server, and its own. Pipes for splicing come on top, as far as the limit goes.
+/// What an operator should look at again, a line each.
 #[must_use]
-pub fn file_descriptors(config: &Config) -> u64 {
-    let listeners = config.listen.len() + config.redirect.len() + config.admin.listen.len();
-    2 * u64::from(config.limits.connections)
-        + (listeners + config.server_count()) as u64
-        + SIDE_CONNECTIONS
-        + OWN_DESCRIPTORS
-}
-
-/// What an operator should look at again, a line each. `fd_limit` is the limit of file descriptors that the process
-/// can raise its own to.
-#[must_use]
-pub fn warnings(config: &Config, fd_limit: u64) -> Vec<String> {
+pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    let needed = file_descriptors(config);
-    if needed > fd_limit {
-        let connections = config.limits.connections;
-        warnings.push(format!(
-            "limits.connections: {connections} need {needed} file descriptors, and the limit is {fd_limit}; raise that \
-             (LimitNOFILE= in systemd), or more clients than it holds wait in the backlog"
-        ));
-    }
     if config.admin.listen.is_empty() && config.admin.stats_credentials.is_some() {
         warnings.push("admin.stats_credentials: there is no admin.listen, so there is no /stats".to_owned());
     }

@@ -33,7 +33,8 @@ impl EventLoop {
     /// Says what an operator should look at again.
     pub(super) fn warn(&mut self) {
         let context = &mut self.context;
-        for warning in config::warnings(&context.config, self.fds.limit) {
+        let fds = self.fds.demand(&context.config).warning(self.fds.limit);
+        for warning in fds.into_iter().chain(config::warnings(&context.config)) {
             context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
         }
         self.name_unused_sockets();

@@ -116,6 +116,7 @@ impl EventLoop {
 
     fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
+        let shares = self.fds.share_out(&config).map_err(|error| vec![error])?;
         listeners::open(&config, &self.inherited, &mut self.listeners, &self.context.registry)?;
         self.close_unwanted(Some(&config));
         self.credentials = credentials;
@@ -138,7 +139,7 @@ impl EventLoop {
         probe::schedule(&mut self.context);
         // A server that is new, or may have more connections, has room.
         self.context.roomy.extend(self.context.fleet.routes().map(|(place, _)| place));
-        self.share_out_fds();
+        self.share_out_fds(shares);
         Ok(())
     }
 }

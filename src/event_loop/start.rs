@@ -1,6 +1,5 @@
 //! From nothing to a loop that is ready to turn.
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -18,12 +17,13 @@ use super::control::Phase;
 use super::manager::Told;
 use super::{EventLoop, listeners};
 use crate::access_log::AccessLog;
-use crate::admin::{self, Credentials};
-use crate::config::{self, Config, OWN_DESCRIPTORS, SIDE_CONNECTIONS, ZeroCopy};
+use crate::admin::Credentials;
+use crate::config::{self, Config};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
 use crate::metrics::{Histograms, History, Process, Room};
 use crate::net::{Inherited, Pipes, Slots, Token};
+use crate::policy::fds::{Demand, Shares};
 use crate::policy::health::Spread;
 use crate::policy::per_second::PerSecond;
 use crate::policy::rate_limit::RateLimit;
@@ -33,12 +33,6 @@ use crate::probe;
 use crate::redirect;
 use crate::service::{self, Service};
 use crate::session::SCRATCH_ROOM;
-
-/// Redirect and admin endpoints get an fd for each of their clients, but together no more than this part of all.
-const OTHERS_SHARE: u64 = 8;
-const _: () = assert!(SIDE_CONNECTIONS == (redirect::MOST_CLIENTS + admin::MOST_CLIENTS) as u64);
-/// Most pipes that bulk transfers may hold at once.
-const MOST_PIPES: u64 = 1024;
 
 /// How the process's fds are shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +78,8 @@ impl EventLoop {
     }
 
     fn with(path: &Path, config: Config) -> Result<EventLoop, Errors> {
+        let fds = Fds::raise();
+        fds.share_out(&config)?;
         // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
         let inherited = service::sockets().and_then(Inherited::new)?;
         let service = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
@@ -101,7 +97,8 @@ impl EventLoop {
         let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
         let mut clock = Clock::start();
         let spare = spare_fd().ok();
-        let fds = Fds::measure(spare.as_ref());
+        let fds = fds.measure(spare.as_ref());
+        let shares = fds.share_out(&config)?;
         let now = clock.now();
         let epoch = clock.epoch(now).unwrap_or_default();
         let context = Context {
@@ -158,13 +155,13 @@ impl EventLoop {
             told: Told::default(),
             context,
         };
-        event_loop.begin();
+        event_loop.begin(shares);
         Ok(event_loop)
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, shares: Shares) {
         self.context.log.set_epoch(self.epoch);
-        self.share_out_fds();
+        self.share_out_fds(shares);
         self.take_sample();
         self.banner();
         probe::schedule(&mut self.context);
@@ -174,14 +171,9 @@ impl EventLoop {
     }
 
     /// Gives clients and pipes what the fd limit holds.
-    pub(super) fn share_out_fds(&mut self) {
-        let context = &mut self.context;
-        let most = |listen: &[SocketAddr], most: usize| if listen.is_empty() { 0 } else { most as u64 };
-        let config = &context.config;
-        let others = most(&config.redirect, redirect::MOST_CLIENTS) + most(&config.admin.listen, admin::MOST_CLIENTS);
-        let (clients, pipes) = self.fds.share_out(config.limits.connections.into(), others);
-        context.capacity = clients;
-        context.pipes.allow(if context.config.zero_copy == ZeroCopy::Auto { pipes as usize } else { 0 });
+    pub(super) fn share_out_fds(&mut self, shares: Shares) {
+        self.context.capacity = shares.connections;
+        self.context.pipes.allow(shares.pipes as usize);
     }
 }
 
@@ -191,27 +183,35 @@ impl Fds {
         self.limit
     }
 
-    /// Raises the fd limit to the hard limit, and sees how many are in use. The lowest free fd, which `spare` was, is a
-    /// good guess at that.
-    fn measure(spare: Option<&OwnedFd>) -> Fds {
+    /// Raises the fd limit to the hard limit. None are in use as far as is known.
+    fn raise() -> Fds {
         let limits = getrlimit(Resource::Nofile);
         let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
         if let Err(error) = raised {
             log::warn!("the fd limit stays at {:?}, below the hard limit: {error}", limits.current);
         }
         let limit = if raised.is_ok() { limits.maximum } else { limits.current }.unwrap_or(u64::MAX);
-        let used = spare.map_or(32, |spare| spare.as_raw_fd() as u64 + 1);
-        log::debug!("the fd limit is {limit}, {used} are in use before the first client");
-        Fds { limit, used }
+        Fds { limit, used: 0 }
     }
 
-    /// How many clients, with two sockets each, and how many pipes, with two ends each, there may be beside others with one.
-    fn share_out(self, wanted: u64, others: u64) -> (u64, u64) {
-        let others = others.min(self.limit / OTHERS_SHARE);
-        let free = self.limit.saturating_sub(self.used + OWN_DESCRIPTORS + others);
-        let left = free.saturating_sub(wanted.saturating_mul(2)) / 2;
-        let pipes = left.max(self.limit / 64).min(MOST_PIPES);
-        (wanted.min(free.saturating_sub(pipes * 2) / 2).max(1), pipes)
+    /// Sees how many are in use. The lowest free fd, which `spare` was, is a good guess at that.
+    fn measure(self, spare: Option<&OwnedFd>) -> Fds {
+        let used = spare.map_or(32, |spare| spare.as_raw_fd() as u64 + 1);
+        log::debug!("the fd limit is {}, {used} are in use before the first client", self.limit);
+        Fds { used, ..self }
+    }
+
+    /// What `config` asks for, beside what is in use.
+    pub(super) fn demand(self, config: &Config) -> Demand {
+        Demand::of(config).with_used(self.used)
+    }
+
+    /// What clients and pipes get under `config`.
+    ///
+    /// # Errors
+    /// A sentence: the limit does not hold a single client.
+    pub(super) fn share_out(self, config: &Config) -> Result<Shares, String> {
+        self.demand(config).check(self.limit)
     }
 }
 
@@ -229,25 +229,4 @@ fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     // The one source of randomness in std; it is keyed anew for each process.
     RandomState::new().hash_one(std::process::id())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Without this, clients are let in whose servers then cannot be connected to.
-    #[test]
-    fn every_client_has_two_fds() {
-        for limit in [64, 256, 1024, 4096, 20_000, 524_288] {
-            let fds = Fds { limit, used: 12 };
-            for (wanted, others) in [(1, 0), (10, 160), (4096, 32), (1_000_000, 160)] {
-                let (clients, pipes) = fds.share_out(wanted, others);
-                let shared = OWN_DESCRIPTORS + others.min(limit / 8) + clients * 2 + pipes * 2;
-                assert!(clients >= 1 && clients <= wanted);
-                assert!(12 + shared <= limit, "{limit} {wanted}: {clients} {pipes}");
-                assert!(pipes >= 1);
-            }
-        }
-        assert_eq!(Fds { limit: 20_000, used: 12 }.share_out(4096, 160).0, 4096);
-    }
 }

@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod check_result;
+pub mod fds;
 pub mod health;
 pub mod per_second;
 #[cfg(test)]
