@@ -32,6 +32,7 @@ pub mod config;
 pub mod context;
 pub mod event_loop;
 pub mod fleet;
+pub mod handover;
 pub mod metrics;
 pub mod net;
 pub mod policy;

@@ -1,0 +1,144 @@
+//! State and sockets in flight from one process to the next, in one socket pair of which the service manager keeps one end.
+//!
+//! The manager must not be given the sockets one by one: systemd compares each fd that it is given with every one that it
+//! keeps, and passes their names in one environment variable, whose length the kernel limits (`execve(2)`). Messages in a
+//! socket's buffer stay there, with the fds in them, as long as somebody has an end open (`unix(7)`).
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::cmsg_space;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
+};
+
+/// Fds in one message. The kernel takes 253 (`SCM_MAX_FD`).
+pub const MAX_FDS: usize = 250;
+/// Bytes that messages in flight may take of the kernel's memory; it may grant less. A message takes about 1 KiB.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// Puts `state`, and then `fds` in their order, in flight. Answers the end that they can be received from.
+///
+/// # Errors
+/// The kernel's: out of fds or memory, or more fds in flight than the user may have (`ETOOMANYREFS`, `unix(7)`).
+pub fn send(state: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (sender, receiver) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    sockopt::set_socket_send_buffer_size(&sender, SEND_BUFFER)?;
+    let mut file = File::from(memfd_create("fiscalismia-lb", MemfdFlags::CLOEXEC)?);
+    file.write_all(state)?;
+    push(&sender, &[file.as_fd()])?;
+    for some in fds.chunks(MAX_FDS) {
+        push(&sender, some)?;
+    }
+    Ok(receiver)
+}
+
+/// A message that is only its fds; it needs a byte to be one.
+fn push(sender: &OwnedFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut room);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(sender, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// What another process put in flight, being received.
+pub struct Parcel {
+    receiver: OwnedFd,
+}
+
+impl Parcel {
+    /// The parcel that can be received from `receiver`.
+    #[must_use]
+    pub fn new(receiver: OwnedFd) -> Parcel {
+        Parcel { receiver }
+    }
+
+    /// The state, which comes first.
+    ///
+    /// # Errors
+    /// Nothing is in flight, or what comes first is no file.
+    pub fn state(&self) -> io::Result<Vec<u8>> {
+        let file = self.pull()?.and_then(|mut fds| fds.pop()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut file = File::from(file);
+        file.rewind()?;
+        let mut state = Vec::new();
+        file.read_to_end(&mut state)?;
+        Ok(state)
+    }
+
+    /// The next fds, at most [`MAX_FDS`], for which there must be room under the fd limit: the kernel drops those that find
+    /// none, and that is an error here. `None` after the last.
+    ///
+    /// # Errors
+    /// The kernel's; `EMFILE` when some were dropped.
+    pub fn pull(&self) -> io::Result<Option<Vec<OwnedFd>>> {
+        let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut room);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let message = match recvmsg(&self.receiver, &mut [IoSliceMut::new(&mut [0])], &mut ancillary, flags) {
+            Ok(message) if message.bytes > 0 => message,
+            Ok(_) | Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut all = Vec::new();
+        for part in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = part {
+                all.extend(fds);
+            }
+        }
+        if message.flags.contains(ReturnFlags::CTRUNC) { Err(Errno::MFILE.into()) } else { Ok(Some(all)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, connections come out under other records than their own, or state is cut.
+    #[test]
+    fn what_goes_in_comes_out_in_order() {
+        let state: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
+        let files: Vec<File> = (0..600_u32)
+            .map(|n| {
+                let mut file = File::from(memfd_create("n", MemfdFlags::CLOEXEC).unwrap());
+                file.write_all(&n.to_le_bytes()).unwrap();
+                file
+            })
+            .collect();
+        let receiver = send(&state, &files.iter().map(AsFd::as_fd).collect::<Vec<_>>()).unwrap();
+        drop(files);
+        let parcel = Parcel::new(receiver);
+        assert_eq!(parcel.state().unwrap(), state);
+        let mut numbers = Vec::new();
+        while let Some(fds) = parcel.pull().unwrap() {
+            assert!(fds.len() <= MAX_FDS);
+            for fd in fds {
+                let mut file = File::from(fd);
+                file.rewind().unwrap();
+                let mut number = [0; 4];
+                file.read_exact(&mut number).unwrap();
+                numbers.push(u32::from_le_bytes(number));
+            }
+        }
+        assert_eq!(numbers, (0..600).collect::<Vec<_>>());
+        assert!(parcel.pull().unwrap().is_none());
+    }
+
+    /// Without this, a stored end of which nothing can be received keeps a program from starting, or makes it wait.
+    #[test]
+    fn an_empty_one_is_an_error() {
+        let (one, other) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        assert!(Parcel::new(one.try_clone().unwrap()).state().is_err());
+        sendmsg(&other, &[IoSlice::new(b"x")], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL).unwrap();
+        assert!(Parcel::new(one).state().is_err(), "a message without a file");
+    }
+}

@@ -1,0 +1,150 @@
+//! The state in a parcel: sections by name, each read by itself.
+//!
+//! The next process may be older or newer. It reads the sections and fields that it knows, ignores the others, and does
+//! without those that are missing. A section that does not fit is lost alone.
+//!
+//! ```text
+//! 8 bytes   length of the sections, little endian
+//! n bytes   the sections: one JSON object
+//! rest      bytes that sections refer to, as a [`Span`]
+//! ```
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// State that is being put together, or was received.
+#[derive(Default)]
+pub struct State {
+    sections: Map<String, Value>,
+    bytes: Vec<u8>,
+}
+
+/// Bytes that stand behind the sections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    at: usize,
+    len: usize,
+}
+
+impl State {
+    /// Adds a section.
+    ///
+    /// # Errors
+    /// It has keys that are no strings, which JSON cannot say.
+    pub fn put(&mut self, name: &str, section: &impl Serialize) -> Result<(), String> {
+        let value = serde_json::to_value(section).map_err(|error| format!("{name}: {error}"))?;
+        self.sections.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    /// Takes a section out. One that is missing is as a new process would have it.
+    ///
+    /// # Errors
+    /// It is not what this program has under that name.
+    pub fn take<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
+        match self.sections.remove(name) {
+            None => Ok(T::default()),
+            Some(value) => serde_json::from_value(value).map_err(|error| format!("{name}: {error}")),
+        }
+    }
+
+    /// Adds bytes.
+    pub fn put_bytes(&mut self, bytes: &[u8]) -> Span {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Span { at, len: bytes.len() }
+    }
+
+    /// The bytes of a span; `None` where there are not so many.
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> Option<&[u8]> {
+        self.bytes.get(span.at..span.at.checked_add(span.len)?)
+    }
+
+    /// All in one piece.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        let sections = Value::Object(self.sections).to_string();
+        let mut all = (sections.len() as u64).to_le_bytes().to_vec();
+        all.extend_from_slice(sections.as_bytes());
+        all.extend_from_slice(&self.bytes);
+        all
+    }
+
+    /// The reverse of [`into_bytes`](State::into_bytes).
+    ///
+    /// # Errors
+    /// This is no state.
+    pub fn from_bytes(all: &[u8]) -> Result<State, String> {
+        let (len, rest) = all.split_first_chunk::<8>().ok_or("it is cut short")?;
+        let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+        let (sections, bytes) = rest.split_at_checked(len).ok_or("it is cut short")?;
+        let sections = serde_json::from_slice(sections).map_err(|error| error.to_string())?;
+        Ok(State { sections, bytes: bytes.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Older {
+        count: u64,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Newer {
+        count: u64,
+        name: String,
+    }
+
+    fn passed(fill: impl FnOnce(&mut State)) -> State {
+        let mut state = State::default();
+        fill(&mut state);
+        State::from_bytes(&state.into_bytes()).unwrap()
+    }
+
+    /// Without this, an upgrade or a downgrade loses every connection.
+    #[test]
+    fn older_and_newer_programs_read_each_other() {
+        let mut state = passed(|state| state.put("a", &Newer { count: 7, name: "x".to_owned() }).unwrap());
+        assert_eq!(state.take::<Older>("a").unwrap(), Older { count: 7 });
+        let mut state = passed(|state| state.put("a", &Older { count: 7 }).unwrap());
+        assert_eq!(state.take::<Newer>("a").unwrap(), Newer { count: 7, name: String::new() });
+        assert_eq!(state.take::<Newer>("b").unwrap(), Newer::default(), "a section that is not there");
+    }
+
+    /// Without this, one section that does not fit takes the others along.
+    #[test]
+    fn a_section_is_lost_alone() {
+        let mut state = passed(|state| {
+            state.put("a", &"no count").unwrap();
+            state.put("b", &Older { count: 1 }).unwrap();
+        });
+        assert!(state.take::<Older>("a").unwrap_err().starts_with("a: "));
+        assert_eq!(state.take::<Older>("b").unwrap().count, 1);
+    }
+
+    /// Without this, what a relay held is taken from another's bytes, or a bad span ends the program.
+    #[test]
+    fn bytes_keep_their_place() {
+        let mut spans = Vec::new();
+        let state = passed(|state| spans.extend([b"one".as_slice(), b"", b"three"].map(|bytes| state.put_bytes(bytes))));
+        let found: Vec<_> = spans.iter().map(|span| state.bytes(*span).unwrap()).collect();
+        assert_eq!(found, [b"one".as_slice(), b"", b"three"]);
+        assert_eq!(state.bytes(Span { at: 1, len: 8 }), None);
+        assert_eq!(state.bytes(Span { at: usize::MAX, len: 2 }), None);
+    }
+
+    /// Without this, a parcel of something else ends the program that finds it.
+    #[test]
+    fn what_is_no_state_is_an_error() {
+        let good = State::default().into_bytes();
+        for bad in [&b""[..], &[0; 8], &[255; 64], &good[..9], b"\x02\0\0\0\0\0\0\0[]"] {
+            assert!(State::from_bytes(bad).is_err(), "{bad:?}");
+        }
+    }
+}
