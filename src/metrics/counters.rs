@@ -3,6 +3,8 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Histograms;
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
@@ -40,7 +42,8 @@ pub struct Process {
 }
 
 /// Counters of a frontend.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Frontend {
     /// Clients let in from the backlog, and how many in a second.
     pub accepted: Rate,
@@ -57,7 +60,8 @@ pub struct Frontend {
 }
 
 /// Counters of one server, or of a route's connections that never got one. Sums of them are those of a route.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traffic {
     /// Bytes from clients.
     pub bytes_up: u64,
@@ -82,7 +86,8 @@ pub struct Traffic {
 }
 
 /// How a server, or a route, is used over time: what cannot be summed up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Connections that were given to it, and how many in a second.
     pub sessions: Rate,
@@ -97,7 +102,8 @@ pub struct Usage {
 }
 
 /// Events: how many, and how many in a second.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rate {
     total: u64,
     /// When the last one was.
@@ -110,7 +116,8 @@ pub struct Rate {
 }
 
 /// Durations: the average of the latest, and the longest.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     count: u64,
     /// In seconds.

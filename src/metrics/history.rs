@@ -2,6 +2,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::time::Time;
 
 /// From one sample to the next.
@@ -10,7 +12,8 @@ pub const STEP: Duration = Duration::from_secs(10);
 const MOST: usize = 361;
 
 /// Counters at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sample {
     /// The moment.
     pub at: Time,
@@ -25,7 +28,8 @@ pub struct Sample {
 }
 
 /// The samples of the last hour, the oldest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct History {
     samples: VecDeque<Sample>,
 }

@@ -1,6 +1,8 @@
 //! Whether a server is up, by what its probes found.
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::check_result::CheckResult;
 use super::time::Time;
 use crate::config::{HealthCheck, Probe};
@@ -22,7 +24,7 @@ pub struct Health {
 }
 
 /// Up or down, since when, and how often and how long it was down: of a server, and of a route as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Standing {
     up: bool,
     since: Time,

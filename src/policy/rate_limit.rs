@@ -4,12 +4,12 @@
 //! stays out until it has been quiet enough.
 //!
 //! # Memory
-//! Rates live in two tables of at most [`MOST_SOURCES`] sources each, together 18 MB when both are full and next to
+//! Rates live in two tables of at most [`MAX_SOURCES`] sources each, together 18 MB when both are full and next to
 //! nothing when few sources connect. New sources go into the recent table. Once a period, the recent table becomes
 //! the older one, and the older one is thrown away: each source in it was last seen more than a period ago, so that
 //! nothing is lost. When more sources than fit come within one period the tables turn over early, and sources not
 //! seen since the turn before are forgotten: these may have up to `rate` connections more. So a flood of addresses
-//! can make the limit forget who was quiet for the last [`MOST_SOURCES`] addresses; it cannot make it grow or refuse
+//! can make the limit forget who was quiet for the last [`MAX_SOURCES`] addresses; it cannot make it grow or refuse
 //! others.
 //!
 //! Open connections are counted in a table of their own, only with a `concurrent` limit. It has no entry without an
@@ -17,6 +17,8 @@
 //!
 //! The tables hash with the standard library's keyed `SipHash` under keys from the kernel: nobody outside can aim at
 //! one bucket.
+mod parked;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
@@ -29,7 +31,7 @@ use super::time::Time;
 use crate::config::PerSource;
 
 /// Sources in each of the two tables: as many as fit in 32,768 places, which are never filled beyond 7 in 8.
-pub const MOST_SOURCES: usize = 28_672;
+pub const MAX_SOURCES: usize = 28_672;
 /// Moments kept for a source. Up to this rate each is an attempt, and the limit is exact; see [`Attempts`].
 const MOMENTS: usize = 64;
 /// A period is at most so many ticks, so that stamps of 32 bits are unambiguous over four periods.
@@ -194,7 +196,7 @@ impl Rate {
             if periods > 1 {
                 self.turn_over(now);
             }
-        } else if self.recent.len() >= MOST_SOURCES {
+        } else if self.recent.len() >= MAX_SOURCES {
             self.evicted += self.older.len() as u64;
             self.turn_over(now);
         }
@@ -395,7 +397,7 @@ mod tests {
             if n % 10_000 == 0 {
                 busy += usize::from(limit.admit(now, source(1)).is_ok());
             }
-            assert!(limit.sources() <= 2 * MOST_SOURCES);
+            assert!(limit.sources() <= 2 * MAX_SOURCES);
         }
         assert_eq!(busy, 50, "all within a second");
         assert!(memory(&limit) <= BOUND && memory(&limit) > BOUND / 2, "{}", memory(&limit));
