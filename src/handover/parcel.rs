@@ -135,8 +135,7 @@ mod tests {
     /// Without this, a stored end of which nothing can be received keeps a program from starting, or makes it wait.
     #[test]
     fn an_empty_one_is_an_error() {
-        let (one, other) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         assert!(Parcel::new(one.try_clone().unwrap()).state().is_err());
         sendmsg(&other, &[IoSlice::new(b"x")], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL).unwrap();
         assert!(Parcel::new(one).state().is_err(), "a message without a file");

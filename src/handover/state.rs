@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn bytes_keep_their_place() {
         let mut spans = Vec::new();
-        let state = passed(|state| spans.extend([b"one".as_slice(), b"", b"three"].map(|bytes| state.put_bytes(bytes))));
+        let state =
+            passed(|state| spans.extend([b"one".as_slice(), b"", b"three"].map(|bytes| state.put_bytes(bytes))));
         let found: Vec<_> = spans.iter().map(|span| state.bytes(*span).unwrap()).collect();
         assert_eq!(found, [b"one".as_slice(), b"", b"three"]);
         assert_eq!(state.bytes(Span { at: 1, len: 8 }), None);

@@ -1,5 +1,6 @@
 //! One direction of a relay. The same code moves `up` and `down`.
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::pipes::{Pipe, Pipes};
 use super::stream::{Received, Stream};
@@ -31,13 +32,22 @@ enum Held {
     Pipe(Pipe),
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Flow {
     #[default]
     Open,
     /// FIN was read; what is held goes first.
     Ending,
     Ended,
+}
+
+/// A direction on its way to another process, but for the bytes that it holds.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParkedDirection {
+    bytes: u64,
+    spliced: u64,
+    flow: Flow,
 }
 
 /// Why a pump stopped.
@@ -64,6 +74,31 @@ impl Direction {
             Some(rest) => Held::Bytes { bytes: rest.into(), written: 0 },
         };
         Direction { bytes: written as u64, held, ..Direction::default() }
+    }
+
+    /// What another process needs to go on, and the bytes that were read and not written yet.
+    ///
+    /// # Errors
+    /// The kernel's, when a pipe cannot be read.
+    pub fn park(self, pipes: &mut Pipes) -> Result<(ParkedDirection, Vec<u8>), Errno> {
+        let Direction { bytes, spliced, held, flow, .. } = self;
+        let held = match held {
+            Held::Nothing => Vec::new(),
+            Held::Bytes { bytes, written } => bytes.get(written..).unwrap_or_default().to_vec(),
+            Held::Pipe(mut pipe) => {
+                let held = pipe.empty();
+                pipes.give_back(pipe);
+                held?
+            }
+        };
+        Ok((ParkedDirection { bytes, spliced, flow }, held))
+    }
+
+    /// The reverse of [`park`](Direction::park).
+    #[must_use]
+    pub fn take_up(parked: ParkedDirection, held: &[u8]) -> Direction {
+        let ParkedDirection { bytes, spliced, flow } = parked;
+        Direction { bytes, spliced, flow, ..Direction::starting_with(held, 0) }
     }
 
     /// Bytes written so far.
@@ -315,6 +350,57 @@ mod tests {
             }
             drop(to);
             assert_eq!(reader.join().unwrap() as u64, sent);
+        }
+    }
+
+    /// Without this, a restart loses or doubles the bytes that were in the program's hands, in memory or in a pipe.
+    #[test]
+    fn what_is_held_goes_to_another_process() {
+        for most_pipes in [0, 1] {
+            let (mut source, mut from) = connection();
+            let (mut sink, mut to) = connection();
+            source.set_nonblocking(true).unwrap();
+            let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
+            let mut scratch = vec![0; 100 * 1024];
+            let (mut sent, mut byte) = (Vec::new(), 0_u8);
+            while !direction.is_held_up() || sent.len() < 4 << 20 {
+                let piece: Vec<u8> = std::iter::repeat_with(|| {
+                    byte = byte.wrapping_mul(5).wrapping_add(1);
+                    byte
+                })
+                .take(64 * 1024)
+                .collect();
+                let n = source.write(&piece).unwrap_or(0);
+                sent.extend_from_slice(&piece[..n]);
+                from.retry();
+                direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
+                if n == 0 {
+                    break;
+                }
+            }
+            assert_eq!(most_pipes > 0, direction.spliced() > 0);
+            drop(source);
+            let moved = direction.bytes();
+            let (parked, held) = direction.park(&mut pipes).unwrap();
+            assert_eq!(pipes.lent(), 0);
+            let text = serde_json::to_string(&parked).unwrap();
+            let mut direction = Direction::take_up(serde_json::from_str(&text).unwrap(), &held);
+            assert_eq!((direction.bytes(), direction.is_held_up()), (moved, !held.is_empty()));
+            let reader = thread::spawn(move || {
+                let mut all = Vec::new();
+                sink.read_to_end(&mut all).unwrap();
+                all
+            });
+            loop {
+                from.retry();
+                to.retry();
+                if direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes) == Progress::Ended {
+                    break;
+                }
+            }
+            drop(to);
+            assert!(reader.join().unwrap() == sent);
+            assert_eq!(direction.bytes(), sent.len() as u64);
         }
     }
 

@@ -10,7 +10,7 @@ mod stream;
 mod token;
 
 pub use dial::{dial, is_shortage, words};
-pub use direction::{Direction, Progress};
+pub use direction::{Direction, ParkedDirection, Progress};
 pub use inherited::Inherited;
 pub use listener::{Accepted, BACKLOG, Listener, Role, canonical};
 pub use output::Output;

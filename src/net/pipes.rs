@@ -117,6 +117,20 @@ impl Pipe {
         }
     }
 
+    /// Takes out what is in the pipe.
+    pub(super) fn empty(&mut self) -> Result<Vec<u8>, Errno> {
+        let mut all = vec![0; self.held];
+        while self.held > 0 {
+            let at = all.len() - self.held;
+            let n = rustix::io::retry_on_intr(|| rustix::io::read(&self.out, all.get_mut(at..).unwrap_or_default()))?;
+            if n == 0 {
+                return Err(Errno::IO);
+            }
+            self.held -= n;
+        }
+        Ok(all)
+    }
+
     /// How many bytes are in the pipe.
     pub(super) fn held(&self) -> usize {
         self.held

@@ -59,6 +59,22 @@ impl Stream {
         Stream { readable: false, ..Stream::accepted(fd) }
     }
 
+    /// Takes over a connected socket that another process has handed on. What it is ready for is tried.
+    #[must_use]
+    pub fn handed_on(fd: OwnedFd) -> Stream {
+        Stream::accepted(fd)
+    }
+
+    /// The socket, out of the poll, for another process.
+    #[must_use]
+    pub fn hand_on(self, registry: &Registry) -> OwnedFd {
+        if self.watch != Watch::Nothing {
+            // The poll would watch it until nobody holds it any more. Fails only where it was not watched.
+            let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
+        }
+        self.fd
+    }
+
     /// Notes what an event says. Nothing is read or written.
     pub fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();

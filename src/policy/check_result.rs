@@ -1,7 +1,9 @@
 //! What a probe can find.
+use serde::{Deserialize, Serialize};
 
 /// Verdicts of probes, under HAProxy's codes (its management guide, section 9.1, `check_status`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "&'static str")]
 pub enum CheckResult {
     /// No probe has ended yet.
     Initializing,
@@ -88,6 +90,19 @@ impl CheckResult {
             CheckResult::L7Response => "Layer7 invalid response",
             CheckResult::L7Status => "Layer7 wrong status",
         }
+    }
+}
+
+impl From<CheckResult> for &'static str {
+    fn from(result: CheckResult) -> &'static str {
+        result.code()
+    }
+}
+
+/// A code that is not known here, such as a newer program's, says nothing.
+impl From<String> for CheckResult {
+    fn from(code: String) -> CheckResult {
+        CheckResult::ALL.into_iter().find(|result| result.code() == code).unwrap_or(CheckResult::Initializing)
     }
 }
 

@@ -42,7 +42,7 @@ pub enum Change {
 }
 
 /// What one probe found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// The verdict.
     pub result: CheckResult,
@@ -52,6 +52,16 @@ pub struct Checked {
     pub info: Box<str>,
     /// From the probe's start to its verdict.
     pub took: Duration,
+}
+
+/// What is known of a server's health, on its way to another process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ParkedHealth {
+    standing: Standing,
+    to_change: u32,
+    next_probe: Time,
+    failures: u64,
+    last: Option<Checked>,
 }
 
 impl Health {
@@ -131,6 +141,30 @@ impl Health {
         let change = self.turn(now, true);
         self.to_change = 1;
         change
+    }
+
+    /// What another process needs to go on.
+    #[must_use]
+    pub fn park(&self) -> ParkedHealth {
+        ParkedHealth {
+            standing: self.standing.clone(),
+            to_change: self.to_change,
+            next_probe: self.next_probe,
+            failures: self.failures,
+            last: self.last.clone(),
+        }
+    }
+
+    /// Goes on from what another process knew. Its verdict holds only where there are probes to revise it.
+    pub fn take_up(&mut self, parked: ParkedHealth) {
+        self.failures = parked.failures;
+        if self.check.probe == Probe::Off && !parked.standing.is_up() {
+            return;
+        }
+        self.standing = parked.standing;
+        self.to_change = parked.to_change.clamp(1, self.patience());
+        self.next_probe = parked.next_probe;
+        self.last = parked.last;
     }
 
     /// Whether the server counts as up.
@@ -461,5 +495,29 @@ mod tests {
         assert!(many.is_sorted_by(|a, b| a < b));
         assert_eq!(many.last(), Some(&(at(9) + Duration::from_millis(999))));
         assert!(times(5000, 2 * SECOND).iter().all(|time| *time < at(7)));
+    }
+
+    /// Without this, a restart sends clients to a server that is known to be down, or takes down one that lost a probe.
+    #[test]
+    fn another_process_goes_on_where_this_one_was() {
+        let mut before = fresh();
+        probe(&mut before, at(0), true);
+        probe(&mut before, at(10), false);
+        probe(&mut before, at(20), false);
+        let text = serde_json::to_string(&before.park()).unwrap();
+        let mut after = Health::new(&check(), at(25), at(26));
+        after.take_up(serde_json::from_str(&text).unwrap());
+        assert_eq!((after.is_up(), after.fraction(), after.failures()), (true, (1, 3), 2));
+        assert_eq!((after.next_probe(), after.last()), (Some(at(30)), before.last()));
+        assert_eq!(probe(&mut after, at(30), false), Some(Change::Down));
+
+        let text = serde_json::to_string(&after.park()).unwrap();
+        let mut third = Health::new(&check(), at(31), at(31));
+        third.take_up(serde_json::from_str(&text).unwrap());
+        assert_eq!((third.is_up(), third.standing().downs(), third.standing().since()), (false, 1, at(30)));
+
+        let mut unprobed = Health::new(&HealthCheck { probe: Probe::Off, ..check() }, at(31), at(31));
+        unprobed.take_up(serde_json::from_str(&text).unwrap());
+        assert!(unprobed.is_up(), "nothing would ever bring it back");
     }
 }

@@ -5,7 +5,6 @@ pub(crate) mod header;
 pub(crate) mod hello;
 pub(crate) mod lines;
 pub(crate) mod log;
-pub(crate) mod manager;
 pub(crate) mod namespace;
 pub(crate) mod origin;
 pub(crate) mod places;
