@@ -75,7 +75,7 @@ fn entry(bytes: &mut &[u8]) -> Option<(bool, IpAddr, Attempts)> {
     let source = IpAddr::V6(Ipv6Addr::from(number::<16>(bytes)?)).to_canonical();
     let in_first = u32::from_le_bytes(number(bytes)?);
     let [held] = number(bytes)?;
-    let mut attempts = Attempts { in_first, held, ..Attempts::default() };
+    let mut attempts = Attempts { held, in_first, ..Attempts::default() };
     for n in 0..usize::from(held) {
         *attempts.stamps.get_mut(n)? = u32::from_le_bytes(number(bytes)?);
     }
