@@ -83,17 +83,17 @@ fn config(alive: &Origin, breaking: &Origin, silent: &Origin, hole: &BlackHole) 
         "log": { "connections": "close" },
         "reject": "close",
         "retries": 1,
-        "timeouts": { "client_hello": "2s" },
+        "timeouts": { "client_hello": "5s" },
         "limits": { "per_source": { "rate": RATE, "period": "1h", "concurrent": 1, "exempt": ["127.0.0.1/32"] } },
         "routes": {
             "fine": to("fine", json!([alive.server()]), json!({})),
-            "refusing": to("refusing", json!([dead]), json!({ "connect": "10ms" })),
+            "refusing": to("refusing", json!([dead]), json!({ "connect": "100ms" })),
             "half": to("half", half, json!({})),
             "down": { "sni": ["down.test"], "servers": [dead], "health_check": { "interval": "50ms" } },
             "hole": to("hole", json!([hole.address]), json!({ "connect": "200ms" })),
             "far": to("far", json!([hole.address]), json!({ "connect": "1m" })),
             "breaking": to("breaking", json!([breaking.server()]), json!({})),
-            "talking": to("talking", json!([alive.server()]), json!({ "tunnel": "300ms" })),
+            "talking": to("talking", json!([alive.server()]), json!({ "tunnel": "3s" })),
             "silent": to("silent", json!([silent.server()]), json!({ "tunnel": "300ms" })),
         }
     })

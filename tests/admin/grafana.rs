@@ -121,13 +121,13 @@ fn queries(dashboard: &Value) -> Vec<String> {
         }
     }
     let fill =
-        |query: String| query.replace("$__rate_interval", "5s").replace("$instance", ".*").replace("$route", ".*");
+        |query: String| query.replace("$__rate_interval", "30s").replace("$instance", ".*").replace("$route", ".*");
     let queries: Vec<String> = queries.into_iter().map(fill).collect();
     assert!(queries.iter().all(|query| !query.contains('$')), "a variable that nobody fills");
     queries
 }
 
-/// A Prometheus with an empty memory that scrapes a proxy every half second.
+/// A Prometheus with an empty memory that scrapes a proxy every second.
 struct Prometheus {
     process: Child,
     address: SocketAddr,
@@ -138,7 +138,7 @@ impl Prometheus {
     fn start(target: SocketAddr) -> Option<Prometheus> {
         let (folder, address) = (Folder::new(), free_address());
         let config = format!(
-            "global: {{ scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms }}\n\
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
              rule_files: [ {} ]\n\
              scrape_configs: [ {{ job_name: haproxy-loadbalancer, static_configs: [ {{ targets: [ \"{target}\" ] }} ] }} ]\n",
             grafana("alerts.yml").display()

@@ -1,12 +1,11 @@
 //! Counters over reloads.
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::http::{get, json as stats, start};
 use crate::kit::client::End;
+use crate::kit::load::under_load;
 use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::wait_until;
@@ -27,23 +26,19 @@ fn no_counter_goes_down_over_twenty_reloads() {
         json!({ "health_check": { "interval": "50ms" }, "retries": turn % 2, "routes": routes, "limits": { "connections": 500 + turn } })
     };
     let (proxy, admin) = start(config(0));
-    let over = AtomicBool::new(false);
     let mut highest: BTreeMap<String, f64> = BTreeMap::new();
-    thread::scope(|scope| {
+    let connections = || {
         for name in ["main.test", "side.test", "unknown.test"] {
-            let (proxy, over) = (&proxy, &over);
-            scope.spawn(move || {
-                while !over.load(Ordering::Relaxed) {
-                    let mut client = proxy.connect();
-                    client.hello(name);
-                    if name != "unknown.test" {
-                        client.greeting();
-                        client.finish();
-                    }
-                    assert_ne!(client.end(), End::Silence);
-                }
-            });
+            let mut client = proxy.connect();
+            client.hello(name);
+            if name != "unknown.test" {
+                client.greeting();
+                client.finish();
+            }
+            assert_ne!(client.end(), End::Silence);
         }
+    };
+    under_load(2, connections, |load| {
         for turn in 1..=20 {
             let mut next = config(turn);
             admin_config(&mut next, admin);
@@ -51,6 +46,8 @@ fn no_counter_goes_down_over_twenty_reloads() {
                 proxy.reload_text("{ \"listen\": [");
             }
             proxy.reload(next);
+            // Round robin gives each server one of so many.
+            load.wait_for(6);
             let metrics = Exposition::parse(&get(admin, "/metrics").body);
             assert_eq!(metrics.value("fiscalismia_lb_config_generation").to_string(), (turn + 1).to_string());
             for (series, value) in metrics.counters() {
@@ -60,7 +57,6 @@ fn no_counter_goes_down_over_twenty_reloads() {
                 highest.insert(series.clone(), value);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     wait_until("all have gone", || stats(admin)["connections"] == 0);
     let metrics = Exposition::parse(&get(admin, "/metrics").body);

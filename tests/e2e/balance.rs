@@ -1,8 +1,9 @@
 //! Which server of a route a connection gets.
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
-use std::thread::{self, sleep};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::kit::origin::{Expect, Origin, echo};
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 use crate::kit::sockets;
-use crate::kit::wait_until;
+use crate::kit::{PATIENCE, wait_until};
 
 /// Three of each four go to the server of weight 3, and they do not come in a row of six.
 #[test]
@@ -159,16 +160,20 @@ fn a_wait_in_vain_is_not_prolonged() {
     } } });
     let proxy = Proxy::start(config.clone());
     let (_, mut first) = guest(&proxy);
+    let begun = Instant::now();
     let [mut second, third] = [proxy.connect(), proxy.connect()];
     second.hello("r.test");
     let gone = third.address;
     { third }.hello("r.test");
-    sleep(Duration::from_millis(1_500));
-    proxy.reload(config);
-    assert_ne!(second.end(), End::Silence);
+    // A reload every half a second, each a change that might mean room: the wait ends all the same.
+    second.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    while second.stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+        assert!(begun.elapsed() < PATIENCE, "each reload prolongs it");
+        proxy.reload(config.clone());
+    }
     let close = proxy.close_of(second.address);
     assert_eq!((close.ts(), proxy.close_of(gone).ts()), ("PC", "PC"));
-    assert!((1_990..3_400).contains(&close.number("Tt")), "{close:?}");
+    assert!(close.number("Tt") >= 1_990, "{close:?}");
     first.finish().end();
     let (_, mut next) = guest(&proxy);
     next.finish().end();
@@ -205,7 +210,7 @@ fn when_all_stay_full_the_wait_ends_with_the_connect_timeout() {
     assert_ne!(second.hello("r.test").end(), End::Silence);
     let close = proxy.close_of(second.address);
     assert_eq!((close.ts(), close.server()), ("PC", "<NOSRV>"));
-    assert!((290..5_000).contains(&close.number("Tt")), "{close:?}");
+    assert!(close.number("Tt") >= 290, "{close:?}");
 }
 
 #[test]

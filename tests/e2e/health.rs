@@ -31,7 +31,7 @@ fn tls() {
             }
         })
     };
-    let proxy = start(json!(origin.address), json!({ "type": "tls", "timeout": "1s" }));
+    let proxy = start(json!(origin.address), json!({ "type": "tls", "timeout": "1m" }));
     assert_changes(&proxy, &alert);
 }
 
@@ -95,7 +95,7 @@ fn rise_and_fall() {
         answer(&mut visit, status);
         sender.send(n).unwrap();
     });
-    let check = json!({ "type": "http", "fall": 3, "rise": 2, "interval": "50ms", "port": port.address.port() });
+    let check = json!({ "type": "http", "fall": 3, "rise": 2, "interval": "50ms", "timeout": "1m", "port": port.address.port() });
     let server = json!({ "address": origin.address, "name": "s" });
     let proxy = start(server, check);
     let last = wanted.chars().filter(|c| *c != ' ').count();
@@ -142,13 +142,15 @@ fn the_log_says_why() {
 /// Backups are called that, and it is said when they stand in.
 #[test]
 fn the_log_tells_of_backups() {
-    let backup = json!({ "name": "b", "address": crate::kit::places::free_address(), "backup": true });
+    let mut backup = Origin::echo("b");
+    let entry = backup.server_with(json!({ "name": "b", "backup": true }));
     let server = json!({ "name": "s", "address": crate::kit::places::free_address() });
     let proxy = Proxy::start(json!({
-        "routes": { "r": { "sni": ["exact.test"], "servers": [server, backup] } },
+        "routes": { "r": { "sni": ["exact.test"], "servers": [server, entry] } },
         "health_check": { "interval": "200ms" }
     }));
     let first = proxy.wait_for_notice("Server r/s is DOWN");
+    backup.stop_listening();
     let second = proxy.wait_for_notice("Backup Server r/b is DOWN");
     let (stood_in, none) =
         ("0 active and 1 backup servers left. Running on backup.", "0 active and 0 backup servers left.");

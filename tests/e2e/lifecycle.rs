@@ -37,10 +37,9 @@ fn sigterm_drains() {
 fn the_drain_has_a_deadline() {
     let origin = Origin::echo("a");
     let proxy = start(&origin, json!({ "timeouts": { "drain": "400ms" } }));
-    let mut open = guest(&proxy);
+    let open = guest(&proxy);
     proxy.signal(Signal::TERM);
     proxy.wait_for_notification(0, "STOPPING=1");
-    open.send(b"still here").expect(b"still here");
     ends_killed(proxy, open);
 }
 

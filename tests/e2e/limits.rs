@@ -1,7 +1,7 @@
 //! What one address may take, and what those see that want more.
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -14,24 +14,16 @@ use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
-/// The deployment's rule, on a busy machine tried again until the 51 came within the 5 s.
+/// The deployment's rule, but for its 5 s: on a busy machine 51 connections may take longer.
 #[test]
-fn fifty_in_five_seconds_are_let_in_and_the_next_is_not() {
+fn fifty_in_a_period_are_let_in_and_the_next_is_not() {
     let origin = Origin::echo("a");
-    for _ in 0..5 {
-        let proxy = start(&origin, &json!({ "rate": 50, "period": "5s" }));
-        let start = Instant::now();
-        for n in 0..50 {
-            assert_eq!(proxy.connect().hello("a.test").greeting(), "a", "{n}");
-        }
-        let refused = is_refused(&proxy, "127.0.0.1");
-        if start.elapsed() < Duration::from_secs(5) {
-            assert!(refused, "the 51st is let in");
-            assert!(!is_refused(&proxy, "127.0.0.2"), "another address is refused as well");
-            return;
-        }
+    let proxy = start(&origin, &json!({ "rate": 50, "period": "1h" }));
+    for n in 0..50 {
+        assert_eq!(proxy.connect().hello("a.test").greeting(), "a", "{n}");
     }
-    panic!("51 connections take more than 5 s");
+    assert!(is_refused(&proxy, "127.0.0.1"), "the 51st is let in");
+    assert!(!is_refused(&proxy, "127.0.0.2"), "another address is refused as well");
 }
 
 #[test]
@@ -140,14 +132,18 @@ fn silent_refused_clients_do_not_fill_the_house() {
     let origin = Origin::echo("a");
     let mut config = config(&origin, &json!({ "rate": 1, "period": "60s" }));
     config["limits"]["connections"] = json!(16);
+    config["timeouts"] = json!({ "client_hello": "1h" });
     let proxy = Proxy::start(config);
     let _guest = guest(&proxy);
-    let mut silent: Vec<Client> = (0..100).map(|_| proxy.connect()).collect();
-    let held = silent.iter_mut().map(|client| client.end_within(Duration::from_millis(50)));
-    assert_eq!(held.filter(|end| *end == End::Silence).count(), 2);
+    let silent: Vec<Client> = (0..100).map(|_| proxy.connect()).collect();
+    let ends = || proxy.entries().iter().filter(|entry| entry.step == "CLOSE").count();
+    wait_until("all but two have been sent away", || ends() >= 98);
+    sleep(Duration::from_millis(100));
+    assert_eq!(ends(), 98);
     for client in 2..16 {
         assert!(!is_refused(&proxy, &format!("127.0.0.{client}")), "127.0.0.{client}");
     }
+    drop(silent);
 }
 
 /// More clients than `limits.connections` wait in the backlog, none is refused, and each has its turn.

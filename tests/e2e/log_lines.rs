@@ -1,6 +1,5 @@
 //! The log's lines: their grammar, and a state for every kind of end.
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +10,7 @@ use crate::kit::log::Entry;
 use crate::kit::origin::{BlackHole, Expect, Origin, hold};
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
+use crate::kit::{sockets, wait_until};
 
 /// The three lines of an orderly connection, field by field, beside another one that is open.
 #[test]
@@ -78,10 +78,10 @@ fn pr_for_what_is_refused() {
 fn cc_for_a_client_that_leaves_while_a_server_is_connected_to() {
     let hole = BlackHole::new();
     let proxy = start_at(hole.address, json!({}));
+    let before = sockets::connecting(hole.address);
     let mut client = proxy.connect();
     client.hello("a.test");
-    // Long enough for the hello to be read: what ends before that is PR.
-    std::thread::sleep(Duration::from_millis(200));
+    wait_until("a server is connected to", || sockets::connecting(hole.address) > before);
     let address = client.address;
     client.reset();
     let close = proxy.close_of(address);

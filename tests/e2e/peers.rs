@@ -117,7 +117,7 @@ impl Peers {
             .into();
         Proxy::start(json!({
             "routes": { "r": { "sni": ["a.test"], "servers": servers } },
-            "health_check": { "type": kind, "interval": "100ms", "fall": 1 }
+            "health_check": { "type": kind, "interval": "100ms", "timeout": "30s", "fall": 1 }
         }))
     }
 

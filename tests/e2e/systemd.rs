@@ -16,6 +16,7 @@ use crate::kit::namespace::{in_namespace, sh, skip};
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
+use crate::kit::wait_until;
 
 /// A shell's words that ask for a word every 200 ms.
 const WATCHED: &str = "export WATCHDOG_USEC=400000 WATCHDOG_PID=$$";
@@ -25,10 +26,11 @@ const ALIVE: &str = "WATCHDOG=1";
 fn the_watchdog_is_fed_while_idle() {
     let origin = Origin::echo("a");
     let proxy = Proxy::launch(config(&origin), Launch { before: WATCHED, ..Launch::default() });
-    let start = proxy.lines.len();
-    sleep(Duration::from_millis(2_100));
-    let fed = notifications(&proxy, start).iter().filter(|line| *line == ALIVE).count();
-    assert!((6..=11).contains(&fed), "{fed} times in 2.1 s");
+    let (start, began) = (proxy.lines.len(), Instant::now());
+    let fed = || notifications(&proxy, start).iter().filter(|line| *line == ALIVE).count();
+    wait_until("it is fed again and again", || fed() >= 8);
+    let most = began.elapsed().as_millis() as usize / 200 + 2;
+    assert!(fed() <= most, "{} times where {most} would do", fed());
     assert!(proxy.busy_during(Duration::from_secs(1)) < Duration::from_millis(20));
 
     let other = Launch { before: "export WATCHDOG_USEC=400000 WATCHDOG_PID=1", ..Launch::default() };
@@ -87,8 +89,10 @@ fn the_status_is_kept_up_to_date() {
         clients.push(proxy.connect());
         sleep(Duration::from_millis(20));
     }
-    let told = notifications(&proxy, start).iter().filter(|line| line.starts_with("STATUS=")).count();
-    assert!((1..=2).contains(&told), "told {told} times in 6 s");
+    let told = || notifications(&proxy, start).iter().filter(|line| line.starts_with("STATUS=")).count();
+    wait_until("the status is told", || told() > 0);
+    let most = began.elapsed().as_secs() as usize / 5 + 1;
+    assert!(told() <= most, "told {} times where {most} would do", told());
     drop(clients);
     proxy.lines.wait(start, |_, line| (line == "STATUS=0/1 servers up, 0 connections").then_some(()));
     // Nothing changes any more, and nothing is told, for all the probes.
@@ -107,9 +111,15 @@ fn from_start_to_stop() {
     let ear = UnixDatagram::bind_addr(&std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     ear.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let hear = || {
-        let mut buffer = [0; 1000];
-        let n = ear.recv(&mut buffer).unwrap();
-        String::from_utf8_lossy(&buffer[..n]).into_owned()
+        loop {
+            let mut buffer = [0; 1000];
+            let n = ear.recv(&mut buffer).unwrap();
+            let told = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            // One that is told every 5 s, on a machine that takes as long for the rest.
+            if !told.starts_with("STATUS=") {
+                return told;
+            }
+        }
     };
     let address = free_address();
     let mut config = config(&origin);
@@ -159,13 +169,15 @@ fn a_deaf_manager() {
         .spawn()
         .unwrap();
     ear.recv(&mut [0; 1000]).unwrap();
-    // Longer than it takes to fill any queue that a kernel has: net.unix.max_dgram_qlen.
-    sleep(Duration::from_secs(2));
-    let start = Instant::now();
+    // Its queue is full for the program, too.
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"x", &path).is_ok() {}
+    // Longer than between two words for the watchdog.
+    sleep(Duration::from_millis(100));
     for _ in 0..20 {
         assert_eq!(Client::connect(address).hello("a.test").greeting(), "a");
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "held up for {:?}", start.elapsed());
     child.kill().unwrap();
     child.wait().unwrap();
 }

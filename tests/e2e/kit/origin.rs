@@ -4,7 +4,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -196,7 +195,7 @@ fn welcome(mut stream: TcpStream, expect: Expect) -> io::Result<Visit> {
 pub(crate) struct BlackHole {
     pub(crate) address: SocketAddr,
     listener: Socket,
-    queue: Vec<Socket>,
+    filler: Socket,
 }
 
 impl BlackHole {
@@ -206,27 +205,15 @@ impl BlackHole {
         listener.bind(&address.into()).unwrap();
         listener.listen(0).unwrap();
         // A queue of length 0 holds one connection; the next SYN is dropped (tcp_conn_request in the kernel).
-        let queue = (0..3).map(|_| started_connect(address)).collect();
-        thread::sleep(Duration::from_millis(20));
-        BlackHole { address, listener, queue }
+        let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        filler.connect(&address.into()).unwrap();
+        BlackHole { address, listener, filler }
     }
 
-    /// Answers after all: the connection of the one, other than those who fill the queue, whose SYN comes again.
+    /// Answers after all: the first client whose SYN comes again.
     pub(crate) fn accept_who_waits(self) -> TcpStream {
-        let fillers: Vec<_> = self.queue.iter().map(|socket| socket.local_addr().unwrap().as_socket()).collect();
-        drop(self.queue);
-        loop {
-            let (stream, peer) = self.listener.accept().unwrap();
-            if !fillers.contains(&peer.as_socket()) {
-                return stream.into();
-            }
-        }
+        self.listener.accept().unwrap();
+        drop(self.filler);
+        self.listener.accept().unwrap().0.into()
     }
-}
-
-fn started_connect(to: SocketAddr) -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    drop(socket.connect(&to.into()));
-    socket
 }

