@@ -6,7 +6,7 @@ use mio::Registry;
 use crate::access_log::{AccessLog, Counts};
 use crate::config::Config;
 use crate::fleet::{Fleet, ServerId};
-use crate::metrics::{Process, Room};
+use crate::metrics::Process;
 use crate::net::{Key, Pipes};
 use crate::policy::rate_limit::RateLimit;
 use crate::policy::time::Time;
@@ -38,8 +38,6 @@ pub struct Context {
     pub log: AccessLog,
     /// When sessions are over, unless something happens.
     pub deadlines: SlotDeadlines<Key>,
-    /// When the phases of admin clients are over.
-    pub admin_deadlines: SlotDeadlines<Key>,
     /// What else comes up when.
     pub timers: Timers<Timer>,
     /// The poll.
@@ -48,8 +46,6 @@ pub struct Context {
     pub spoken: Time,
     /// Room for one read, which all connections share.
     pub scratch: Vec<u8>,
-    /// Memory for the next snapshot.
-    pub room: Room,
     /// Pipes for bulk transfers.
     pub pipes: Pipes,
     /// Routes whose queue may move on: in this turn a server of theirs may have got room, come up or gone down.
@@ -67,8 +63,6 @@ pub enum Timer {
     NextProbe(ServerId),
     /// A running probe's deadline.
     Probe(Key),
-    /// A client of the redirect's deadline.
-    Redirect(Key),
     /// The redirect may take another client.
     NextRedirect,
     /// Accepting goes on, after the kernel had run short.

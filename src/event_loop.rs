@@ -1,18 +1,18 @@
 //! The turn: sleep until something happens or is due, read the clock once, then events, unfinished work, timers, and
 //! free the slots last.
 mod accept;
-mod admin;
 mod alarm;
 mod banner;
 mod clock;
 mod control;
+mod http;
 mod listeners;
 mod manager;
-mod redirects;
 mod snapshot;
 mod start;
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ use std::time::Duration;
 use mio::{Events, Poll};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::admin::{self as admins, Credentials};
+use crate::admin::{Credentials, Report};
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
+use crate::http::Clients;
 use crate::metrics::History;
 use crate::net::{Inherited, Key, Listener, Slots, Token};
 use crate::policy::per_second::PerSecond;
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 use crate::probe::{self, Probe};
-use crate::redirect::Redirect;
 use crate::service::Service;
 use crate::session::{Next, Session, Side};
 use accept::Accepting;
@@ -73,14 +73,12 @@ struct EventLoop {
     inherited: Inherited,
     sessions: Slots<Session>,
     probes: Slots<Probe>,
-    redirects: Slots<Redirect>,
+    redirects: Clients<Infallible>,
     /// Sessions that had their turn and have more to do.
     again: Vec<Key>,
     /// Sessions that move bulk and can go on: one a turn, so that every other one has its turn between two of them.
     later: VecDeque<Key>,
-    admins: Slots<admins::Client>,
-    /// Admin clients that had their turn and have more to do.
-    admins_again: Vec<Key>,
+    admins: Clients<Report>,
     credentials: Credentials,
     history: History,
     fds: Fds,
@@ -112,7 +110,7 @@ impl EventLoop {
         let mut unfinished = std::mem::take(&mut self.again);
         unfinished.sort_unstable();
         unfinished.dedup();
-        let unfinished_admins = std::mem::take(&mut self.admins_again);
+        let unfinished_admins = self.admins.unfinished();
         for event in &*events {
             self.dispatch(event);
         }
@@ -120,7 +118,7 @@ impl EventLoop {
             self.work(key, Session::advance);
         }
         for key in unfinished_admins {
-            self.continue_admin(key);
+            self.resume_admin(key);
         }
         if let Some(key) = self.later.pop_front() {
             self.work(key, Session::advance);
@@ -141,13 +139,12 @@ impl EventLoop {
 
     /// How long nothing is due.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.again.is_empty() || !self.later.is_empty() || !self.admins_again.is_empty() || self.can_accept() {
+        if !self.again.is_empty() || !self.later.is_empty() || self.admins.has_unfinished() || self.can_accept() {
             return Some(Duration::ZERO);
         }
         let context = &self.context;
-        let due =
-            [context.deadlines.next(), context.admin_deadlines.next(), context.timers.next(), context.log.deadline()];
-        let due = due.into_iter().flatten().min()?;
+        let due = [context.deadlines.next(), context.timers.next(), context.log.deadline()];
+        let due = due.into_iter().chain([self.redirects.deadline(), self.admins.deadline()]).flatten().min()?;
         let left = due.since(context.now);
         if !left.is_zero() && self.alarm.set(due, context.now).is_ok() { None } else { Some(left) }
     }
@@ -241,14 +238,11 @@ impl EventLoop {
         while let Some(key) = self.context.deadlines.pop_due(self.context.now) {
             self.work(key, Session::expire);
         }
-        while let Some(key) = self.context.admin_deadlines.pop_due(self.context.now) {
-            self.expire_admin(key);
-        }
+        self.http_timers();
         while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
             match timer {
                 Timer::NextProbe(id) => self.start_probe(id, at),
                 Timer::Probe(key) => self.probe(key, |probe, _, context| probe.expire(context.now)),
-                Timer::Redirect(key) => self.redirect(key, Redirect::expire),
                 // Accepting follows in every turn.
                 Timer::NextRedirect => _ = self.next_redirect.fired(at),
                 Timer::Accept => self.resume_accepting(),

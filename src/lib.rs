@@ -18,7 +18,8 @@
 //! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
 //!    [`metrics`].
 //!
-//! Beside that, [`redirect`] sends plain HTTP to https, and [`admin`] shows whoever runs the proxy how it is.
+//! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, and to [`admin`], which shows the
+//! operator how the proxy is.
 //!
 //! [`context`] is what the one thread lends to each of these while it works. [`config`] is checked once, when it is read:
 //! a value of its types is good. [`service`] tells systemd.
@@ -33,11 +34,11 @@ pub mod context;
 pub mod event_loop;
 pub mod fleet;
 pub mod handover;
+pub mod http;
 pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod probe;
-pub mod redirect;
 pub mod service;
 pub mod session;
 pub mod wire;

@@ -20,8 +20,8 @@ const LAYERS: &[Layer] = &[
     ("service", &[], &["sd_notify", "listenfd", "rustix"]),
     ("session", SHARED, &["mio", "rustix"]),
     ("probe", SHARED, &["mio", "rustix"]),
-    ("redirect", SHARED, &["mio"]),
-    ("admin", SHARED, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
+    ("http", SHARED, &["mio"]),
+    ("admin", ADMIN, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
     ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio", "log"]),
     ("cli", &["config", "policy", "event_loop"], &["clap", "rustix"]),
     ("main", &["cli"], &["clap", "log", "simple_logger"]),
@@ -29,6 +29,9 @@ const LAYERS: &[Layer] = &[
 
 /// What sessions, probes and the admin endpoints use; never each other.
 const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context"];
+
+/// The admin endpoints are a function from a request to an answer.
+const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http"];
 
 /// Everything but wire.
 const EVENT_LOOP: &[&str] = &[
@@ -42,7 +45,7 @@ const EVENT_LOOP: &[&str] = &[
     "service",
     "session",
     "probe",
-    "redirect",
+    "http",
     "admin",
 ];
 

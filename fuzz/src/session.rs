@@ -11,7 +11,7 @@ use fiscalismia_lb::access_log::AccessLog;
 use fiscalismia_lb::config;
 use fiscalismia_lb::context::{Context, UniqueIds};
 use fiscalismia_lb::fleet::Fleet;
-use fiscalismia_lb::metrics::{Histograms, Phase, Process, Room};
+use fiscalismia_lb::metrics::{Histograms, Phase, Process};
 use fiscalismia_lb::net::{Key, Listener, Pipes, Role, Slots, Token};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::rate_limit::RateLimit;
@@ -378,12 +378,10 @@ impl Proxy {
             log: AccessLog::stdout(config.log).unwrap(),
             config: Rc::new(config),
             deadlines: SlotDeadlines::new(),
-            admin_deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry: poll.registry().try_clone().unwrap(),
             spoken: Time::ZERO,
             scratch: vec![0; SCRATCH_ROOM],
-            room: Room::default(),
             pipes: Pipes::new(pipes),
             roomy: Vec::new(),
             fallen: Vec::new(),

@@ -1,6 +1,7 @@
 //! What is made of a snapshot: metrics, the page, and its other two forms.
 use super::{csv, json, page};
-use crate::metrics::{Exposition, ServerNow, Snapshot, State};
+use crate::http::Body;
+use crate::metrics::{Exposition, Room, ServerNow, Snapshot, State};
 
 /// How a snapshot is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,9 @@ pub(super) struct View {
 }
 
 /// A snapshot that is being shown, a piece after the other.
-pub(super) enum Report {
+pub struct Report(Shown);
+
+enum Shown {
     Metrics(Box<Exposition>),
     Pieces { snapshot: Box<Snapshot>, piece: Piece, view: View, next: usize },
 }
@@ -86,28 +89,30 @@ impl Form {
 impl Report {
     pub(super) fn new(form: Form, view: View, snapshot: Snapshot) -> Report {
         let piece: Piece = match form {
-            Form::Metrics => return Report::Metrics(Box::new(Exposition::new(snapshot))),
+            Form::Metrics => return Report(Shown::Metrics(Box::new(Exposition::new(snapshot)))),
             Form::Page => page::piece,
             Form::Csv => csv::piece,
             Form::Json => json::piece,
         };
-        Report::Pieces { snapshot: Box::new(snapshot), piece, view, next: 0 }
+        Report(Shown::Pieces { snapshot: Box::new(snapshot), piece, view, next: 0 })
     }
 
-    /// What it was made of.
-    pub(super) fn into_snapshot(self) -> Snapshot {
-        match self {
-            Report::Metrics(exposition) => exposition.into_snapshot(),
-            Report::Pieces { snapshot, .. } => *snapshot,
+    /// The memory of the snapshot that it was made of.
+    #[must_use]
+    pub fn into_room(self) -> Room {
+        match self.0 {
+            Shown::Metrics(exposition) => exposition.into_snapshot().into_room(),
+            Shown::Pieces { snapshot, .. } => snapshot.into_room(),
         }
     }
+}
 
-    /// Appends at least `most` bytes; `false`: nothing is left.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
-        match self {
-            Report::Metrics(exposition) => exposition.write(out, most),
-            Report::Pieces { snapshot, piece, view, next } => {
-                let enough = out.len() + most;
+impl Body for Report {
+    fn make(&mut self, out: &mut Vec<u8>, least: usize) -> bool {
+        match &mut self.0 {
+            Shown::Metrics(exposition) => exposition.write(out, least),
+            Shown::Pieces { snapshot, piece, view, next } => {
+                let enough = out.len() + least;
                 while out.len() < enough {
                     if !piece(snapshot, *view, *next, out) {
                         return false;

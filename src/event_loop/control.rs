@@ -11,7 +11,6 @@ use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::{Context, Timer};
 use crate::net::Key;
-use crate::policy::reason::CloseReason;
 use crate::probe;
 
 /// What the loop is there for.
@@ -73,14 +72,7 @@ impl EventLoop {
         let all: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
         let count = all.len();
         self.kill(all);
-        let redirects: Vec<Key> = self.redirects.iter().map(|(key, _)| key).collect();
-        for key in redirects {
-            self.redirect(key, |redirect, _, context| redirect.end(CloseReason::Killed, context));
-        }
-        let admins: Vec<Key> = self.admins.iter().map(|(key, _)| key).collect();
-        for key in admins {
-            self.end_admin(key);
-        }
+        self.end_http();
         let ended = match count {
             0 => "every connection had finished".to_owned(),
             _ => format!("ended {}", config::count(count, "open connection")),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::EventLoop;
 use super::control::Phase as LoopPhase;
+use crate::admin::Report;
 use crate::config::Probe;
 use crate::context::{Context, Timer};
 use crate::fleet;
@@ -11,11 +12,11 @@ use crate::metrics::{
     FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, STEP, Sample, ServerNow, Snapshot, StandingNow,
 };
 use crate::net::Role;
+use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
 use crate::policy::reason::DropReason;
 use crate::policy::servers::Member;
 use crate::policy::time::Time;
-use crate::redirect;
 
 /// Drops for where a client came from, before a byte was read.
 const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooManyConnections];
@@ -27,7 +28,7 @@ impl EventLoop {
     /// Takes a snapshot. Connections that are open count with the bytes that they have moved so far, so that a graph of
     /// bytes does not wait for them to end.
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        let mut room = std::mem::take(&mut self.context.room);
+        let mut room = self.admins.reclaim().map(Report::into_room).unwrap_or_default();
         let context = &self.context;
         add_routes(context, &mut room);
         let mut snapshot = Snapshot {
@@ -120,7 +121,7 @@ impl EventLoop {
             is_http: true,
             is_open: is_open(Role::Http),
             sessions: context.redirects,
-            limit: redirect::MOST_CLIENTS as u64,
+            limit: REDIRECT_CLIENTS as u64,
             counters: process.http.clone(),
             denied: 0,
             denied_connections: 0,

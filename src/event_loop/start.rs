@@ -21,7 +21,8 @@ use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
-use crate::metrics::{Histograms, History, Process, Room};
+use crate::http::{Clients, redirect};
+use crate::metrics::{Histograms, History, Process};
 use crate::net::{Inherited, Pipes, Slots, Token};
 use crate::policy::fds::{Demand, Shares};
 use crate::policy::health::Spread;
@@ -30,7 +31,6 @@ use crate::policy::rate_limit::RateLimit;
 use crate::policy::time::Time;
 use crate::policy::timers::{Deadline, SlotDeadlines, Timers};
 use crate::probe;
-use crate::redirect;
 use crate::service::{self, Service};
 use crate::session::SCRATCH_ROOM;
 
@@ -114,12 +114,10 @@ impl EventLoop {
             admins: 0,
             log,
             deadlines: SlotDeadlines::new(),
-            admin_deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry,
             spoken: Time::ZERO,
             scratch: vec![0; SCRATCH_ROOM],
-            room: Room::default(),
             pipes: Pipes::new(0),
             roomy: Vec::new(),
             fallen: Vec::new(),
@@ -136,17 +134,16 @@ impl EventLoop {
             phase: Phase::Serving,
             accepting: Accepting::Freely,
             is_full: false,
-            redirect_rate: PerSecond::new(redirect::MOST_A_SECOND),
+            redirect_rate: PerSecond::new(redirect::MAX_A_SECOND),
             next_redirect: Deadline::default(),
             listeners,
             inherited,
             sessions: Slots::new(),
             probes: Slots::new(),
-            redirects: Slots::new(),
+            redirects: Clients::new(Token::Redirect),
             again: Vec::new(),
             later: VecDeque::new(),
-            admins: Slots::new(),
-            admins_again: Vec::new(),
+            admins: Clients::new(Token::Admin),
             credentials,
             history: History::default(),
             fds,

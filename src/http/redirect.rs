@@ -1,0 +1,46 @@
+//! The redirect: a request over plain HTTP is sent to https.
+use std::convert::Infallible;
+
+use super::{Answer, Asked, End, Refusal, Status};
+use crate::access_log::{Counts, Step, Timing, Whose};
+use crate::context::Context;
+use crate::metrics::Frontend;
+use crate::net::Role;
+use crate::wire::http_head;
+
+/// Clients let in in a second; more wait in the backlog.
+pub const MAX_A_SECOND: usize = 128;
+
+/// The answer to a request. It repeats nothing of one that cannot be redirected, which is counted.
+pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
+    let location = asked.request().and_then(|head| {
+        let why = || Refusal { status: Status::BadRequest, why: "the request does not say which host".to_owned() };
+        http_head::redirect_location(&head).ok_or_else(why)
+    });
+    match location {
+        // Made of a request whose bytes were checked: nothing in it ends a line.
+        Ok(location) => Answer::bare(Status::MovedPermanently, format!("Location: {location}\r\n")),
+        Err(refusal) => {
+            counters.errors += 1;
+            refusal.into()
+        }
+    }
+}
+
+/// Logs and counts the end of a client.
+pub fn ended(end: End, context: &mut Context) {
+    let counts = Counts { frontend: context.redirects, ..context.counts(None, None) };
+    let timing = Timing { total: context.now - end.accepted, ..Timing::default() };
+    let whose = Whose {
+        frontend: Role::Http.name(),
+        source: end.source,
+        accepted: end.accepted,
+        route: None,
+        server: None,
+        unique_id: None,
+    };
+    let End { bytes_up, bytes_down, reason, .. } = end;
+    context.log.write(context.now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });
+    context.process.http.moved(bytes_up, bytes_down);
+    context.redirects -= 1;
+}
