@@ -1,18 +1,18 @@
 //! The turn: sleep until something happens or is due, read the clock once, then events, unfinished work, timers, and
 //! free the slots last.
 mod accept;
+mod admins;
 mod alarm;
 mod banner;
 mod clock;
 mod control;
-mod http;
 mod listeners;
 mod manager;
+mod redirects;
 mod snapshot;
 mod start;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,23 +21,22 @@ use std::time::Duration;
 use mio::{Events, Poll};
 use signal_hook_mio::v1_0::Signals;
 
-use crate::admin::{Credentials, Report};
+use crate::admin::Reply;
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
-use crate::http::Clients;
 use crate::metrics::History;
 use crate::net::{Inherited, Key, Listener, Slots, Token};
-use crate::policy::per_second::PerSecond;
 use crate::policy::time::Time;
-use crate::policy::timers::Deadline;
 use crate::probe::{self, Probe};
 use crate::service::Service;
 use crate::session::{Next, Session, Side};
 use accept::Accepting;
+use admins::{Admins, Request};
 use alarm::Alarm;
 use clock::Clock;
 use control::Phase;
 use manager::Told;
+use redirects::Redirects;
 use start::Fds;
 
 /// Events that one turn takes at most.
@@ -67,19 +66,16 @@ struct EventLoop {
     accepting: Accepting,
     /// There are as many TLS clients as there may be, and the log has said so.
     is_full: bool,
-    redirect_rate: PerSecond,
-    next_redirect: Deadline,
     listeners: Slots<Listener>,
     inherited: Inherited,
     sessions: Slots<Session>,
     probes: Slots<Probe>,
-    redirects: Clients<Infallible>,
+    redirects: Redirects,
     /// Sessions that had their turn and have more to do.
     again: Vec<Key>,
     /// Sessions that move bulk and can go on: one a turn, so that every other one has its turn between two of them.
     later: VecDeque<Key>,
-    admins: Clients<Report>,
-    credentials: Credentials,
+    admins: Admins,
     history: History,
     fds: Fds,
     /// Given up when there is no other fd to be had.
@@ -118,7 +114,7 @@ impl EventLoop {
             self.work(key, Session::advance);
         }
         for key in unfinished_admins {
-            self.resume_admin(key);
+            self.admins.resume(key, &mut self.context);
         }
         if let Some(key) = self.later.pop_front() {
             self.work(key, Session::advance);
@@ -168,8 +164,11 @@ impl EventLoop {
             Token::Listener(key) => self.note_listener(key),
             Token::Client(key) => self.session_event(key, Side::Client, event),
             Token::Server(key) => self.session_event(key, Side::Server, event),
-            Token::Redirect(key) => self.redirect_event(key, event),
-            Token::Admin(key) => self.admin_event(key, event),
+            Token::Redirect(key) => self.redirects.hear(key, event, &mut self.context),
+            Token::Admin(key) => {
+                let asked = self.admins.hear(key, event, &mut self.context);
+                self.answer_admin(asked);
+            }
             Token::Probe(key) => {
                 self.probe(key, |mut probe, key, context| {
                     probe.note(event);
@@ -238,13 +237,16 @@ impl EventLoop {
         while let Some(key) = self.context.deadlines.pop_due(self.context.now) {
             self.work(key, Session::expire);
         }
-        self.http_timers();
+        self.redirects.expire(&mut self.context);
+        for request in self.admins.expire(&mut self.context) {
+            self.answer_admin(Some(request));
+        }
         while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
             match timer {
                 Timer::NextProbe(id) => self.start_probe(id, at),
                 Timer::Probe(key) => self.probe(key, |probe, _, context| probe.expire(context.now)),
                 // Accepting follows in every turn.
-                Timer::NextRedirect => _ = self.next_redirect.fired(at),
+                Timer::NextRedirect => self.redirects.note_room(at),
                 Timer::Accept => self.resume_accepting(),
                 Timer::Drain => self.end_drain(),
                 Timer::Sample => self.take_sample(),
@@ -252,6 +254,16 @@ impl EventLoop {
                 Timer::Status => self.tell_status(at),
             }
         }
+    }
+
+    /// Answers a client of the admin endpoints that has asked.
+    fn answer_admin(&mut self, asked: Option<Request>) {
+        let Some(request) = asked else { return };
+        let answer = match self.admins.reply(&request, self.phase != Phase::Serving, &mut self.context) {
+            Reply::Answer(answer) => answer,
+            Reply::Report(wanted) => wanted.answer(self.snapshot()),
+        };
+        self.admins.answer(request, answer, &mut self.context);
     }
 
     /// What a change of servers means for sessions: those of a server that fell may have to end, and room that was made

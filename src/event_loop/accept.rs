@@ -43,7 +43,7 @@ impl EventLoop {
     fn has_room(&self, role: Role) -> bool {
         match role {
             Role::Https => self.context.sessions < self.context.capacity,
-            Role::Http => self.redirect_rate.ready_at() <= self.context.now,
+            Role::Http => self.redirects.has_room(self.context.now),
             Role::Admin => true,
         }
     }
@@ -97,8 +97,11 @@ impl EventLoop {
                 let next = Session::accept(accepted, listener.bound, key, context);
                 self.settle(key, next);
             }
-            Role::Http => self.begin_redirect(accepted),
-            Role::Admin => self.begin_admin(accepted),
+            Role::Http => self.redirects.begin(accepted, &mut self.context),
+            Role::Admin => {
+                let asked = self.admins.begin(accepted, &mut self.context);
+                self.answer_admin(asked);
+            }
         }
     }
 
@@ -112,7 +115,7 @@ impl EventLoop {
     fn note_full(&mut self, role: Role) {
         let context = &mut self.context;
         if role == Role::Http {
-            self.next_redirect.arm(&mut context.timers, self.redirect_rate.ready_at(), Timer::NextRedirect);
+            self.redirects.await_room(context);
         }
         if role != Role::Https || self.is_full {
             return;

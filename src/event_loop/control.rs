@@ -28,7 +28,7 @@ impl EventLoop {
     pub(super) fn is_over(&self) -> bool {
         match self.phase {
             Phase::Serving => false,
-            Phase::Draining => self.context.sessions == 0 && self.redirects.is_empty(),
+            Phase::Draining => self.context.sessions == 0 && self.redirects.len() == 0,
             Phase::Over => true,
         }
     }
@@ -72,7 +72,8 @@ impl EventLoop {
         let all: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
         let count = all.len();
         self.kill(all);
-        self.end_http();
+        self.redirects.end_all(&mut self.context);
+        self.admins.end_all(&mut self.context);
         let ended = match count {
             0 => "every connection had finished".to_owned(),
             _ => format!("ended {}", config::count(count, "open connection")),
@@ -111,7 +112,7 @@ impl EventLoop {
         let shares = self.fds.share_out(&config).map_err(|error| vec![error])?;
         listeners::open(&config, &self.inherited, &mut self.listeners, &self.context.registry)?;
         self.close_unwanted(Some(&config));
-        self.credentials = credentials;
+        self.admins.change(credentials);
         let context = &mut self.context;
         let changed = context.fleet.reload(&config, &mut spread(&config, context.now));
         if config.limits.per_source != context.config.limits.per_source {

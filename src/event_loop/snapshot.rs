@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use super::EventLoop;
 use super::control::Phase as LoopPhase;
-use crate::admin::Report;
 use crate::config::Probe;
 use crate::context::{Context, Timer};
 use crate::fleet;
@@ -28,7 +27,7 @@ impl EventLoop {
     /// Takes a snapshot. Connections that are open count with the bytes that they have moved so far, so that a graph of
     /// bytes does not wait for them to end.
     pub(super) fn snapshot(&mut self) -> Snapshot {
-        let mut room = self.admins.reclaim().map(Report::into_room).unwrap_or_default();
+        let mut room = self.admins.room();
         let context = &self.context;
         add_routes(context, &mut room);
         let mut snapshot = Snapshot {

@@ -11,25 +11,25 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::accept::Accepting;
+use super::admins::Admins;
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::control::Phase;
 use super::manager::Told;
+use super::redirects::Redirects;
 use super::{EventLoop, listeners};
 use crate::access_log::AccessLog;
 use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::{Context, UniqueIds};
 use crate::fleet::Fleet;
-use crate::http::{Clients, redirect};
 use crate::metrics::{Histograms, History, Process};
 use crate::net::{Inherited, Pipes, Slots, Token};
 use crate::policy::fds::{Demand, Shares};
 use crate::policy::health::Spread;
-use crate::policy::per_second::PerSecond;
 use crate::policy::rate_limit::RateLimit;
 use crate::policy::time::Time;
-use crate::policy::timers::{Deadline, SlotDeadlines, Timers};
+use crate::policy::timers::{SlotDeadlines, Timers};
 use crate::probe;
 use crate::service::{self, Service};
 use crate::session::SCRATCH_ROOM;
@@ -134,17 +134,14 @@ impl EventLoop {
             phase: Phase::Serving,
             accepting: Accepting::Freely,
             is_full: false,
-            redirect_rate: PerSecond::new(redirect::MAX_A_SECOND),
-            next_redirect: Deadline::default(),
             listeners,
             inherited,
             sessions: Slots::new(),
             probes: Slots::new(),
-            redirects: Clients::new(Token::Redirect),
+            redirects: Redirects::new(),
             again: Vec::new(),
             later: VecDeque::new(),
-            admins: Clients::new(Token::Admin),
-            credentials,
+            admins: Admins::new(credentials),
             history: History::default(),
             fds,
             spare,

@@ -28,7 +28,7 @@ pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
 }
 
 /// Logs and counts the end of a client.
-pub fn ended(end: End, context: &mut Context) {
+pub fn log_end(end: End, context: &mut Context) {
     let counts = Counts { frontend: context.redirects, ..context.counts(None, None) };
     let timing = Timing { total: context.now - end.accepted, ..Timing::default() };
     let whose = Whose {
@@ -42,5 +42,4 @@ pub fn ended(end: End, context: &mut Context) {
     let End { bytes_up, bytes_down, reason, .. } = end;
     context.log.write(context.now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });
     context.process.http.moved(bytes_up, bytes_down);
-    context.redirects -= 1;
 }

@@ -1,0 +1,109 @@
+//! Clients of the redirect: how many, how many in a second, and what becomes of each.
+use std::convert::Infallible;
+
+use mio::event::Event;
+
+use crate::context::{Context, Timer};
+use crate::http::redirect::{self, MAX_A_SECOND};
+use crate::http::{Clients, End, Outcome};
+use crate::net::{Accepted, Key, Token};
+use crate::policy::fds::REDIRECT_CLIENTS;
+use crate::policy::per_second::PerSecond;
+use crate::policy::reason::CloseReason;
+use crate::policy::time::Time;
+use crate::policy::timers::Deadline;
+
+/// All clients of the redirect.
+pub(super) struct Redirects {
+    clients: Clients<Infallible>,
+    /// Clients let in of late.
+    rate: PerSecond,
+    /// When another may be let in.
+    next: Deadline,
+}
+
+impl Redirects {
+    pub(super) fn new() -> Redirects {
+        let (clients, rate) = (Clients::new(Token::Redirect), PerSecond::new(MAX_A_SECOND));
+        Redirects { clients, rate, next: Deadline::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether another client may be let in now.
+    pub(super) fn has_room(&self, now: Time) -> bool {
+        self.rate.ready_at() <= now
+    }
+
+    /// Has a timer come up when another client may be let in.
+    pub(super) fn await_room(&mut self, context: &mut Context) {
+        self.next.arm(&mut context.timers, self.rate.ready_at(), Timer::NextRedirect);
+    }
+
+    /// That timer has come up.
+    pub(super) fn note_room(&mut self, at: Time) {
+        self.next.fired(at);
+    }
+
+    /// Begins with a client, for which another may have to go. That one has been slow for a second at least, as no more of
+    /// them are let in: a slow client keeps no other out.
+    pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) {
+        if self.len() >= REDIRECT_CLIENTS
+            && let Some(end) = self.clients.evict()
+        {
+            ended(end, context);
+        }
+        self.rate.take(context.now);
+        context.redirects += 1;
+        context.process.http.accepted(context.now, context.redirects);
+        let outcome = self.clients.accept(accepted, context.now, &context.registry);
+        self.settle(outcome, context);
+    }
+
+    pub(super) fn hear(&mut self, key: Key, event: &Event, context: &mut Context) {
+        let outcome = self.clients.hear(key, event, context.now, &context.registry);
+        self.settle(outcome, context);
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.clients.deadline()
+    }
+
+    /// Ends what has lasted too long.
+    pub(super) fn expire(&mut self, context: &mut Context) {
+        while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
+            self.settle(outcome, context);
+        }
+    }
+
+    /// Ends every client.
+    pub(super) fn end_all(&mut self, context: &mut Context) {
+        for end in self.clients.end_all(CloseReason::Killed) {
+            ended(end, context);
+        }
+    }
+
+    /// Makes the slots of ended clients free for reuse: the turn is over.
+    pub(super) fn free(&mut self) {
+        self.clients.free();
+    }
+
+    fn settle(&mut self, outcome: Outcome, context: &mut Context) {
+        match outcome {
+            Outcome::Waits => {}
+            Outcome::Asked(key, asked) => {
+                let answer = redirect::answer(&asked, &mut context.process.http);
+                let outcome = self.clients.answer(key, asked, answer, context.now, &context.registry);
+                self.settle(outcome, context);
+            }
+            Outcome::Ended(end) => ended(end, context),
+        }
+    }
+}
+
+fn ended(end: End, context: &mut Context) {
+    redirect::log_end(end, context);
+    context.redirects -= 1;
+}
