@@ -178,9 +178,14 @@ fn run_names_all_that_is_in_the_way() {
 /// Help and version are what was asked for: stdout, exit code 0.
 #[test]
 fn help_and_version() {
-    for arguments in
-        [&["--help"][..], &["run", "--help"], &["check", "--help"], &["route", "--help"], &["health", "--help"]]
-    {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["route", "--help"],
+        &["health", "--help"],
+        &["schema", "--help"],
+    ] {
         let output = command(arguments).output().unwrap();
         let (code, stdout, stderr) = told(&output);
         assert_eq!((code, stderr), (Some(0), ""), "{arguments:?}");
@@ -196,6 +201,16 @@ fn help_and_version() {
     }
     let output = command(&["--version"]).output().unwrap();
     assert_eq!(told(&output), (Some(0), concat!("fiscalismia-lb ", env!("CARGO_PKG_VERSION"), "\n"), ""));
+}
+
+/// Editors and validators are fed from the program that reads the file.
+#[test]
+fn schema_is_json() {
+    let output = command(&["schema"]).output().unwrap();
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!((code, stderr), (Some(0), ""));
+    let schema: serde_json::Value = serde_json::from_str(stdout).unwrap();
+    assert_eq!(schema, fiscalismia_lb::config::schema());
 }
 
 /// A reader that stops reading, as `head` does, must not look like a crash.

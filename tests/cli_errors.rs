@@ -1,5 +1,7 @@
 //! Every error text of a configuration, word for word: it is all that an operator has to go by.
 #![expect(clippy::panic, reason = "a section that is not there is a mistake in the list")]
+use std::fmt::Write as _;
+
 use fiscalismia_lb::config::parse;
 
 const CASES: &str = include_str!("cli_errors.txt");
@@ -23,29 +25,30 @@ fn file(section: &str, text: &str) -> String {
     }
 }
 
-/// A text that changes is a text that no longer says what would be right, or where.
+/// A text that changes is a text that no longer says what would be right, or where. `BLESS=1` writes the list anew.
 #[test]
 fn every_error_text() {
-    let mut section = "";
-    let mut said: Vec<String> = Vec::new();
-    let mut compared = 0;
-    for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        if let Some(expected) = line.strip_prefix("    ") {
-            assert_eq!(said.first().map(String::as_str), Some(format!("lb.json: {expected}").as_str()));
-            said.remove(0);
-            compared += 1;
-            continue;
-        }
-        assert!(said.is_empty(), "said of the case before this too:\n{}\n{line}", said.join("\n"));
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once("]  ")) {
-            section = name.0;
-        } else {
-            let errors = parse("lb.json", &file(section, line)).err().unwrap_or_default();
-            said = errors.iter().map(ToString::to_string).collect();
+    let (mut section, mut said, mut errors_in_list) = ("", String::new(), 0);
+    for line in CASES.lines().filter(|line| !line.starts_with("    ")) {
+        writeln!(said, "{line}").unwrap();
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once("]  ")) {
+            section = name;
+        } else if !line.is_empty() && !line.starts_with('#') {
+            for error in parse("lb.json", &file(section, line)).err().unwrap_or_default() {
+                writeln!(said, "    {}", error.to_string().strip_prefix("lb.json: ").unwrap()).unwrap();
+                errors_in_list += 1;
+            }
         }
     }
-    assert!(said.is_empty(), "said of the last case too: {}", said.join("\n"));
-    assert!(compared > 150, "only {compared} errors in the list");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli_errors.txt"), said).unwrap();
+        return;
+    }
+    for (number, (said, expected)) in said.lines().zip(CASES.lines()).enumerate() {
+        assert_eq!(said, expected, "line {} of cli_errors.txt", number + 1);
+    }
+    assert_eq!(said.len(), CASES.len());
+    assert!(errors_in_list > 150, "only {errors_in_list} errors in the list");
 }
 
 /// Lengths that are too long to stand in the list, and the longest that is good.

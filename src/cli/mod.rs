@@ -9,6 +9,7 @@ mod check;
 mod health;
 mod route;
 mod run;
+mod schema;
 
 /// Routes TLS by SNI, without opening it, and hands the client's address on in a PROXY header
 #[derive(Parser)]
@@ -24,6 +25,7 @@ enum Command {
     Check(check::Check),
     Route(route::Route),
     Health(health::Health),
+    Schema(schema::Schema),
 }
 
 const AFTER_HELP: &str = "\
@@ -55,6 +57,7 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Route(route) => route.run(),
             Command::Health(health) => health.run(),
+            Command::Schema(schema) => schema.run(),
         }
     }
 }

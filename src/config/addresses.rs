@@ -6,21 +6,49 @@ use ipnet::IpNet;
 use super::tree::Value;
 use super::values::text;
 
+const TLS_PORT: u16 = 443;
+const HTTP_PORT: u16 = 80;
+const ADMIN_PORT: u16 = 8404;
+
+/// An address with its port, for the schema.
+pub(super) const ADDRESS_PATTERN: &str = r"^([0-9.]+|\[[0-9A-Fa-f.:]+(%[0-9]+)?\]):[0-9]{1,5}$";
+/// A CIDR, for the schema.
+pub(super) const NETWORK_PATTERN: &str = "^[0-9A-Fa-f.:]+/[0-9]{1,3}$";
+
+/// An address to listen on for TLS.
+pub(super) fn tls_address(value: &Value) -> Result<SocketAddr, String> {
+    local_address(TLS_PORT, value)
+}
+
+/// An address to listen on for plain HTTP.
+pub(super) fn http_address(value: &Value) -> Result<SocketAddr, String> {
+    local_address(HTTP_PORT, value)
+}
+
+/// An address to listen on for the admin endpoints.
+pub(super) fn admin_address(value: &Value) -> Result<SocketAddr, String> {
+    local_address(ADMIN_PORT, value)
+}
+
 /// An address to listen on; port 0 lets the kernel choose. `port` is the one to suggest.
-pub(super) fn local_address(port: u16) -> impl Fn(&Value) -> Result<SocketAddr, String> {
-    move |value| {
-        let example = SocketAddr::from(([0, 0, 0, 0], port));
-        let text = text(value, &wanted(example))?;
-        let after_colon = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
-        if let Some(port) = after_colon.and_then(|port| port.parse::<u16>().ok()) {
-            return Err(format!("{text:?} has no address; write \"0.0.0.0:{port}\" and \"[::]:{port}\""));
-        }
-        address(text, example)
+fn local_address(port: u16, value: &Value) -> Result<SocketAddr, String> {
+    let example = SocketAddr::from(([0, 0, 0, 0], port));
+    let text = text(value, &wanted(example))?;
+    let after_colon = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
+    if let Some(port) = after_colon.and_then(|port| port.parse::<u16>().ok()) {
+        return Err(format!("{text:?} has no address; write \"0.0.0.0:{port}\" and \"[::]:{port}\""));
     }
+    address(text, example)
+}
+
+/// An address to connect to, and as it is written.
+pub(super) fn written_server_address(value: &Value) -> Result<(SocketAddr, Box<str>), String> {
+    let address = server_address(value)?;
+    Ok((address, text(value, "")?.into()))
 }
 
 /// An address to connect to.
-pub(super) fn server_address(value: &Value) -> Result<SocketAddr, String> {
+fn server_address(value: &Value) -> Result<SocketAddr, String> {
     let example = SocketAddr::from(([172, 24, 0, 3], 443));
     let text = text(value, &wanted(example))?;
     let address = address(text, example)?;

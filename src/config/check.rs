@@ -1,9 +1,10 @@
 //! `health_check`, the file's own and a route's.
-use super::read::Fields;
-use super::tree::Value;
-use super::values::{boolean, choice, duration, http_path, integer, port};
-use super::{HealthCheck, Probe, ProxyProtocol, SniPattern, defaults};
 use std::time::Duration;
+
+use super::keys::{Key, health_check as keys};
+use super::kinds::Group;
+use super::read::Fields;
+use super::{HealthCheck, Probe, ProxyProtocol, SniPattern, defaults};
 
 /// What the keys say, before a route's names and protocol make a check of it.
 #[derive(Clone)]
@@ -19,8 +20,9 @@ pub(super) struct Settings {
     proxy_header: bool,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
+/// What a probe asks of a server, in a word.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
     Off,
     Tcp,
     Tls,
@@ -30,7 +32,7 @@ enum Kind {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            kind: Kind::Tcp,
+            kind: defaults::CHECK_TYPE,
             interval: defaults::CHECK_INTERVAL,
             timeout: defaults::CHECK_TIMEOUT,
             fall: defaults::CHECK_FALL,
@@ -43,45 +45,34 @@ impl Default for Settings {
     }
 }
 
-/// The settings under `health_check`, those of `base` where it says nothing. `protocol` is the route's; the file's own
+/// The settings under `key`, those of `base` where it says nothing. `protocol` is the route's; the file's own
 /// `proxy_header` means the routes that can have one.
-pub(super) fn settings(fields: &mut Fields<'_, '_>, base: &Settings, protocol: ProxyProtocol) -> Settings {
-    let kinds = [("tcp", Kind::Tcp), ("tls", Kind::Tls), ("http", Kind::Http), ("off", Kind::Off)];
-    let settings = fields.object("health_check", |fields| Settings {
-        kind: fields.or("type", base.kind, choice(&kinds)),
-        interval: fields.or("interval", base.interval, duration(defaults::DURATIONS)),
-        timeout: fields.or("timeout", base.timeout, duration(defaults::DURATIONS)),
-        fall: fields.or("fall", base.fall, integer(defaults::CHECK_COUNTS)),
-        rise: fields.or("rise", base.rise, integer(defaults::CHECK_COUNTS)),
-        port: fields.optional("port", port).or(base.port),
-        path: fields.optional("path", http_path).unwrap_or_else(|| base.path.clone()),
-        expect: fields.or("expect", base.expect, expect),
+pub(super) fn settings(
+    fields: &mut Fields<'_, '_>,
+    key: &'static Key<Group>,
+    base: &Settings,
+    protocol: ProxyProtocol,
+) -> Settings {
+    let settings = fields.object(key, |fields| Settings {
+        kind: fields.or(&keys::TYPE, base.kind),
+        interval: fields.or(&keys::INTERVAL, base.interval),
+        timeout: fields.or(&keys::TIMEOUT, base.timeout),
+        fall: fields.or(&keys::FALL, base.fall),
+        rise: fields.or(&keys::RISE, base.rise),
+        port: fields.optional(&keys::PORT).or(base.port),
+        path: fields.optional(&keys::PATH).unwrap_or_else(|| base.path.clone()),
+        expect: fields.or(&keys::EXPECT, base.expect),
         proxy_header: proxy_header(fields, protocol).unwrap_or(base.proxy_header),
     });
     settings.unwrap_or_else(|| base.clone())
 }
 
 fn proxy_header(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> Option<bool> {
-    let proxy_header = fields.optional("proxy_header", boolean);
+    let proxy_header = fields.optional(&keys::PROXY_HEADER);
     if proxy_header == Some(true) && protocol != ProxyProtocol::V2 {
-        fields.error("proxy_header", "needs proxy_protocol \"v2\"; leave it out or write false");
+        fields.error(&keys::PROXY_HEADER, "needs proxy_protocol \"v2\"; leave it out or write false");
     }
     proxy_header
-}
-
-/// Lowest and highest status.
-fn expect(value: &Value) -> Result<[u16; 2], String> {
-    const WANTED: &str = "the lowest and the highest status, like [200, 399]";
-    let Value::List(items) = value else { return Err(value.is_not(WANTED)) };
-    let [low, high] = items.as_slice() else {
-        return Err(format!("this is a list of {}; write {WANTED}", items.len()));
-    };
-    let status = integer(defaults::STATUSES);
-    let pair = [status(low)?, status(high)?];
-    if pair[0] > pair[1] {
-        return Err(format!("{pair:?} is upside down; write {WANTED}"));
-    }
-    Ok(pair)
 }
 
 impl Settings {

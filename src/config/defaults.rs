@@ -2,6 +2,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::check::Kind;
 use super::{Balance, LogConnections, LogFormat, OnDown, ProxyProtocol, Reject, ZeroCopy};
 
 pub(super) const CLIENT_HELLO: Duration = Duration::from_secs(5);
@@ -18,6 +19,7 @@ const LONGEST: Duration = Duration::from_hours(30 * 24);
 pub(super) const RETRIES: u32 = 3;
 pub(super) const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
 
+pub(super) const CHECK_TYPE: Kind = Kind::Tcp;
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const CHECK_FALL: u32 = 3;

@@ -3,19 +3,17 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::addresses::{local_address, network};
+use super::keys::{Key, timeouts as timeout_keys};
+use super::keys::{
+    admin as admin_keys, limits as limit_keys, logging as log_keys, redirect as redirect_keys, root as keys,
+};
+use super::kinds::{List, Text};
 use super::read::{Fields, Path, Report, object};
 use super::route::{ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
 use super::tree::Value;
-use super::values::{choice, duration, file, integer};
 use super::{
-    Admin, Config, CredentialFiles, Error, Limits, Log, LogConnections, LogFormat, PerSource, Reject, Route,
-    RouteTimeouts, Timeouts, ZeroCopy, check, defaults,
+    Admin, Config, CredentialFiles, Error, Limits, Log, PerSource, Route, RouteTimeouts, Timeouts, check, defaults,
 };
-
-const TLS_PORT: u16 = 443;
-const HTTP_PORT: u16 = 80;
-const ADMIN_PORT: u16 = 8404;
 
 /// Reads the configuration file at `path`.
 ///
@@ -40,7 +38,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Vec<Error>> {
     let mut report = Report::new(file_name);
     match serde_json::from_str::<Value>(text) {
         Ok(tree) => {
-            let config = object(&tree, &Path::Root, &mut report, config);
+            let config = object(&tree, &keys::OBJECT, &Path::Root, &mut report, config);
             report.conclude(config)
         }
         Err(error) => {
@@ -54,15 +52,18 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Vec<Error>> {
 }
 
 fn config(fields: &mut Fields<'_, '_>) -> Config {
-    fields.require("listen", "\"listen\": [\"0.0.0.0:443\", \"[::]:443\"]");
-    fields.refuse_empty("listen", "list at least one address, like \"0.0.0.0:443\"");
+    fields.optional(&keys::SCHEMA);
+    fields.require(&keys::LISTEN, "\"listen\": [\"0.0.0.0:443\", \"[::]:443\"]");
+    fields.refuse_empty(&keys::LISTEN, "list at least one address, like \"0.0.0.0:443\"");
     let mut taken = Vec::new();
-    let listen = listeners(fields, "listen", TLS_PORT, &mut taken);
-    let redirect = fields.object("redirect", |fields| listeners(fields, "redirect.listen", HTTP_PORT, &mut taken));
-    let admin = fields.object("admin", |fields| admin(fields, &mut taken));
+    let listen = listeners(fields, &keys::LISTEN, "listen", &mut taken);
+    let redirect = fields
+        .object(&keys::REDIRECT, |fields| listeners(fields, &redirect_keys::LISTEN, "redirect.listen", &mut taken));
+    let admin = fields.object(&keys::ADMIN, |fields| admin(fields, &mut taken));
     let (timeouts, route_timeouts) = timeouts(fields);
-    let retries = fields.or("retries", defaults::RETRIES, integer(defaults::RETRIES_RANGE));
-    let health_check = check::settings(fields, &check::Settings::default(), defaults::PROXY_PROTOCOL);
+    let retries = fields.or(&keys::RETRIES, defaults::RETRIES);
+    let health_check =
+        check::settings(fields, &keys::HEALTH_CHECK, &check::Settings::default(), defaults::PROXY_PROTOCOL);
     let defaults = RouteDefaults { timeouts: route_timeouts, health_check };
     Config {
         listen,
@@ -70,35 +71,27 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
         timeouts,
         retries,
         limits: limits(fields),
-        reject: fields.or(
-            "reject",
-            defaults::REJECT,
-            choice(&[("drop", Reject::Drop), ("alert", Reject::Alert), ("close", Reject::Close)]),
-        ),
+        reject: fields.or(&keys::REJECT, defaults::REJECT),
         redirect: redirect.unwrap_or_default(),
         admin: admin.unwrap_or_default(),
         log: log(fields),
-        zero_copy: fields.or(
-            "zero_copy",
-            defaults::ZERO_COPY,
-            choice(&[("auto", ZeroCopy::Auto), ("off", ZeroCopy::Off)]),
-        ),
+        zero_copy: fields.or(&keys::ZERO_COPY, defaults::ZERO_COPY),
     }
 }
 
-/// The addresses under `listen` of an object; `owner` is their path, none of which `taken` may hold.
+/// The addresses under `key`, whose path is `owner`; `taken` may hold none of them.
 fn listeners(
     fields: &mut Fields<'_, '_>,
+    key: &'static Key<List<Text<SocketAddr>>>,
     owner: &str,
-    port: u16,
     taken: &mut Vec<(SocketAddr, String)>,
 ) -> Vec<SocketAddr> {
-    let addresses = fields.list("listen", local_address(port));
+    let addresses = fields.list(key);
     for (index, address) in addresses.iter().enumerate() {
         let Some(address) = *address else { continue };
         if let Some((other, path)) = taken.iter().find(|(other, _)| overlap(address, *other)) {
             let what = format!("\"{address}\" is taken by {path}, \"{other}\", already; write another port");
-            fields.error_in("listen", index, what);
+            fields.error_in(key, index, what);
         }
         taken.push((address, format!("{owner}[{index}]")));
     }
@@ -114,10 +107,10 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 fn admin(fields: &mut Fields<'_, '_>, taken: &mut Vec<(SocketAddr, String)>) -> Admin {
-    let listen = listeners(fields, "admin.listen", ADMIN_PORT, taken);
-    let stats_credentials = fields.object("stats_credentials", |fields| {
-        let username = fields.required("username_file", "the path of a file that holds the user name", file);
-        let password = fields.required("password_file", "the path of a file that holds the password", file);
+    let listen = listeners(fields, &admin_keys::LISTEN, "admin.listen", taken);
+    let stats_credentials = fields.object(&admin_keys::STATS_CREDENTIALS, |fields| {
+        let username = fields.required(&admin_keys::USERNAME_FILE, "the path of a file that holds the user name");
+        let password = fields.required(&admin_keys::PASSWORD_FILE, "the path of a file that holds the password");
         Some(CredentialFiles { username_file: username?, password_file: password? })
     });
     Admin { listen, stats_credentials: stats_credentials.flatten() }
@@ -125,9 +118,9 @@ fn admin(fields: &mut Fields<'_, '_>, taken: &mut Vec<(SocketAddr, String)>) -> 
 
 fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
     let unset = Timeouts { client_hello: defaults::CLIENT_HELLO, drain: defaults::DRAIN };
-    let timeouts = fields.object("timeouts", |fields| {
-        let client_hello = fields.or("client_hello", unset.client_hello, duration(defaults::DURATIONS));
-        let drain = fields.or("drain", unset.drain, duration(defaults::DURATIONS_OR_ZERO));
+    let timeouts = fields.object(&keys::TIMEOUTS, |fields| {
+        let client_hello = fields.or(&timeout_keys::CLIENT_HELLO, unset.client_hello);
+        let drain = fields.or(&timeout_keys::DRAIN, unset.drain);
         (Timeouts { client_hello, drain }, route_timeouts(fields, ROUTE_TIMEOUTS))
     });
     timeouts.unwrap_or((unset, ROUTE_TIMEOUTS))
@@ -135,42 +128,40 @@ fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
 
 fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults) -> Vec<Rc<Route>> {
     const EXAMPLE: &str = "{ \"sni\": [\"a.example\"], \"servers\": [\"172.24.0.3:443\"] }";
-    fields.require("routes", &format!("\"routes\": {{ \"NAME\": {EXAMPLE} }}"));
+    fields.require(&keys::ROUTES, &format!("\"routes\": {{ \"NAME\": {EXAMPLE} }}"));
     let mut claims = HashMap::new();
     let wanted = format!("add a route, like \"NAME\": {EXAMPLE}");
-    fields.map("routes", &wanted, |name, fields| Rc::new(route(name, fields, defaults, &mut claims)))
+    fields.map(&keys::ROUTES, &wanted, |name, fields| Rc::new(route(name, fields, defaults, &mut claims)))
 }
 
 fn limits(fields: &mut Fields<'_, '_>) -> Limits {
-    let limits = fields.object("limits", |fields| Limits {
-        connections: fields.or("connections", defaults::CONNECTIONS, integer(defaults::COUNTS)),
-        per_source: fields.object("per_source", per_source),
+    let limits = fields.object(&keys::LIMITS, |fields| Limits {
+        connections: fields.or(&limit_keys::CONNECTIONS, defaults::CONNECTIONS),
+        per_source: fields.object(&limit_keys::PER_SOURCE, per_source),
     });
     limits.unwrap_or(Limits { connections: defaults::CONNECTIONS, per_source: None })
 }
 
 fn per_source(fields: &mut Fields<'_, '_>) -> PerSource {
-    if !fields.has("rate") && !fields.has("concurrent") {
+    if !fields.has(&limit_keys::RATE) && !fields.has(&limit_keys::CONCURRENT) {
         fields.error_here("limits nothing; write \"rate\" with \"period\", or \"concurrent\"");
-    } else if fields.has("period") && !fields.has("rate") {
-        fields.error("period", "means nothing alone; write \"rate\" too, the new connections in a period");
+    } else if fields.has(&limit_keys::PERIOD) && !fields.has(&limit_keys::RATE) {
+        fields.error(&limit_keys::PERIOD, "means nothing alone; write \"rate\" too, the new connections in a period");
     }
     PerSource {
-        rate: fields.optional("rate", integer(defaults::COUNTS)),
-        period: fields.or("period", defaults::PERIOD, duration(defaults::DURATIONS)),
-        concurrent: fields.optional("concurrent", integer(defaults::COUNTS)),
-        ipv6_prefix: fields.or("ipv6_prefix", defaults::IPV6_PREFIX, integer(defaults::IPV6_PREFIXES)),
-        exempt: fields.list("exempt", network).into_iter().flatten().collect(),
+        rate: fields.optional(&limit_keys::RATE),
+        period: fields.or(&limit_keys::PERIOD, defaults::PERIOD),
+        concurrent: fields.optional(&limit_keys::CONCURRENT),
+        ipv6_prefix: fields.or(&limit_keys::IPV6_PREFIX, defaults::IPV6_PREFIX),
+        exempt: fields.list(&limit_keys::EXEMPT).into_iter().flatten().collect(),
     }
 }
 
 fn log(fields: &mut Fields<'_, '_>) -> Log {
-    let formats = [("haproxy", LogFormat::Haproxy), ("json", LogFormat::Json)];
-    let connections = [("all", LogConnections::All), ("close", LogConnections::Close), ("off", LogConnections::Off)];
     let unset = Log { format: defaults::LOG_FORMAT, connections: defaults::LOG_CONNECTIONS };
-    let log = fields.object("log", |fields| Log {
-        format: fields.or("format", unset.format, choice(&formats)),
-        connections: fields.or("connections", unset.connections, choice(&connections)),
+    let log = fields.object(&keys::LOG, |fields| Log {
+        format: fields.or(&log_keys::FORMAT, unset.format),
+        connections: fields.or(&log_keys::CONNECTIONS, unset.connections),
     });
     log.unwrap_or(unset)
 }

@@ -4,9 +4,12 @@ mod check;
 mod defaults;
 mod error;
 mod file;
+mod keys;
+mod kinds;
 mod read;
 mod route;
 mod sni;
+mod suggest;
 mod tree;
 mod values;
 mod warnings;
@@ -21,6 +24,7 @@ use ipnet::IpNet;
 
 pub use error::Error;
 pub use file::{load, parse};
+pub use keys::schema;
 pub use warnings::warnings;
 pub use words::{count, plain};
 
@@ -160,6 +164,15 @@ pub struct ProxyTlvs {
     pub unique_id: bool,
     /// `PP2_TYPE_CRC32C` over the header.
     pub crc32c: bool,
+}
+
+/// One of them, as the file lists it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tlv {
+    Authority,
+    Alpn,
+    UniqueId,
+    Crc32c,
 }
 
 /// What happens to open connections of a server that goes down.

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::Error;
+use super::keys::{Key, Object};
+use super::kinds::{Either, Group, Kind, Leaf, List, Named};
+use super::suggest::{meant_here, remedy};
 use super::tree::Value;
-
-/// Names this much alike, of 0 to 1, are taken for a slip of the pen; clap's own measure for its arguments.
-const ALIKE: f64 = 0.7;
 
 /// The errors found so far.
 #[derive(Debug)]
@@ -26,11 +26,11 @@ pub(super) enum Path<'a> {
     Index(&'a Path<'a>, usize),
 }
 
-/// An object whose keys are known beforehand. A key counts as known once it has been asked for.
+/// An object whose keys are known beforehand. One whose value is null counts as not given.
 pub(super) struct Fields<'a, 'f> {
     path: &'a Path<'a>,
     entries: &'a [(String, Value)],
-    known: Vec<&'static str>,
+    known: &'static Object,
     report: &'a mut Report<'f>,
 }
 
@@ -72,15 +72,16 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Reads the object at `path`: duplicate keys and those that `read` does not ask for are errors.
+/// Reads the object at `path`: duplicate keys and those that are not in the table are errors.
 pub(super) fn object<T>(
     value: &Value,
+    known: &'static Object,
     path: &Path<'_>,
     report: &mut Report<'_>,
     read: impl FnOnce(&mut Fields<'_, '_>) -> T,
 ) -> Option<T> {
     let entries = entries(value, path, report)?;
-    let mut fields = Fields { path, entries, known: Vec::new(), report };
+    let mut fields = Fields { path, entries, known, report };
     let result = read(&mut fields);
     fields.refuse_unknown();
     Some(result)
@@ -102,55 +103,57 @@ fn entries<'v>(value: &'v Value, path: &Path<'_>, report: &mut Report<'_>) -> Op
 
 impl<'f> Fields<'_, 'f> {
     /// The value of `key`, where it is there and good.
-    pub(super) fn optional<T>(
-        &mut self,
-        key: &'static str,
-        parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
-        let parsed = parse(self.value(key)?);
-        self.report.take(&Path::Key(self.path, key), parsed)
+    pub(super) fn optional<K: Leaf>(&mut self, key: &'static Key<K>) -> Option<K::Value> {
+        let value = key.kind.read(self.value(key)?);
+        self.report.take(&Path::Key(self.path, key.name), value)
     }
 
     /// The value of `key`, else `default`.
-    pub(super) fn or<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> T {
-        self.optional(key, parse).unwrap_or(default)
+    pub(super) fn or<K: Leaf>(&mut self, key: &'static Key<K>, default: K::Value) -> K::Value {
+        self.optional(key).unwrap_or(default)
     }
 
     /// The value of `key`, whose absence is an error; `wanted` completes "write ...".
-    pub(super) fn required<T>(
-        &mut self,
-        key: &'static str,
-        wanted: &str,
-        parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(super) fn required<K: Leaf>(&mut self, key: &'static Key<K>, wanted: &str) -> Option<K::Value> {
         self.require(key, wanted);
-        self.optional(key, parse)
+        self.optional(key)
     }
 
-    /// Notes an error where `key` is not there; `wanted` completes "write ...".
-    pub(super) fn require(&mut self, key: &'static str, wanted: &str) {
-        if self.value(key).is_none() {
+    /// Notes an error where `key` is not there, nor a key that is taken for it; `wanted` completes "write ...".
+    pub(super) fn require<K: Kind>(&mut self, key: &'static Key<K>, wanted: &str) {
+        let misspelt = || self.entries.iter().any(|(name, _)| meant_here(name, self.known) == Some(key.name));
+        if !self.has(key) && !misspelt() {
             self.error(key, format_args!("is missing; write {wanted}"));
         }
     }
 
     /// The list under `key`, empty where there is none. An item that is no good is `None`: positions are the file's.
-    pub(super) fn list<T>(&mut self, key: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> Vec<Option<T>> {
-        self.items(key, |item, path, report| report.take(path, parse(item)))
+    pub(super) fn list<K: Leaf>(&mut self, key: &'static Key<List<K>>) -> Vec<Option<K::Value>> {
+        self.items(key, |item, path, report| report.take(path, key.kind.of.read(item)))
     }
 
-    /// As `list`, for items that note their errors themselves.
-    pub(super) fn items<T>(
+    /// The list under `key`, whose items are values or objects.
+    pub(super) fn list_of_either<K: Leaf, T>(
         &mut self,
-        key: &'static str,
+        key: &'static Key<List<Either<K>>>,
+        value: impl Fn(K::Value) -> T,
+        object_of: impl Fn(&mut Fields<'_, '_>) -> Option<T>,
+        wanted: &str,
+    ) -> Vec<Option<T>> {
+        let Either(leaf, known) = &key.kind.of;
+        self.items(key, |item, path, report| match item {
+            Value::String(_) => report.take(path, leaf.read(item)).map(&value),
+            Value::Object(_) => object(item, known, path, report, &object_of)?,
+            other => report.take(path, Err(other.is_not(wanted))),
+        })
+    }
+
+    fn items<K: Kind, T>(
+        &mut self,
+        key: &'static Key<List<K>>,
         mut read: impl FnMut(&Value, &Path<'_>, &mut Report<'f>) -> Option<T>,
     ) -> Vec<Option<T>> {
-        let path = Path::Key(self.path, key);
+        let path = Path::Key(self.path, key.name);
         match self.value(key) {
             None => Vec::new(),
             Some(Value::List(items)) => items
@@ -167,7 +170,7 @@ impl<'f> Fields<'_, 'f> {
     }
 
     /// Notes an error where the list under `key` is there, and empty.
-    pub(super) fn refuse_empty(&mut self, key: &'static str, wanted: &str) {
+    pub(super) fn refuse_empty<K: Kind>(&mut self, key: &'static Key<List<K>>, wanted: &str) {
         if let Some(Value::List(items)) = self.value(key)
             && items.is_empty()
         {
@@ -176,40 +179,38 @@ impl<'f> Fields<'_, 'f> {
     }
 
     /// The object under `key`, where there is one.
-    pub(super) fn object<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Fields<'_, '_>) -> T) -> Option<T> {
-        object(self.value(key)?, &Path::Key(self.path, key), self.report, read)
+    pub(super) fn object<T>(
+        &mut self,
+        key: &'static Key<Group>,
+        read: impl FnOnce(&mut Fields<'_, '_>) -> T,
+    ) -> Option<T> {
+        object(self.value(key)?, key.kind.0, &Path::Key(self.path, key.name), self.report, read)
     }
 
     /// The object under `key`, whose keys are names and whose values are objects, in the order of the file. Empty it
     /// is an error; `wanted` says what would be right.
     pub(super) fn map<T>(
         &mut self,
-        key: &'static str,
+        key: &'static Key<Named>,
         wanted: &str,
         mut read: impl FnMut(&str, &mut Fields<'_, '_>) -> T,
     ) -> Vec<T> {
-        let path = Path::Key(self.path, key);
+        let path = Path::Key(self.path, key.name);
         let Some(entries) = self.value(key).and_then(|value| entries(value, &path, self.report)) else {
             return Vec::new();
         };
-        if entries.is_empty() {
+        if entries.iter().all(|(_, value)| value.is_null()) {
             self.report.add(&path, format_args!("is empty; {wanted}"));
         }
-        let read_one =
-            |(name, value): &(String, Value)| object(value, &Path::Key(&path, name), self.report, |f| read(name, f));
-        entries.iter().filter_map(read_one).collect()
-    }
-
-    /// Notes an error where `key` is there.
-    pub(super) fn refuse(&mut self, key: &'static str, what: impl fmt::Display) {
-        if self.entries.iter().any(|(name, _)| name == key) {
-            self.known.push(key);
-            self.error(key, what);
-        }
+        let given = entries.iter().filter(|(_, value)| !value.is_null());
+        let read_one = |(name, value): &(String, Value)| {
+            object(value, key.kind.0, &Path::Key(&path, name), self.report, |fields| read(name, fields))
+        };
+        given.filter_map(read_one).collect()
     }
 
     /// Whether `key` is there.
-    pub(super) fn has(&mut self, key: &'static str) -> bool {
+    pub(super) fn has<K: Kind>(&self, key: &'static Key<K>) -> bool {
         self.value(key).is_some()
     }
 
@@ -219,38 +220,27 @@ impl<'f> Fields<'_, 'f> {
     }
 
     /// Notes an error of `key`.
-    pub(super) fn error(&mut self, key: &'static str, what: impl fmt::Display) {
-        self.report.add(&Path::Key(self.path, key), what);
+    pub(super) fn error<K: Kind>(&mut self, key: &'static Key<K>, what: impl fmt::Display) {
+        self.report.add(&Path::Key(self.path, key.name), what);
     }
 
     /// Notes an error of an item of the list under `key`.
-    pub(super) fn error_in(&mut self, key: &'static str, index: usize, what: impl fmt::Display) {
-        self.report.add(&Path::Index(&Path::Key(self.path, key), index), what);
+    pub(super) fn error_in<K: Kind>(&mut self, key: &'static Key<List<K>>, index: usize, what: impl fmt::Display) {
+        self.report.add(&Path::Index(&Path::Key(self.path, key.name), index), what);
     }
 }
 
 impl<'a> Fields<'a, '_> {
-    fn value(&mut self, key: &'static str) -> Option<&'a Value> {
-        if !self.known.contains(&key) {
-            self.known.push(key);
-        }
-        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    fn value<K: Kind>(&self, key: &'static Key<K>) -> Option<&'a Value> {
+        let found = self.entries.iter().find(|(name, _)| name == key.name);
+        found.map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     fn refuse_unknown(&mut self) {
         for (key, _) in self.entries {
-            if !self.known.contains(&key.as_str()) {
-                let what = format!("unknown key; {}", suggestion(key, &self.known));
-                self.report.add(&Path::Key(self.path, key), what);
+            if !self.known.has(key) {
+                self.report.add(&Path::Key(self.path, key), remedy(key, self.known));
             }
         }
-    }
-}
-
-fn suggestion(key: &str, known: &[&str]) -> String {
-    let alike = known.iter().map(|name| (strsim::jaro(key, name), name));
-    match alike.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, name)) if score > ALIKE => format!("did you mean {name:?}?"),
-        _ => format!("known here: {}", known.join(", ")),
     }
 }

@@ -10,6 +10,12 @@ use super::values::text;
 const LABEL_MAX: usize = 63;
 const NAME_MAX: usize = 253;
 
+/// A name of `sni`, for the schema.
+pub(super) const PATTERN: &str = r"^(\*\.?|(\*\*?\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)$";
+
+/// A pattern, and how it is written in the file.
+pub(super) type Written = (SniPattern, Box<str>);
+
 /// Which route takes a name, for one protocol or for hellos that offer none that is asked for.
 pub(super) type Claims = HashMap<(SniPattern, Option<Box<str>>), Box<str>>;
 
@@ -40,7 +46,7 @@ pub(super) fn claim(
 }
 
 /// A pattern, in lower case and without a trailing dot, and how it is written in the file.
-pub(super) fn pattern(value: &Value) -> Result<(SniPattern, Box<str>), String> {
+pub(super) fn pattern(value: &Value) -> Result<Written, String> {
     const WANTED: &str = "a name like \"a.example\", \"*.a.example\", \"**.a.example\" or \"*\"";
     let written = text(value, WANTED)?;
     let lower = written.to_ascii_lowercase();

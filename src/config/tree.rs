@@ -19,6 +19,11 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// Whether it counts as not given.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
     /// The error for a value of the wrong type; `wanted` completes "write ...".
     pub(super) fn is_not(&self, wanted: impl fmt::Display) -> String {
         let is = match self {

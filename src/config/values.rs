@@ -3,15 +3,21 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::defaults::PORTS;
 use super::tree::Value;
 
 /// RFC 7301 section 3.1: a protocol's name has a length of one byte.
 const ALPN_MAX: usize = 255;
 /// The kernel's IFNAMSIZ without the final NUL.
 const INTERFACE_MAX: usize = 15;
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 const HTTP_PATH_MAX: usize = 1024;
+
+/// Route and server names, for the schema.
+pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]+$";
+pub(super) const INTERFACE_PATTERN: &str = "^[^\\s/:]{1,15}$";
+pub(super) const PROTOCOL_PATTERN: &str = "^.{1,255}$";
+pub(super) const PATH_PATTERN: &str = "^/[!-~]{0,1023}$";
+
 /// What HAProxy's CSV puts in the place of a server's name.
 const RESERVED: [&str; 2] = ["FRONTEND", "BACKEND"];
 
@@ -30,27 +36,37 @@ pub(super) fn boolean(value: &Value) -> Result<bool, String> {
 }
 
 /// A whole number within `range`.
-pub(super) fn integer<T>(range: RangeInclusive<T>) -> impl Fn(&Value) -> Result<T, String>
+pub(super) fn integer<T>(range: &RangeInclusive<T>, value: &Value) -> Result<T, String>
 where
     T: Copy + Display + PartialOrd + TryFrom<u64>,
 {
-    move |value| {
-        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
-        let Value::Number(number) = value else { return Err(value.is_not(wanted)) };
-        let integer = number.as_u64().and_then(|number| T::try_from(number).ok());
-        integer
-            .filter(|integer| range.contains(integer))
-            .ok_or_else(|| format!("{number} does not fit; write {wanted}"))
+    let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
+    let Value::Number(number) = value else { return Err(value.is_not(wanted())) };
+    let integer = number.as_u64().and_then(|number| T::try_from(number).ok());
+    integer
+        .filter(|integer| range.contains(integer))
+        .ok_or_else(|| format!("{number} does not fit; write {}", wanted()))
+}
+
+/// Two whole numbers within `range`, the lower first.
+pub(super) fn pair(range: &RangeInclusive<u16>, value: &Value) -> Result<[u16; 2], String> {
+    const WANTED: &str = "the lowest and the highest status, like [200, 399]";
+    let Value::List(items) = value else { return Err(value.is_not(WANTED)) };
+    let [low, high] = items.as_slice() else {
+        return Err(format!("this is a list of {}; write {WANTED}", items.len()));
+    };
+    let pair = [integer(range, low)?, integer(range, high)?];
+    if pair[0] > pair[1] {
+        return Err(format!("{pair:?} is upside down; write {WANTED}"));
     }
+    Ok(pair)
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&Value) -> Result<T, String> {
-    move |value| {
-        let word = text(value, &one_of(choices))?;
-        let choice = choices.iter().find(|(name, _)| *name == word);
-        choice.map(|(_, choice)| *choice).ok_or_else(|| format!("{word:?} is unknown; write {}", one_of(choices)))
-    }
+pub(super) fn choice<T: Copy>(choices: &[(&str, T)], value: &Value) -> Result<T, String> {
+    let Value::String(word) = value else { return Err(value.is_not(one_of(choices))) };
+    let choice = choices.iter().find(|(name, _)| name == word);
+    choice.map(|(_, choice)| *choice).ok_or_else(|| format!("{word:?} is unknown; write {}", one_of(choices)))
 }
 
 /// `"a", "b" or "c"`
@@ -63,24 +79,22 @@ fn one_of<T>(choices: &[(&str, T)]) -> String {
 }
 
 /// A duration with its unit, within `range`.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Value) -> Result<Duration, String> {
+pub(super) fn duration(range: &RangeInclusive<Duration>, value: &Value) -> Result<Duration, String> {
     const WANTED: &str = "a number with its unit, like \"500ms\", \"10s\" or \"5m\"";
-    move |value| {
-        let text = text(value, WANTED)?;
-        let duration =
-            humantime::parse_duration(text).map_err(|_| format!("{text:?} is no duration; write {WANTED}"))?;
-        if duration < *range.start() {
-            Err(format!("{text:?} is too short; write at least \"{}\"", humantime::format_duration(*range.start())))
-        } else if duration > *range.end() {
-            Err(format!("{text:?} is too long; write at most \"{}\"", humantime::format_duration(*range.end())))
-        } else {
-            Ok(duration)
-        }
+    let text = text(value, WANTED)?;
+    let duration = humantime::parse_duration(text).map_err(|_| format!("{text:?} is no duration; write {WANTED}"))?;
+    if duration < *range.start() {
+        Err(format!("{text:?} is too short; write at least \"{}\"", humantime::format_duration(*range.start())))
+    } else if duration > *range.end() {
+        Err(format!("{text:?} is too long; write at most \"{}\"", humantime::format_duration(*range.end())))
+    } else {
+        Ok(duration)
     }
 }
 
-pub(super) fn port(value: &Value) -> Result<u16, String> {
-    integer(PORTS)(value)
+/// Any string, of which nothing is kept.
+pub(super) fn any_text(value: &Value) -> Result<(), String> {
+    text(value, "a string").map(drop)
 }
 
 /// A server's name.

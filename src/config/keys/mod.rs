@@ -1,0 +1,138 @@
+//! The one table of keys, for the parser, the schema and the documentation: a file an object of the configuration.
+//!
+//! A new key is a static here and a line in its object's list; the reader asks for it by that static. What a key may be
+//! and what holds where it is not there stand here only.
+use serde_json::{Map, Value as Json, json};
+
+use super::kinds::{Kind, nullable};
+
+pub(in crate::config) mod admin;
+pub(in crate::config) mod health_check;
+pub(in crate::config) mod limits;
+pub(in crate::config) mod logging;
+pub(in crate::config) mod redirect;
+pub(in crate::config) mod root;
+pub(in crate::config) mod route;
+pub(in crate::config) mod server;
+pub(in crate::config) mod timeouts;
+
+/// A key of an object.
+pub(in crate::config) struct Key<K: Kind> {
+    pub(in crate::config) name: &'static str,
+    /// For people, a sentence or two.
+    what: &'static str,
+    pub(in crate::config) kind: K,
+    absent: Absent<K::Default>,
+}
+
+/// What holds where a key is not there.
+pub(in crate::config) enum Absent<T> {
+    /// It has to be there.
+    Required,
+    /// This value.
+    Is(T),
+    /// What these words say.
+    Means(&'static str),
+}
+
+/// An object of the file, and what it is called in errors.
+pub(in crate::config) struct Object {
+    /// Whose its keys are: "a route's key".
+    pub(in crate::config) keys_are: &'static str,
+    /// Where in a file it stands.
+    pub(in crate::config) place: &'static str,
+    pub(in crate::config) keys: &'static [&'static dyn Entry],
+}
+
+/// A key, whatever its kind.
+pub(in crate::config) trait Entry: Sync {
+    fn name(&self) -> &'static str;
+
+    /// The JSON Schema of the value, with what the key means and its default.
+    fn schema(&self) -> Json;
+
+    fn is_required(&self) -> bool;
+
+    fn object(&self) -> Option<&'static Object>;
+}
+
+impl<K: Kind> Key<K> {
+    const fn new(name: &'static str, what: &'static str, kind: K, absent: Absent<K::Default>) -> Key<K> {
+        Key { name, what, kind, absent }
+    }
+}
+
+impl<K: Kind> Entry for Key<K> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = self.kind.schema();
+        if !self.is_required() {
+            nullable(&mut schema);
+        }
+        let (description, default) = match &self.absent {
+            Absent::Required => (self.what.to_owned(), None),
+            Absent::Is(value) => (self.what.to_owned(), Some(self.kind.write(value))),
+            Absent::Means(words) => (format!("{} Default: {words}.", self.what), None),
+        };
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("description".to_owned(), json!(description));
+            schema.extend(default.map(|default| ("default".to_owned(), default)));
+        }
+        schema
+    }
+
+    fn is_required(&self) -> bool {
+        matches!(self.absent, Absent::Required)
+    }
+
+    fn object(&self) -> Option<&'static Object> {
+        self.kind.object()
+    }
+}
+
+impl Object {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|known| known.name() == key)
+    }
+
+    pub(in crate::config) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|key| key.name())
+    }
+
+    /// The JSON Schema of the object.
+    pub(in crate::config) fn schema(&self) -> Json {
+        let properties: Map<_, _> = self.keys.iter().map(|key| (key.name().to_owned(), key.schema())).collect();
+        let required: Vec<_> = self.keys.iter().filter(|key| key.is_required()).map(|key| key.name()).collect();
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    }
+
+    /// This object and all below it, each once.
+    fn with_all_below(&'static self) -> Vec<&'static Object> {
+        let mut found = vec![self];
+        for object in self.keys.iter().filter_map(|key| key.object()).flat_map(Object::with_all_below) {
+            if !found.iter().any(|known| std::ptr::eq(*known, object)) {
+                found.push(object);
+            }
+        }
+        found
+    }
+}
+
+/// Every object that a file may hold.
+pub(in crate::config) fn all_objects() -> Vec<&'static Object> {
+    root::OBJECT.with_all_below()
+}
+
+/// The JSON Schema of a configuration file (draft 2020-12).
+#[must_use]
+pub fn schema() -> Json {
+    let mut schema = root::OBJECT.schema();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        schema.insert("title".to_owned(), json!("Configuration of fiscalismia-lb"));
+    }
+    schema
+}

@@ -1,0 +1,83 @@
+//! The whole file.
+use std::net::SocketAddr;
+
+use super::Absent::{Is, Means, Required};
+use super::{Key, Object, admin, health_check, limits, logging, redirect, route, timeouts};
+use crate::config::addresses::{ADDRESS_PATTERN, tls_address};
+use crate::config::kinds::{Choice, Group, Integer, List, Named, Text};
+use crate::config::values::any_text;
+use crate::config::{Reject, ZeroCopy, defaults};
+
+pub(in crate::config) static OBJECT: Object = Object {
+    keys_are: "a key of the file itself",
+    place: "the outermost object",
+    keys: &[
+        &SCHEMA,
+        &LISTEN,
+        &ROUTES,
+        &TIMEOUTS,
+        &RETRIES,
+        &HEALTH_CHECK,
+        &LIMITS,
+        &REJECT,
+        &REDIRECT,
+        &ADMIN,
+        &LOG,
+        &ZERO_COPY,
+    ],
+};
+
+pub(in crate::config) static SCHEMA: Key<Text<()>> = Key::new(
+    "$schema",
+    "Where an editor finds this schema; the program itself does not look at it.",
+    Text { read: any_text, pattern: "" },
+    Means("none"),
+);
+pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
+    "listen",
+    "Addresses for TLS. `[::]:443` takes IPv6 only, so the two families are two entries.",
+    List { of: Text { read: tls_address, pattern: ADDRESS_PATTERN }, least: 1 },
+    Required,
+);
+pub(in crate::config) static ROUTES: Key<Named> = Key::new(
+    "routes",
+    "Where connections go: an object a route, under the route's name.",
+    Named(&route::OBJECT),
+    Required,
+);
+pub(in crate::config) static TIMEOUTS: Key<Group> =
+    Key::new("timeouts", "", Group(&timeouts::OBJECT), Means("as its keys say"));
+pub(in crate::config) static RETRIES: Key<Integer<u32>> = Key::new(
+    "retries",
+    "More tries after a failed connect, each on another server where there is one, else on the same after the lesser of \
+     `timeouts.connect` and 1s.",
+    Integer(defaults::RETRIES_RANGE),
+    Is(defaults::RETRIES),
+);
+pub(in crate::config) static HEALTH_CHECK: Key<Group> = Key::new(
+    "health_check",
+    "How servers are probed. A route's own `health_check` overrides it, key by key.",
+    Group(&health_check::OBJECT),
+    Means("as its keys say"),
+);
+pub(in crate::config) static LIMITS: Key<Group> =
+    Key::new("limits", "Limits on clients.", Group(&limits::OBJECT), Means("as its keys say"));
+pub(in crate::config) static REJECT: Key<Choice<Reject>> = Key::new(
+    "reject",
+    "What a client that is not let in gets to see: `drop` nothing, not even a FIN or RST; `alert` a fatal TLS alert; \
+     `close` the end of the connection.",
+    Choice(&[("drop", Reject::Drop), ("alert", Reject::Alert), ("close", Reject::Close)]),
+    Is(defaults::REJECT),
+);
+pub(in crate::config) static REDIRECT: Key<Group> =
+    Key::new("redirect", "Plain HTTP that sends clients to https.", Group(&redirect::OBJECT), Means("none"));
+pub(in crate::config) static ADMIN: Key<Group> =
+    Key::new("admin", "The endpoints for operators: health, metrics, stats.", Group(&admin::OBJECT), Means("none"));
+pub(in crate::config) static LOG: Key<Group> =
+    Key::new("log", "What is logged, and how.", Group(&logging::OBJECT), Means("as its keys say"));
+pub(in crate::config) static ZERO_COPY: Key<Choice<ZeroCopy>> = Key::new(
+    "zero_copy",
+    "`auto` has the kernel move the bytes (splice) once a direction proves to be bulk; `off` never.",
+    Choice(&[("auto", ZeroCopy::Auto), ("off", ZeroCopy::Off)]),
+    Is(defaults::ZERO_COPY),
+);

@@ -1,0 +1,76 @@
+//! `routes.NAME`: where connections for some names go.
+use super::Absent::{Is, Means, Required};
+use super::{Key, Object, health_check, server, timeouts};
+use crate::config::addresses::{ADDRESS_PATTERN, written_server_address};
+use crate::config::kinds::{Choice, Either, Group, List, Text};
+use crate::config::sni::{PATTERN, Written, pattern};
+use crate::config::values::{PROTOCOL_PATTERN, protocol};
+use crate::config::{Balance, OnDown, ProxyProtocol, Tlv, defaults};
+
+pub(in crate::config) static OBJECT: Object = Object {
+    keys_are: "a route's key",
+    place: "routes.NAME",
+    keys: &[&SNI, &ALPN, &SERVERS, &BALANCE, &PROXY_PROTOCOL, &PROXY_TLVS, &ON_DOWN, &TIMEOUTS, &HEALTH_CHECK],
+};
+
+pub(in crate::config) static SNI: Key<List<Text<Written>>> = Key::new(
+    "sni",
+    "Names that the route serves: `a.b` this name, `*.a.b` one label more, `**.a.b` one label or more, `*` all that no \
+     other route takes, a hello without a name too.",
+    List { of: Text { read: pattern, pattern: PATTERN }, least: 1 },
+    Required,
+);
+pub(in crate::config) static ALPN: Key<List<Text<Box<str>>>> = Key::new(
+    "alpn",
+    "Only hellos that offer one of these protocols; the route then beats one for the same name without it.",
+    List { of: Text { read: protocol, pattern: PROTOCOL_PATTERN }, least: 1 },
+    Means("any hello"),
+);
+pub(in crate::config) static SERVERS: Key<List<Either<Text<server::Address>>>> = Key::new(
+    "servers",
+    "The route's servers: `\"ADDR:PORT\"`, or an object.",
+    List { of: Either(Text { read: written_server_address, pattern: ADDRESS_PATTERN }, &server::OBJECT), least: 1 },
+    Required,
+);
+pub(in crate::config) static BALANCE: Key<Choice<Balance>> = Key::new(
+    "balance",
+    "How a server is picked: `round_robin` smooth and by weight, `least_connections` the fewest open connections for its \
+     weight, `source` the same server for the same client address.",
+    Choice(&[
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("source", Balance::Source),
+    ]),
+    Is(defaults::BALANCE),
+);
+pub(in crate::config) static PROXY_PROTOCOL: Key<Choice<ProxyProtocol>> = Key::new(
+    "proxy_protocol",
+    "The PROXY header that a server gets before the client's first byte.",
+    Choice(&[("v2", ProxyProtocol::V2), ("v1", ProxyProtocol::V1), ("off", ProxyProtocol::Off)]),
+    Is(defaults::PROXY_PROTOCOL),
+);
+pub(in crate::config) static PROXY_TLVS: Key<List<Choice<Tlv>>> = Key::new(
+    "proxy_tlvs",
+    "What a PROXY v2 header says beyond addresses: `authority` the name asked for, `alpn` the client's first protocol, \
+     `unique_id` 16 bytes that are also in the log, `crc32c` a checksum.",
+    List {
+        of: Choice(&[
+            ("authority", Tlv::Authority),
+            ("alpn", Tlv::Alpn),
+            ("unique_id", Tlv::UniqueId),
+            ("crc32c", Tlv::Crc32c),
+        ]),
+        least: 0,
+    },
+    Means("none"),
+);
+pub(in crate::config) static ON_DOWN: Key<Choice<OnDown>> = Key::new(
+    "on_down",
+    "What happens to the open connections of a server that goes down.",
+    Choice(&[("keep", OnDown::Keep), ("close", OnDown::Close)]),
+    Is(defaults::ON_DOWN),
+);
+pub(in crate::config) static TIMEOUTS: Key<Group> =
+    Key::new("timeouts", "The route's own timeouts.", Group(&timeouts::ROUTE), Means("the file's"));
+pub(in crate::config) static HEALTH_CHECK: Key<Group> =
+    Key::new("health_check", "How the route's servers are probed.", Group(&health_check::OBJECT), Means("the file's"));

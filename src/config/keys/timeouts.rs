@@ -1,0 +1,38 @@
+//! `timeouts`, the file's own and a route's.
+use super::Absent::Is;
+use super::{Key, Object};
+use crate::config::defaults;
+use crate::config::kinds::Span;
+
+pub(in crate::config) static OBJECT: Object = Object {
+    keys_are: "a key of the file's own timeouts, for all routes alike",
+    place: "timeouts",
+    keys: &[&CLIENT_HELLO, &CONNECT, &TUNNEL, &HALF_CLOSED, &DRAIN],
+};
+
+/// A route's.
+pub(in crate::config) static ROUTE: Object =
+    Object { keys_are: "a key of timeouts", place: "timeouts", keys: &[&CONNECT, &TUNNEL, &HALF_CLOSED] };
+
+pub(in crate::config) static CLIENT_HELLO: Key<Span> = Key::new(
+    "client_hello",
+    "From accept to a whole ClientHello.",
+    Span(defaults::DURATIONS),
+    Is(defaults::CLIENT_HELLO),
+);
+pub(in crate::config) static CONNECT: Key<Span> =
+    Key::new("connect", "For one try to connect to a server.", Span(defaults::DURATIONS), Is(defaults::CONNECT));
+pub(in crate::config) static TUNNEL: Key<Span> =
+    Key::new("tunnel", "No byte either way.", Span(defaults::DURATIONS), Is(defaults::TUNNEL));
+pub(in crate::config) static HALF_CLOSED: Key<Span> = Key::new(
+    "half_closed",
+    "No byte while one side has ended its direction.",
+    Span(defaults::DURATIONS),
+    Is(defaults::HALF_CLOSED),
+);
+pub(in crate::config) static DRAIN: Key<Span> = Key::new(
+    "drain",
+    "What open connections have left when the program is told to stop; 0s: nothing.",
+    Span(defaults::DURATIONS_OR_ZERO),
+    Is(defaults::DRAIN),
+);
