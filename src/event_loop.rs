@@ -9,10 +9,10 @@ mod control;
 mod listeners;
 mod manager;
 mod redirects;
+mod sessions;
 mod snapshot;
 mod start;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::net::{Inherited, Key, Listener, Slots, Token};
 use crate::policy::time::Time;
 use crate::probe::{self, Probe};
 use crate::service::Service;
-use crate::session::{Next, Session, Side};
+use crate::session::Side;
 use accept::Accepting;
 use admins::{Admins, Request};
 use alarm::Alarm;
@@ -37,6 +37,7 @@ use clock::Clock;
 use control::Phase;
 use manager::Told;
 use redirects::Redirects;
+use sessions::Sessions;
 use start::Fds;
 
 /// Events that one turn takes at most.
@@ -68,13 +69,9 @@ struct EventLoop {
     is_full: bool,
     listeners: Slots<Listener>,
     inherited: Inherited,
-    sessions: Slots<Session>,
+    sessions: Sessions,
     probes: Slots<Probe>,
     redirects: Redirects,
-    /// Sessions that had their turn and have more to do.
-    again: Vec<Key>,
-    /// Sessions that move bulk and can go on: one a turn, so that every other one has its turn between two of them.
-    later: VecDeque<Key>,
     admins: Admins,
     history: History,
     fds: Fds,
@@ -103,21 +100,14 @@ impl EventLoop {
             _ => {}
         }
         self.read_clock();
-        let mut unfinished = std::mem::take(&mut self.again);
-        unfinished.sort_unstable();
-        unfinished.dedup();
+        let unfinished = self.sessions.take_unfinished();
         let unfinished_admins = self.admins.unfinished();
         for event in &*events {
             self.dispatch(event);
         }
-        for key in unfinished {
-            self.work(key, Session::advance);
-        }
+        self.sessions.go_on(unfinished, &mut self.context);
         for key in unfinished_admins {
             self.admins.resume(key, &mut self.context);
-        }
-        if let Some(key) = self.later.pop_front() {
-            self.work(key, Session::advance);
         }
         self.timers();
         self.accept();
@@ -135,12 +125,18 @@ impl EventLoop {
 
     /// How long nothing is due.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.again.is_empty() || !self.later.is_empty() || self.admins.has_unfinished() || self.can_accept() {
+        if self.sessions.can_go_on() || self.admins.has_unfinished() || self.can_accept() {
             return Some(Duration::ZERO);
         }
         let context = &self.context;
-        let due = [context.deadlines.next(), context.timers.next(), context.log.deadline()];
-        let due = due.into_iter().chain([self.redirects.deadline(), self.admins.deadline()]).flatten().min()?;
+        let due = [
+            self.sessions.shared.deadlines.next(),
+            self.redirects.deadline(),
+            self.admins.deadline(),
+            context.timers.next(),
+            context.log.deadline(),
+        ];
+        let due = due.into_iter().flatten().min()?;
         let left = due.since(context.now);
         if !left.is_zero() && self.alarm.set(due, context.now).is_ok() { None } else { Some(left) }
     }
@@ -162,8 +158,8 @@ impl EventLoop {
                 self.context.log.flush(&self.context.registry);
             }
             Token::Listener(key) => self.note_listener(key),
-            Token::Client(key) => self.session_event(key, Side::Client, event),
-            Token::Server(key) => self.session_event(key, Side::Server, event),
+            Token::Client(key) => self.sessions.hear(key, Side::Client, event, &mut self.context),
+            Token::Server(key) => self.sessions.hear(key, Side::Server, event, &mut self.context),
             Token::Redirect(key) => self.redirects.hear(key, event, &mut self.context),
             Token::Admin(key) => {
                 let asked = self.admins.hear(key, event, &mut self.context);
@@ -174,36 +170,6 @@ impl EventLoop {
                     probe.note(event);
                     probe.advance(key, context)
                 });
-            }
-        }
-    }
-
-    fn session_event(&mut self, key: Key, side: Side, event: &mio::event::Event) {
-        self.work(key, |session, key, context| session.hear(side, event, key, context));
-    }
-
-    /// Lends a session what it needs to work, if it is still there.
-    fn work(&mut self, key: Key, work: impl FnOnce(Session, Key, &mut Context) -> Next) {
-        if let Some(session) = self.sessions.take(key) {
-            let next = work(session, key, &mut self.context);
-            self.settle(key, next);
-        }
-    }
-
-    fn settle(&mut self, key: Key, next: Next) {
-        match next {
-            Next::Wait(session) => self.sessions.put(key, session),
-            Next::Again(session) => {
-                self.sessions.put(key, session);
-                self.again.push(key);
-            }
-            Next::Later(session) => {
-                self.sessions.put(key, session);
-                self.later.push_back(key);
-            }
-            Next::Ended => {
-                self.sessions.vacate(key);
-                self.context.sessions -= 1;
             }
         }
     }
@@ -234,9 +200,7 @@ impl EventLoop {
     }
 
     fn timers(&mut self) {
-        while let Some(key) = self.context.deadlines.pop_due(self.context.now) {
-            self.work(key, Session::expire);
-        }
+        self.sessions.expire(&mut self.context);
         self.redirects.expire(&mut self.context);
         for request in self.admins.expire(&mut self.context) {
             self.answer_admin(Some(request));
@@ -270,31 +234,8 @@ impl EventLoop {
     /// goes to those that wait for it.
     fn settle_servers(&mut self) {
         for id in std::mem::take(&mut self.context.fallen) {
-            let of_it: Vec<Key> =
-                self.sessions.iter().filter(|(_, session)| session.server() == Some(id)).map(|(key, _)| key).collect();
-            self.kill(of_it);
+            self.sessions.end_of(id, &mut self.context);
         }
-        while let Some(place) = self.context.roomy.pop() {
-            self.serve_queue(place);
-        }
-    }
-
-    /// Gives those who wait for a server of a route one, whoever waits longest first, while there is room.
-    fn serve_queue(&mut self, place: u32) {
-        while let Some(route) = self.context.fleet.route_mut(place)
-            && !route.group.is_full()
-            && let Some(key) = route.queue.pop_front()
-        {
-            self.work(key, Session::room);
-        }
-    }
-
-    fn kill(&mut self, keys: Vec<Key>) {
-        for key in keys {
-            self.work(key, |session, key, context| {
-                session.kill(key, context);
-                Next::Ended
-            });
-        }
+        self.sessions.serve_queues(&mut self.context);
     }
 }

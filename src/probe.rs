@@ -52,17 +52,15 @@ pub enum Next {
 /// The timer of a server's next probe has come up: starts it if it is due.
 pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<Next> {
     let Context { fleet, now, timers, .. } = context;
-    let route = fleet.route_mut(id.route)?;
-    let timer = &mut route.servers.get_mut(id.server as usize)?.next_probe;
-    if !timer.fired(at) {
+    if !fleet.probe_timer(id)?.fired(at) {
         return None;
     }
-    let member = route.group.member(id.server)?;
-    let due = member.health().next_probe().filter(|_| !member.is_retired() && !route.retired)?;
+    let due = fleet.listed(id)?.health().next_probe()?;
     if due > *now {
-        timer.arm(timers, due, Timer::NextProbe(id));
+        fleet.probe_timer(id)?.arm(timers, due, Timer::NextProbe(id));
         return None;
     }
+    let member = fleet.listed(id)?;
     let (server, check) = (member.server(), member.health().check());
     let mut address = server.address;
     address.set_port(check.port.unwrap_or(address.port()));
@@ -71,12 +69,12 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
     let stream = match net::dial(address, server.source, server.interface.as_deref()) {
         // That says nothing about the server.
         Err(error) if net::is_shortage(error) => {
-            timer.arm(timers, *now + SHORTAGE_PAUSE, Timer::NextProbe(id));
+            fleet.probe_timer(id)?.arm(timers, *now + SHORTAGE_PAUSE, Timer::NextProbe(id));
             return None;
         }
         dialled => dialled,
     };
-    route.group.probe_started(id.server);
+    fleet.probe_started(id);
     let started = *now;
     match stream {
         Ok(stream) => {
@@ -90,14 +88,7 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
 /// Arms the timers of every server's next probe.
 pub fn schedule(context: &mut Context) {
     let Context { fleet, timers, .. } = context;
-    for (place, route) in fleet.routes_mut() {
-        let group = &route.group;
-        for (index, server) in (0..).zip(&mut route.servers) {
-            if let Some(at) = group.member(index).and_then(|member| member.health().next_probe()) {
-                server.next_probe.arm(timers, at, Timer::NextProbe(ServerId { route: place, server: index }));
-            }
-        }
-    }
+    fleet.schedule_probes(|id, timer, at| timer.arm(timers, at, Timer::NextProbe(id)));
 }
 
 impl Probe {

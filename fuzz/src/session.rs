@@ -9,16 +9,15 @@ use std::time::Duration;
 
 use fiscalismia_lb::access_log::AccessLog;
 use fiscalismia_lb::config;
-use fiscalismia_lb::context::{Context, UniqueIds};
+use fiscalismia_lb::context::Context;
 use fiscalismia_lb::fleet::Fleet;
 use fiscalismia_lb::metrics::{Histograms, Phase, Process};
-use fiscalismia_lb::net::{Key, Listener, Pipes, Role, Slots, Token};
+use fiscalismia_lb::net::{Key, Listener, Role, Slots, Token};
 use fiscalismia_lb::policy::health::Spread;
-use fiscalismia_lb::policy::rate_limit::RateLimit;
 use fiscalismia_lb::policy::reason::CloseReason;
 use fiscalismia_lb::policy::time::Time;
-use fiscalismia_lb::policy::timers::{SlotDeadlines, Timers};
-use fiscalismia_lb::session::{Next, SCRATCH_ROOM, Session, Side};
+use fiscalismia_lb::policy::timers::Timers;
+use fiscalismia_lb::session::{Lent, Next, Session, Shared, Side};
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use fiscalismia_lb::wire::proxy_header::{self, Header, Parsed};
 use mio::{Events, Poll};
@@ -87,6 +86,7 @@ enum End {
 struct Proxy {
     poll: Poll,
     context: Context,
+    shared: Shared,
     sessions: Slots<Session>,
     key: Key,
     is_busy: bool,
@@ -266,12 +266,12 @@ impl Play {
                 "{counted} is not within {range:?}"
             );
         }
-        let context = &mut self.proxy.context;
+        let Proxy { context, shared, .. } = &self.proxy;
         assert_eq!(context.process.closes.iter().sum::<u64>(), 1);
-        assert_eq!((context.pipes.lent(), context.refused), (0, 0));
-        for (_, route) in context.fleet.routes_mut() {
-            assert_eq!((route.open, route.queue.len()), (0, 0));
-            assert!(route.group.members().all(|(_, member)| member.open() == 0));
+        assert_eq!((shared.pipes.lent(), shared.refused()), (0, 0));
+        for (_, route) in context.fleet.routes() {
+            assert_eq!((route.open(), route.queue().len()), (0, 0));
+            assert!(route.group().members().all(|(_, member)| member.open() == 0));
         }
         self.proxy.sessions.free();
         assert!(self.proxy.sessions.is_empty());
@@ -368,34 +368,29 @@ impl Proxy {
         let context = Context {
             now: Time::ZERO,
             fleet: Fleet::new(&config, &mut Spread::new(Time::ZERO, 2)),
-            sources: RateLimit::default(),
-            refused: 0,
             process: Process::new(0, Histograms::new().unwrap()),
             sessions: 0,
-            capacity: 1,
             redirects: 0,
             admins: 0,
             log: AccessLog::stdout(config.log).unwrap(),
             config: Rc::new(config),
-            deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry: poll.registry().try_clone().unwrap(),
-            spoken: Time::ZERO,
-            scratch: vec![0; SCRATCH_ROOM],
-            pipes: Pipes::new(pipes),
-            roomy: Vec::new(),
             fallen: Vec::new(),
-            unique_ids: UniqueIds::new(0),
         };
+        let mut shared = Shared::new(None, 0);
+        shared.capacity = 1;
+        shared.pipes.allow(pipes);
         let mut sessions = Slots::new();
         let key = sessions.reserve();
-        Proxy { poll, context, sessions, key, is_busy: false, has_timed_out: false }
+        Proxy { poll, context, shared, sessions, key, is_busy: false, has_timed_out: false }
     }
 
     fn accept(&mut self, listener: &mut Listener) {
         self.context.sessions += 1;
         let accepted = (0..PATIENCE).find_map(|_| listener.accept().unwrap()).unwrap();
-        let next = Session::accept(accepted, listener.bound, self.key, &mut self.context);
+        let mut lent = Lent { key: self.key, shared: &mut self.shared, context: &mut self.context };
+        let next = Session::accept(accepted, listener.bound, &mut lent);
         self.settle(next);
     }
 
@@ -416,7 +411,7 @@ impl Proxy {
                 Token::Server(key) if key == self.key => Side::Server,
                 other => panic!("{other:?}"),
             };
-            self.work(|session, key, context| session.hear(side, event, key, context));
+            self.work(|session, lent| session.hear(side, event, lent));
         }
     }
 
@@ -442,7 +437,7 @@ impl Proxy {
     fn expire(&mut self, step: Duration) -> bool {
         self.context.now = self.context.now + step;
         let was_over = self.is_over();
-        while let Some(key) = self.context.deadlines.pop_due(self.context.now) {
+        while let Some(key) = self.shared.deadlines.pop_due(self.context.now) {
             assert_eq!(key, self.key);
             self.work(Session::expire);
         }
@@ -451,9 +446,10 @@ impl Proxy {
         is_over_now
     }
 
-    fn work(&mut self, work: impl FnOnce(Session, Key, &mut Context) -> Next) {
+    fn work(&mut self, work: impl FnOnce(Session, &mut Lent<'_>) -> Next) {
         if let Some(session) = self.sessions.take(self.key) {
-            let next = work(session, self.key, &mut self.context);
+            let mut lent = Lent { key: self.key, shared: &mut self.shared, context: &mut self.context };
+            let next = work(session, &mut lent);
             self.settle(next);
         }
     }

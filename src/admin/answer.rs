@@ -75,8 +75,8 @@ fn ready(fleet: &Fleet, is_draining: bool) -> Reply {
     }
     let without: Vec<&str> = fleet
         .routes()
-        .filter(|(_, route)| !route.group.standing().is_up())
-        .map(|(_, route)| &*route.config.name)
+        .filter(|(_, route)| !route.group().standing().is_up())
+        .map(|(_, route)| &*route.config().name)
         .collect();
     if without.is_empty() {
         return text(Status::Ok, "", "ready\n");

@@ -7,7 +7,6 @@ use super::EventLoop;
 use crate::access_log::Level;
 use crate::context::Timer;
 use crate::net::{self, Accepted, BACKLOG, Key, Listener, Role};
-use crate::session::Session;
 
 /// Clients that one listener lets in in one turn.
 const TURN: usize = 64;
@@ -42,7 +41,7 @@ impl EventLoop {
     /// Whether there may be one more client of a kind.
     fn has_room(&self, role: Role) -> bool {
         match role {
-            Role::Https => self.context.sessions < self.context.capacity,
+            Role::Https => self.sessions.has_room(),
             Role::Http => self.redirects.has_room(self.context.now),
             Role::Admin => true,
         }
@@ -90,12 +89,7 @@ impl EventLoop {
     fn begin_client(&mut self, accepted: Accepted, listener: &Listener) {
         match listener.role {
             Role::Https => {
-                let context = &mut self.context;
-                context.sessions += 1;
-                context.process.https.accepted(context.now, context.sessions);
-                let key = self.sessions.reserve();
-                let next = Session::accept(accepted, listener.bound, key, context);
-                self.settle(key, next);
+                self.sessions.begin(accepted, listener.bound, &mut self.context);
             }
             Role::Http => self.redirects.begin(accepted, &mut self.context),
             Role::Admin => {
@@ -122,7 +116,7 @@ impl EventLoop {
         }
         self.is_full = true;
         context.process.accept_pauses += 1;
-        let capacity = context.capacity;
+        let capacity = self.sessions.shared.capacity;
         let limit =
             if capacity < context.config.limits.connections.into() { "the fd limit" } else { "limits.connections" };
         let words = format_args!(

@@ -50,7 +50,7 @@ impl EventLoop {
 
     fn limits(&self) -> String {
         let config = &self.context.config;
-        let (capacity, fds) = (self.context.capacity, self.fds.limit);
+        let (capacity, fds) = (self.sessions.shared.capacity, self.fds.limit);
         let mut line = format!("Limits: {capacity} connections (of {fds} fds)");
         if let Some(limits) = &config.limits.per_source {
             line.push_str(&describe_source(limits));

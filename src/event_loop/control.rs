@@ -69,9 +69,7 @@ impl EventLoop {
         if std::mem::replace(&mut self.phase, Phase::Over) == Phase::Serving {
             self.tell_stopping(Duration::ZERO);
         }
-        let all: Vec<Key> = self.sessions.iter().map(|(key, _)| key).collect();
-        let count = all.len();
-        self.kill(all);
+        let count = self.sessions.end_all(&mut self.context);
         self.redirects.end_all(&mut self.context);
         self.admins.end_all(&mut self.context);
         let ended = match count {
@@ -116,10 +114,7 @@ impl EventLoop {
         let context = &mut self.context;
         let changed = context.fleet.reload(&config, &mut spread(&config, context.now));
         if config.limits.per_source != context.config.limits.per_source {
-            context.sources.change(config.limits.per_source.as_ref());
-            for source in self.sessions.iter().filter_map(|(_, session)| session.admitted_source()) {
-                context.sources.opened(source);
-            }
+            self.sessions.change_limits(config.limits.per_source.as_ref());
         }
         context.log.change(config.log);
         context.config = Rc::new(config);
@@ -130,8 +125,6 @@ impl EventLoop {
             self.probes.vacate(key);
         }
         probe::schedule(&mut self.context);
-        // A server that is new, or may have more connections, has room.
-        self.context.roomy.extend(self.context.fleet.routes().map(|(place, _)| place));
         self.share_out_fds(shares);
         Ok(())
     }

@@ -78,7 +78,7 @@ impl EventLoop {
         if self.phase != Phase::Serving {
             return format!("draining, {sessions} connections");
         }
-        let members = self.context.fleet.routes().flat_map(|(_, route)| route.group.members());
+        let members = self.context.fleet.routes().flat_map(|(_, route)| route.group().members());
         let (up, all) =
             members.fold((0, 0), |(up, all), (_, member)| (up + u32::from(member.health().is_up()), all + 1));
         let refused = if self.context.process.last_reload_worked { "" } else { ", last reload refused" };

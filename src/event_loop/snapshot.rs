@@ -16,6 +16,7 @@ use crate::policy::health::{Health, Standing};
 use crate::policy::reason::DropReason;
 use crate::policy::servers::Member;
 use crate::policy::time::Time;
+use crate::session::Shared;
 
 /// Drops for where a client came from, before a byte was read.
 const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooManyConnections];
@@ -29,6 +30,7 @@ impl EventLoop {
     pub(super) fn snapshot(&mut self) -> Snapshot {
         let mut room = self.admins.room();
         let context = &self.context;
+        let Shared { pipes, sources, .. } = &self.sessions.shared;
         add_routes(context, &mut room);
         let mut snapshot = Snapshot {
             now: context.now,
@@ -37,13 +39,13 @@ impl EventLoop {
             is_draining: self.phase != LoopPhase::Serving,
             process: context.process.clone(),
             connections: context.sessions + context.redirects,
-            capacity: context.capacity,
+            capacity: self.sessions.shared.capacity,
             most_fds: self.fds.limit(),
             phases: [0; Phase::ALL.len()],
             half_closed: 0,
-            pipes: PipesNow { most: context.pipes.most(), used: context.pipes.lent(), free: context.pipes.kept() },
+            pipes: PipesNow { most: pipes.most(), used: pipes.lent(), free: pipes.kept() },
             lost_lines: context.log.lost(),
-            sources: (context.sources.sources(), context.sources.evicted()),
+            sources: (sources.sources(), sources.evicted()),
             frontends: Vec::new(),
             routes: room.routes,
             servers: room.servers,
@@ -66,7 +68,7 @@ impl EventLoop {
             bytes_up: process.https.bytes_up,
             bytes_down: process.https.bytes_down,
         };
-        for (_, session) in self.sessions.iter() {
+        for session in self.sessions.iter() {
             let moved = session.moved();
             sample.bytes_up += moved.up;
             sample.bytes_down += moved.down;
@@ -77,7 +79,7 @@ impl EventLoop {
 
     fn add_open_sessions(&self, snapshot: &mut Snapshot) {
         let routes = self.context.fleet.order();
-        for (_, session) in self.sessions.iter() {
+        for session in self.sessions.iter() {
             if let Some(count) = snapshot.phases.get_mut(session.phase() as usize) {
                 *count += 1;
             }
@@ -86,7 +88,7 @@ impl EventLoop {
             snapshot.process.https.bytes_up += moved.up;
             snapshot.process.https.bytes_down += moved.down;
             snapshot.process.bytes_spliced += moved.spliced;
-            let Some(index) = routes.get(id.route as usize).copied().flatten() else { continue };
+            let Some(index) = routes.of(id.route) else { continue };
             let Some(route) = snapshot.routes.get_mut(index) else { continue };
             let servers = snapshot.servers.get_mut(route.servers.clone()).unwrap_or_default();
             let server = servers.iter_mut().find(|server| server.index == id.server);
@@ -109,7 +111,7 @@ impl EventLoop {
             is_http: false,
             is_open: is_open(Role::Https),
             sessions: context.sessions,
-            limit: context.capacity,
+            limit: self.sessions.shared.capacity,
             counters: process.https.clone(),
             denied: process.drops.iter().sum(),
             denied_connections: of(&BY_SOURCE),
@@ -134,16 +136,19 @@ impl EventLoop {
 fn add_routes(context: &Context, Room { routes, servers }: &mut Room) {
     for (_, route) in context.fleet.routes() {
         let first = servers.len();
-        servers.extend(route.group.members().filter_map(|(index, member)| {
-            Some(server(route, index, member, route.servers.get(index as usize)?, context.now))
-        }));
+        servers.extend(
+            route
+                .group()
+                .members()
+                .filter_map(|(index, member)| Some(server(route, index, member, route.server(index)?, context.now))),
+        );
         routes.push(route_now(route, first..servers.len(), context.now));
     }
 }
 
 fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow {
     let (mut active, mut backup, mut weight, mut backup_weight) = (0, 0, 0, 0);
-    for (_, member) in route.group.members().filter(|(_, member)| member.takes_connections()) {
+    for (_, member) in route.group().members().filter(|(_, member)| member.takes_connections()) {
         if member.server().backup {
             backup += 1;
             // Of the backups, connections go to the first only.
@@ -154,15 +159,15 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
         }
     }
     RouteNow {
-        name: Rc::clone(&route.name),
-        balance: route.config.balance,
-        standing: standing(route.group.standing(), now),
-        open: route.open,
-        queued: route.queue.len(),
-        most_queued: route.most_queued,
+        name: Rc::clone(route.name()),
+        balance: route.config().balance,
+        standing: standing(route.group().standing(), now),
+        open: route.open(),
+        queued: route.queue().len(),
+        most_queued: route.queue().most(),
         traffic: route.traffic(),
-        usage: route.usage.clone(),
-        last_session: route.usage.sessions.last().map(|last| now.since(last)),
+        usage: route.usage().clone(),
+        last_session: route.usage().sessions.last().map(|last| now.since(last)),
         servers,
         active,
         backup,
@@ -173,17 +178,17 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
 fn server(route: &fleet::Route, index: u32, member: &Member, server: &fleet::Server, now: Time) -> ServerNow {
     let config = member.server();
     ServerNow {
-        route: Rc::clone(&route.name),
-        name: Rc::clone(&server.name),
+        route: Rc::clone(route.name()),
+        name: Rc::clone(server.name()),
         index,
         address: config.address,
         weight: config.weight,
         is_backup: config.backup,
         limit: config.max_connections,
         open: member.open(),
-        traffic: server.traffic.clone(),
-        usage: server.usage.clone(),
-        last_session: server.usage.sessions.last().map(|last| now.since(last)),
+        traffic: server.traffic().clone(),
+        usage: server.usage().clone(),
+        last_session: server.usage().sessions.last().map(|last| now.since(last)),
         standing: standing(member.health().standing(), now),
         probes: probes(member.health()),
     }

@@ -1,5 +1,4 @@
 //! From nothing to a loop that is ready to turn.
-use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -17,22 +16,22 @@ use super::clock::Clock;
 use super::control::Phase;
 use super::manager::Told;
 use super::redirects::Redirects;
+use super::sessions::Sessions;
 use super::{EventLoop, listeners};
 use crate::access_log::AccessLog;
 use crate::admin::Credentials;
 use crate::config::{self, Config};
-use crate::context::{Context, UniqueIds};
+use crate::context::Context;
 use crate::fleet::Fleet;
 use crate::metrics::{Histograms, History, Process};
-use crate::net::{Inherited, Pipes, Slots, Token};
+use crate::net::{Inherited, Slots, Token};
 use crate::policy::fds::{Demand, Shares};
 use crate::policy::health::Spread;
-use crate::policy::rate_limit::RateLimit;
 use crate::policy::time::Time;
-use crate::policy::timers::{SlotDeadlines, Timers};
+use crate::policy::timers::Timers;
 use crate::probe;
 use crate::service::{self, Service};
-use crate::session::SCRATCH_ROOM;
+use crate::session::Shared;
 
 /// How the process's fds are shared out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,27 +100,19 @@ impl EventLoop {
         let shares = fds.share_out(&config)?;
         let now = clock.now();
         let epoch = clock.epoch(now).unwrap_or_default();
+        let sessions = Sessions::new(Shared::new(config.limits.per_source.as_ref(), random()));
         let context = Context {
             now,
             fleet: Fleet::new(&config, &mut spread(&config, now)),
-            sources: config.limits.per_source.as_ref().map(RateLimit::new).unwrap_or_default(),
-            refused: 0,
             config: Rc::new(config),
             process: Process::new(epoch, histograms),
             sessions: 0,
-            capacity: 0,
             redirects: 0,
             admins: 0,
             log,
-            deadlines: SlotDeadlines::new(),
             timers: Timers::new(),
             registry,
-            spoken: Time::ZERO,
-            scratch: vec![0; SCRATCH_ROOM],
-            pipes: Pipes::new(0),
-            roomy: Vec::new(),
             fallen: Vec::new(),
-            unique_ids: UniqueIds::new(random()),
         };
         let mut event_loop = EventLoop {
             path: path.to_owned(),
@@ -136,11 +127,9 @@ impl EventLoop {
             is_full: false,
             listeners,
             inherited,
-            sessions: Slots::new(),
+            sessions,
             probes: Slots::new(),
             redirects: Redirects::new(),
-            again: Vec::new(),
-            later: VecDeque::new(),
             admins: Admins::new(credentials),
             history: History::default(),
             fds,
@@ -166,8 +155,8 @@ impl EventLoop {
 
     /// Gives clients and pipes what the fd limit holds.
     pub(super) fn share_out_fds(&mut self, shares: Shares) {
-        self.context.capacity = shares.connections;
-        self.context.pipes.allow(shares.pipes as usize);
+        self.sessions.shared.capacity = shares.connections;
+        self.sessions.shared.pipes.allow(shares.pipes as usize);
     }
 }
 
@@ -215,7 +204,7 @@ pub(super) fn spare_fd() -> rustix::io::Result<OwnedFd> {
 }
 
 /// How first probes are spread over time.
-pub(super) fn spread(config: &Config, now: crate::policy::time::Time) -> Spread {
+pub(super) fn spread(config: &Config, now: Time) -> Spread {
     Spread::new(now, config.routes.iter().map(|route| route.servers.len() as u32).sum())
 }
 

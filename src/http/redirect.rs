@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use super::{Answer, Asked, End, Refusal, Status};
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::context::Context;
+use crate::fleet::Open;
 use crate::metrics::Frontend;
 use crate::net::Role;
 use crate::wire::http_head;
@@ -29,7 +30,7 @@ pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
 
 /// Logs and counts the end of a client.
 pub fn log_end(end: End, context: &mut Context) {
-    let counts = Counts { frontend: context.redirects, ..context.counts(None, None) };
+    let counts = Counts { frontend: context.redirects, ..context.counts(Open::default()) };
     let timing = Timing { total: context.now - end.accepted, ..Timing::default() };
     let whose = Whose {
         frontend: Role::Http.name(),

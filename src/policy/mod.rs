@@ -4,6 +4,7 @@
 mod check_result;
 pub mod fds;
 pub mod health;
+pub mod line;
 pub mod per_second;
 #[cfg(test)]
 mod random;

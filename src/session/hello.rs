@@ -4,13 +4,14 @@ use std::mem;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::close::{self, Record};
-use super::connect::{Routed, line_up};
-use super::{Client, Next, Session};
+use super::close;
+use super::connect::line_up;
+use super::routed::{Found, Routed};
+use super::{Client, Lent, Moved, Next, Session};
 use crate::access_log::Step;
 use crate::config::{self, ProxyProtocol};
-use crate::context::Context;
-use crate::net::{Key, Received, Token, slot_number};
+use crate::fleet::{Open, RouteId};
+use crate::net::{Received, Token};
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
 use crate::wire::client_hello::{self, Reader, Verdict};
@@ -21,7 +22,7 @@ const HEADER_ROOM: usize = proxy_header::MAX_LEN;
 
 /// What the scratch buffer holds: a header, and the longest hello with something behind it. Of more than 128 KiB, which
 /// malloc has the kernel map for themselves (mallopt(3)), only what is read into is resident.
-pub const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 64 * 1024;
+pub(super) const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 64 * 1024;
 
 /// A client whose hello is not whole yet.
 pub struct Hello {
@@ -38,89 +39,92 @@ pub struct Hello {
 enum Judgement {
     Incomplete,
     Refused(DropReason),
-    /// It has a route. The PROXY header, this long, ends where the header's room ends.
-    Routed(Routed, usize),
+    /// It has a route. The PROXY header ends where the header's room ends.
+    Found(Found),
 }
 
 impl Hello {
-    pub(super) fn accept(client: Client, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
-        let until = client.accepted + context.config.timeouts.client_hello;
+    pub(super) fn accept(client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
+        let until = client.accepted + lent.context.config.timeouts.client_hello;
         if client.refused.is_none() {
-            let counts = context.counts(None, None);
+            let context = &mut *lent.context;
+            let counts = context.counts(Open::default());
             context.log.write(context.now, &client.whose(), &Step::Accept(counts));
         }
-        Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(key, context)
+        Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(lent)
     }
 
     /// Reads until the hello is whole, or the socket is empty.
-    pub(super) fn advance(mut self, key: Key, context: &mut Context) -> Next {
-        // Taken out for the time of this call, because what is read into it goes along with the context.
-        let mut scratch = mem::take(&mut context.scratch);
+    pub(super) fn advance(mut self, lent: &mut Lent<'_>) -> Next {
+        // Taken out for the time of this call, because what is read into it goes along with what is lent.
+        let mut scratch = mem::take(&mut lent.shared.scratch);
         let next = loop {
             let (front, room) = scratch.split_at_mut(HEADER_ROOM);
             // With what came before, it must fit into the room.
             let came_before = self.raw.len();
             let fresh = match self.client.stream.read(room.get_mut(came_before..).unwrap_or_default()) {
                 Received::Bytes(n) => room.get(came_before..came_before + n).unwrap_or_default(),
-                Received::Blocked => break self.wait(key, context),
-                Received::End | Received::Failed(_) => break self.refuse(DropReason::ClosedEarly, context),
+                Received::Blocked => break self.wait(lent),
+                Received::End | Received::Failed(_) => break self.refuse(DropReason::ClosedEarly, lent),
             };
             if came_before > 0 {
                 self.raw.extend_from_slice(fresh);
             }
             let len = came_before + fresh.len();
-            match self.judge(fresh, front, context) {
+            match self.judge(fresh, front, lent) {
                 Judgement::Incomplete => {
                     if came_before == 0 {
                         self.raw = fresh.to_vec();
                     }
                     if !self.client.stream.is_readable() {
-                        break self.wait(key, context);
+                        break self.wait(lent);
                     }
                 }
-                Judgement::Refused(reason) => break self.refuse(reason, context),
-                Judgement::Routed(routed, header) => {
+                Judgement::Refused(reason) => break self.refuse(reason, lent),
+                Judgement::Found(found) => {
                     if let Some(place) = room.get_mut(..self.raw.len()) {
                         place.copy_from_slice(&self.raw);
                     }
-                    let payload = scratch.get(HEADER_ROOM - header..HEADER_ROOM + len).unwrap_or_default();
-                    break line_up(self.client, routed, Cow::Borrowed(payload), key, context);
+                    let start = HEADER_ROOM - usize::from(found.header);
+                    let payload = scratch.get(start..HEADER_ROOM + len).unwrap_or_default();
+                    let routed = Routed::open(self.client, found, lent);
+                    break line_up(routed, Cow::Borrowed(payload), lent);
                 }
             }
         };
-        context.scratch = scratch;
+        lent.shared.scratch = scratch;
         next
     }
 
-    pub(super) fn expire(self, context: &mut Context) -> Next {
-        self.refuse(DropReason::HelloTimeout, context)
+    pub(super) fn expire(self, lent: &mut Lent<'_>) -> Next {
+        self.refuse(DropReason::HelloTimeout, lent)
     }
 
     pub(super) fn deadline(&self) -> Time {
         self.until
     }
 
-    pub(super) fn end(self, reason: CloseReason, context: &mut Context) {
+    pub(super) fn end(self, reason: CloseReason, lent: &mut Lent<'_>) {
         let reason = self.client.refused.map_or(reason, CloseReason::Dropped);
-        close::close(&self.client, &Record::default(), reason, context);
+        close::close(&self.client, None, Moved::default(), reason, lent);
     }
 
-    fn wait(mut self, key: Key, context: &mut Context) -> Next {
-        if self.client.stream.watch(&context.registry, Token::Client(key)).is_err() {
-            self.end(CloseReason::OutOfResources, context);
+    fn wait(mut self, lent: &mut Lent<'_>) -> Next {
+        if self.client.stream.watch(&lent.context.registry, Token::Client(lent.key)).is_err() {
+            self.end(CloseReason::OutOfResources, lent);
             return Next::Ended;
         }
-        context.deadlines.arm(slot_number(key), key, self.until);
+        lent.arm(self.until);
         Next::Wait(Session::Hello(self.into()))
     }
 
-    fn refuse(self, reason: DropReason, context: &mut Context) -> Next {
+    fn refuse(self, reason: DropReason, lent: &mut Lent<'_>) -> Next {
         let reason = self.client.refused.unwrap_or(reason);
-        close::refuse(self.client, reason, context)
+        close::refuse(self.client, reason, lent)
     }
 
     /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
-    fn judge(&mut self, fresh: &[u8], front: &mut [u8], context: &mut Context) -> Judgement {
+    fn judge(&mut self, fresh: &[u8], front: &mut [u8], lent: &mut Lent<'_>) -> Judgement {
         let raw = if self.raw.is_empty() { fresh } else { &self.raw };
         let (reason, sni, why) = match (self.reader.read(raw), self.client.refused) {
             (Verdict::Incomplete, _) => return Judgement::Incomplete,
@@ -128,14 +132,15 @@ impl Hello {
             (Verdict::NotTls, None) => (DropReason::NotTls, None, "not TLS"),
             (Verdict::Malformed(why), None) => (DropReason::MalformedHello, None, why),
             (Verdict::Hello(hello), None) => {
-                context.process.histograms.hello(hello.len);
-                match context.fleet.find(hello.sni, hello.alpn()) {
-                    Some(place) => return route(&self.client, self.bound, place, &hello, front, context),
+                lent.context.process.histograms.hello(hello.len);
+                match lent.context.fleet.find(hello.sni, hello.alpn()) {
+                    Some(id) => return route(&self.client, self.bound, id, &hello, front, lent),
                     None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
                     None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
                 }
             }
         };
+        let context = &mut *lent.context;
         context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni, why: &why });
         Judgement::Refused(reason)
     }
@@ -145,19 +150,19 @@ impl Hello {
 fn route(
     client: &Client,
     bound: SocketAddr,
-    place: u32,
+    id: RouteId,
     hello: &client_hello::Hello<'_>,
     front: &mut [u8],
-    context: &mut Context,
+    lent: &mut Lent<'_>,
 ) -> Judgement {
-    let Some(route) = context.fleet.route(place) else { return Judgement::Refused(DropReason::UnknownSni) };
-    let config = Rc::clone(&route.config);
-    let unique_id = config.proxy_tlvs.unique_id.then(|| context.unique_ids.draw());
+    let Some(route) = lent.context.fleet.route(id) else { return Judgement::Refused(DropReason::UnknownSni) };
+    let config = Rc::clone(route.config());
+    let unique_id = config.proxy_tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
     let Ok(header) = write_header(client, bound, &config, hello, unique_id, front) else {
         // Its address is gone: so is the client.
         return Judgement::Refused(DropReason::ClosedEarly);
     };
-    Judgement::Routed(Routed::new(config, place, unique_id, header, context), header)
+    Judgement::Found(Found { config, route: id, unique_id, header: header as u16 })
 }
 
 /// Writes the PROXY header to the end of `front`; how long it is.

@@ -16,6 +16,8 @@ mod connect;
 mod hello;
 mod queue;
 mod relay;
+mod routed;
+mod shared;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,17 +25,17 @@ use std::net::{IpAddr, SocketAddr};
 use mio::event::Event;
 
 use crate::access_log::Whose;
-use crate::context::Context;
 use crate::fleet::ServerId;
 use crate::metrics::Phase;
-use crate::net::{Accepted, Key, Role, Stream, canonical, slot_number};
+use crate::net::{Accepted, Role, Stream, canonical};
 use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
 use connect::Connect;
 use hello::Hello;
-pub use hello::SCRATCH_ROOM;
+use hello::SCRATCH_ROOM;
 use queue::Queue;
 use relay::Relay;
+pub use shared::{Lent, Shared, UniqueIds};
 
 /// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.
 const REFUSED_SHARE: u64 = 8;
@@ -96,30 +98,31 @@ impl Session {
     ///
     /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
     /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
-    pub fn accept(accepted: Accepted, bound: SocketAddr, key: Key, context: &mut Context) -> Next {
+    pub fn accept(accepted: Accepted, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
         let Accepted { stream, source } = accepted;
-        context.spoken = context.now;
-        let refused = context.sources.admit(context.now, source.ip()).err();
-        let client = Client { stream, source, accepted: context.now, refused };
+        let now = lent.context.now;
+        lent.shared.line.note_spoken(now);
+        let refused = lent.shared.sources.admit(now, source.ip()).err();
+        let client = Client { stream, source, accepted: now, refused };
         if let Some(reason) = refused {
-            context.refused += 1;
-            context.process.https.refused += 1;
-            if context.refused > context.capacity / REFUSED_SHARE {
-                return close::refuse(client, reason, context);
+            lent.shared.refused += 1;
+            lent.context.process.https.refused += 1;
+            if lent.shared.refused > lent.shared.capacity / REFUSED_SHARE {
+                return close::refuse(client, reason, lent);
             }
         }
-        Hello::accept(client, bound, key, context)
+        Hello::accept(client, bound, lent)
     }
 
     /// Takes what an event says, and does what can be done now. A session that moves bulk stands in line instead: those
     /// that say little are not to wait for megabytes of others.
-    pub fn hear(mut self, side: Side, event: &Event, key: Key, context: &mut Context) -> Next {
+    pub fn hear(mut self, side: Side, event: &Event, lent: &mut Lent<'_>) -> Next {
         self.note(side, event);
         match self {
             Session::Relay(relay) if relay.is_bulk() => relay.put_off(),
             session => {
-                context.spoken = context.now;
-                session.advance(key, context)
+                lent.shared.line.note_spoken(lent.context.now);
+                session.advance(lent)
             }
         }
     }
@@ -134,47 +137,47 @@ impl Session {
     }
 
     /// Does what can be done now.
-    pub fn advance(self, key: Key, context: &mut Context) -> Next {
+    pub fn advance(self, lent: &mut Lent<'_>) -> Next {
         match self {
-            Session::Hello(hello) => hello.advance(key, context),
-            Session::Queue(queue) => queue.advance(key, context),
-            Session::Connect(connect) => connect.advance(key, context),
-            Session::Relay(relay) => relay.advance(key, context),
+            Session::Hello(hello) => hello.advance(lent),
+            Session::Queue(queue) => queue.advance(lent),
+            Session::Connect(connect) => connect.advance(lent),
+            Session::Relay(relay) => relay.advance(lent),
         }
     }
 
     /// Ends what is over; a deadline that has moved since it was armed is armed again.
-    pub fn expire(self, key: Key, context: &mut Context) -> Next {
+    pub fn expire(self, lent: &mut Lent<'_>) -> Next {
         let deadline = self.deadline();
-        if deadline > context.now {
-            context.deadlines.arm(slot_number(key), key, deadline);
+        if deadline > lent.context.now {
+            lent.arm(deadline);
             return Next::Wait(self);
         }
         match self {
             // What it was put off for may be that somebody spoke.
-            Session::Relay(relay) if relay.is_put_off() => relay.advance(key, context),
-            Session::Hello(hello) => hello.expire(context),
-            Session::Queue(queue) => queue.expire(key, context),
-            Session::Connect(connect) => connect.expire(key, context),
-            Session::Relay(relay) => relay.expire(context),
+            Session::Relay(relay) if relay.is_put_off() => relay.advance(lent),
+            Session::Hello(hello) => hello.expire(lent),
+            Session::Queue(queue) => queue.expire(lent),
+            Session::Connect(connect) => connect.expire(lent),
+            Session::Relay(relay) => relay.expire(lent),
         }
     }
 
     /// A server of its route has room: a session that waits for that goes on.
-    pub fn room(self, key: Key, context: &mut Context) -> Next {
+    pub fn room(self, lent: &mut Lent<'_>) -> Next {
         match self {
-            Session::Queue(queue) => queue.room(key, context),
+            Session::Queue(queue) => queue.room(lent),
             session => Next::Wait(session),
         }
     }
 
     /// Ends it, whatever it does.
-    pub fn kill(self, key: Key, context: &mut Context) {
+    pub fn kill(self, lent: &mut Lent<'_>) {
         match self {
-            Session::Hello(hello) => hello.end(CloseReason::Killed, context),
-            Session::Queue(queue) => queue.end(CloseReason::Killed, key, context),
-            Session::Connect(connect) => connect.end(CloseReason::Killed, context),
-            Session::Relay(relay) => relay.end(CloseReason::Killed, context),
+            Session::Hello(hello) => hello.end(CloseReason::Killed, lent),
+            Session::Queue(queue) => queue.end(CloseReason::Killed, lent),
+            Session::Connect(connect) => connect.end(CloseReason::Killed, lent),
+            Session::Relay(relay) => relay.end(CloseReason::Killed, lent),
         }
     }
 
@@ -182,7 +185,7 @@ impl Session {
     #[must_use]
     pub fn server(&self) -> Option<ServerId> {
         match self {
-            Session::Relay(relay) => Some(relay.server_id()),
+            Session::Relay(relay) => relay.routed.server_id(),
             _ => None,
         }
     }
@@ -233,18 +236,18 @@ impl Session {
     fn client(&self) -> &Client {
         match self {
             Session::Hello(hello) => &hello.client,
-            Session::Queue(queue) => &queue.client,
-            Session::Connect(connect) => &connect.client,
-            Session::Relay(relay) => &relay.client,
+            Session::Queue(queue) => &queue.routed.client,
+            Session::Connect(connect) => &connect.routed.client,
+            Session::Relay(relay) => &relay.routed.client,
         }
     }
 
     fn client_mut(&mut self) -> &mut Client {
         match self {
             Session::Hello(hello) => &mut hello.client,
-            Session::Queue(queue) => &mut queue.client,
-            Session::Connect(connect) => &mut connect.client,
-            Session::Relay(relay) => &mut relay.client,
+            Session::Queue(queue) => &mut queue.routed.client,
+            Session::Connect(connect) => &mut connect.routed.client,
+            Session::Relay(relay) => &mut relay.routed.client,
         }
     }
 }

@@ -2,11 +2,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::close;
-use super::connect::{Routed, give_up, seek};
-use super::{Client, Next, Session};
-use crate::context::Context;
-use crate::net::{Key, Token, slot_number};
+use super::close::give_up;
+use super::connect::seek;
+use super::routed::Routed;
+use super::{Lent, Moved, Next, Session};
+use crate::net::Token;
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 
@@ -17,8 +17,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A session that waits.
 pub struct Queue {
-    pub(super) client: Client,
-    routed: Routed,
+    pub(super) routed: Routed,
     payload: Box<[u8]>,
     why: Why,
     since: Time,
@@ -37,16 +36,9 @@ pub(super) enum Why {
 }
 
 impl Queue {
-    pub(super) fn enter(
-        mut client: Client,
-        mut routed: Routed,
-        payload: Cow<'_, [u8]>,
-        why: Why,
-        key: Key,
-        context: &mut Context,
-    ) -> Next {
-        let since = context.now;
-        let connect = routed.config.timeouts.connect;
+    pub(super) fn enter(mut routed: Routed, payload: Cow<'_, [u8]>, why: Why, lent: &mut Lent<'_>) -> Next {
+        let since = lent.context.now;
+        let connect = routed.found.config.timeouts.connect;
         let until = since
             + match why {
                 Why::Full => connect,
@@ -54,69 +46,62 @@ impl Queue {
                 Why::Shortage => SHORTAGE_PAUSE,
             };
         let too_late = why == Why::Shortage && since >= routed.since + connect;
-        if too_late || client.stream.watch(&context.registry, Token::Client(key)).is_err() {
-            return give_up(client, &routed, None, CloseReason::OutOfResources, context);
+        if too_late || routed.client.stream.watch(&lent.context.registry, Token::Client(lent.key)).is_err() {
+            return give_up(routed, CloseReason::OutOfResources, lent);
         }
-        if why == Why::Full
-            && let Some(route) = context.fleet.route_mut(routed.place)
-        {
-            routed.ahead = routed.ahead.max(route.queue.len() as u64);
-            route.queue.push_back(key);
-            route.most_queued = route.most_queued.max(route.queue.len());
+        if why == Why::Full {
+            routed.ahead = routed.ahead.max(lent.context.fleet.wait(routed.route(), lent.key));
         }
-        context.deadlines.arm(slot_number(key), key, until);
+        lent.arm(until);
         let payload = payload.into_owned().into_boxed_slice();
-        Next::Wait(Session::Queue(Queue { client, routed, payload, why, since, until }.into()))
+        Next::Wait(Session::Queue(Queue { routed, payload, why, since, until }.into()))
     }
 
     /// Looks whether the client is still there.
-    pub(super) fn advance(self, key: Key, context: &mut Context) -> Next {
-        if self.client.stream.is_broken() {
-            self.end(CloseReason::ClientLeft, key, context);
+    pub(super) fn advance(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
+        if self.routed.client.stream.is_broken() {
+            self.end(CloseReason::ClientLeft, lent);
             return Next::Ended;
         }
-        Next::Wait(Session::Queue(self.into()))
+        Next::Wait(Session::Queue(self))
     }
 
-    pub(super) fn expire(self, key: Key, context: &mut Context) -> Next {
+    pub(super) fn expire(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         match self.why {
             Why::Full => {
-                self.quit(key, context);
-                give_up(self.client, &self.routed, None, CloseReason::ServersFull, context)
+                self.quit(lent);
+                give_up(self.routed, CloseReason::ServersFull, lent)
             }
-            Why::Retry | Why::Shortage => self.leave(key, context),
+            Why::Retry | Why::Shortage => self.leave(lent),
         }
     }
 
     /// A server may have room.
-    pub(super) fn room(self, key: Key, context: &mut Context) -> Next {
-        if self.why == Why::Full { self.leave(key, context) } else { Next::Wait(Session::Queue(self.into())) }
+    pub(super) fn room(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
+        if self.why == Why::Full { self.leave(lent) } else { Next::Wait(Session::Queue(self)) }
     }
 
     pub(super) fn deadline(&self) -> Time {
         self.until
     }
 
-    pub(super) fn end(self, reason: CloseReason, key: Key, context: &mut Context) {
-        self.quit(key, context);
-        close::close(&self.client, &self.routed.record(None), reason, context);
+    pub(super) fn end(self: Box<Self>, reason: CloseReason, lent: &mut Lent<'_>) {
+        self.quit(lent);
+        self.routed.close(Moved::default(), reason, lent);
     }
 
     /// Waits no longer for a server to have room.
-    fn quit(&self, key: Key, context: &mut Context) {
-        if self.why == Why::Full
-            && let Some(route) = context.fleet.route_mut(self.routed.place)
-            && let Some(place) = route.queue.iter().position(|waiting| *waiting == key)
-        {
-            route.queue.remove(place);
+    fn quit(&self, lent: &mut Lent<'_>) {
+        if self.why == Why::Full {
+            lent.context.fleet.quit(self.routed.route(), lent.key);
         }
     }
 
-    fn leave(self, key: Key, context: &mut Context) -> Next {
-        let Queue { client, mut routed, payload, why, since, .. } = self;
+    fn leave(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
+        let Queue { mut routed, payload, why, since, .. } = *self;
         if why == Why::Full {
-            routed.queued += context.now.since(since);
+            routed.queued += lent.context.now.since(since);
         }
-        seek(client, routed, Cow::Owned(payload.into_vec()), key, context)
+        seek(routed, Cow::Owned(payload.into_vec()), lent)
     }
 }

@@ -1,39 +1,16 @@
 //! Bytes move, both ways, until both directions have ended.
-use std::rc::Rc;
-use std::time::Duration;
-
-use super::close::{self, Record};
-use super::connect::Routed;
-use super::{Client, Moved, Next, Session, Side};
-use crate::access_log::{Counts, Step, Timing, Whose};
-use crate::config::Route;
-use crate::context::Context;
-use crate::fleet::ServerId;
-use crate::net::{Direction, Key, Progress, Stream, Token, slot_number};
+use super::routed::Routed;
+use super::{Lent, Moved, Next, Session, Shared, Side};
+use crate::net::{Direction, Progress, Stream, Token};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 
-/// Bytes that one direction moves before the other sessions have their turn.
-const PORTION: usize = 512 * 1024;
-/// The same while no session speaks but those that move bulk, for which larger portions are cheaper.
-const PORTION_OF_BULK: usize = 8 * 1024 * 1024;
-/// How long a session that has spoken is reckoned with.
-const MEMORY: Duration = Duration::from_millis(20);
-
 /// A client and a server that talk to each other.
 pub struct Relay {
-    pub(super) client: Client,
+    pub(super) routed: Routed,
     pub(super) server: Stream,
     up: Direction,
     down: Direction,
-    config: Rc<Route>,
-    id: ServerId,
-    unique_id: Option<[u8; 16]>,
-    /// Bytes of `up` that are the PROXY header.
-    header: u16,
-    queued: Duration,
-    ahead: u64,
-    connect: Duration,
     /// When a byte, or the end of a direction, went through last.
     last_heard: Time,
     /// From whom that came.
@@ -45,43 +22,24 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Begins with a server that has taken `written` bytes of the payload.
-    #[expect(clippy::too_many_arguments, reason = "a phase begins with what the one before had, each under its name")]
-    pub(super) fn begin(
-        client: Client,
-        server: Stream,
-        routed: &Routed,
-        id: ServerId,
-        payload: &[u8],
-        written: usize,
-        key: Key,
-        context: &mut Context,
-    ) -> Next {
+    /// Begins with a server that has taken the first bytes of what goes up.
+    pub(super) fn begin(mut routed: Routed, server: Stream, up: Direction, lent: &mut Lent<'_>) -> Next {
+        routed.connected(lent);
         let relay = Box::new(Relay {
-            client,
+            routed,
             server,
-            up: Direction::starting_with(payload, written),
+            up,
             down: Direction::default(),
-            config: Rc::clone(&routed.config),
-            id,
-            unique_id: routed.unique_id,
-            header: routed.header as u16,
-            queued: routed.queued,
-            ahead: routed.ahead,
-            connect: routed.connect_time(context.now),
-            last_heard: context.now,
+            last_heard: lent.context.now,
             last_word: Side::Client,
             server_broke: false,
             is_put_off: false,
         });
-        relay.log(context);
-        context.fleet.connected(id, relay.queued, relay.connect);
-        context.process.histograms.connect(relay.connect);
         // Nothing is read yet: the payload may still lie in the scratch buffer. What is there already is reported as soon
         // as the sockets are watched, but for what has been reported before: what the client has left over from its
         // hello, and what a server said that took its time to connect.
-        let is_busy = relay.client.stream.is_readable() || relay.server.is_readable();
-        relay.wait(is_busy, key, context)
+        let is_busy = relay.routed.client.stream.is_readable() || relay.server.is_readable();
+        relay.wait(is_busy, lent)
     }
 
     /// Whether moving what can be moved may take long.
@@ -102,41 +60,42 @@ impl Relay {
     }
 
     /// Moves what can be moved.
-    pub(super) fn advance(mut self: Box<Self>, key: Key, context: &mut Context) -> Next {
+    pub(super) fn advance(mut self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         self.is_put_off = false;
         let before = [self.up.standing(), self.down.standing()];
-        let is_busy = match self.pump(context) {
+        let is_busy = match self.pump(lent) {
             Ok(is_busy) => is_busy,
             Err(reason) => {
-                self.break_off(reason, context);
+                self.break_off(reason, lent);
                 return Next::Ended;
             }
         };
         if self.up.has_ended() && self.down.has_ended() {
             let reason = if self.server_broke { CloseReason::ServerBroke } else { CloseReason::Done };
             if self.server_broke {
-                self.break_off(reason, context);
+                self.break_off(reason, lent);
             } else {
-                self.end(reason, context);
+                self.end(reason, lent);
             }
             return Next::Ended;
         }
-        self.note_change(before, context.now);
-        self.wait(is_busy, key, context)
+        self.note_change(before, lent.context.now);
+        self.wait(is_busy, lent)
     }
 
-    fn wait(mut self: Box<Self>, is_busy: bool, key: Key, context: &mut Context) -> Next {
+    fn wait(mut self: Box<Self>, is_busy: bool, lent: &mut Lent<'_>) -> Next {
+        let registry = &lent.context.registry;
         let watched = self
+            .routed
             .client
             .stream
-            .watch(&context.registry, Token::Client(key))
-            .and_then(|()| self.server.watch(&context.registry, Token::Server(key)));
+            .watch(registry, Token::Client(lent.key))
+            .and_then(|()| self.server.watch(registry, Token::Server(lent.key)));
         if watched.is_err() {
-            self.end(CloseReason::OutOfResources, context);
+            self.end(CloseReason::OutOfResources, lent);
             return Next::Ended;
         }
-        let deadline = self.deadline();
-        context.deadlines.arm(slot_number(key), key, deadline);
+        lent.arm(self.deadline());
         match is_busy {
             true if self.is_bulk() => self.put_off(),
             true => Next::Again(Session::Relay(self)),
@@ -145,10 +104,10 @@ impl Relay {
     }
 
     /// Whether there is more to do at once. An error says why the connection is over.
-    fn pump(&mut self, context: &mut Context) -> Result<bool, CloseReason> {
-        let Context { scratch, pipes, now, spoken, .. } = context;
-        let portion = if now.since(*spoken) > MEMORY { PORTION_OF_BULK } else { PORTION };
-        let up = self.up.pump(&mut self.client.stream, &mut self.server, portion, scratch, pipes);
+    fn pump(&mut self, lent: &mut Lent<'_>) -> Result<bool, CloseReason> {
+        let Shared { scratch, pipes, line, .. } = &mut *lent.shared;
+        let portion = line.portion(lent.context.now);
+        let up = self.up.pump(&mut self.routed.client.stream, &mut self.server, portion, scratch, pipes);
         match up {
             Progress::Ended if !self.down.has_ended() => self.server.finish(),
             Progress::SourceFailed(_) => return Err(CloseReason::ClientBroke),
@@ -159,15 +118,15 @@ impl Relay {
             }
             _ => {}
         }
-        let down = self.down.pump(&mut self.server, &mut self.client.stream, portion, scratch, pipes);
+        let down = self.down.pump(&mut self.server, &mut self.routed.client.stream, portion, scratch, pipes);
         match down {
-            Progress::Ended if !self.up.has_ended() => self.client.stream.finish(),
+            Progress::Ended if !self.up.has_ended() => self.routed.client.stream.finish(),
             Progress::SourceFailed(_) => return Err(CloseReason::ServerBroke),
             Progress::SinkFailed(_) => return Err(CloseReason::ClientBroke),
             _ => {}
         }
         // Where nothing is to be read from or written to a socket, nothing else tells of its reset.
-        if self.client.stream.is_broken() {
+        if self.routed.client.stream.is_broken() {
             return Err(CloseReason::ClientBroke);
         }
         if self.down.has_ended() && self.server.is_broken() {
@@ -188,9 +147,9 @@ impl Relay {
         }
     }
 
-    pub(super) fn expire(self: Box<Self>, context: &mut Context) -> Next {
+    pub(super) fn expire(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         let reason = self.silent();
-        self.end(reason, context);
+        self.end(reason, lent);
         Next::Ended
     }
 
@@ -208,12 +167,8 @@ impl Relay {
     }
 
     pub(super) fn deadline(&self) -> Time {
-        let timeouts = &self.config.timeouts;
+        let timeouts = &self.routed.found.config.timeouts;
         self.last_heard + if self.is_half_closed() { timeouts.half_closed } else { timeouts.tunnel }
-    }
-
-    pub(super) fn server_id(&self) -> ServerId {
-        self.id
     }
 
     pub(super) fn is_half_closed(&self) -> bool {
@@ -222,47 +177,27 @@ impl Relay {
 
     pub(super) fn moved(&self) -> Moved {
         Moved {
-            up: self.up.bytes().saturating_sub(self.header.into()),
+            up: self.up.bytes().saturating_sub(self.routed.found.header.into()),
             down: self.down.bytes(),
             spliced: self.up.spliced() + self.down.spliced(),
         }
     }
 
     /// Ends with RST to both: one of them has broken off, and the other is to know that this is no orderly end.
-    fn break_off(mut self: Box<Self>, reason: CloseReason, context: &mut Context) {
-        self.settle(reason, context);
-        self.client.stream.reset();
+    fn break_off(mut self: Box<Self>, reason: CloseReason, lent: &mut Lent<'_>) {
+        self.settle(reason, lent);
+        self.routed.client.stream.reset();
         self.server.reset();
     }
 
     /// Ends with FIN to both.
-    pub(super) fn end(mut self: Box<Self>, reason: CloseReason, context: &mut Context) {
-        self.settle(reason, context);
+    pub(super) fn end(mut self: Box<Self>, reason: CloseReason, lent: &mut Lent<'_>) {
+        self.settle(reason, lent);
     }
 
-    fn settle(&mut self, reason: CloseReason, context: &mut Context) {
-        self.up.cut(&mut context.pipes);
-        self.down.cut(&mut context.pipes);
-        let record = Record {
-            route: Some(self.id.route),
-            server: Some(self.id.server),
-            unique_id: self.unique_id,
-            queued: Some(self.queued),
-            ahead: self.ahead,
-            connect: Some(self.connect),
-            moved: self.moved(),
-        };
-        close::close(&self.client, &record, reason, context);
-    }
-
-    fn log(&self, context: &mut Context) {
-        let counts = Counts { ahead: self.ahead, ..context.counts(Some(self.id.route), Some(self.id.server)) };
-        let total = context.now - self.client.accepted;
-        let timing = Timing { queued: Some(self.queued), connect: Some(self.connect), total };
-        let Context { log, fleet, now, .. } = context;
-        let server = fleet.server(self.id).map(|server| &*server.name);
-        let route = Some(&*self.config.name);
-        let whose = Whose { route, server, unique_id: self.unique_id, ..self.client.whose() };
-        log.write(*now, &whose, &Step::Connect { timing, counts });
+    fn settle(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
+        self.up.cut(&mut lent.shared.pipes);
+        self.down.cut(&mut lent.shared.pipes);
+        self.routed.close(self.moved(), reason, lent);
     }
 }

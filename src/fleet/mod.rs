@@ -1,62 +1,60 @@
 //! Every route and every server as they are now: the configuration's word, policy's state, and the counters.
 //!
 //! Places in here outlive reloads: a session that began under an older configuration still finds its route and server.
-use std::collections::{HashMap, HashSet, VecDeque};
+mod checks;
+mod ledger;
+mod queue;
+
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::config::{self, Config};
 use crate::metrics::{Traffic, Usage};
-use crate::net::Key;
 use crate::policy::health::Spread;
 use crate::policy::routes::RouteTable;
 use crate::policy::servers::Group;
 use crate::policy::timers::Deadline;
+pub use ledger::{Closing, Open};
+pub use queue::Queue;
+
+/// Where a route stands. Valid as long as a connection has the route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteId(u32);
 
 /// Where a server stands. Valid as long as a connection counts on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerId {
-    /// Index of its route.
-    pub route: u32,
+    /// Its route.
+    pub route: RouteId,
     /// Index within the route, the same as in its [`Group`].
     pub server: u32,
 }
 
 /// A route as it is now.
 pub struct Route {
-    /// The configuration's word on it; the last one, for a route that is gone.
-    pub config: Rc<config::Route>,
+    config: Rc<config::Route>,
+    name: Rc<str>,
     /// Its servers, and which of them is picked.
-    pub group: Group,
+    group: Group,
     /// What the group does not need to know of its servers, under the same indices.
-    pub servers: Vec<Server>,
+    servers: Vec<Server>,
     /// Counters that belong to no server here: of connections that ended without one, and of servers that are gone.
-    pub unplaced: Traffic,
-    /// How it is used.
-    pub usage: Usage,
+    unplaced: Traffic,
+    usage: Usage,
     /// Connections that have this route now.
-    pub open: u64,
-    /// Sessions that wait until a server has room, first come first.
-    pub queue: VecDeque<Key>,
-    /// Most of them at once so far.
-    pub most_queued: usize,
+    open: u64,
+    queue: Queue,
     /// Not in the configuration any more.
-    pub retired: bool,
-    /// Its name, to be shared with whoever shows it.
-    pub name: Rc<str>,
+    retired: bool,
 }
 
 /// A server, beside what its [`Group`] knows.
 #[derive(Default)]
 pub struct Server {
-    /// Its counters.
-    pub traffic: Traffic,
-    /// How it is used.
-    pub usage: Usage,
-    /// The timer of its next probe.
-    pub next_probe: Deadline,
-    /// Whose counters these are; to be shared with whoever shows them.
-    pub name: Rc<str>,
+    traffic: Traffic,
+    usage: Usage,
+    next_probe: Deadline,
+    name: Rc<str>,
 }
 
 /// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
@@ -66,15 +64,18 @@ const REMEMBERED: usize = 32;
 pub struct Fleet {
     table: RouteTable,
     /// Where the routes of the configuration, and so of `table`, stand in `routes`.
-    places: Vec<u32>,
+    places: Vec<RouteId>,
     routes: Vec<Route>,
+    /// Routes whose queue may move on: a server of theirs may have got room, come up or gone down.
+    roomy: Vec<RouteId>,
 }
 
 impl Fleet {
     /// The routes of a first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
-        let mut fleet = Fleet { table: RouteTable::default(), places: Vec::new(), routes: Vec::new() };
+        let mut fleet =
+            Fleet { table: RouteTable::default(), places: Vec::new(), routes: Vec::new(), roomy: Vec::new() };
         fleet.reload(config, spread);
         fleet
     }
@@ -84,11 +85,11 @@ impl Fleet {
     ///
     /// Answers the servers whose running probe means nothing now.
     pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Vec<ServerId> {
-        let mut known: HashMap<Box<str>, u32> =
-            (0..).zip(&self.routes).map(|(place, route)| (route.config.name.clone(), place)).collect();
+        let mut known: HashMap<Box<str>, RouteId> =
+            ids().zip(&self.routes).map(|(place, route)| (route.config.name.clone(), place)).collect();
         let kept: HashSet<&str> = config.routes.iter().map(|route| &*route.name).collect();
         let mut free = Vec::new();
-        for (place, route) in (0..).zip(&mut self.routes) {
+        for (place, route) in ids().zip(&mut self.routes) {
             route.retired = !kept.contains(&*route.config.name);
             if route.retired && route.open == 0 {
                 known.remove(&route.config.name);
@@ -110,11 +111,13 @@ impl Fleet {
             self.places.push(place);
         }
         self.table = RouteTable::new(&config.routes);
+        // A server that is new, or may have more connections, has room.
+        self.roomy.extend(&self.places);
         changed
     }
 
-    fn update(&mut self, place: u32, new: &Rc<config::Route>, spread: &mut Spread) -> Vec<ServerId> {
-        let Some(route) = self.routes.get_mut(place as usize) else { return Vec::new() };
+    fn update(&mut self, place: RouteId, new: &Rc<config::Route>, spread: &mut Spread) -> Vec<ServerId> {
+        let Some(route) = self.route_mut(place) else { return Vec::new() };
         route.config = Rc::clone(new);
         let changed = route.group.update(new, spread);
         route.name_servers();
@@ -122,66 +125,51 @@ impl Fleet {
     }
 
     /// Every server that a route has or had.
-    fn servers_of(&self, place: u32) -> impl Iterator<Item = ServerId> + use<> {
+    fn servers_of(&self, place: RouteId) -> impl Iterator<Item = ServerId> + use<> {
         let count = self.route(place).map_or(0, |route| route.servers.len());
         (0..count as u32).map(move |server| ServerId { route: place, server })
     }
 
     /// Puts a new route in a free place, or behind the others.
-    fn add(&mut self, new: Route, free: Option<u32>) -> u32 {
-        if let Some((place, route)) = free.and_then(|place| Some((place, self.routes.get_mut(place as usize)?))) {
+    fn add(&mut self, new: Route, free: Option<RouteId>) -> RouteId {
+        if let Some((place, route)) = free.and_then(|place| Some((place, self.route_mut(place)?))) {
             *route = new;
             return place;
         }
         self.routes.push(new);
-        (self.routes.len() - 1) as u32
+        RouteId((self.routes.len() - 1) as u32)
     }
 
-    /// The place of the route that a hello with this name and these protocols gets.
-    pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<u32> {
+    /// The route that a hello with this name and these protocols gets.
+    pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<RouteId> {
         self.places.get(self.table.find(sni, alpn)?.route).copied()
     }
 
-    /// The route at a place.
+    /// A route; one that left the file too, while it has connections.
     #[must_use]
-    pub fn route(&self, place: u32) -> Option<&Route> {
-        self.routes.get(place as usize)
+    pub fn route(&self, id: RouteId) -> Option<&Route> {
+        self.routes.get(id.0 as usize)
     }
 
-    /// The route at a place, to be changed.
-    pub fn route_mut(&mut self, place: u32) -> Option<&mut Route> {
-        self.routes.get_mut(place as usize)
+    fn route_mut(&mut self, id: RouteId) -> Option<&mut Route> {
+        self.routes.get_mut(id.0 as usize)
     }
 
-    /// The routes of the configuration with their places, in its order.
-    pub fn routes(&self) -> impl Iterator<Item = (u32, &Route)> {
-        self.places.iter().filter_map(|place| Some((*place, self.routes.get(*place as usize)?)))
+    /// The routes of the configuration, in its order.
+    pub fn routes(&self) -> impl Iterator<Item = (RouteId, &Route)> {
+        self.places.iter().filter_map(|id| Some((*id, self.route(*id)?)))
     }
 
-    /// For each place, where its route stands in the configuration; `None`: nowhere any more.
+    /// Where each route stands in the configuration.
     #[must_use]
-    pub fn order(&self) -> Vec<Option<usize>> {
+    pub fn order(&self) -> Order {
         let mut order = vec![None; self.routes.len()];
-        for (index, place) in self.places.iter().enumerate() {
-            if let Some(entry) = order.get_mut(*place as usize) {
+        for (index, id) in self.places.iter().enumerate() {
+            if let Some(entry) = order.get_mut(id.0 as usize) {
                 *entry = Some(index);
             }
         }
-        order
-    }
-
-    /// All places with their routes, gone ones too, to be changed.
-    pub fn routes_mut(&mut self) -> impl Iterator<Item = (u32, &mut Route)> {
-        (0..).zip(&mut self.routes)
-    }
-
-    /// Counts a connect that worked.
-    pub fn connected(&mut self, id: ServerId, queued: Duration, connect: Duration) {
-        let Some(route) = self.routes.get_mut(id.route as usize) else { return };
-        route.usage.connected(queued, connect);
-        if let Some(server) = route.servers.get_mut(id.server as usize) {
-            server.usage.connected(queued, connect);
-        }
+        Order(order)
     }
 
     /// The configuration's word on a server.
@@ -189,6 +177,21 @@ impl Fleet {
     pub fn server(&self, id: ServerId) -> Option<&config::Server> {
         Some(self.route(id.route)?.group.member(id.server)?.server())
     }
+}
+
+/// Where routes stand in the configuration.
+pub struct Order(Vec<Option<usize>>);
+
+impl Order {
+    /// Where a route stands; `None`: nowhere any more.
+    #[must_use]
+    pub fn of(&self, id: RouteId) -> Option<usize> {
+        self.0.get(id.0 as usize).copied().flatten()
+    }
+}
+
+fn ids() -> impl Iterator<Item = RouteId> {
+    (0..).map(RouteId)
 }
 
 impl Route {
@@ -200,8 +203,7 @@ impl Route {
             unplaced: Traffic::default(),
             usage: Usage::default(),
             open: 0,
-            queue: VecDeque::new(),
-            most_queued: 0,
+            queue: Queue::default(),
             retired: false,
             name: (&*config.name).into(),
         };
@@ -209,10 +211,46 @@ impl Route {
         route
     }
 
-    /// The counters of a connection's server, or of those that have none.
-    pub fn traffic_mut(&mut self, server: Option<u32>) -> &mut Traffic {
-        let server = server.and_then(|server| self.servers.get_mut(server as usize));
-        server.map_or(&mut self.unplaced, |server| &mut server.traffic)
+    /// The configuration's word on it; the last one, for a route that is gone.
+    #[must_use]
+    pub fn config(&self) -> &Rc<config::Route> {
+        &self.config
+    }
+
+    /// Its name, to be shared with whoever shows it.
+    #[must_use]
+    pub fn name(&self) -> &Rc<str> {
+        &self.name
+    }
+
+    /// Its servers: which of them are up, and what each has open.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Counters and name of the server with an index of the group.
+    #[must_use]
+    pub fn server(&self, index: u32) -> Option<&Server> {
+        self.servers.get(index as usize)
+    }
+
+    /// Connections that have this route now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// Sessions that wait until a server has room.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// How it is used.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// The counters of all its connections.
@@ -241,6 +279,26 @@ impl Route {
     }
 }
 
+impl Server {
+    /// Its counters.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// How it is used.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Its name, to be shared with whoever shows it.
+    #[must_use]
+    pub fn name(&self) -> &Rc<str> {
+        &self.name
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +314,7 @@ mod tests {
             .unwrap()
     }
 
-    fn find(fleet: &Fleet, name: &str) -> Option<u32> {
+    fn find(fleet: &Fleet, name: &str) -> Option<RouteId> {
         fleet.find(Some(name.as_bytes()), std::iter::empty())
     }
 
@@ -287,7 +345,7 @@ mod tests {
     fn places_are_used_again() {
         let mut spread = Spread::new(Time::ZERO, 1);
         let mut fleet = Fleet::new(&config(&[("busy", &["127.0.0.1:1"])]), &mut spread);
-        fleet.route_mut(0).unwrap().open = 1;
+        fleet.route_mut(RouteId(0)).unwrap().open = 1;
         for n in 0..100 {
             fleet.reload(&config(&[(&format!("r{n}"), &["127.0.0.1:4"])]), &mut spread);
         }
@@ -295,7 +353,7 @@ mod tests {
         // A probe of the server that was there before would else be taken for one of the new server.
         let changed = fleet.reload(&config(&[("last", &["127.0.0.1:5"])]), &mut spread);
         assert_eq!(changed, [ServerId { route: find(&fleet, "last.example").unwrap(), server: 0 }]);
-        assert_eq!(&*fleet.route(0).unwrap().config.name, "busy");
+        assert_eq!(&*fleet.route(RouteId(0)).unwrap().config.name, "busy");
     }
 
     /// Without this, a server takes over the counters of the one whose place it got, or a route's go backwards.
@@ -307,8 +365,8 @@ mod tests {
         for port in 2..100 {
             let route = fleet.route_mut(a).unwrap();
             let (last, _) = route.group.members().last().unwrap();
-            route.traffic_mut(Some(last)).connects += 1;
-            route.traffic_mut(None).connect_errors += 1;
+            route.servers[last as usize].traffic.connects += 1;
+            route.unplaced.connect_errors += 1;
             fleet.reload(&config(&[("a", &[&format!("127.0.0.1:{port}")])]), &mut spread);
             let route = fleet.route(a).unwrap();
             let (last, _) = route.group.members().last().unwrap();

@@ -1,0 +1,154 @@
+//! The sessions: which there are, and which of them go on without an event.
+use std::net::SocketAddr;
+
+use mio::event::Event;
+
+use crate::config::PerSource;
+use crate::context::Context;
+use crate::fleet::ServerId;
+use crate::net::{Accepted, Key, Slots};
+use crate::session::{Lent, Next, Session, Shared, Side};
+
+/// All sessions.
+pub(super) struct Sessions {
+    slots: Slots<Session>,
+    /// Those that had their turn and have more to do.
+    again: Vec<Key>,
+    /// What they share.
+    pub(super) shared: Shared,
+}
+
+impl Sessions {
+    pub(super) fn new(shared: Shared) -> Sessions {
+        Sessions { slots: Slots::new(), again: Vec::new(), shared }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Those that are there, but for one that works just now.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().map(|(_, session)| session)
+    }
+
+    /// Whether there may be one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < self.shared.capacity
+    }
+
+    /// Whether one of them can go on at once.
+    pub(super) fn can_go_on(&self) -> bool {
+        !self.again.is_empty() || !self.shared.line.is_empty()
+    }
+
+    /// Begins with a client that the listener at `bound` has let in.
+    pub(super) fn begin(&mut self, accepted: Accepted, bound: SocketAddr, context: &mut Context) {
+        let key = self.slots.reserve();
+        context.sessions = self.len();
+        context.process.https.accepted(context.now, self.len());
+        let next = Session::accept(accepted, bound, &mut Lent { key, shared: &mut self.shared, context });
+        self.settle(key, next, context);
+    }
+
+    /// Takes an event of one of a session's sockets.
+    pub(super) fn hear(&mut self, key: Key, side: Side, event: &Event, context: &mut Context) {
+        self.work(key, context, |session, lent| session.hear(side, event, lent));
+    }
+
+    /// Those that had their turn before this moment, and have more to do.
+    pub(super) fn take_unfinished(&mut self) -> Vec<Key> {
+        let mut unfinished = std::mem::take(&mut self.again);
+        unfinished.sort_unstable();
+        unfinished.dedup();
+        unfinished
+    }
+
+    /// Has them go on, and behind them the next of those that move bulk.
+    pub(super) fn go_on(&mut self, unfinished: Vec<Key>, context: &mut Context) {
+        for key in unfinished {
+            self.work(key, context, Session::advance);
+        }
+        if let Some(key) = self.shared.line.pop() {
+            self.work(key, context, Session::advance);
+        }
+    }
+
+    /// Ends those whose time is over.
+    pub(super) fn expire(&mut self, context: &mut Context) {
+        while let Some(key) = self.shared.deadlines.pop_due(context.now) {
+            self.work(key, context, Session::expire);
+        }
+    }
+
+    /// Gives those that wait for a server one, while there is room.
+    pub(super) fn serve_queues(&mut self, context: &mut Context) {
+        while let Some(key) = context.fleet.next_with_room() {
+            self.work(key, context, Session::room);
+        }
+    }
+
+    /// Ends those of a server.
+    pub(super) fn end_of(&mut self, server: ServerId, context: &mut Context) {
+        let of_it = self.slots.iter().filter(|(_, session)| session.server() == Some(server));
+        let keys = of_it.map(|(key, _)| key).collect();
+        self.kill(keys, context);
+    }
+
+    /// Ends all of them; how many there were.
+    pub(super) fn end_all(&mut self, context: &mut Context) -> usize {
+        let keys: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
+        let count = keys.len();
+        self.kill(keys, context);
+        count
+    }
+
+    /// Has source addresses keep to other limits from now on.
+    pub(super) fn change_limits(&mut self, limits: Option<&PerSource>) {
+        self.shared.sources.change(limits);
+        for source in self.slots.iter().filter_map(|(_, session)| session.admitted_source()) {
+            self.shared.sources.opened(source);
+        }
+    }
+
+    /// Makes the slots of those that have ended free for others.
+    pub(super) fn free(&mut self) {
+        self.slots.free();
+    }
+
+    fn kill(&mut self, keys: Vec<Key>, context: &mut Context) {
+        for key in keys {
+            self.work(key, context, |session, lent| {
+                session.kill(lent);
+                Next::Ended
+            });
+        }
+    }
+
+    /// Lends a session what it needs to work, if it is still there.
+    fn work(&mut self, key: Key, context: &mut Context, work: impl FnOnce(Session, &mut Lent<'_>) -> Next) {
+        if let Some(session) = self.slots.take(key) {
+            let next = work(session, &mut Lent { key, shared: &mut self.shared, context });
+            self.settle(key, next, context);
+        }
+    }
+
+    fn settle(&mut self, key: Key, next: Next, context: &mut Context) {
+        match next {
+            Next::Wait(session) => self.slots.put(key, session),
+            Next::Again(session) => {
+                self.slots.put(key, session);
+                self.again.push(key);
+            }
+            Next::Later(session) => {
+                self.slots.put(key, session);
+                self.shared.line.stand(key);
+            }
+            Next::Ended => {
+                self.slots.vacate(key);
+                context.sessions = self.len();
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What is counted of a connection. Nothing else writes these counters, so none can be counted off twice or by halves.
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Fleet, Route, RouteId, Server, ServerId};
+use crate::metrics::Traffic;
+use crate::policy::reason::CloseReason;
+use crate::policy::servers::Pick;
+use crate::policy::time::Time;
+
+/// How a connection ended that had a route.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing {
+    /// The server that it counts on.
+    pub server: Option<u32>,
+    /// Why.
+    pub reason: CloseReason,
+    /// Bytes from the client, the PROXY header apart.
+    pub bytes_up: u64,
+    /// Bytes to the client.
+    pub bytes_down: u64,
+    /// How long it lasted; `None`: it never reached a server.
+    pub lasted: Option<Duration>,
+}
+
+/// Connections that are open now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Of a route.
+    pub route: u64,
+    /// Of one of its servers.
+    pub server: u64,
+}
+
+impl Fleet {
+    /// A connection has got its route.
+    pub fn open(&mut self, id: RouteId, now: Time) {
+        let Some(route) = self.route_mut(id) else { return };
+        route.open += 1;
+        route.usage.opened(now, route.open);
+    }
+
+    /// Picks a server for a connection from `client`, other than those in `tried`. The caller dials it and goes on to
+    /// [`Fleet::assign`] before it picks again.
+    pub fn pick(&mut self, id: RouteId, client: IpAddr, tried: &[u32]) -> Pick {
+        self.route_mut(id).map_or(Pick::NoServer, |route| route.group.pick(client, tried))
+    }
+
+    /// A try to connect to a server begins; `last` is the server of the try before. The connection counts on the server
+    /// from now on.
+    pub fn assign(&mut self, id: ServerId, last: Option<u32>, now: Time) {
+        let Some(route) = self.route_mut(id.route) else { return };
+        route.group.opened(id.server);
+        let open = route.group.member(id.server).map_or(0, |member| u64::from(member.open()));
+        if let Some(Server { traffic, usage, .. }) = route.servers.get_mut(id.server as usize) {
+            traffic.connects += 1;
+            traffic.balanced += u64::from(last != Some(id.server));
+            usage.opened(now, open);
+        }
+        if let Some(last) = last {
+            let traffic = route.traffic_mut(Some(last));
+            traffic.retries += u64::from(last == id.server);
+            traffic.redispatches += u64::from(last != id.server);
+        }
+    }
+
+    /// The connect worked.
+    pub fn connected(&mut self, id: ServerId, queued: Duration, connect: Duration) {
+        let Some(route) = self.route_mut(id.route) else { return };
+        route.usage.connected(queued, connect);
+        if let Some(server) = route.servers.get_mut(id.server as usize) {
+            server.usage.connected(queued, connect);
+        }
+    }
+
+    /// The connection no longer counts on its server, which may give its room to one that waits.
+    pub fn release(&mut self, id: ServerId) {
+        if let Some(route) = self.route_mut(id.route) {
+            route.group.closed(id.server);
+        }
+        self.note_room(id.route);
+    }
+
+    /// The connection has ended.
+    pub fn close(&mut self, id: RouteId, closing: &Closing) {
+        if let Some(server) = closing.server {
+            self.release(ServerId { route: id, server });
+        }
+        let Some(route) = self.route_mut(id) else { return };
+        debug_assert!(route.open > 0, "a connection is counted off twice");
+        route.open = route.open.saturating_sub(1);
+        if let Some(lasted) = closing.lasted {
+            route.usage.total_time.add(lasted);
+            if let Some(server) = closing.server.and_then(|server| route.servers.get_mut(server as usize)) {
+                server.usage.total_time.add(lasted);
+            }
+        }
+        let Closing { reason, bytes_up, bytes_down, .. } = *closing;
+        route.traffic_mut(closing.server).closed(reason, bytes_up, bytes_down);
+    }
+
+    /// How many connections a route and a server have now.
+    #[must_use]
+    pub fn open_now(&self, id: RouteId, server: Option<u32>) -> Open {
+        let Some(route) = self.route(id) else { return Open::default() };
+        let member = server.and_then(|server| route.group.member(server));
+        Open { route: route.open, server: member.map_or(0, |member| member.open().into()) }
+    }
+}
+
+impl Route {
+    /// The counters of a connection's server, or of those that have none.
+    fn traffic_mut(&mut self, server: Option<u32>) -> &mut Traffic {
+        let server = server.and_then(|server| self.servers.get_mut(server as usize));
+        server.map_or(&mut self.unplaced, |server| &mut server.traffic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::net::{Key, Slots};
+    use crate::policy::health::Spread;
+
+    fn fleet(max_connections: u32) -> (Fleet, RouteId) {
+        let server =
+            |port: u16| format!(r#"{{ "address": "127.0.0.1:{port}", "max_connections": {max_connections} }}"#);
+        let servers = [server(1), server(2)].join(",");
+        let text = format!(
+            r#"{{ "listen": ["127.0.0.1:0"],
+                "routes": {{ "a": {{ "sni": ["*"], "servers": [{servers}], "health_check": {{ "type": "off" }} }} }} }}"#
+        );
+        let config = config::parse("test", &text).unwrap();
+        let fleet = Fleet::new(&config, &mut Spread::new(Time::ZERO, 2));
+        let id = fleet.find(None, std::iter::empty()).unwrap();
+        (fleet, id)
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::from_micros(1000 * millis)
+    }
+
+    fn closing(server: Option<u32>, reason: CloseReason) -> Closing {
+        Closing { server, reason, bytes_up: 3, bytes_down: 5, lasted: server.map(|_| Duration::from_secs(1)) }
+    }
+
+    fn keys(count: usize) -> Vec<Key> {
+        let mut slots = Slots::<()>::new();
+        (0..count).map(|_| slots.reserve()).collect()
+    }
+
+    /// Without this, a gauge drifts, or a server that lost a connection keeps its place taken for good.
+    #[test]
+    fn a_connection_is_counted_off_wherever_it_was_counted() {
+        let (mut fleet, id) = fleet(9);
+        let server = |server| ServerId { route: id, server };
+        fleet.open(id, at(0));
+        fleet.assign(server(0), None, at(0));
+        assert_eq!(fleet.open_now(id, Some(0)), Open { route: 1, server: 1 });
+        // Refused, and tried on the other.
+        fleet.release(server(0));
+        fleet.assign(server(1), Some(0), at(1));
+        fleet.connected(server(1), Duration::ZERO, Duration::from_millis(1));
+        assert_eq!(fleet.open_now(id, Some(0)), Open { route: 1, server: 0 });
+        assert_eq!(fleet.open_now(id, Some(1)), Open { route: 1, server: 1 });
+        fleet.close(id, &closing(Some(1), CloseReason::ServerBroke));
+        assert_eq!(fleet.open_now(id, Some(1)), Open::default());
+        let route = fleet.route(id).unwrap();
+        let traffic = route.traffic();
+        assert_eq!((traffic.connects, traffic.balanced, traffic.retries, traffic.redispatches), (2, 2, 0, 1));
+        assert_eq!((traffic.bytes_up, traffic.bytes_down, traffic.server_aborts), (3, 5, 1));
+        assert_eq!(route.server(1).unwrap().traffic().server_aborts, 1);
+        assert_eq!((route.usage().sessions.total(), route.usage().most_sessions), (1, 1));
+        assert_eq!(route.server(1).unwrap().usage().total_time.longest(), Some(Duration::from_secs(1)));
+        assert_eq!(route.server(0).unwrap().usage().total_time.longest(), None);
+    }
+
+    /// Without this, a connection that never had a server is counted on one, or nowhere.
+    #[test]
+    fn a_connection_without_a_server_counts_on_its_route() {
+        let (mut fleet, id) = fleet(9);
+        fleet.open(id, at(0));
+        fleet.close(id, &closing(None, CloseReason::ServersFull));
+        let route = fleet.route(id).unwrap();
+        assert_eq!((route.open(), route.traffic().connect_errors, route.usage().total_time.longest()), (0, 1, None));
+        assert!((0..2).all(|server| route.server(server).unwrap().traffic().connect_errors == 0));
+    }
+
+    /// Without this, a retry on the same server counts as another server, and a panel shows a fault that is none.
+    #[test]
+    fn a_retry_is_no_redispatch() {
+        let (mut fleet, id) = fleet(9);
+        let server = ServerId { route: id, server: 0 };
+        fleet.open(id, at(0));
+        fleet.assign(server, None, at(0));
+        fleet.release(server);
+        fleet.assign(server, Some(0), at(1000));
+        let traffic = fleet.route(id).unwrap().traffic();
+        assert_eq!((traffic.connects, traffic.balanced, traffic.retries, traffic.redispatches), (2, 1, 1, 0));
+    }
+
+    /// Without this, a client that came late overtakes others, or one that has gone keeps them waiting.
+    #[test]
+    fn those_that_wait_go_on_in_the_order_in_which_they_came() {
+        let (mut fleet, id) = fleet(1);
+        let keys = keys(4);
+        for server in 0..2 {
+            fleet.open(id, at(0));
+            fleet.assign(ServerId { route: id, server }, None, at(0));
+        }
+        let ahead: Vec<u64> = keys.iter().map(|key| fleet.wait(id, *key)).collect();
+        assert_eq!(ahead, [0, 1, 2, 3]);
+        assert_eq!(fleet.next_with_room(), None);
+        fleet.quit(id, keys[1]);
+        let mut went = Vec::new();
+        for server in [1, 0, 1] {
+            fleet.close(id, &closing(Some(server), CloseReason::Done));
+            while let Some(key) = fleet.next_with_room() {
+                went.push(key);
+                let Pick::Server(server) = fleet.pick(id, [127, 0, 0, 1].into(), &[]) else { panic!("no room") };
+                fleet.open(id, at(1));
+                fleet.assign(ServerId { route: id, server }, None, at(1));
+            }
+        }
+        assert_eq!(went, [keys[0], keys[2], keys[3]]);
+        let queue = fleet.route(id).unwrap().queue();
+        assert_eq!((queue.len(), queue.most()), (0, 4));
+    }
+
+    /// Without this, a queue stands still although a reload made room.
+    #[test]
+    fn a_reload_lets_those_that_wait_go_on() {
+        let (mut fleet, id) = fleet(1);
+        for server in 0..2 {
+            fleet.open(id, at(0));
+            fleet.assign(ServerId { route: id, server }, None, at(0));
+        }
+        let key = keys(1)[0];
+        fleet.wait(id, key);
+        assert_eq!(fleet.next_with_room(), None);
+        let text = r#"{ "listen": ["127.0.0.1:0"], "routes": { "a": { "sni": ["*"], "servers": [
+            { "address": "127.0.0.1:1", "max_connections": 2 }, "127.0.0.1:2"] } } }"#;
+        fleet.reload(&config::parse("test", text).unwrap(), &mut Spread::new(at(1), 2));
+        assert_eq!(fleet.next_with_room(), Some(key));
+        assert_eq!(fleet.next_with_room(), None);
+    }
+}

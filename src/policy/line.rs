@@ -1,0 +1,100 @@
+//! Who goes next of the sessions that move bulk, and how much they move at once.
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::time::Time;
+
+/// Bytes that one direction moves before the other sessions have their turn.
+const PORTION: usize = 512 * 1024;
+/// The same while no session speaks but those that move bulk, for which larger portions are cheaper.
+const PORTION_ALONE: usize = 8 * 1024 * 1024;
+/// How long a session that has spoken is reckoned with.
+const MEMORY: Duration = Duration::from_millis(20);
+
+/// The sessions that move bulk and can go on. One of them goes on between two looks at the poll, so that a session with
+/// little to say waits for one portion at most.
+#[derive(Debug)]
+pub struct Line<K> {
+    waiting: VecDeque<K>,
+    /// When a session spoke last that does not move bulk.
+    spoken: Time,
+}
+
+impl<K> Line<K> {
+    /// Nobody stands in it.
+    #[must_use]
+    pub const fn new() -> Line<K> {
+        Line { waiting: VecDeque::new(), spoken: Time::ZERO }
+    }
+
+    /// Has a session stand behind the others. It must not stand there already.
+    pub fn stand(&mut self, key: K) {
+        self.waiting.push_back(key);
+    }
+
+    /// The session whose turn it is; it no longer stands there.
+    pub fn pop(&mut self) -> Option<K> {
+        self.waiting.pop_front()
+    }
+
+    /// Whether nobody stands in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Notes that a session has spoken that does not move bulk.
+    pub fn note_spoken(&mut self, now: Time) {
+        self.spoken = now;
+    }
+
+    /// Bytes that one direction may move now.
+    #[must_use]
+    pub fn portion(&self, now: Time) -> usize {
+        if now.since(self.spoken) > MEMORY { PORTION_ALONE } else { PORTION }
+    }
+}
+
+impl<K> Default for Line<K> {
+    fn default() -> Line<K> {
+        Line::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_micros(1000 * millis)
+    }
+
+    /// Without this, one transfer has the loop to itself while others wait.
+    #[test]
+    fn each_goes_on_in_its_turn() {
+        let mut line = Line::new();
+        assert!(line.is_empty());
+        for key in ['a', 'b', 'c'] {
+            line.stand(key);
+        }
+        let mut went = String::new();
+        for _ in 0..7 {
+            let key = line.pop().unwrap();
+            went.push(key);
+            line.stand(key);
+        }
+        assert_eq!(went, "abcabca");
+    }
+
+    /// Without this, a ping waits for megabytes of others, or bulk that is alone pays for company that it does not have.
+    #[test]
+    fn portions_are_small_while_somebody_speaks() {
+        let mut line = Line::<char>::new();
+        line.note_spoken(at(100));
+        assert_eq!(line.portion(at(100)), PORTION);
+        assert_eq!(line.portion(at(120)), PORTION);
+        assert_eq!(line.portion(at(121)), PORTION_ALONE);
+        line.note_spoken(at(500));
+        assert_eq!(line.portion(at(510)), PORTION);
+    }
+}

@@ -1,0 +1,159 @@
+//! A client that has a route: what stays with its session through queue, connect, relay and close.
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Client, Lent, Moved, close};
+use crate::access_log::{Counts, Step, Timing, Whose};
+use crate::config::Route;
+use crate::fleet::{Fleet, RouteId, ServerId};
+use crate::policy::reason::CloseReason;
+use crate::policy::servers::Pick;
+use crate::policy::time::Time;
+
+/// What a hello has got.
+pub(super) struct Found {
+    pub(super) config: Rc<Route>,
+    pub(super) route: RouteId,
+    pub(super) unique_id: Option<[u8; 16]>,
+    /// Length of the PROXY header in bytes.
+    pub(super) header: u16,
+}
+
+/// A client with its route, and what became of it so far.
+pub(super) struct Routed {
+    pub(super) client: Client,
+    pub(super) found: Found,
+    /// When the route was found.
+    pub(super) since: Time,
+    /// Time spent waiting for a server to have room.
+    pub(super) queued: Duration,
+    /// Connections of the route that waited for a server to have room when this one had to.
+    pub(super) ahead: u64,
+    /// The server that the connection counts on.
+    server: Option<u32>,
+    /// How long it took to connect; `None`: it is not connected.
+    connect: Option<Duration>,
+    tries: Tries,
+}
+
+/// Tries to connect.
+struct Tries {
+    /// When the first began.
+    began: Option<Time>,
+    /// The server of the last one.
+    last: Option<u32>,
+    left: u32,
+    /// Servers that failed since the last pause.
+    failed: Vec<u32>,
+}
+
+impl Routed {
+    /// A client gets its route, which counts it.
+    pub(super) fn open(client: Client, found: Found, lent: &mut Lent<'_>) -> Routed {
+        let context = &mut *lent.context;
+        context.fleet.open(found.route, context.now);
+        let tries = Tries { began: None, last: None, left: context.config.retries, failed: Vec::new() };
+        let (since, queued) = (context.now, Duration::ZERO);
+        Routed { client, found, since, queued, ahead: 0, server: None, connect: None, tries }
+    }
+
+    /// Picks a server that has not failed since the last pause.
+    pub(super) fn pick(&self, fleet: &mut Fleet) -> Pick {
+        fleet.pick(self.found.route, self.client.source.ip(), &self.tries.failed)
+    }
+
+    /// After a pause, every server may be tried again.
+    pub(super) fn forget_failures(&mut self) {
+        self.tries.failed.clear();
+    }
+
+    /// A try to connect to a server begins.
+    pub(super) fn assign(&mut self, server: u32, lent: &mut Lent<'_>) {
+        let context = &mut *lent.context;
+        self.tries.began.get_or_insert(context.now);
+        self.server = Some(server);
+        context.fleet.assign(ServerId { route: self.found.route, server }, self.tries.last, context.now);
+        self.tries.last = Some(server);
+    }
+
+    /// The try has failed. Where another may follow, the server is let go; else it keeps counting the connection, which
+    /// ends for `reason`.
+    pub(super) fn fail(
+        &mut self,
+        why: &dyn fmt::Display,
+        reason: CloseReason,
+        lent: &mut Lent<'_>,
+    ) -> Result<(), CloseReason> {
+        let context = &mut *lent.context;
+        let tries_left = self.tries.left;
+        context.log.write(context.now, &self.whose(&context.fleet), &Step::ConnectFailed { why, tries_left });
+        if tries_left == 0 {
+            return Err(reason);
+        }
+        self.tries.left -= 1;
+        if let Some(id) = self.server_id() {
+            self.tries.failed.push(id.server);
+            context.fleet.release(id);
+            self.server = None;
+        }
+        Ok(())
+    }
+
+    /// The server has taken the first bytes: logs and counts that.
+    pub(super) fn connected(&mut self, lent: &mut Lent<'_>) {
+        let context = &mut *lent.context;
+        let connect = context.now.since(self.tries.began.unwrap_or(context.now));
+        self.connect = Some(connect);
+        self.tries.failed = Vec::new();
+        if let Some(id) = self.server_id() {
+            context.fleet.connected(id, self.queued, connect);
+        }
+        context.process.histograms.connect(connect);
+        let (timing, counts) = (self.timing(context.now), self.counts(lent));
+        let context = &mut *lent.context;
+        context.log.write(context.now, &self.whose(&context.fleet), &Step::Connect { timing, counts });
+    }
+
+    /// Logs and counts its end.
+    pub(super) fn close(&self, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
+        close::close(&self.client, Some(self), moved, reason, lent);
+    }
+
+    /// The route that counts it.
+    pub(super) fn route(&self) -> RouteId {
+        self.found.route
+    }
+
+    /// The server that it counts on.
+    pub(super) fn server_id(&self) -> Option<ServerId> {
+        Some(ServerId { route: self.found.route, server: self.server? })
+    }
+
+    /// Whether a server took its first bytes.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connect.is_some()
+    }
+
+    /// What its log lines begin with.
+    pub(super) fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
+        Whose {
+            route: Some(&self.found.config.name),
+            server: self.server_id().and_then(|id| Some(&*fleet.server(id)?.name)),
+            unique_id: self.found.unique_id,
+            ..self.client.whose()
+        }
+    }
+
+    /// How long each step took.
+    pub(super) fn timing(&self, now: Time) -> Timing {
+        let queued = self.server.map(|_| self.queued);
+        Timing { queued, connect: self.connect, total: now - self.client.accepted }
+    }
+
+    /// Connections at once, for its log lines.
+    pub(super) fn counts(&self, lent: &Lent<'_>) -> Counts {
+        let context = &*lent.context;
+        Counts { ahead: self.ahead, ..context.counts(context.fleet.open_now(self.found.route, self.server)) }
+    }
+}
