@@ -19,5 +19,6 @@ mod redirect;
 mod reject;
 mod routing;
 mod server_killed;
+mod signals;
 mod systemd;
 mod timeouts;
