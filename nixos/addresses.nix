@@ -81,6 +81,8 @@ let
   isIpv6 = lib.hasInfix ":";
 
   parseInterface = builtins.match "[a-zA-Z0-9._-]{1,15}";
+  # nftables takes a `*` at the end for any ending.
+  parseInterfaces = builtins.match "[a-zA-Z0-9._-]{1,15}|[a-zA-Z0-9._-]{1,14}\\*";
 
   # Whether all of `inner`, a network or an address, is in `outer`.
   contains =
@@ -92,6 +94,14 @@ let
     length wide.groups == length narrow.groups
     && wide.prefix <= narrow.prefix
     && masked wide.prefix narrow.groups == wide.groups;
+
+  # Without those that are part of another one, as the elements of an nftables set have to be.
+  widest =
+    networks:
+    let
+      all = lib.unique networks;
+    in
+    lib.filter (network: !lib.any (other: other != network && contains other network) all) all;
 
   checkedString =
     description: parse:
@@ -107,6 +117,7 @@ in
     isIpv6
     parseEndpoint
     parseInterface
+    widest
     ;
 
   containsAny = networks: address: lib.any (network: contains network address) networks;
@@ -118,6 +129,7 @@ in
     network = checkedString "network in CIDR notation without host bits, or an IP address" parseNetwork;
     endpoint = checkedString "IP address and port, such as 172.24.0.3:443 or [fd00::3]:443" parseEndpoint;
     interface = checkedString "name of a network interface" parseInterface;
+    interfaces = checkedString "name of a network interface, or its beginning and *" parseInterfaces;
     port = lib.types.ints.between 1 65535;
     duration = lib.types.strMatching "[0-9]+(ms|s|m|h)" // {
       description = "duration, such as 500ms, 10s or 5m";

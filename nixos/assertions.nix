@@ -10,6 +10,7 @@ let
     lib.attrValues cfg.privateInterfaces
   );
   isPrivate = addresses.containsAny privateNetworks;
+  isOwn = address: addresses.isLoopback address || lib.elem address cfg.publicAddresses;
 
   refuse = message: {
     assertion = false;
@@ -62,8 +63,8 @@ let
     let
       inherit (addresses.parseEndpoint server.address) address;
     in
-    refuseIf (!isPrivate address)
-      "${path}: ${server.address} is behind none of the private interfaces (${privateNames}), so the sandbox would cut the service off from it; correct the address, or add its network to ${option}.privateInterfaces.<interface>.networks."
+    refuseIf (!isPrivate address && !isOwn address)
+      "${path}: ${server.address} is behind none of the private interfaces (${privateNames}), so the sandbox would cut the service off from it; correct the address, or add its network to ${option}.privateInterfaces.<interface>.networks, the interface being ${cfg.publicInterface} for a server on the internet."
     ++
       refuseIf (server.interface != null && !cfg.privateInterfaces ? ${server.interface})
         "${path}: ${server.address} is to be reached through ${toString server.interface}, which is not one of the private interfaces (${privateNames}); add it to ${option}.privateInterfaces.";
@@ -80,7 +81,7 @@ let
       ) cfg.privateInterfaces;
     in
     lib.optionals (cfg.admin.address != null) (
-      refuseIf (!loopback && !isPrivate address)
+      refuseIf (!loopback && !isPrivate address && !lib.elem address privateAddresses)
         "${option}.admin.address: ${cfg.admin.address} is neither in a network of the private interfaces (${privateNames}) nor on loopback; take this host's own address in one of them, so that the internet cannot reach /stats and /metrics."
       ++
         refuseIf (!loopback && cfg.admin.allowFrom == [ ])
@@ -90,6 +91,17 @@ let
         refuse "${option}.admin.address: ${cfg.admin.address} is not on this host, which is ${interface.address} behind ${name}; take that address."
       ) others
     );
+
+  privateAddresses = lib.filter (address: address != null) (
+    map (interface: interface.address) (lib.attrValues cfg.privateInterfaces)
+  );
+
+  wrongListen = lib.concatMap (
+    endpoint:
+    refuseIf
+      (!config.networking.enableIPv6 && addresses.isIpv6 (addresses.parseEndpoint endpoint).address)
+      "${option}.settings.listen: ${endpoint} cannot be bound while networking.enableIPv6 is false; leave it out."
+  ) cfg.settings.listen;
 
   wrongGateway =
     let
@@ -127,6 +139,9 @@ let
     ++
       refuseIf (address == null && gateway != null)
         "${path}: a gateway alone configures nothing; set address to this host's own in the network, or leave gateway out and configure the interface yourself."
+    ++ refuseIf (
+      address == null && interface.mtu != null
+    ) "${path}: mtu configures nothing without address; set it where this interface is configured."
     ++
       refuseIf (address != null && lib.length families > 1)
         "${path}: address, gateway and networks are not all of one family; leave address and gateway out and configure the interface yourself.";
@@ -190,6 +205,8 @@ let
       [
         "allowedIngress"
         "allowedEgress"
+        "publicIngress"
+        "publicEgress"
       ];
 
   wrongSettings =
@@ -219,9 +236,7 @@ in
     refuseIf (cfg.routes == { }) "${option}.routes is empty, so no client would be served; add a route."
     ++ sameName
     ++ wrongServers
-    ++
-      refuseIf (cfg.privateInterfaces ? ${cfg.publicInterface})
-        "${option}: ${cfg.publicInterface} is the public interface and among the private ones too; ssh and /stats would be open to the internet. Remove it from privateInterfaces."
+    ++ wrongListen
     ++
       refuseIf (cfg.firewall.enable && !config.networking.nftables.enable)
         "${option}.firewall needs nftables; set networking.nftables.enable = true, or set ${option}.firewall.enable = false and close the host yourself."

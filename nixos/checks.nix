@@ -4,21 +4,31 @@
 let
   inherit (pkgs) lib;
 
-  evaluate = configuration: (evaluateWith configuration).config;
-  evaluateWith =
-    configuration:
-    import "${pkgs.path}/nixos/lib/eval-config.nix" {
-      system = null;
-      modules = [
-        ./module.nix
-        configuration
-        {
-          nixpkgs.pkgs = pkgs;
-          services.fiscalismia-lb.package = fiscalismia-lb;
-          system.stateVersion = lib.trivial.release;
-        }
-      ];
-    };
+  bare = import ./tests/bare.nix {
+    inherit pkgs;
+    package = fiscalismia-lb;
+  };
+  evaluate = configuration: (bare configuration).config;
+  # A path of strings, for "${pkgs.path}" copies nixpkgs into the store.
+  deployment = import (pkgs.path + "/nixos/lib/eval-config.nix") {
+    system = null;
+    modules = [
+      ./module.nix
+      ./fiscalismia.nix
+      {
+        nixpkgs.pkgs = pkgs;
+        # What is rendered from it stays the same when a source file changes.
+        services.fiscalismia-lb.package = {
+          type = "derivation";
+          name = fiscalismia-lb.pname;
+          outPath = "${builtins.storeDir}/00000000000000000000000000000000-${fiscalismia-lb.pname}";
+          inherit (fiscalismia-lb) meta;
+        };
+        system.stateVersion = lib.trivial.release;
+        documentation.enable = false;
+      }
+    ];
+  };
 
   # Empty when every test passes, else the throw says which did not, with what was expected and what came.
   passing =
@@ -29,14 +39,22 @@ let
     in
     pkgs.runCommand name { inherit verdict passthru; } "touch $out";
 
-  rendered = import ./rendered.nix (evaluate ./fiscalismia.nix);
+  rendered = import ./rendered.nix {
+    inherit lib;
+    inherit (deployment) config;
+  };
 in
 {
   package = fiscalismia-lb;
   inherit (fiscalismia-lb) clippy fmt;
   module = passing "module" (import ./tests/module.nix {
     inherit lib evaluate;
-    inherit (evaluateWith { }) options;
+    inherit (bare { }) options;
+  }) { };
+  hosts = passing "hosts" (import ./tests/hosts.nix { inherit lib evaluate; }) { };
+  switch = passing "switch" (import ./tests/switch.nix {
+    inherit lib pkgs evaluate;
+    whole = deployment.config;
   }) { };
   refusals = passing "refusals" (import ./tests/refusals.nix { inherit lib evaluate; }) { };
   # `nixos/render` takes what it writes from here.

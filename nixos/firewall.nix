@@ -1,5 +1,8 @@
 # The whole host's firewall. A packet that any table drops is gone, whatever another one says: this one narrows, and what it lets
 # in is opened in NixOS's own (nixos-fw) as well.
+#
+# Connections of clients and to servers are not tracked: the kernel keeps a closed one for two minutes, and a table of 65,536 holds
+# no more than 270 new connections a second. Without tracking, a reply is what comes from the port and does not open a connection.
 { config, lib, ... }:
 
 let
@@ -11,14 +14,22 @@ let
   privateNetworks = lib.concatMap (interface: interface.networks) (
     lib.attrValues cfg.privateInterfaces
   );
+  rules = import ./rules.nix { inherit lib privateNetworks; };
+  inherit (rules) indent interfaceSet set;
+  interfaces = lib.unique ([ cfg.publicInterface ] ++ privateInterfaces);
+
   sshPorts = config.services.openssh.ports;
-  publicPorts = map portOf (cfg.settings.listen ++ cfg.configuration.redirect.listen or [ ]);
+  publicPorts = lib.unique (
+    map portOf (cfg.configuration.listen ++ cfg.configuration.redirect.listen or [ ])
+  );
   adminPorts = lib.optional (cfg.admin.address != null) (portOf cfg.admin.address);
   portOf = endpoint: (parseEndpoint endpoint).port;
 
-  # Everything that the service connects to: each server on its port and on the one that probes go to.
-  serverEndpoints = lib.unique (
-    lib.concatMap (route: lib.concatMap (endpointsOf route) route.servers) (lib.attrValues cfg.routes)
+  # Everything that the service connects to beyond this host: each server on its port and on the one that probes go to.
+  serverEndpoints = lib.filter (to: to.interface != null) (
+    lib.unique (
+      lib.concatMap (route: lib.concatMap (endpointsOf route) route.servers) (lib.attrValues cfg.routes)
+    )
   );
   endpointsOf =
     route: server:
@@ -46,10 +57,7 @@ let
     address:
     lib.findFirst (
       name: addresses.containsAny cfg.privateInterfaces.${name}.networks address
-    ) "none" privateInterfaces;
-
-  interfaceSet = names: set (map (name: "\"${name}\"") names);
-  set = elements: "{ ${lib.concatMapStringsSep ", " toString (lib.unique elements)} }";
+    ) null privateInterfaces;
 
   namedSet =
     name: addressType: endpoints:
@@ -66,86 +74,94 @@ let
     ''
     + "}\n";
 
-  # Rules for one passage; `side` is where the packet has the other end's address, saddr or daddr.
-  passageRules =
-    side: passage:
-    lib.concatMapStrings (rule side passage) [
-      {
-        header = "ip";
-        networks = lib.filter (network: !isIpv6 network) passage.networks;
-        echo = "icmp type echo-request";
-      }
-      {
-        header = "ip6";
-        networks = lib.filter isIpv6 passage.networks;
-        echo = "icmpv6 type echo-request";
-      }
-    ];
-  rule =
-    side: passage:
-    {
-      header,
-      networks,
-      echo,
-    }:
-    let
-      what =
-        if passage.protocol == "icmp" then echo else "${passage.protocol} dport ${set passage.ports}";
-      line =
-        networks: except:
-        lib.optionalString (networks != [ ]) "${header} ${side} ${set networks} ${except}${what} accept\n";
-      # The internet, say, is everything but the private networks around this host.
-      isAround = network: private: network != private && addresses.contains network private;
-      wide = lib.partition (network: lib.any (isAround network) privateNetworks) networks;
-      inside = lib.filter (
-        private: lib.any (network: isAround network private) wide.right
-      ) privateNetworks;
-    in
-    line wide.wrong "" + line wide.right "${header} ${side} != ${set inside} ";
-
-  tcpFrom =
-    networks: ports:
-    lib.optionalString (ports != [ ]) (
-      passageRules "saddr" {
-        protocol = "tcp";
-        inherit networks ports;
-      }
-    );
-
   # An interface that this module does not address may be leased by DHCP, which renews from the host's side.
-  leased =
-    lib.optional (cfg.publicAddresses == [ ]) cfg.publicInterface
-    ++ lib.filter (name: cfg.privateInterfaces.${name}.address == null) privateInterfaces;
+  leased = lib.filter (
+    name:
+    (name != cfg.publicInterface || cfg.publicAddresses == [ ])
+    && (cfg.privateInterfaces.${name}.address or null) == null
+    && name != "lo"
+  ) interfaces;
   onLeased =
     direction: rule:
     lib.optionalString (leased != [ ]) (indent "${direction} ${interfaceSet leased} ${rule}\n");
 
-  indent =
-    text:
-    lib.concatMapStrings (line: lib.optionalString (line != "") "  ${line}\n") (
-      lib.splitString "\n" text
-    );
+  # Reverse NAT finds its connections by tracking alone.
+  trackServers = cfg.firewall.forward != [ ];
+  onServers =
+    side: port: rule:
+    indent ''
+      ${side}ifname . ip ${port}addr . tcp ${port}port @servers4 ${rule}
+      ${side}ifname . ip6 ${port}addr . tcp ${port}port @servers6 ${rule}
+    '';
+  untracked = side: port: lib.optionalString (!trackServers) (onServers side port "notrack");
+
+  # A server's address is behind one interface, and by another it is somebody else's.
+  ownInterface = lib.concatStrings (
+    lib.mapAttrsToList (
+      name: interface:
+      rules.forFamilies interface.networks (
+        { header, ... }: networks: "iifname != \"${name}\" ${header} saddr ${set networks} drop\n"
+      )
+    ) cfg.privateInterfaces
+  );
+
+  # Bridges of containers and the like: ends of `forward` that are neither the public nor a private interface.
+  hosted = lib.subtractLists interfaces (
+    lib.unique (
+      lib.concatMap (entry: [
+        entry.from
+        entry.to
+      ]) cfg.firewall.forward
+    )
+  );
+  onHosted = direction: lib.concatMapStrings (name: "${direction} \"${name}\" accept\n") hosted;
+  forwardRules = lib.concatMapStrings (
+    entry:
+    let
+      between = "iifname \"${entry.from}\" oifname \"${entry.to}\" ";
+    in
+    if entry.networks == [ ] then
+      "${between}accept\n"
+    else
+      rules.forFamilies entry.networks (
+        { header, ... }: networks: "${between}${header} daddr ${set networks} accept\n"
+      )
+  ) cfg.firewall.forward;
+
+  portsOf =
+    protocol: passages:
+    lib.concatMap (passage: lib.optionals (passage.protocol == protocol) passage.ports) passages;
+  # Types without which a path's smaller MTU or an end of it stays unknown: RFC 4890 section 4.3.1.
+  errors4 = "icmp type { destination-unreachable, time-exceeded, parameter-problem }";
+  errors6 = "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }";
 in
 {
   config = lib.mkIf (cfg.enable && cfg.firewall.enable) {
     networking.nftables.enable = lib.mkDefault true;
-    networking.firewall.interfaces = {
-      ${cfg.publicInterface}.allowedTCPPorts = lib.unique publicPorts;
-    }
-    // lib.genAttrs privateInterfaces (_: {
-      allowedTCPPorts = lib.unique (
-        lib.optionals (cfg.firewall.sshFrom != [ ]) sshPorts
-        ++ adminPorts
-        ++ lib.concatMap (
-          passage: lib.optionals (passage.protocol == "tcp") passage.ports
-        ) cfg.firewall.allowedIngress
-      );
-      allowedUDPPorts = lib.unique (
-        lib.concatMap (
-          passage: lib.optionals (passage.protocol == "udp") passage.ports
-        ) cfg.firewall.allowedIngress
-      );
-    });
+    networking.firewall.interfaces = lib.mkMerge (
+      [
+        {
+          ${cfg.publicInterface} = {
+            allowedTCPPorts = publicPorts ++ portsOf "tcp" cfg.firewall.publicIngress;
+            allowedUDPPorts = portsOf "udp" cfg.firewall.publicIngress;
+          };
+        }
+      ]
+      ++ map (name: {
+        ${name} = {
+          allowedTCPPorts = lib.unique (
+            lib.optionals (cfg.firewall.sshFrom != [ ]) sshPorts
+            ++ adminPorts
+            ++ portsOf "tcp" cfg.firewall.allowedIngress
+          );
+          allowedUDPPorts = lib.unique (portsOf "udp" cfg.firewall.allowedIngress);
+        };
+      }) privateInterfaces
+    );
+    # What comes here untracked, the table below has judged already.
+    networking.firewall.extraInputRules = ''
+      iifname ${interfaceSet interfaces} ct state untracked meta l4proto { tcp, icmp } accept
+    '';
 
     # The messages of ICMPv6 that are let through on every interface are those without which IPv6 finds no neighbour, and gets none
     # of its packets from a switch that minds multicast: RFC 4890 section 4.4.1.
@@ -154,28 +170,49 @@ in
       content = ''
         ${namedSet "servers4" "ip" (lib.filter (to: !isIpv6 to.address) serverEndpoints)}
         ${namedSet "servers6" "ip6" (lib.filter (to: isIpv6 to.address) serverEndpoints)}
+        chain untracked-in {
+          type filter hook prerouting priority raw; policy accept;
+          iifname "${cfg.publicInterface}" tcp dport ${set publicPorts} notrack
+        ${untracked "i" "s"}}
+
+        # Errors about a connection that is not tracked are invalid to tracking, and nixos-fw drops what is invalid.
+        chain untracked-errors {
+          type filter hook prerouting priority raw + 110; policy accept;
+          iifname ${interfaceSet interfaces} ct state invalid ${errors4} notrack
+          iifname ${interfaceSet interfaces} ct state invalid ${errors6} notrack
+        }
+
+        chain untracked-out {
+          type filter hook output priority raw; policy accept;
+          oifname "${cfg.publicInterface}" tcp sport ${set publicPorts} notrack
+        ${untracked "o" "d"}}
+
         chain input {
           type filter hook input priority filter - 10; policy drop;
           iifname "lo" accept
           ct state { established, related } accept
           icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept
           icmpv6 type mld-listener-query ip6 saddr fe80::/10 ip6 hoplimit 1 accept
+          ${errors4} accept
+          ${errors6} accept
         ${onLeased "iifname" "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"}  iifname "${cfg.publicInterface}" jump public-in
           iifname ${interfaceSet privateInterfaces} jump private-in
-        }
+        ${indent (onHosted "iifname")}}
 
         chain public-in {
           tcp dport ${set publicPorts} accept
           icmp type echo-request accept
           icmpv6 type echo-request accept
-        }
+        ${indent (rules.passages "saddr" cfg.firewall.publicIngress)}}
 
         chain private-in {
-        ${
+        ${indent ownInterface}${
+          lib.optionalString (!trackServers) (onServers "i" "s" "tcp flags & (syn | ack) != syn accept")
+        }${
           indent (
-            tcpFrom cfg.firewall.sshFrom sshPorts
-            + tcpFrom cfg.admin.allowFrom adminPorts
-            + lib.concatMapStrings (passageRules "saddr") cfg.firewall.allowedIngress
+            rules.tcpFrom cfg.firewall.sshFrom sshPorts
+            + rules.tcpFrom cfg.admin.allowFrom adminPorts
+            + rules.passages "saddr" cfg.firewall.allowedIngress
           )
         }}
 
@@ -189,21 +226,24 @@ in
           + onLeased "oifname" "udp sport 546 udp dport 547 accept"
         }  oifname "${cfg.publicInterface}" jump public-out
           oifname ${interfaceSet privateInterfaces} jump private-out
-        }
+        ${indent (onHosted "oifname")}}
 
         chain public-out {
+          tcp sport ${set publicPorts} tcp flags & (syn | ack) != syn accept
           ct direction reply ct state { established, related } accept
-        }
+        ${indent (rules.passages "daddr" cfg.firewall.publicEgress)}}
 
         chain private-out {
           ct state { established, related } accept
-          oifname . ip daddr . tcp dport @servers4 accept
-          oifname . ip6 daddr . tcp dport @servers6 accept
-        ${indent (lib.concatMapStrings (passageRules "daddr") cfg.firewall.allowedEgress)}}
+        ${onServers "o" "d" "accept"}${indent (rules.passages "daddr" cfg.firewall.allowedEgress)}}
 
         chain forward {
           type filter hook forward priority filter - 10; policy drop;
-        }
+        ${
+          indent (
+            lib.optionalString (forwardRules != "") "ct state { established, related } accept\n${forwardRules}"
+          )
+        }}
       '';
     };
   };

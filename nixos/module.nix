@@ -2,9 +2,14 @@
 {
   imports = [
     ./options.nix
+    ./firewall-options.nix
+    ./configuration.nix
     ./assertions.nix
+    ./warnings.nix
     ./service.nix
+    ./sockets.nix
     ./firewall.nix
     ./network.nix
+    ./kernel.nix
   ];
 }

@@ -36,6 +36,16 @@ let
       Table = replyTable;
       Metric = 4294967295;
     };
+  # Servers on the internet are reached by the public interface if they are said to be behind it.
+  serverRoutes = lib.concatMap (
+    gateway:
+    map (network: {
+      Destination = network;
+      Gateway = gateway;
+      GatewayOnLink = true;
+    }) (lib.filter (network: ownTable gateway && !isIpv6 network) publicServers)
+  ) usableGateways;
+  publicServers = cfg.privateInterfaces.${cfg.publicInterface}.networks or [ ];
   usableGateways = lib.filter (
     gateway: lib.any (address: isIpv6 address == isIpv6 gateway) cfg.publicAddresses
   ) cfg.publicGateways;
@@ -44,7 +54,7 @@ let
     matchConfig.Name = cfg.publicInterface;
     networkConfig = common;
     address = map alone cfg.publicAddresses;
-    routes = publicRoutes;
+    routes = publicRoutes ++ serverRoutes;
     # By the address and not by a mark: a reverse path filter looks a client's packet up the same way.
     routingPolicyRules = lib.optionals (cfg.natGateway != null) (
       map (address: {
@@ -55,11 +65,11 @@ let
     );
   };
 
+  isPublic = name: name == cfg.publicInterface && cfg.publicAddresses != [ ];
   private = name: interface: {
     matchConfig.Name = name;
-    networkConfig = common // {
-      LinkLocalAddressing = "no";
-    };
+    networkConfig = common // lib.optionalAttrs (!isPublic name) { LinkLocalAddressing = "no"; };
+    linkConfig = lib.optionalAttrs (interface.mtu != null) { MTUBytes = toString interface.mtu; };
     address = [ (alone interface.address) ];
     routes = [
       {
@@ -80,17 +90,20 @@ let
 
   addressed = lib.filterAttrs (_: interface: interface.address != null) cfg.privateInterfaces;
   networks =
-    lib.optionalAttrs (cfg.publicAddresses != [ ]) { "20-fiscalismia-lb-public" = public; }
-    // lib.mapAttrs' (
-      name: interface: lib.nameValuePair "20-fiscalismia-lb-${name}" (private name interface)
-    ) addressed;
+    lib.optional (cfg.publicAddresses != [ ]) { "20-fiscalismia-lb-public" = public; }
+    ++ lib.mapAttrsToList (name: interface: {
+      ${if isPublic name then "20-fiscalismia-lb-public" else "20-fiscalismia-lb-${name}"} =
+        private name interface;
+    }) addressed;
 in
 {
-  config = lib.mkIf (cfg.enable && networks != { }) {
+  config = lib.mkIf (cfg.enable && networks != [ ]) {
     networking.useNetworkd = lib.mkDefault true;
     systemd.network = {
       enable = true;
-      inherit networks;
+      networks = lib.mkMerge networks;
+      # The service waits for every interface, and serves by those that are there when one has no carrier.
+      wait-online.timeout = lib.mkDefault 10;
     };
   };
 }

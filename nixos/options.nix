@@ -23,62 +23,48 @@ let
     inStore = false;
   };
 
-  privateInterface = types.submodule {
-    options = {
-      networks = mkOption {
-        type = types.nonEmptyListOf network;
-        example = [ "172.24.0.0/23" ];
-        description = ''
-          Networks behind this interface. The service can reach addresses in them and no others. A change restarts the service.
-        '';
+  privateInterface = types.submodule (
+    { name, config, ... }:
+    {
+      options = {
+        networks = mkOption {
+          type = types.nonEmptyListOf network;
+          example = [ "172.24.0.0/23" ];
+          description = ''
+            Networks behind this interface. The service can reach addresses in them and no others. A change restarts the service.
+          '';
+        };
+        address = mkOption {
+          type = types.nullOr address;
+          default = null;
+          example = "172.24.1.3";
+          description = ''
+            This host's address in the network. Set it, and the module configures the interface as Hetzner's private networks
+            want it: the address on its own (/32) and everything else through {option}`gateway`. Left at null, the interface is
+            yours to configure.
+          '';
+        };
+        gateway = mkOption {
+          type = types.nullOr address;
+          default = null;
+          example = "172.24.0.1";
+          description = ''
+            The network's virtual gateway, through which every packet to {option}`networks` goes. Needed with {option}`address`.
+          '';
+        };
+        mtu = mkOption {
+          type = types.nullOr (types.ints.between 576 65535);
+          default = if config.address != null && name != cfg.publicInterface then 1450 else null;
+          defaultText = lib.literalMD "1450 where {option}`address` is set, else `null`";
+          example = 1500;
+          description = ''
+            Largest packet in bytes. Hetzner's private networks carry 1450 and lose what is larger in silence. With null the
+            interface's own holds.
+          '';
+        };
       };
-      address = mkOption {
-        type = types.nullOr address;
-        default = null;
-        example = "172.24.1.3";
-        description = ''
-          This host's address in the network. Set it, and the module configures the interface as Hetzner's private networks want
-          it: the address on its own (/32) and everything else through {option}`gateway`. Left at null, the interface is yours
-          to configure.
-        '';
-      };
-      gateway = mkOption {
-        type = types.nullOr address;
-        default = null;
-        example = "172.24.0.1";
-        description = "The network's virtual gateway, through which every packet to {option}`networks` goes. Needed with {option}`address`.";
-      };
-    };
-  };
-
-  passage = types.submodule {
-    options = {
-      networks = mkOption {
-        type = types.nonEmptyListOf network;
-        example = [ "185.12.64.1" ];
-        description = ''
-          Addresses on the other side. One that a private network is part of, such as 0.0.0.0/0, stands for the rest of it: a
-          private network has to be named itself.
-        '';
-      };
-      protocol = mkOption {
-        type = types.enum [
-          "tcp"
-          "udp"
-          "icmp"
-        ];
-        default = "tcp";
-        example = "udp";
-        description = "Protocol. `icmp` is ping, and takes no ports.";
-      };
-      ports = mkOption {
-        type = types.listOf port;
-        default = [ ];
-        example = [ 53 ];
-        description = "Ports that the connection is made to.";
-      };
-    };
-  };
+    }
+  );
 in
 {
   options.services.fiscalismia-lb = {
@@ -136,7 +122,11 @@ in
       example = {
         enp7s0.networks = [ "172.24.0.0/23" ];
       };
-      description = "Interfaces that the servers are behind, by name. The service can send by these and no others.";
+      description = ''
+        Interfaces that the servers are behind, by name: a private network, a tunnel such as `wg0` or `tailscale0`, or the public
+        interface once more, where a host has but that one or a server is on the internet. The service can reach their networks
+        and no others, and servers on this host itself.
+      '';
     };
 
     natGateway = mkOption {
@@ -218,8 +208,8 @@ in
             default = null;
             example = "/run/secrets/stats-${lib.toLower (lib.removeSuffix "File" name)}";
             description = ''
-              File with the ${lib.removeSuffix "File" name} that /stats asks for, read by systemd as root when the service starts, and
-              so not in the Nix store. Both files or neither; without them /stats answers nobody.
+              File with the ${lib.removeSuffix "File" name} that /stats asks for, read by systemd as root, and so not in the Nix
+              store. Both files or neither; without them, or while one is missing, /stats answers nobody (403).
             '';
           }
         );
@@ -229,14 +219,10 @@ in
         freeformType = (pkgs.formats.json { }).type;
         options.listen = mkOption {
           type = types.nonEmptyListOf endpoint;
-          default = [
-            "0.0.0.0:443"
-            "[::]:443"
-          ];
-          example = [ "0.0.0.0:443" ];
-          description = ''
-            Addresses for TLS, open on the public interface only. A host without IPv6 needs the example.
-          '';
+          default = [ "0.0.0.0:443" ] ++ lib.optional config.networking.enableIPv6 "[::]:443";
+          defaultText = lib.literalExpression ''[ "0.0.0.0:443" ] ++ lib.optional config.networking.enableIPv6 "[::]:443"'';
+          example = [ "0.0.0.0:8443" ];
+          description = "Addresses for TLS, open on the public interface only.";
         };
       };
       default = { };
@@ -254,51 +240,6 @@ in
       '';
     };
 
-    firewall = {
-      enable = mkOption {
-        type = types.bool;
-        default = true;
-        example = false;
-        description = ''
-          Whether to close the host but for what the options here need, with nftables. It is the whole host's firewall, both
-          ways, and no other module's `openFirewall` widens it. Off, nothing is opened or closed.
-        '';
-      };
-      sshFrom = mkOption {
-        type = types.listOf network;
-        default = [ ];
-        example = [ "172.24.1.2" ];
-        description = "Who may use ssh, on the private interfaces. Empty, nobody may: the host's console is then the only way in.";
-      };
-      allowedIngress = mkOption {
-        type = types.listOf passage;
-        default = [ ];
-        example = [
-          {
-            networks = [ "172.24.0.2" ];
-            ports = [ 9100 ];
-          }
-        ];
-        description = "What else may come in on the private interfaces, such as scrapes of a node exporter.";
-      };
-      allowedEgress = mkOption {
-        type = types.listOf passage;
-        default = [ ];
-        example = [
-          {
-            networks = [ "185.12.64.1" ];
-            protocol = "udp";
-            ports = [ 53 ];
-          }
-        ];
-        description = ''
-          What the host may send out on the private interfaces beside connections to the routes' servers: DNS, NTP, updates
-          through the NAT gateway. Without DNS and updates named here, the host cannot fetch anything itself and has to be
-          deployed to from elsewhere.
-        '';
-      };
-    };
-
     configuration = mkOption {
       type = types.attrsOf types.anything;
       internal = true;
@@ -306,42 +247,4 @@ in
       description = "What becomes /etc/fiscalismia-lb/config.json.";
     };
   };
-
-  config.services.fiscalismia-lb.configuration =
-    let
-      isSet = _: value: value != null && value != { } && value != [ ];
-      prune =
-        value: if lib.isAttrs value then lib.filterAttrs isSet (lib.mapAttrs (_: prune) value) else value;
-      server =
-        settings:
-        let
-          keys = prune settings;
-        in
-        if lib.attrNames keys == [ "address" ] then keys.address else keys;
-      route = settings: prune (settings // { servers = map server settings.servers; });
-      onPort80 =
-        listen:
-        let
-          inherit (addresses.parseEndpoint listen) address;
-        in
-        if addresses.isIpv6 address then "[${address}]:80" else "${address}:80";
-    in
-    cfg.settings
-    // {
-      routes = lib.mapAttrs (_: route) cfg.routes;
-    }
-    // lib.optionalAttrs cfg.redirect.enable {
-      redirect.listen = lib.unique (map onPort80 cfg.settings.listen);
-    }
-    // lib.optionalAttrs (cfg.admin.address != null) {
-      admin = {
-        listen = [ cfg.admin.address ];
-      }
-      // lib.optionalAttrs (cfg.statsCredentials.usernameFile != null) {
-        stats_credentials = {
-          username_file = "/run/credentials/fiscalismia-lb.service/stats-username";
-          password_file = "/run/credentials/fiscalismia-lb.service/stats-password";
-        };
-      };
-    };
 }

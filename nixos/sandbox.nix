@@ -7,8 +7,7 @@
 # - RootDirectory: the configuration is a symlink that a switch turns elsewhere in the Nix store.
 {
   lib,
-  privateInterfaces,
-  privateNetworks,
+  networks,
   bindsSource,
 }:
 
@@ -24,8 +23,8 @@
 
   # These bear on the sockets that the service makes itself, to servers; those it was passed belong to the socket units.
   IPAddressDeny = "any";
-  IPAddressAllow = privateNetworks;
-  RestrictNetworkInterfaces = privateInterfaces;
+  # No RestrictNetworkInterfaces: it keeps the indices of the start, and an interface that is made anew has another.
+  IPAddressAllow = networks;
   SocketBindDeny = "any";
   RestrictAddressFamilies = [
     "AF_INET"

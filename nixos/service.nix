@@ -1,9 +1,8 @@
-# The service, its sandbox, and the sockets that systemd holds for it.
+# The service and its sandbox.
 {
   config,
   lib,
   pkgs,
-  utils,
   ...
 }:
 
@@ -24,77 +23,15 @@ let
     else
       configFile;
 
-  device = interface: "sys-subsystem-net-devices-${utils.escapeSystemdPath interface}.device";
-  privateInterfaces = lib.attrNames cfg.privateInterfaces;
   servers = lib.concatMap (route: route.servers) (lib.attrValues cfg.routes);
-
-  socket =
-    {
-      name,
-      listen,
-      interface,
-      description,
-      socketConfig ? { },
-    }:
-    {
-      inherit description;
-      partOf = [ keeper ];
-      # The device unit brings the socket back when its interface went away and returned: BindToDevice stops it with the interface.
-      wantedBy = [ "sockets.target" ] ++ lib.optional (interface != null) (device interface);
-      listenStreams = listen;
-      socketConfig = {
-        FileDescriptorName = name;
-        Service = "fiscalismia-lb.service";
-        BindIPv6Only = "ipv6-only";
-        # The socket is there before the address is.
-        FreeBind = true;
-        # Without a limit, a service that crashes on start leaves its ports open for the next try.
-        TriggerLimitIntervalSec = 0;
-      }
-      // lib.optionalAttrs (interface != null) { BindToDevice = interface; }
-      // socketConfig;
-    };
-
-  adminInterface = lib.findFirst (
-    name:
-    addresses.containsAny cfg.privateInterfaces.${name}.networks
-      (addresses.parseEndpoint cfg.admin.address).address
-  ) null privateInterfaces;
-
-  sockets = {
-    fiscalismia-lb-https = socket {
-      name = "https";
-      description = "TLS for fiscalismia-lb";
-      listen = cfg.configuration.listen;
-      interface = cfg.publicInterface;
-    };
-  }
-  // lib.optionalAttrs cfg.redirect.enable {
-    fiscalismia-lb-http = socket {
-      name = "http";
-      description = "Redirect to https by fiscalismia-lb";
-      listen = cfg.configuration.redirect.listen;
-      interface = cfg.publicInterface;
-    };
-  }
-  // lib.optionalAttrs (cfg.admin.address != null) {
-    fiscalismia-lb-admin = socket {
-      name = "admin";
-      description = "Metrics and statistics of fiscalismia-lb";
-      listen = cfg.configuration.admin.listen;
-      interface = adminInterface;
-      socketConfig = {
-        IPAddressDeny = "any";
-        IPAddressAllow = if adminInterface == null then "localhost" else cfg.admin.allowFrom;
-      };
-    };
-  };
-  socketUnits = map (name: "${name}.socket") (lib.attrNames sockets);
-
-  # A switch leaves a changed socket unit as it runs. This service is restarted then, and takes the sockets along, which take
-  # along the load balancer. Its text is bare, so that nothing else restarts it.
-  keeper = "fiscalismia-lb-sockets.service";
-  socketsHash = builtins.hashString "sha256" (builtins.toJSON sockets);
+  # Servers on this host are reached by its loopback interface, at whatever address of its own. The networks and not the servers
+  # are named, so that one server more is a reload.
+  local =
+    let
+      named = map (server: (addresses.parseEndpoint server.address).address) servers;
+    in
+    lib.optional (lib.any addresses.isLoopback named) "localhost"
+    ++ lib.filter (address: lib.elem address cfg.publicAddresses) (lib.unique named);
 in
 {
   config = lib.mkIf cfg.enable {
@@ -102,61 +39,53 @@ in
     # A fixed path, for a store path in the unit would make each change of the configuration a restart.
     environment.etc.${configPath}.source = checkedConfigFile;
 
-    systemd.sockets = sockets;
-    systemd.units.${keeper} = {
-      text = ''
-        [Unit]
-        Description=Makes the sockets of fiscalismia-lb anew when they are to be others
-        X-Restart-Triggers=${socketsHash}
-
-        [Service]
-        Type=oneshot
-        RemainAfterExit=true
-        ExecStart=/bin/sh -c :
-        X-StopIfChanged=false
-      '';
-      wantedBy = [ "multi-user.target" ];
-    };
-
     systemd.services.fiscalismia-lb = {
       description = "TLS load balancer that routes by SNI";
       documentation = [ "https://github.com/fiscalismia/fiscalismia-lb" ];
-      wantedBy = [
-        "multi-user.target"
-        "fiscalismia-lb-https.socket"
-      ];
-      # A listening socket that its interface took away comes back as another one, which only a new process can be given.
-      requires = [ "fiscalismia-lb-https.socket" ];
-      # RestrictNetworkInterfaces looks the interfaces up once, when the service starts.
-      wants = socketUnits ++ map device privateInterfaces;
-      after = [ "network.target" ] ++ socketUnits ++ map device privateInterfaces;
+      wantedBy = [ "multi-user.target" ];
+      # A server that the first probe cannot reach for want of a carrier would be down for `rise` probes.
+      wants = [ "network-online.target" ];
+      after = [ "network-online.target" ];
       reloadTriggers = [ checkedConfigFile ];
-      restartTriggers = [ socketsHash ];
       # Stopped and started in two steps, a switch would close the sockets in between.
       stopIfChanged = false;
       startLimitIntervalSec = 0;
-      # It starts no program, and an update of those that NixOS puts here would restart it.
+      # It starts no program and knows no language, and an update of what NixOS puts here would restart it.
       path = lib.mkForce [ ];
+      environment = {
+        LOCALE_ARCHIVE = null;
+        TZDIR = null;
+      };
 
       serviceConfig = {
         Type = "notify-reload";
         ExecStart = "${lib.getExe cfg.package} run --config /etc/${configPath}";
         WatchdogSec = "10s";
         Restart = "always";
-        RestartSteps = 5;
-        RestartMaxDelaySec = "10s";
+        # Not RestartSteps, which counts for as long as the unit is there: a crash a month would end at the longest delay.
+        RestartSec = "500ms";
         # The program ends by itself when `timeouts.drain` is over; this is for one that does not.
         TimeoutStopSec = "10min";
-        LoadCredential = lib.optionals (cfg.statsCredentials.usernameFile != null) [
+      }
+      // lib.optionalAttrs (cfg.statsCredentials.usernameFile != null) {
+        LoadCredential = [
           "stats-username:${cfg.statsCredentials.usernameFile}"
           "stats-password:${cfg.statsCredentials.passwordFile}"
         ];
+        # What is taken where a file is missing, for without it the service would not start: an empty line, with which /stats
+        # answers nobody. Nothing at all would be no credential to systemd.
+        SetCredential = [
+          "stats-username:\\n"
+          "stats-password:\\n"
+        ];
+      }
+      // lib.optionalAttrs (lib.versionAtLeast config.systemd.package.version "258") {
+        RefreshOnReload = "credentials";
       }
       // import ./sandbox.nix {
-        inherit lib privateInterfaces;
-        privateNetworks = lib.concatMap (interface: interface.networks) (
-          lib.attrValues cfg.privateInterfaces
-        );
+        inherit lib;
+        networks =
+          lib.concatMap (interface: interface.networks) (lib.attrValues cfg.privateInterfaces) ++ local;
         bindsSource = lib.any (server: server.source != null) servers;
       };
     };

@@ -1,22 +1,65 @@
-# Every scenario of this directory as a VM test: NAME.nix says what the hosts have beside the topology, NAME.py what happens.
+# The scenarios of this directory as VM tests: NAME.py says what happens. Those that need no hosts of their own are one test, for
+# its hosts take longer to evaluate and to boot than the scripts to run.
 { pkgs, packages }:
 
 let
   inherit (pkgs) lib;
-  scenarios = map (lib.removeSuffix ".py") (
-    lib.filter (lib.hasSuffix ".py") (lib.attrNames (builtins.readDir ./.))
-  );
-  test =
-    name:
-    pkgs.testers.runNixOSTest {
-      inherit name;
-      imports = [
-        ./shared/hosts.nix
-        ./${name}.nix
+  # What NAME.nix adds to the hosts, and which of them the scenario asks for beside the load balancer, its clients and servers.
+  tests = {
+    deployment = {
+      scenarios = [
+        "routing"
+        "monitoring"
+        "isolation"
+        "hardening"
       ];
-      _module.args = { inherit packages; };
-      testScript = lib.readFile ./shared/steps.py + lib.readFile ./${name}.py;
-      globalTimeout = 1200;
+      others = [
+        "bastion"
+        "natgateway"
+        "sentinel"
+      ];
     };
+  }
+  // lib.genAttrs [ "health" "image" "reload" ] (name: {
+    scenarios = [ name ];
+    others = [ ];
+    imports = [ ./${name}.nix ];
+  });
+
+  # A scenario's names are its own.
+  scenario = name: ''
+    def scenario_${name}() -> None:
+    ${lib.concatMapStringsSep "\n" (line: lib.optionalString (line != "") "    ${line}") (
+      lib.splitString "\n" (lib.readFile ./${name}.py)
+    )}
+
+    with subtest("${name}"):
+        scenario_${name}()
+
+  '';
 in
-lib.genAttrs scenarios test
+lib.mapAttrs (
+  name:
+  {
+    scenarios,
+    others,
+    imports ? [ ],
+  }:
+  pkgs.testers.runNixOSTest {
+    inherit name;
+    imports = [ ./shared/hosts.nix ] ++ imports;
+    _module.args = {
+      inherit packages;
+      hosts = others ++ [
+        "backend"
+        "client"
+        "demo"
+        "frontend"
+        "loadbalancer"
+        "monitoring"
+      ];
+    };
+    testScript = lib.readFile ./shared/steps.py + lib.concatMapStrings scenario scenarios;
+    globalTimeout = 1800;
+  }
+) tests

@@ -120,9 +120,9 @@ in
     };
   }) [ ];
 
-  testServerOutside = sentence (server "172.24.2.3:443") "services.fiscalismia-lb.routes.frontend.servers: 172.24.2.3:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks.";
+  testServerOutside = sentence (server "172.24.2.3:443") "services.fiscalismia-lb.routes.frontend.servers: 172.24.2.3:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks, the interface being enp1s0 for a server on the internet.";
 
-  testServerOfTheOtherFamily = sentence (server "[fd00::3]:443") "services.fiscalismia-lb.routes.frontend.servers: [fd00::3]:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks.";
+  testServerOfTheOtherFamily = sentence (server "[fd00::3]:443") "services.fiscalismia-lb.routes.frontend.servers: [fd00::3]:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks, the interface being enp1s0 for a server on the internet.";
 
   testServerThroughAnotherInterface =
     sentence
@@ -135,10 +135,6 @@ in
         ];
       }
       "services.fiscalismia-lb.routes.frontend.servers: 172.24.0.3:443 is to be reached through enp1s0, which is not one of the private interfaces (enp7s0); add it to services.fiscalismia-lb.privateInterfaces.";
-
-  testPublicAmongPrivate =
-    sentence { privateInterfaces.enp1s0.networks = [ "10.0.0.0/8" ]; }
-      "services.fiscalismia-lb: enp1s0 is the public interface and among the private ones too; ssh and /stats would be open to the internet. Remove it from privateInterfaces.";
 
   testNoNftables = says (sixLines // { networking.nftables.enable = false; }) [
     "services.fiscalismia-lb.firewall needs nftables; set networking.nftables.enable = true, or set services.fiscalismia-lb.firewall.enable = false and close the host yourself."
@@ -199,6 +195,22 @@ in
   testPrivateGatewayAlone =
     sentence { privateInterfaces.enp7s0.gateway = "172.24.0.1"; }
       "services.fiscalismia-lb.privateInterfaces.enp7s0: a gateway alone configures nothing; set address to this host's own in the network, or leave gateway out and configure the interface yourself.";
+
+  testMtuOfAnInterfaceOfTheUsers =
+    sentence { privateInterfaces.enp7s0.mtu = 1400; }
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: mtu configures nothing without address; set it where this interface is configured.";
+
+  testListenOnIpv6WithoutIt =
+    says
+      (
+        with' { settings.listen = [ "[::]:443" ]; }
+        // {
+          networking.enableIPv6 = false;
+        }
+      )
+      [
+        "services.fiscalismia-lb.settings.listen: [::]:443 cannot be bound while networking.enableIPv6 is false; leave it out."
+      ];
 
   testTwoFamiliesOnOneInterface =
     sentence
@@ -342,6 +354,14 @@ in
       {
         networks = [ "8.8.8.8" ];
         ports = [ 0 ];
+      }
+    ];
+  };
+  testForwardFromNowhere = isRefused {
+    firewall.forward = [
+      {
+        from = "a*b";
+        to = "enp7s0";
       }
     ];
   };

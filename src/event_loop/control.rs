@@ -1,12 +1,8 @@
 //! What an operator tells a running proxy: read the file again, finish, stop.
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
-use signal_hook::consts::signal::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::low_level::signal_name;
-use signal_hook_mio::v1_0::Signals;
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
 use super::start::{in_file, spare_fd, spread};
 use super::{EventLoop, listeners};
@@ -28,19 +24,6 @@ pub(super) enum Phase {
     Over,
 }
 
-/// Takes the signals that would else end the process. Until then, only a launcher that blocks them can keep one from doing
-/// so; what it blocked comes through now.
-///
-/// # Errors
-/// The kernel's, out of fds.
-pub(super) fn signals() -> io::Result<Signals> {
-    const WANTED: [i32; 7] = [SIGTERM, SIGUSR1, SIGINT, SIGHUP, SIGUSR2, SIGQUIT, SIGALRM];
-    let signals = Signals::new(WANTED)?;
-    let blocked: SigSet = WANTED.into_iter().filter_map(|signal| signal.try_into().ok()).collect();
-    blocked.thread_unblock()?;
-    Ok(signals)
-}
-
 impl EventLoop {
     pub(super) fn is_over(&self) -> bool {
         match self.phase {
@@ -54,23 +37,12 @@ impl EventLoop {
         let pending: Vec<_> = self.signals.pending().collect();
         for signal in pending {
             match (signal, self.phase) {
-                (_, Phase::Over) => {}
                 (SIGHUP, Phase::Serving) => self.reload(),
-                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
-                (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
-                (SIGHUP, Phase::Draining) => self.decline(signal, "as this drains already"),
-                _ => self.decline(signal, "which asks for nothing here"),
+                (SIGTERM, Phase::Serving) => self.drain(),
+                (SIGTERM | SIGINT, _) => self.stop(),
+                _ => {}
             }
         }
-    }
-
-    /// Says that a signal changes nothing: some of them stop or reload other programs.
-    fn decline(&mut self, signal: i32, why: &str) {
-        let name = signal_name(signal).unwrap_or("a signal");
-        let words = format_args!(
-            "{name} changes nothing, {why}; SIGHUP reloads, SIGUSR1 or SIGTERM drains, SIGINT stops at once."
-        );
-        self.context.log.say(self.context.now, Level::Warning, words);
     }
 
     /// Stops letting clients in, and gives those who are in their time.

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use mio::{Poll, Token as MioToken};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::accept::Accepting;
 use super::admins::Admins;
 use super::alarm::Alarm;
 use super::clock::Clock;
-use super::control::{Phase, signals};
+use super::control::Phase;
 use super::manager::Told;
 use super::redirects::Redirects;
 use super::sessions::Sessions;
@@ -71,22 +72,20 @@ pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
 
 impl EventLoop {
     pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
-        // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
-        let passed = service::sockets();
-        // Before anything takes its time: a signal that comes before its handler ends the process.
-        let signals = signals().map_err(|error| vec![format!("signals: {error}")])?;
         let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let inherited = passed.and_then(Inherited::new).map_err(|error| vec![error])?;
-        EventLoop::with(path, config, inherited, signals).map_err(|Errors(errors)| errors)
+        EventLoop::with(path, config).map_err(|Errors(errors)| errors)
     }
 
-    fn with(path: &Path, config: Config, inherited: Inherited, mut signals: Signals) -> Result<EventLoop, Errors> {
+    fn with(path: &Path, config: Config) -> Result<EventLoop, Errors> {
         let fds = Fds::raise();
         fds.share_out(&config)?;
+        // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
+        let inherited = service::sockets().and_then(Inherited::new)?;
         let service = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let poll = Poll::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poll.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
         let alarm = Alarm::new(&registry).map_err(|error| format!("no timer to be had: {error}"))?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
         let token: MioToken = Token::Signals.into();
         registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Slots::new();

@@ -19,6 +19,5 @@ mod redirect;
 mod reject;
 mod routing;
 mod server_killed;
-mod signals;
 mod systemd;
 mod timeouts;

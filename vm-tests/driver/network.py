@@ -65,6 +65,11 @@ def of_networkd(text: str) -> Iterator[str]:
                 unknown = {key for key, _ in pairs} - WITHOUT_EFFECT - {"Address"}
                 if unknown:
                     raise ValueError(f"{device}: [Network] {unknown}")
+            case "Link":
+                mtu = dict(pairs)
+                yield f"link set {device} mtu {mtu.pop('MTUBytes')}"
+                if mtu:
+                    raise ValueError(f"{device}: [Link] {mtu}")
             case "Route":
                 yield route(device, dict(pairs))
             case "RoutingPolicyRule":

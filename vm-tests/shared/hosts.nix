@@ -1,5 +1,10 @@
 # The hosts of topology.json as virtual machines, each with the services that are named there; and `fabric`, the gateways.
-{ lib, packages, ... }:
+{
+  lib,
+  packages,
+  hosts,
+  ...
+}:
 
 let
   topology = lib.importJSON ../topology.json;
@@ -27,7 +32,11 @@ let
     { pkgs, ... }:
     {
       systemd.services.legs = {
-        wantedBy = [ "network.target" ];
+        # Nothing but a host's other units pulls network.target in.
+        wantedBy = [
+          "network.target"
+          "multi-user.target"
+        ];
         before = [ "network.target" ];
         after = [ "network-pre.target" ];
         serviceConfig = {
@@ -39,13 +48,27 @@ let
         '';
       };
     };
+  # Of `all` and the device the greater rp_filter holds, and either's send_redirects; systemd sets rp_filter for every device.
   router = {
     boot.kernel.sysctl = {
       "net.ipv4.ip_forward" = 1;
       "net.ipv6.conf.all.forwarding" = 1;
-      "net.ipv4.conf.all.send_redirects" = 0;
-      "net.ipv4.conf.default.send_redirects" = 0;
-    };
+    }
+    // lib.listToAttrs (
+      lib.mapCartesianProduct
+        ({ device, setting }: lib.nameValuePair "net.ipv4.conf.${device}.${setting}" (lib.mkForce 0))
+        {
+          device = [
+            "*"
+            "all"
+            "default"
+          ];
+          setting = [
+            "rp_filter"
+            "send_redirects"
+          ];
+        }
+    );
   };
 
   services = {
@@ -79,6 +102,10 @@ let
         ../../nixos/fiscalismia.nix
       ];
       services.fiscalismia-lb.package = lib.mkDefault packages.default;
+      # From 1 GB the kernel tracks 65,536 connections, as it does on a real host.
+      virtualisation.memorySize = 1536;
+      # A line for each connection, and a serial port takes 11 a second.
+      environment.etc."systemd/journald.conf.d/quiet.conf".text = "[Journal]\nForwardToConsole=no\n";
       systemd.tmpfiles.rules = [
         "d /run/secrets 0700"
         "f /run/secrets/stats-username 0400 - - - operator"
@@ -103,9 +130,11 @@ let
 in
 {
   defaults =
-    { pkgs, ... }:
+    { pkgs, modulesPath, ... }:
     {
-      virtualisation.memorySize = 512;
+      imports = [ (modulesPath + "/profiles/minimal.nix") ];
+      documentation.enable = false;
+      virtualisation.memorySize = lib.mkDefault 512;
       # No way out but the topology's: QEMU's own network would be one.
       virtualisation.qemu.networkingOptions = lib.mkForce [ ];
       networking.useDHCP = false;
@@ -117,7 +146,7 @@ in
       ];
     };
 
-  nodes = lib.mapAttrs host topology.hosts // {
+  nodes = lib.mapAttrs host (lib.getAttrs hosts topology.hosts) // {
     fabric = {
       imports = [
         router

@@ -1,0 +1,45 @@
+# What the options come to as the program's configuration file.
+{ config, lib, ... }:
+
+let
+  cfg = config.services.fiscalismia-lb;
+  addresses = import ./addresses.nix { inherit lib; };
+
+  isSet = _: value: value != null && value != { } && value != [ ];
+  prune =
+    value: if lib.isAttrs value then lib.filterAttrs isSet (lib.mapAttrs (_: prune) value) else value;
+  server =
+    settings:
+    let
+      keys = prune settings;
+    in
+    if lib.attrNames keys == [ "address" ] then keys.address else keys;
+  route = settings: prune (settings // { servers = map server settings.servers; });
+  onPort80 =
+    listen:
+    let
+      inherit (addresses.parseEndpoint listen) address;
+    in
+    if addresses.isIpv6 address then "[${address}]:80" else "${address}:80";
+in
+{
+  services.fiscalismia-lb.configuration =
+    cfg.settings
+    // {
+      routes = lib.mapAttrs (_: route) cfg.routes;
+    }
+    // lib.optionalAttrs cfg.redirect.enable {
+      redirect.listen = lib.unique (map onPort80 cfg.settings.listen);
+    }
+    // lib.optionalAttrs (cfg.admin.address != null) {
+      admin = {
+        listen = [ cfg.admin.address ];
+      }
+      // lib.optionalAttrs (cfg.statsCredentials.usernameFile != null) {
+        stats_credentials = {
+          username_file = "/run/credentials/fiscalismia-lb.service/stats-username";
+          password_file = "/run/credentials/fiscalismia-lb.service/stats-password";
+        };
+      };
+    };
+}

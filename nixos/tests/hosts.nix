@@ -1,0 +1,481 @@
+# Hosts that people have: each with the rules that come of it, or with the sentence that names what is lost.
+{ lib, evaluate }:
+
+let
+  base = {
+    services.fiscalismia-lb = {
+      enable = true;
+      publicInterface = "enp1s0";
+      privateInterfaces.enp7s0.networks = [ "172.24.0.0/23" ];
+      routes.frontend.sni = [ "fiscalismia.com" ];
+      routes.frontend.servers = [ "172.24.0.3:443" ];
+    };
+  };
+  host =
+    options: rest:
+    evaluate (
+      lib.recursiveUpdate base (
+        rest
+        // {
+          services = rest.services or { } // {
+            fiscalismia-lb = options;
+          };
+        }
+      )
+    );
+  plain = evaluate base;
+
+  linesOf =
+    config:
+    map lib.trim (lib.splitString "\n" config.networking.nftables.tables.fiscalismia-lb.content);
+  # What the ruleset has that the plain host's has not.
+  more = config: lib.subtractLists (linesOf plain) (linesOf config);
+  refused = config: map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
+  opens = options: expected: {
+    expr =
+      let
+        config = host options { };
+      in
+      {
+        rules = more config;
+        complaints = refused config ++ config.warnings;
+      };
+    expected = {
+      rules = expected;
+      complaints = [ ];
+    };
+  };
+  warns = rest: options: text: {
+    expr = (host options rest).warnings;
+    expected = [ "services.fiscalismia-lb.firewall: ${text}" ];
+  };
+  quiet = rest: options: {
+    expr = (host options rest).warnings;
+    expected = [ ];
+  };
+  udp = networks: port: [
+    {
+      inherit networks;
+      protocol = "udp";
+      ports = [ port ];
+    }
+  ];
+  everywhere = udp [
+    "0.0.0.0/0"
+    "::/0"
+  ];
+  special4 = "ip daddr != { 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16 }";
+  special6 = "ip6 daddr != { fc00::/7, fe80::/10 }";
+in
+{
+  testPlain = {
+    expr = refused plain ++ plain.warnings;
+    expected = [ ];
+  };
+
+  # One interface, public and private.
+  testOneInterface = {
+    expr =
+      let
+        config = evaluate {
+          services.fiscalismia-lb = {
+            enable = true;
+            publicInterface = "eth0";
+            privateInterfaces.eth0.networks = [ "10.0.0.0/24" ];
+            routes.web.sni = [ "example.com" ];
+            routes.web.servers = [ "10.0.0.2:443" ];
+            firewall.sshFrom = [ "10.0.0.9" ];
+          };
+          services.openssh.enable = true;
+        };
+      in
+      {
+        complaints = refused config ++ config.warnings;
+        rules = lib.filter (line: lib.hasInfix "eth0" line || lib.hasInfix "10.0.0." line) (linesOf config);
+        nixos = lib.naturalSort (map toString config.networking.firewall.interfaces.eth0.allowedTCPPorts);
+      };
+    expected = {
+      complaints = [ ];
+      rules = [
+        ''elements = { "eth0" . 10.0.0.2 . 443 }''
+        ''iifname "eth0" tcp dport { 443 } notrack''
+        ''iifname { "eth0" } ct state invalid icmp type { destination-unreachable, time-exceeded, parameter-problem } notrack''
+        ''iifname { "eth0" } ct state invalid icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } notrack''
+        ''oifname "eth0" tcp sport { 443 } notrack''
+        ''iifname { "eth0" } ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept''
+        ''iifname "eth0" jump public-in''
+        ''iifname { "eth0" } jump private-in''
+        ''iifname != "eth0" ip saddr { 10.0.0.0/24 } drop''
+        "ip saddr { 10.0.0.9 } tcp dport { 22 } accept"
+        ''oifname { "eth0" } udp sport 68 udp dport 67 accept''
+        ''oifname { "eth0" } udp sport 546 udp dport 547 accept''
+        ''oifname "eth0" jump public-out''
+        ''oifname { "eth0" } jump private-out''
+      ];
+      nixos = [
+        "22"
+        "443"
+      ];
+    };
+  };
+  # Its addresses go into one file for systemd-networkd, which takes the first that fits.
+  testOneInterfaceAddressed = {
+    expr =
+      let
+        config = host {
+          publicAddresses = [ "203.0.113.10" ];
+          privateInterfaces.enp1s0 = {
+            networks = [ "10.0.0.0/24" ];
+            address = "10.0.0.5";
+            gateway = "10.0.0.1";
+          };
+        } { };
+      in
+      {
+        files = lib.attrNames config.systemd.network.networks;
+        address = lib.naturalSort config.systemd.network.networks."20-fiscalismia-lb-public".address;
+        complaints = refused config;
+      };
+    expected = {
+      files = [ "20-fiscalismia-lb-public" ];
+      address = [
+        "10.0.0.5/32"
+        "203.0.113.10/32"
+      ];
+      complaints = [ ];
+    };
+  };
+
+  testServerOnTheInternet =
+    opens
+      {
+        privateInterfaces.enp1s0.networks = [ "198.51.100.20" ];
+        routes.frontend.servers = [ "198.51.100.20:443" ];
+      }
+      [
+        ''elements = { "enp1s0" . 198.51.100.20 . 443 }''
+        ''iifname { "enp1s0", "enp7s0" } jump private-in''
+        ''iifname != "enp1s0" ip saddr { 198.51.100.20 } drop''
+        ''oifname { "enp1s0", "enp7s0" } jump private-out''
+      ];
+  # The default route would lead to the NAT gateway.
+  testServerOnTheInternetBesideANatGateway = {
+    expr =
+      lib.filter (route: route.Destination or null == "198.51.100.20")
+        (host {
+          publicAddresses = [ "203.0.113.10" ];
+          privateInterfaces = {
+            enp1s0.networks = [ "198.51.100.20" ];
+            enp7s0 = {
+              networks = [ "172.24.0.0/23" ];
+              address = "172.24.1.3";
+              gateway = "172.24.0.1";
+            };
+          };
+          natGateway = {
+            interface = "enp7s0";
+            address = "172.24.0.1";
+          };
+        } { }).systemd.network.networks."20-fiscalismia-lb-public".routes;
+    expected = [
+      {
+        Destination = "198.51.100.20";
+        Gateway = "172.31.1.1";
+        GatewayOnLink = true;
+      }
+    ];
+  };
+  testServersOnThisHost = {
+    expr =
+      let
+        config = host { routes.frontend.servers = [ "127.0.0.1:8443" ]; } { };
+      in
+      {
+        rules = more config;
+        complaints = refused config ++ config.warnings;
+        may = config.systemd.services.fiscalismia-lb.serviceConfig.IPAddressAllow;
+      };
+    expected = {
+      rules = [ ];
+      complaints = [ ];
+      may = [
+        "172.24.0.0/23"
+        "localhost"
+      ];
+    };
+  };
+  testLoopbackNamedAsPrivate =
+    opens
+      {
+        privateInterfaces.lo.networks = [ "127.0.0.0/8" ];
+        routes.frontend.servers = [ "127.0.0.1:8443" ];
+      }
+      [
+        ''elements = { "lo" . 127.0.0.1 . 8443 }''
+        ''iifname { "enp1s0", "enp7s0", "lo" } ct state invalid icmp type { destination-unreachable, time-exceeded, parameter-problem } notrack''
+        ''iifname { "enp1s0", "enp7s0", "lo" } ct state invalid icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } notrack''
+        ''iifname { "enp7s0", "lo" } jump private-in''
+        ''iifname != "lo" ip saddr { 127.0.0.0/8 } drop''
+        ''oifname { "enp7s0", "lo" } jump private-out''
+      ];
+
+  testWireguardLeg =
+    opens
+      {
+        privateInterfaces.wg0.networks = [ "10.9.0.0/24" ];
+        routes.frontend.servers = [ "10.9.0.2:443" ];
+        firewall.publicIngress = everywhere 51820;
+        firewall.publicEgress = everywhere 51820;
+      }
+      [
+        ''elements = { "wg0" . 10.9.0.2 . 443 }''
+        ''iifname { "enp1s0", "enp7s0", "wg0" } ct state invalid icmp type { destination-unreachable, time-exceeded, parameter-problem } notrack''
+        ''iifname { "enp1s0", "enp7s0", "wg0" } ct state invalid icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } notrack''
+        ''iifname { "enp1s0", "enp7s0", "wg0" } ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept''
+        ''iifname { "enp7s0", "wg0" } jump private-in''
+        "ip saddr { 0.0.0.0/0 } ${
+          lib.replaceStrings [ "daddr" ] [ "saddr" ] special4
+        } udp dport { 51820 } accept"
+        "ip6 saddr { ::/0 } ${
+          lib.replaceStrings [ "daddr" ] [ "saddr" ] special6
+        } udp dport { 51820 } accept"
+        ''iifname != "wg0" ip saddr { 10.9.0.0/24 } drop''
+        ''oifname { "enp1s0", "enp7s0", "wg0" } udp sport 68 udp dport 67 accept''
+        ''oifname { "enp1s0", "enp7s0", "wg0" } udp sport 546 udp dport 547 accept''
+        ''oifname { "enp7s0", "wg0" } jump private-out''
+        "ip daddr { 0.0.0.0/0 } ${special4} udp dport { 51820 } accept"
+        "ip6 daddr { ::/0 } ${special6} udp dport { 51820 } accept"
+      ];
+  testWireguardForgotten =
+    warns { networking.wireguard.interfaces.wg0 = { }; }
+      {
+        firewall.publicEgress = everywhere 53;
+      }
+      "the packets of WireGuard's wg0 itself are dropped both ways. Allow its udp port in services.fiscalismia-lb.firewall.publicIngress and .publicEgress.";
+  testWireguardOfNetworkdForgotten =
+    warns
+      {
+        systemd.network.netdevs.wg1.netdevConfig.Kind = "wireguard";
+      }
+      { }
+      "the packets of WireGuard's wg1 itself are dropped both ways. Allow its udp port in services.fiscalismia-lb.firewall.publicIngress and .publicEgress.";
+  testTailscaleForgotten =
+    warns
+      {
+        services.tailscale.enable = true;
+      }
+      { }
+      "the packets of services.tailscale itself are dropped both ways. Allow its udp port in services.fiscalismia-lb.firewall.publicIngress and .publicEgress.";
+  testTailscaleLetThrough = quiet { services.tailscale.enable = true; } {
+    firewall.publicIngress = everywhere 41641;
+  };
+
+  testContainers =
+    opens
+      {
+        firewall.forward = [
+          {
+            from = "podman0";
+            to = "enp7s0";
+            networks = [
+              "172.24.0.0/23"
+              "fd00::/64"
+            ];
+          }
+          {
+            from = "enp1s0";
+            to = "veth*";
+          }
+        ];
+      }
+      [
+        ''iifname "podman0" accept''
+        ''iifname "veth*" accept''
+        ''oifname "podman0" accept''
+        ''oifname "veth*" accept''
+        ''iifname "podman0" oifname "enp7s0" ip daddr { 172.24.0.0/23 } accept''
+        ''iifname "podman0" oifname "enp7s0" ip6 daddr { fd00::/64 } accept''
+        ''iifname "enp1s0" oifname "veth*" accept''
+      ];
+  # A container's own connection to a server leaves with this host's address, and tracking alone finds the way back.
+  testServersAreTrackedForContainers = {
+    expr = lib.filter (line: lib.hasInfix "@servers4" line) (
+      linesOf (
+        host {
+          firewall.forward = [
+            {
+              from = "podman0";
+              to = "enp7s0";
+            }
+          ];
+        } { }
+      )
+    );
+    expected = [ "oifname . ip daddr . tcp dport @servers4 accept" ];
+  };
+  testDockerForgotten =
+    warns
+      {
+        virtualisation.docker.enable = true;
+      }
+      { }
+      "virtualisation.docker is here, and nothing is forwarded to or from its containers or machines. Name the interfaces in services.fiscalismia-lb.firewall.forward.";
+  testEnginesForgotten =
+    warns
+      {
+        virtualisation.podman.enable = true;
+        virtualisation.libvirtd.enable = true;
+        services.k3s.enable = true;
+      }
+      { }
+      "virtualisation.podman, virtualisation.libvirtd, services.k3s is here, and nothing is forwarded to or from its containers or machines. Name the interfaces in services.fiscalismia-lb.firewall.forward.";
+
+  testSshFromAnOffice = opens {
+    firewall.publicIngress = [
+      {
+        networks = [ "198.51.100.0/24" ];
+        ports = [ 22 ];
+      }
+    ];
+  } [ "ip saddr { 198.51.100.0/24 } tcp dport { 22 } accept" ];
+  testSshFromAnOfficeByNixos = {
+    expr =
+      (host {
+        firewall.publicIngress = [
+          {
+            networks = [ "198.51.100.0/24" ];
+            ports = [ 22 ];
+          }
+        ];
+      } { services.openssh.enable = true; }).networking.firewall.interfaces.enp1s0.allowedTCPPorts;
+    expected = [
+      443
+      22
+    ];
+  };
+  testSshForgotten =
+    warns
+      {
+        services.openssh.enable = true;
+        networking.firewall.allowedTCPPorts = [ 22 ];
+      }
+      { }
+      "ssh is closed to everybody, and the host's console is the only way in. Name who may connect in services.fiscalismia-lb.firewall.sshFrom (private interfaces) or services.fiscalismia-lb.firewall.publicIngress (port 22).";
+  testSshForABastion = quiet {
+    services.openssh.enable = true;
+    networking.firewall.allowedTCPPorts = [ 22 ];
+  } { firewall.sshFrom = [ "172.24.1.2" ]; };
+
+  testIpv6Disabled = {
+    expr =
+      (host { redirect.enable = true; } { networking.enableIPv6 = false; })
+      .services.fiscalismia-lb.configuration;
+    expected = {
+      listen = [ "0.0.0.0:443" ];
+      redirect.listen = [ "0.0.0.0:80" ];
+      routes.frontend = {
+        sni = [ "fiscalismia.com" ];
+        servers = [ "172.24.0.3:443" ];
+      };
+    };
+  };
+
+  testOpenedPorts =
+    warns
+      {
+        networking.firewall.allowedTCPPorts = [
+          443
+          9100
+        ];
+      }
+      { }
+      "networking.firewall opens tcp 9100, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+  testOpenedPortsOfAnInterface =
+    warns
+      {
+        networking.firewall.interfaces.enp7s0.allowedUDPPorts = [ 161 ];
+      }
+      { }
+      "networking.firewall opens udp 161, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+  testOpenedPortsThatAreLetIn = quiet { networking.firewall.allowedTCPPorts = [ 9100 ]; } {
+    firewall.allowedIngress = [
+      {
+        networks = [ "172.24.0.2" ];
+        ports = [ 9100 ];
+      }
+    ];
+  };
+  testClockForgotten =
+    warns
+      {
+        services.timesyncd.enable = true;
+      }
+      { }
+      "services.timesyncd cannot ask for the time. Allow udp 123 in services.fiscalismia-lb.firewall.publicEgress or, through a NAT gateway, .allowedEgress.";
+  testClockLetOut = quiet { services.chrony.enable = true; } {
+    firewall.publicEgress = everywhere 123;
+  };
+
+  testNginxOnTheSamePort = {
+    expr =
+      (host { } {
+        services.nginx = {
+          enable = true;
+          defaultHTTPListenPort = 80;
+          defaultSSLListenPort = 443;
+          virtualHosts.here = {
+            listen = [ ];
+            onlySSL = false;
+            addSSL = false;
+            forceSSL = true;
+          };
+        };
+      }).warnings;
+    expected = [
+      "services.fiscalismia-lb: services.nginx listens on port 443 too, and cannot start. Give its virtual hosts a `listen` with another port, such as 127.0.0.1:8443, and name that as a server."
+    ];
+  };
+  testNginxOnAnotherPort =
+    quiet
+      {
+        services.nginx = {
+          enable = true;
+          virtualHosts.here.listen = [
+            {
+              addr = "127.0.0.1";
+              port = 8443;
+            }
+          ];
+        };
+      }
+      {
+        redirect.enable = true;
+        routes.frontend.servers = [ "127.0.0.1:8443" ];
+      };
+
+  testNoFirewallNoWarning = quiet {
+    services.openssh.enable = true;
+    services.timesyncd.enable = true;
+    virtualisation.docker.enable = true;
+  } { firewall.enable = false; };
+
+  # Metadata of a cloud is at 169.254.169.254: whoever wants it names it.
+  testMetadataHasToBeNamed =
+    opens
+      {
+        firewall.publicEgress = [
+          {
+            networks = [
+              "0.0.0.0/0"
+              "169.254.169.254"
+              "10.0.0.0/8"
+            ];
+            ports = [ 80 ];
+          }
+        ];
+      }
+      [
+        "ip daddr { 169.254.169.254, 10.0.0.0/8 } tcp dport { 80 } accept"
+        "ip daddr { 0.0.0.0/0 } ${special4} tcp dport { 80 } accept"
+      ];
+}
