@@ -184,6 +184,10 @@ impl EventLoop {
     fn settle_probe(&mut self, key: Key, next: probe::Next) {
         match next {
             probe::Next::Wait(probe) => self.probes.put(key, probe),
+            probe::Next::NoVerdict(id, error) => {
+                self.probes.vacate(key);
+                probe::no_verdict(id, error, &mut self.context);
+            }
             probe::Next::Done(id, checked) => {
                 self.probes.vacate(key);
                 self.told.servers_changed |= probe::report(id, checked, &mut self.context);

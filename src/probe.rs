@@ -1,14 +1,15 @@
 //! Probes: one connection to a server that tells whether it is up.
 //!
-//! A probe begins with a PROXY v2 LOCAL header where its route speaks that, as HAProxy's do, so that a server which
-//! insists on a header takes it. It is closed with RST, which leaves no `TIME_WAIT` behind.
+//! A probe begins with the PROXY header that its route speaks, as HAProxy's do, so that a server which insists on a header
+//! takes it: LOCAL in version 2, the probe's own two addresses in version 1, which has no word for that. It is closed with
+//! RST, which leaves no `TIME_WAIT` behind.
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::event::Event;
 use rustix::io::Errno;
 
-use crate::config::{HealthCheck, Probe as Kind};
+use crate::config::{HealthCheck, Probe as Kind, ProxyProtocol};
 use crate::context::{Context, Timer};
 use crate::fleet::ServerId;
 use crate::net::{self, Key, Received, Stream, Token};
@@ -21,12 +22,12 @@ use crate::wire::server_hello::{self, Verdict};
 
 mod report;
 
-pub use report::report;
+pub use report::{no_verdict, report, risen};
 
 /// Bytes of an answer that are read before a verdict must stand.
 const MOST_ANSWER: usize = 8 * 1024;
-/// The pause before a socket is asked for again, where there was none to be had.
-const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after a probe that ended without a verdict.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A running probe.
 pub struct Probe {
@@ -35,6 +36,8 @@ pub struct Probe {
     kind: Kind,
     started: Time,
     until: Time,
+    /// A probe has passed before.
+    is_proven: bool,
     is_connected: bool,
     /// What is still to be sent.
     question: Vec<u8>,
@@ -47,6 +50,8 @@ pub enum Next {
     Wait(Probe),
     /// It has its verdict.
     Done(ServerId, Checked),
+    /// It ended by what says nothing about the server.
+    NoVerdict(ServerId, Errno),
 }
 
 /// The timer of a server's next probe has come up: starts it if it is due.
@@ -64,25 +69,20 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
     let (server, check) = (member.server(), member.health().check());
     let mut address = server.address;
     address.set_port(check.port.unwrap_or(address.port()));
-    let question = question(check, address, *now);
-    let (kind, until) = (check.probe.clone(), *now + check.timeout);
-    let stream = match net::dial(address, server.source, server.interface.as_deref()) {
-        // That says nothing about the server.
-        Err(error) if net::is_shortage(error) => {
-            fleet.probe_timer(id)?.arm(timers, *now + SHORTAGE_PAUSE, Timer::NextProbe(id));
-            return None;
-        }
-        dialled => dialled,
-    };
+    let (kind, started, until) = (check.probe.clone(), *now, *now + check.timeout);
+    let is_proven = member.health().is_proven();
+    let dialled = net::dial(address, server.source, server.interface.as_deref());
+    let dialled = dialled.and_then(|stream| Ok((question(check, &stream, address, started)?, stream)));
     fleet.probe_started(id);
-    let started = *now;
-    match stream {
-        Ok(stream) => {
-            let probe = Probe { id, stream, kind, started, until, is_connected: false, question, answer: Vec::new() };
-            Some(probe.begin(key, context))
+    Some(match dialled {
+        Ok((question, stream)) => {
+            let answer = Vec::new();
+            Probe { id, stream, kind, started, until, is_proven, is_connected: false, question, answer }
+                .begin(key, context)
         }
-        Err(error) => Some(Next::Done(id, refused(error))),
-    }
+        Err(error) if says_nothing(error, is_proven) => Next::NoVerdict(id, error),
+        Err(error) => Next::Done(id, explained(CheckResult::L4Connection, net::words(error))),
+    })
 }
 
 /// Arms the timers of every server's next probe.
@@ -105,12 +105,17 @@ impl Probe {
 
     /// Goes as far as it can now.
     pub fn advance(mut self, key: Key, context: &mut Context) -> Next {
-        match self.step() {
-            Some(checked) => self.done(checked, context.now),
-            None if self.stream.watch(&context.registry, Token::Probe(key)).is_err() => {
-                self.done(refused(Errno::NOMEM), context.now)
+        match self.converse() {
+            Ok(Some(checked)) => self.done(checked, context.now),
+            Ok(None) => match self.stream.watch(&context.registry, Token::Probe(key)) {
+                Ok(()) => Next::Wait(self),
+                Err(error) => self.give_up(Errno::from_io_error(&error).unwrap_or(Errno::NOMEM)),
+            },
+            Err(error) if says_nothing(error, self.is_proven) => self.give_up(error),
+            Err(error) => {
+                let result = self.broken(error);
+                self.done(explained(result, net::words(error)), context.now)
             }
-            None => Next::Wait(self),
         }
     }
 
@@ -139,10 +144,20 @@ impl Probe {
         Next::Done(id, Checked { took: now.since(started), ..checked })
     }
 
-    fn step(&mut self) -> Option<Checked> {
-        match self.converse() {
-            Ok(checked) => checked,
-            Err(error) => Some(refused(error)),
+    fn give_up(self, error: Errno) -> Next {
+        let Probe { id, stream, .. } = self;
+        stream.reset();
+        Next::NoVerdict(id, error)
+    }
+
+    /// What it means that the connection has failed, in HAProxy's words: the layer that was waiting. A connect that is
+    /// refused is told from a reset after it by the error alone, as both may have come before anybody looked.
+    fn broken(&self, error: Errno) -> CheckResult {
+        let was_connected = self.is_connected || matches!(error, Errno::CONNRESET | Errno::PIPE);
+        match self.kind {
+            Kind::Tls { .. } if was_connected => CheckResult::L6Response,
+            Kind::Http { .. } if was_connected => CheckResult::SocketError,
+            _ => CheckResult::L4Connection,
         }
     }
 
@@ -215,11 +230,17 @@ impl Probe {
     }
 }
 
-/// What a probe sends.
-fn question(check: &HealthCheck, address: SocketAddr, now: Time) -> Vec<u8> {
+/// What a probe sends over `stream`, which connects to `address`.
+fn question(check: &HealthCheck, stream: &Stream, address: SocketAddr, now: Time) -> Result<Vec<u8>, Errno> {
     let mut question = Vec::new();
-    if check.proxy_header {
-        question.extend_from_slice(&proxy_header::LOCAL);
+    match check.proxy_header {
+        ProxyProtocol::V2 => question.extend_from_slice(&proxy_header::LOCAL),
+        ProxyProtocol::V1 => {
+            // The kernel has chosen it by now, though the server has not answered yet.
+            let own = stream.local_address().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            question.extend_from_slice(proxy_header::v1(&mut [0; proxy_header::MAX_LEN], own, address));
+        }
+        ProxyProtocol::Off => {}
     }
     match &check.probe {
         Kind::Off | Kind::Tcp => {}
@@ -241,7 +262,7 @@ fn question(check: &HealthCheck, address: SocketAddr, now: Time) -> Vec<u8> {
             question.extend_from_slice(head.as_bytes());
         }
     }
-    question
+    Ok(question)
 }
 
 fn verdict(result: CheckResult) -> Checked {
@@ -252,7 +273,8 @@ fn explained(result: CheckResult, info: String) -> Checked {
     Checked { info: info.into(), ..verdict(result) }
 }
 
-/// The connection failed, whenever that was: to servers that break off, the words of HAProxy are those of layer 4.
-fn refused(error: Errno) -> Checked {
-    explained(CheckResult::L4Connection, net::words(error))
+/// Whether an error is this host's and not the server's: it has run short, or, as long as no probe has passed, its network
+/// is not there yet.
+fn says_nothing(error: Errno, is_proven: bool) -> bool {
+    net::is_shortage(error) || !is_proven && matches!(error, Errno::NETUNREACH | Errno::ADDRNOTAVAIL)
 }

@@ -69,8 +69,8 @@ pub(super) fn settings(
 
 fn proxy_header(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> Option<bool> {
     let proxy_header = fields.optional(&keys::PROXY_HEADER);
-    if proxy_header == Some(true) && protocol != ProxyProtocol::V2 {
-        fields.error(&keys::PROXY_HEADER, "needs proxy_protocol \"v2\"; leave it out or write false");
+    if proxy_header == Some(true) && protocol == ProxyProtocol::Off {
+        fields.error(&keys::PROXY_HEADER, "needs proxy_protocol \"v2\" or \"v1\"; leave it out or write false");
     }
     proxy_header
 }
@@ -97,7 +97,7 @@ impl Settings {
             fall: self.fall,
             rise: self.rise,
             port: self.port,
-            proxy_header: self.proxy_header && protocol == ProxyProtocol::V2,
+            proxy_header: if self.proxy_header { protocol } else { ProxyProtocol::Off },
         }
     }
 }

@@ -219,8 +219,8 @@ pub struct HealthCheck {
     pub rise: u32,
     /// The port, where it is not the server's.
     pub port: Option<u16>,
-    /// Begin with a PROXY v2 LOCAL header. True only where the route's `proxy_protocol` is v2.
-    pub proxy_header: bool,
+    /// The PROXY header that a probe begins with: the route's kind, or none.
+    pub proxy_header: ProxyProtocol,
 }
 
 /// What a probe asks of a server.
@@ -228,7 +228,7 @@ pub struct HealthCheck {
 pub enum Probe {
     /// Nothing: servers count as up.
     Off,
-    /// Connect, and send the LOCAL header whole.
+    /// Connect, and send the PROXY header whole.
     Tcp,
     /// Send a hello; a ServerHello passes.
     Tls {

@@ -47,7 +47,7 @@ fn defaults_are_as_promised() {
             fall: 3,
             rise: 2,
             port: None,
-            proxy_header: true,
+            proxy_header: ProxyProtocol::V2,
         },
     };
     let demo = Route {
@@ -130,7 +130,7 @@ fn every_key_reaches_its_field() {
             fall: 5,
             rise: 6,
             port: Some(8080),
-            proxy_header: false,
+            proxy_header: ProxyProtocol::Off,
         },
     };
     let expected = Config {
@@ -174,17 +174,19 @@ fn routes_override_key_by_key() {
         "a": { "sni": ["*.a.example", "b.a.example"], "servers": ["172.24.0.3:443"],
                "timeouts": { "tunnel": "9s" }, "health_check": { "fall": 9 } },
         "b": { "sni": ["*.b.example"], "servers": ["172.24.0.3:443"], "proxy_protocol": "v1",
-               "health_check": { "type": "off" } }
+               "health_check": { "type": "off" } },
+        "c": { "sni": ["c.example"], "servers": ["172.24.0.3:443"], "proxy_protocol": "off" }
       }
     }"#;
     let config = parse("lb.json", text).unwrap();
-    let [a, b] = config.routes.as_slice() else { panic!("two routes") };
+    let [a, b, c] = config.routes.as_slice() else { panic!("three routes") };
     assert_eq!((a.timeouts.connect, a.timeouts.tunnel), (Duration::from_secs(1), Duration::from_secs(9)));
     assert_eq!((a.timeouts.half_closed, b.timeouts.tunnel), (Duration::from_secs(30), Duration::from_secs(2)));
     assert_eq!(a.health_check.probe, Probe::Tls { sni: Some("b.a.example".into()) });
     assert_eq!((a.health_check.fall, b.health_check.fall), (9, 4));
     assert_eq!((a.health_check.interval, b.health_check.interval), (Duration::from_secs(3), Duration::from_secs(3)));
-    assert_eq!((a.health_check.proxy_header, b.health_check.proxy_header), (true, false));
+    let headers = [a, b, c].map(|route| route.health_check.proxy_header);
+    assert_eq!(headers, [ProxyProtocol::V2, ProxyProtocol::V1, ProxyProtocol::Off]);
     assert_eq!(b.health_check.probe, Probe::Off);
 }
 

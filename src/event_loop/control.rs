@@ -112,20 +112,27 @@ impl EventLoop {
         self.close_unwanted(Some(&config));
         self.admins.change(credentials);
         let context = &mut self.context;
-        let changed = context.fleet.reload(&config, &mut spread(&config, context.now));
+        let reloaded = context.fleet.reload(&config, &mut spread(&config, context.now));
         if config.limits.per_source != context.config.limits.per_source {
             self.sessions.change_limits(config.limits.per_source.as_ref());
         }
         context.log.change(config.log);
         context.config = Rc::new(config);
-        let outdated: Vec<Key> =
-            self.probes.iter().filter(|(_, probe)| changed.contains(&probe.server_id())).map(|(key, _)| key).collect();
+        let outdated: Vec<Key> = self
+            .probes
+            .iter()
+            .filter(|(_, probe)| reloaded.outdated.contains(&probe.server_id()))
+            .map(|(key, _)| key)
+            .collect();
         for key in outdated {
             self.probes.take(key);
             self.probes.vacate(key);
         }
         probe::schedule(&mut self.context);
         self.share_out_fds(shares);
+        for (id, why) in reloaded.risen {
+            probe::risen(id, why, &mut self.context);
+        }
         Ok(())
     }
 }

@@ -36,6 +36,11 @@ impl Fleet {
         }
     }
 
+    /// Notes that a probe of a server ended without a verdict; answers whether it is the first in a row.
+    pub fn no_verdict(&mut self, id: ServerId) -> bool {
+        self.route_mut(id.route).is_some_and(|route| route.group.no_verdict(id.server))
+    }
+
     /// Takes the verdict of a server's probe; answers whether that took the server down or up.
     pub fn report(&mut self, now: Time, id: ServerId, checked: Checked) -> Option<Change> {
         let change = self.route_mut(id.route)?.group.report(now, id.server, checked)?;

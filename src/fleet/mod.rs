@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::metrics::{Traffic, Usage};
 use crate::policy::health::Spread;
 use crate::policy::routes::RouteTable;
-use crate::policy::servers::Group;
+use crate::policy::servers::{Group, Rise, Updated};
 use crate::policy::timers::Deadline;
 pub use ledger::{Closing, Open};
 pub use queue::Queue;
@@ -28,6 +28,22 @@ pub struct ServerId {
     pub route: RouteId,
     /// Index within the route, the same as in its [`Group`].
     pub server: u32,
+}
+
+/// What another configuration means for servers that were there before.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// Those whose running probe means nothing now.
+    pub outdated: Vec<ServerId>,
+    /// Those that were down and are not any more.
+    pub risen: Vec<(ServerId, Rise)>,
+}
+
+impl Reloaded {
+    fn add(&mut self, route: RouteId, updated: Updated) {
+        self.outdated.extend(updated.outdated.into_iter().map(|server| ServerId { route, server }));
+        self.risen.extend(updated.risen.into_iter().map(|(server, why)| (ServerId { route, server }, why)));
+    }
 }
 
 /// A route as it is now.
@@ -82,9 +98,7 @@ impl Fleet {
 
     /// Takes over another configuration. A route that keeps its name keeps its place and counters, and so does a server
     /// within it. Places whose last connection has gone are given to new routes, but for some that are remembered.
-    ///
-    /// Answers the servers whose running probe means nothing now.
-    pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Vec<ServerId> {
+    pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Reloaded {
         let mut known: HashMap<Box<str>, RouteId> =
             ids().zip(&self.routes).map(|(place, route)| (route.config.name.clone(), place)).collect();
         let kept: HashSet<&str> = config.routes.iter().map(|route| &*route.name).collect();
@@ -98,14 +112,14 @@ impl Fleet {
         }
         free.truncate(free.len().saturating_sub(REMEMBERED));
         self.places.clear();
-        let mut changed = Vec::new();
+        let mut reloaded = Reloaded::default();
         for new in &config.routes {
             let place = if let Some(place) = known.get(&new.name).copied() {
-                changed.extend(self.update(place, new, spread));
+                reloaded.add(place, self.update(place, new, spread));
                 place
             } else {
                 let free = free.pop();
-                changed.extend(free.into_iter().flat_map(|place| self.servers_of(place)));
+                reloaded.outdated.extend(free.into_iter().flat_map(|place| self.servers_of(place)));
                 self.add(Route::new(new, spread), free)
             };
             self.places.push(place);
@@ -113,15 +127,15 @@ impl Fleet {
         self.table = RouteTable::new(&config.routes);
         // A server that is new, or may have more connections, has room.
         self.roomy.extend(&self.places);
-        changed
+        reloaded
     }
 
-    fn update(&mut self, place: RouteId, new: &Rc<config::Route>, spread: &mut Spread) -> Vec<ServerId> {
-        let Some(route) = self.route_mut(place) else { return Vec::new() };
+    fn update(&mut self, place: RouteId, new: &Rc<config::Route>, spread: &mut Spread) -> Updated {
+        let Some(route) = self.route_mut(place) else { return Updated::default() };
         route.config = Rc::clone(new);
-        let changed = route.group.update(new, spread);
+        let updated = route.group.update(new, spread);
         route.name_servers();
-        changed.into_iter().map(|server| ServerId { route: place, server }).collect()
+        updated
     }
 
     /// Every server that a route has or had.
@@ -352,7 +366,7 @@ mod tests {
         assert_eq!(fleet.routes.len(), 2 + REMEMBERED);
         // A probe of the server that was there before would else be taken for one of the new server.
         let changed = fleet.reload(&config(&[("last", &["127.0.0.1:5"])]), &mut spread);
-        assert_eq!(changed, [ServerId { route: find(&fleet, "last.example").unwrap(), server: 0 }]);
+        assert_eq!(changed.outdated, [ServerId { route: find(&fleet, "last.example").unwrap(), server: 0 }]);
         assert_eq!(&*fleet.route(RouteId(0)).unwrap().config.name, "busy");
     }
 

@@ -7,11 +7,17 @@ use socket2::SockRef;
 
 use super::stream::Stream;
 
+/// The lowest port that the kernel gives to sockets that connect: `ip_local_port_range` lies above
+/// `ip_unprivileged_port_start`.
+const LOWEST_OWN: u16 = 1024;
+
 /// Begins to connect to `address`, from local address `source` and through device `interface` where given. The first
 /// write tells how it went.
 ///
 /// # Errors
-/// What the kernel knows at once: out of fds or ports, no route, no such device, no permission.
+/// What the kernel knows at once: out of fds or ports, no route, no such device, no permission. Refused, where the kernel
+/// gave the socket the very port that it connects to on this host: that succeeds (RFC 9293 section 3.5, a simultaneous
+/// open), and nobody listens there.
 pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -24,9 +30,16 @@ pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>
         net::bind(&fd, &SocketAddr::new(source, 0))?;
     }
     match net::connect(&fd, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(Stream::connecting(fd)),
-        Err(error) => Err(error),
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error),
     }
+    let stream = Stream::connecting(fd);
+    if address.port() >= LOWEST_OWN && stream.local_address().is_ok_and(|own| own == address) {
+        // Whoever is to listen there could not while the kernel remembers the connection.
+        stream.reset();
+        return Err(Errno::CONNREFUSED);
+    }
+    Ok(stream)
 }
 
 fn errno(error: &std::io::Error) -> Errno {

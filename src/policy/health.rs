@@ -19,6 +19,10 @@ pub struct Health {
     to_change: u32,
     next_probe: Time,
     running: bool,
+    /// A probe has passed since it is at its address.
+    proven: bool,
+    /// The last probe ended without a verdict.
+    unjudged: bool,
     failures: u64,
     last: Option<Checked>,
 }
@@ -74,6 +78,8 @@ impl Health {
             to_change: 1,
             next_probe: first_probe,
             running: false,
+            proven: false,
+            unjudged: false,
             failures: 0,
             last: None,
         }
@@ -96,8 +102,10 @@ impl Health {
             return None;
         }
         self.running = false;
+        self.unjudged = false;
         self.schedule(now);
         let passed = checked.result.passed();
+        self.proven |= passed;
         self.last = Some(checked);
         // HAProxy counts the failures of servers that are up, the one that takes them down included.
         self.failures += u64::from(!passed && self.is_up());
@@ -110,6 +118,13 @@ impl Health {
             return None;
         }
         self.turn(now, passed)
+    }
+
+    /// Notes that the probe that is running ended without a verdict: what stopped it says nothing about the server. The next
+    /// one is due at once; a pause is the caller's. Answers whether it is the first in a row.
+    pub fn no_verdict(&mut self) -> bool {
+        self.running = false;
+        !std::mem::replace(&mut self.unjudged, true)
     }
 
     /// Goes on under a changed configuration: health and counters stay. Probes that were off begin at `first_probe`.
@@ -136,6 +151,8 @@ impl Health {
     /// Starts afresh, for a server whose address changed. Counters stay: they never go down.
     pub fn restart(&mut self, now: Time, first_probe: Time) -> Option<Change> {
         self.running = false;
+        self.proven = false;
+        self.unjudged = false;
         self.last = None;
         self.next_probe = first_probe;
         let change = self.turn(now, true);
@@ -171,6 +188,12 @@ impl Health {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.standing.up
+    }
+
+    /// Whether a probe has passed since the server is at its address.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// Since when it is up or down, and its transitions so far.
@@ -317,6 +340,7 @@ fn micros(micros: u128) -> Duration {
 mod tests {
     use super::super::random::Random;
     use super::*;
+    use crate::config::ProxyProtocol;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -332,7 +356,7 @@ mod tests {
             fall: 3,
             rise: 2,
             port: None,
-            proxy_header: true,
+            proxy_header: ProxyProtocol::V2,
         }
     }
 
@@ -480,6 +504,31 @@ mod tests {
         assert_eq!((health.fraction(), health.next_probe()), ((1, 3), Some(at(4))));
         assert_eq!((health.failures(), health.standing().downs()), (1, 1));
         assert_eq!(health.standing().downtime(at(9)), 2 * SECOND);
+    }
+
+    /// A host that runs short, or whose network is not there yet, would take servers down, or never ask again.
+    #[test]
+    fn a_probe_without_a_verdict_changes_nothing() {
+        let mut health = fresh();
+        for (is_first, proven) in [(true, false), (false, false)] {
+            health.started();
+            assert_eq!((health.no_verdict(), health.is_proven()), (is_first, proven));
+        }
+        assert_eq!((health.fraction(), health.next_probe()), ((1, 3), Some(at(0))));
+        assert_eq!(
+            health.report(at(1), checked(CheckResult::L4Timeout)),
+            None,
+            "there is no probe that it could be of"
+        );
+        probe(&mut health, at(10), true);
+        health.started();
+        assert!(health.no_verdict(), "a row ends with a verdict");
+        assert_eq!((health.fraction(), health.next_probe()), ((3, 3), Some(at(20))));
+        assert!(health.is_proven());
+        health.restart(at(21), at(22));
+        assert!(!health.is_proven(), "nothing is known of another address");
+        health.started();
+        assert!(health.no_verdict());
     }
 
     /// All servers would be probed in the same instant.

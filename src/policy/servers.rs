@@ -52,6 +52,27 @@ pub struct Member {
     hash: u64,
 }
 
+/// What a changed file means for servers that were there before, by their indices.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// Those that left the file or have a new address: what a probe finds that is still running on one of them no longer
+    /// counts.
+    pub outdated: Vec<u32>,
+    /// Those that were down and are not any more.
+    pub risen: Vec<(u32, Rise)>,
+}
+
+/// Why a server that was down comes up by a changed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rise {
+    /// It is in the file again.
+    Back,
+    /// Its address is another.
+    Moved,
+    /// It is not probed any more.
+    Unchecked,
+}
+
 /// Which server a connection gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
@@ -78,19 +99,20 @@ impl Group {
 
     /// Takes over a changed file: a server whose name is known keeps its index, connections and counters and, unless
     /// its address changed, its health.
-    ///
-    /// Answers the members that left the file or have a new address: what a probe finds that is still running on
-    /// one of them no longer counts.
-    pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Vec<u32> {
+    pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Updated {
         self.balance = route.balance;
-        let mut changed = Vec::new();
+        let mut updated = Updated::default();
         for (i, member) in (0..).zip(&mut self.members) {
             let same = match route.servers.iter().find(|server| server.name == member.server.name) {
-                Some(server) => member.renew(server, &route.health_check, spread),
+                Some(server) => {
+                    let same = member.server.address == server.address;
+                    updated.risen.extend(member.renew(server, &route.health_check, spread).map(|why| (i, why)));
+                    same
+                }
                 None => std::mem::replace(&mut member.retired, true),
             };
             if !same {
-                changed.push(i);
+                updated.outdated.push(i);
             }
         }
         self.order.clear();
@@ -101,7 +123,7 @@ impl Group {
             self.order.push(index);
         }
         self.resettle(spread.now());
-        changed
+        updated
     }
 
     /// Picks a server for a connection from `client`, other than those in `tried`. Allocates nothing.
@@ -152,6 +174,11 @@ impl Group {
         if let Some(member) = self.members.get_mut(index as usize) {
             member.health.started();
         }
+    }
+
+    /// Notes that a probe of a member ended without a verdict; answers whether it is the first in a row.
+    pub fn no_verdict(&mut self, index: u32) -> bool {
+        self.members.get_mut(index as usize).is_some_and(|member| member.health.no_verdict())
     }
 
     /// Takes the verdict of a member's probe; answers whether that took the server down or up.
@@ -278,17 +305,19 @@ impl Member {
         Member { server: server.clone(), health, open: 0, retired: false, hash: hash_name(&server.name) }
     }
 
-    /// Takes over a changed entry of the same name; answers whether it is still at the same address.
-    fn renew(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> bool {
+    /// Takes over a changed entry of the same name; answers why that brings it up.
+    fn renew(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> Option<Rise> {
         let first_probe = spread.first_probe(check.interval);
-        let same = self.server.address == server.address;
-        if self.retired || !same {
-            self.health.restart(spread.now(), first_probe);
-        }
-        self.health.adopt(spread.now(), check, first_probe);
+        let afresh = match (self.retired, self.server.address == server.address) {
+            (true, _) => Some(Rise::Back),
+            (false, false) => Some(Rise::Moved),
+            (false, true) => None,
+        };
+        let restarted = afresh.filter(|_| self.health.restart(spread.now(), first_probe).is_some());
+        let unchecked = self.health.adopt(spread.now(), check, first_probe).map(|_| Rise::Unchecked);
         self.server = server.clone();
         self.retired = false;
-        same
+        restarted.or(unchecked)
     }
 
     /// The server as the file has it.

@@ -1,9 +1,14 @@
-//! What a finished probe changes.
+//! What a finished probe changes, and what the log says of servers.
+use rustix::io::Errno;
+
+use super::PAUSE;
 use crate::access_log::Level;
 use crate::config::OnDown;
 use crate::context::{Context, Timer};
-use crate::fleet::ServerId;
+use crate::fleet::{Route, ServerId};
+use crate::net;
 use crate::policy::health::{Change, Checked};
+use crate::policy::servers::{Member, Rise};
 
 /// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
 /// comes back. Answers whether it did either.
@@ -20,21 +25,16 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
     }
     let Some(route) = fleet.route(id.route) else { return false };
     let Some(member) = route.group().member(id.server) else { return false };
-    let (place, name) = (&*route.config().name, &*member.server().name);
-    let server = if member.server().backup { "Backup Server" } else { "Server" };
-    let (active, backup) = (route.group().active_up(), route.group().backup_up());
-    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
-    let counts = format!("{active} active and {backup} backup servers");
     match change {
         None => {}
         Some(Change::Up) => {
-            log.notice(*now, format_args!("{server} {place}/{name} is UP, {words}. {counts} online.{on_backup}"));
+            log.notice(*now, format_args!("{} is UP, {words}. {}", title(route, member), counts(route, "online")));
         }
         Some(Change::Down) => {
-            let words = format_args!("{server} {place}/{name} is DOWN, {words}. {counts} left.{on_backup}");
+            let words = format_args!("{} is DOWN, {words}. {}", title(route, member), counts(route, "left"));
             log.say(*now, Level::Warning, words);
             if had_server && !route.group().standing().is_up() {
-                log.say(*now, Level::Error, format_args!("backend {place} has no server available!"));
+                log.say(*now, Level::Error, format_args!("backend {} has no server available!", route.config().name));
             }
             if route.config().on_down == OnDown::Close {
                 fallen.push(id);
@@ -42,6 +42,47 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
         }
     }
     change.is_some()
+}
+
+/// Takes the end of a probe that was no verdict: tries again after a pause, and says so in the log at the first in a row.
+pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
+    let Context { fleet, now, timers, log, .. } = context;
+    let is_first = fleet.no_verdict(id);
+    if let Some(timer) = fleet.probe_timer(id) {
+        timer.arm(timers, *now + PAUSE, Timer::NextProbe(id));
+    }
+    let Some(route) = fleet.route(id.route).filter(|_| is_first) else { return };
+    let Some(member) = route.group().member(id.server) else { return };
+    let words = net::words(error);
+    let words = format_args!("{}: no verdict, \"{words}\"; it counts as before.", title(route, member));
+    log.say(*now, Level::Warning, words);
+}
+
+/// Says in the log that a server came up by a changed file.
+pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
+    let Context { fleet, now, log, .. } = context;
+    let Some(route) = fleet.route(id.route) else { return };
+    let Some(member) = route.group().member(id.server) else { return };
+    let why = match why {
+        Rise::Back => "it is in the configuration again",
+        Rise::Moved => "its address has changed",
+        Rise::Unchecked => "its checks are off",
+    };
+    let words = format_args!("{} is UP, reason: {why}. {}", title(route, member), counts(route, "online"));
+    log.notice(*now, words);
+}
+
+/// A server as HAProxy calls it.
+fn title(route: &Route, member: &Member) -> String {
+    let server = if member.server().backup { "Backup Server" } else { "Server" };
+    format!("{server} {}/{}", route.config().name, member.server().name)
+}
+
+/// How many servers there are, as HAProxy words it.
+fn counts(route: &Route, what: &str) -> String {
+    let (active, backup) = (route.group().active_up(), route.group().backup_up());
+    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
+    format!("{active} active and {backup} backup servers {what}.{on_backup}")
 }
 
 /// As HAProxy words it.

@@ -14,6 +14,7 @@ mod log_lines;
 mod many_routes;
 mod peers;
 mod points;
+mod probes;
 mod proxy_header;
 mod redirect;
 mod reject;

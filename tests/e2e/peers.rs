@@ -38,12 +38,14 @@ fn servers_see_the_client_s_address_and_port() {
     });
 }
 
-/// Servers that take no connection without a header pass our probes of every kind, and find no fault with them.
+/// Servers that take no connection without a header pass our probes of every kind and version, and find no fault with
+/// them.
 #[test]
 fn servers_that_insist_on_a_header_stay_up() {
     with_peers(concat!(module_path!(), "::servers_that_insist_on_a_header_stay_up"), |peers| {
         let faults_before = peers.faults();
-        let proxies: Vec<Proxy> = ["tcp", "tls", "http"].map(|kind| peers.probed(kind)).into();
+        let probed = |version| ["tcp", "tls", "http"].map(|kind| peers.probed(kind, version));
+        let proxies: Vec<Proxy> = ["v2", "v1"].into_iter().flat_map(probed).collect();
         std::thread::sleep(Duration::from_secs(2));
         for proxy in &proxies {
             assert!(!proxy.other_lines().iter().any(|line| line.contains("DOWN")), "{:?}", proxy.lines);
@@ -111,12 +113,12 @@ impl Peers {
     }
 
     /// A proxy that probes both servers often, and for which one failure is enough.
-    fn probed(&self, kind: &str) -> Proxy {
+    fn probed(&self, kind: &str, version: &str) -> Proxy {
         let servers: Vec<Value> = [&self.nginx, &self.haproxy]
             .map(|server| json!({ "name": server.name, "address": if kind == "http" { server.plain } else { server.address } }))
             .into();
         Proxy::start(json!({
-            "routes": { "r": { "sni": ["a.test"], "servers": servers } },
+            "routes": { "r": { "sni": ["a.test"], "servers": servers, "proxy_protocol": version } },
             "health_check": { "type": kind, "interval": "100ms", "timeout": "30s", "fall": 1 }
         }))
     }

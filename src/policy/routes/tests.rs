@@ -27,7 +27,7 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
             fall: 1,
             rise: 1,
             port: None,
-            proxy_header: false,
+            proxy_header: ProxyProtocol::Off,
         },
     })
 }

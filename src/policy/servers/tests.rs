@@ -44,7 +44,7 @@ fn route(balance: Balance, servers: Vec<Server>) -> Route {
             fall: 1,
             rise: 1,
             port: None,
-            proxy_header: true,
+            proxy_header: ProxyProtocol::V2,
         },
     }
 }
@@ -396,7 +396,7 @@ fn update_keeps_what_stays() {
     group.opened(1);
     report(&mut group, 1, false);
     let servers = vec![server("new", 1), server("s1", 7), server("s0", 1)];
-    assert_eq!(group.update(&route(Balance::RoundRobin, servers), &mut spread()), [2]);
+    assert_eq!(group.update(&route(Balance::RoundRobin, servers), &mut spread()).outdated, [2]);
 
     let names = group.members().map(|(i, member)| (i, &*member.server.name)).collect::<Vec<_>>();
     assert_eq!(names, [(3, "new"), (1, "s1"), (0, "s0")]);
@@ -410,7 +410,7 @@ fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
     group.opened(0);
     let with = |name: &str| route(Balance::RoundRobin, vec![server("s1", 1), server(name, 1)]);
-    assert_eq!(group.update(&with("s2"), &mut spread()), [0]);
+    assert_eq!(group.update(&with("s2"), &mut spread()).outdated, [0]);
     assert!(group.member(0).unwrap().is_retired());
     assert_eq!(group.members().map(|(i, _)| i).collect::<Vec<_>>(), [1, 2]);
     assert!(!picks(&mut group, 4).contains(&0));
@@ -428,13 +428,13 @@ fn update_starts_health_afresh_for_another_address_and_a_return() {
     group.opened(0);
     report(&mut group, 0, false);
     let moved = Server { address: SocketAddr::from(([127, 0, 0, 9], 1)), ..server("s0", 1) };
-    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved.clone()]), &mut spread()), [0, 1]);
+    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved.clone()]), &mut spread()).outdated, [0, 1]);
     let member = group.member(0).unwrap();
     assert_eq!((member.open(), member.health().is_up(), member.health().failures()), (1, true, 1));
 
     report(&mut group, 0, false);
     group.update(&route(Balance::RoundRobin, vec![server("other", 1)]), &mut spread());
-    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved]), &mut spread()), [2]);
+    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved]), &mut spread()).outdated, [2]);
     let member = group.member(0).unwrap();
     assert_eq!((member.open(), member.health().is_up()), (1, true));
 }
