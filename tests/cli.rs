@@ -159,7 +159,7 @@ fn run_names_all_that_is_in_the_way() {
     let config = format!(
         r#"{{ "listen": ["{https}", "203.0.113.9:443"], "routes": {{ "r": {{ "sni": ["*"], "servers": ["127.0.0.1:1"] }} }},
              "admin": {{ "listen": ["{admin}"],
-                         "stats_credentials": {{ "username_file": "no/user", "password_file": "no/password" }} }} }}"#
+                         "stats_credentials": {{ "username_file": ".", "password_file": "lb.json" }} }} }}"#
     );
     let output = run("run_names_all", config.as_bytes(), &["run", "--config", "lb.json"]);
     let expected = format!(
@@ -169,8 +169,8 @@ fn run_names_all_that_is_in_the_way() {
          address that this machine has\n\
          lb.json: admin.listen: cannot listen on {admin}: Address already in use (os error 98); stop what listens there, or \
          write another port\n\
-         lb.json: admin.stats_credentials.username_file: no/user: No such file or directory (os error 2)\n\
-         lb.json: admin.stats_credentials.password_file: no/password: No such file or directory (os error 2)\n"
+         lb.json: admin.stats_credentials.username_file: .: Is a directory (os error 21)\n\
+         lb.json: admin.stats_credentials.password_file: lb.json: has more than one line, or a control character\n"
     );
     assert_eq!(told(&output), (Some(1), "", expected.as_str()));
 }

@@ -17,6 +17,7 @@ const MOST: usize = 512;
 pub struct Credentials {
     /// `NAME:PASSWORD`, as a request has it before base64.
     expected: Option<Secret>,
+    missing: Vec<String>,
 }
 
 /// Whether a request may see /stats.
@@ -37,17 +38,29 @@ struct Secret {
 }
 
 impl Credentials {
-    /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment.
+    /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment. A file that is not there, or
+    /// is empty, closes /stats and nothing else: a secret that comes late is no reason to serve nobody.
     ///
     /// # Errors
-    /// Sentences for whoever set this up: a file cannot be read, is empty or too long, or a user name has a colon.
+    /// Sentences for whoever set this up: a file cannot be read or is too long, or a user name has a colon.
     pub fn load(files: Option<&CredentialFiles>) -> Result<Credentials, Vec<String>> {
+        let mut missing = Vec::new();
         let pair = match files {
             Some(files) => {
                 let key = |name: &str| format!("admin.stats_credentials.{name}");
                 let read = |name, path| read(path).map_err(|what| format!("{}: {}: {what}", key(name), path.display()));
                 match (read("username_file", &files.username_file), read("password_file", &files.password_file)) {
-                    (Ok(name), Ok(password)) => Some((name, password)),
+                    (Ok(name), Ok(password)) => {
+                        let absent = [
+                            ("username_file", &files.username_file, &name),
+                            ("password_file", &files.password_file, &password),
+                        ];
+                        let absent = absent.into_iter().filter(|(.., line)| line.is_none());
+                        missing.extend(absent.map(|(name, path, _)| {
+                            format!("{}: {} is missing or empty, so that /stats answers 403", key(name), path.display())
+                        }));
+                        name.zip(password)
+                    }
                     (name, password) => return Err([name.err(), password.err()].into_iter().flatten().collect()),
                 }
             }
@@ -55,7 +68,13 @@ impl Credentials {
         };
         let pair = pair.filter(|(name, password)| !name.is_empty() && !password.is_empty());
         let expected = pair.map(|(name, password)| Credentials::join(&name, &password)).transpose();
-        expected.map(|expected| Credentials { expected }).map_err(|error| vec![error])
+        expected.map(|expected| Credentials { expected, missing }).map_err(|error| vec![error])
+    }
+
+    /// What the operator should know of the files that were named.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.missing
     }
 
     fn join(name: &str, password: &str) -> Result<Secret, String> {
@@ -87,18 +106,20 @@ fn given(authorization: &[u8]) -> Option<Secret> {
     Secret::new(&STANDARD.decode(rest.trim_ascii()).ok()?)
 }
 
-/// A file's only line.
-fn read(path: &Path) -> Result<String, String> {
+/// A file's only line, if it has one.
+fn read(path: &Path) -> Result<Option<String>, String> {
     let mut text = String::new();
-    let file = File::open(path).and_then(|file| file.take(MOST as u64 + 3).read_to_string(&mut text));
-    file.map_err(|error: io::Error| error.to_string())?;
+    match File::open(path).and_then(|file| file.take(MOST as u64 + 3).read_to_string(&mut text)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| error.to_string())?,
+    };
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line.len() {
-        0 => Err("is empty".into()),
+        0 => Ok(None),
         // RFC 7617 section 2.
         _ if line.chars().any(char::is_control) => Err("has more than one line, or a control character".into()),
-        1..=MOST => Ok(line.to_owned()),
+        1..=MOST => Ok(Some(line.to_owned())),
         _ => Err(format!("is longer than {MOST} bytes")),
     }
 }
@@ -120,7 +141,7 @@ mod tests {
     use super::*;
 
     fn credentials(name: &str, password: &str) -> Credentials {
-        Credentials { expected: Some(Credentials::join(name, password).ok().unwrap()) }
+        Credentials { expected: Some(Credentials::join(name, password).ok().unwrap()), missing: Vec::new() }
     }
 
     fn basic(text: &str) -> Vec<u8> {
@@ -155,7 +176,7 @@ mod tests {
     /// Without this, an installation without credentials shows its page to everyone.
     #[test]
     fn without_credentials_nobody_is_let_in() {
-        let none = Credentials { expected: None };
+        let none = Credentials { expected: None, missing: Vec::new() };
         assert_eq!(none.judge(Some(&basic(":"))), Access::Closed);
         assert_eq!(none.judge(None), Access::Closed);
     }
@@ -169,11 +190,12 @@ mod tests {
             read(&path)
         };
         for text in ["s3cret", "s3cret\n", "s3cret\r\n"] {
-            assert_eq!(of(text).as_deref(), Ok("s3cret"));
+            assert_eq!(of(text), Ok(Some("s3cret".into())));
         }
-        for (text, why) in
-            [("", "empty"), ("\n", "empty"), ("a\nb\n", "one line"), ("a\n\n", "one line"), ("a\tb", "control")]
-        {
+        for text in ["", "\n"] {
+            assert_eq!(of(text), Ok(None), "{text:?}");
+        }
+        for (text, why) in [("a\nb\n", "one line"), ("a\n\n", "one line"), ("a\tb", "control")] {
             assert!(of(text).unwrap_err().contains(why), "{text:?}");
         }
         assert!(of(&"x".repeat(MOST + 1)).unwrap_err().contains("longer"));

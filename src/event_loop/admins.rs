@@ -33,6 +33,11 @@ impl Admins {
         self.credentials = credentials;
     }
 
+    /// What the operator should know of the credentials.
+    pub(super) fn warnings(&self) -> &[String] {
+        self.credentials.warnings()
+    }
+
     /// Begins with a client, for which another may have to go.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) -> Option<Request> {
         if self.clients.len() >= ADMIN_CLIENTS && self.clients.evict().is_some() {

@@ -34,7 +34,8 @@ impl EventLoop {
     pub(super) fn warn(&mut self) {
         let context = &mut self.context;
         let fds = self.fds.demand(&context.config).warning(self.fds.limit);
-        for warning in fds.into_iter().chain(config::warnings(&context.config)) {
+        let credentials = self.admins.warnings().iter().cloned();
+        for warning in fds.into_iter().chain(config::warnings(&context.config)).chain(credentials) {
             context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
         }
         self.name_unused_sockets();
