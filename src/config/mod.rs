@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 pub use error::Error;
 pub use file::{load, parse};
@@ -86,6 +87,25 @@ pub struct Route {
     pub health_check: HealthCheck,
 }
 
+impl Route {
+    /// A route that is not in the file: connections that another process began go on in it, and no other gets it.
+    #[must_use]
+    pub fn gone(name: &str, timeouts: RouteTimeouts) -> Route {
+        Route {
+            name: name.into(),
+            sni: Vec::new(),
+            alpn: Vec::new(),
+            servers: Vec::new(),
+            balance: defaults::BALANCE,
+            proxy_protocol: defaults::PROXY_PROTOCOL,
+            proxy_tlvs: ProxyTlvs::default(),
+            on_down: defaults::ON_DOWN,
+            timeouts,
+            health_check: HealthCheck::off(),
+        }
+    }
+}
+
 /// A name of `routes.NAME.sni`, in lower case, without a trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SniPattern {
@@ -128,6 +148,22 @@ pub struct Server {
     pub source: Option<IpAddr>,
     /// Device to connect through.
     pub interface: Option<Box<str>>,
+}
+
+impl Server {
+    /// A server that is not in the file: connections that another process began go on there.
+    #[must_use]
+    pub fn gone(name: &str, address: SocketAddr) -> Server {
+        Server {
+            name: name.into(),
+            address,
+            weight: 0,
+            backup: false,
+            max_connections: None,
+            source: None,
+            interface: None,
+        }
+    }
 }
 
 /// How a server is picked.
@@ -194,7 +230,8 @@ pub struct Timeouts {
 }
 
 /// Timeouts of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RouteTimeouts {
     /// For one try to connect.
     pub connect: Duration,
@@ -202,6 +239,12 @@ pub struct RouteTimeouts {
     pub tunnel: Duration,
     /// No byte while one side has ended its direction.
     pub half_closed: Duration,
+}
+
+impl Default for RouteTimeouts {
+    fn default() -> RouteTimeouts {
+        RouteTimeouts { connect: defaults::CONNECT, tunnel: defaults::TUNNEL, half_closed: defaults::HALF_CLOSED }
+    }
 }
 
 /// How servers are probed.
@@ -221,6 +264,22 @@ pub struct HealthCheck {
     pub port: Option<u16>,
     /// The PROXY header that a probe begins with: the route's kind, or none.
     pub proxy_header: ProxyProtocol,
+}
+
+impl HealthCheck {
+    /// None: the server counts as up.
+    #[must_use]
+    pub fn off() -> HealthCheck {
+        HealthCheck {
+            probe: Probe::Off,
+            interval: defaults::CHECK_INTERVAL,
+            timeout: defaults::CHECK_TIMEOUT,
+            fall: defaults::CHECK_FALL,
+            rise: defaults::CHECK_RISE,
+            port: None,
+            proxy_header: false,
+        }
+    }
 }
 
 /// What a probe asks of a server.

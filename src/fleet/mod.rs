@@ -3,6 +3,7 @@
 //! Places in here outlive reloads: a session that began under an older configuration still finds its route and server.
 mod checks;
 mod ledger;
+mod parked;
 mod queue;
 
 use std::collections::{HashMap, HashSet};
@@ -15,6 +16,7 @@ use crate::policy::routes::RouteTable;
 use crate::policy::servers::{Group, Rise, Updated};
 use crate::policy::timers::Deadline;
 pub use ledger::{Closing, Open};
+pub use parked::{ParkedRoute, Placed, Places};
 pub use queue::Queue;
 
 /// Where a route stands. Valid as long as a connection has the route.

@@ -24,6 +24,11 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// Goes on from what another process counted.
+    pub(super) fn remember(&mut self, most: usize) {
+        self.most = self.most.max(most);
+    }
+
     /// The highest number of sessions that waited at once.
     #[must_use]
     pub fn most(&self) -> usize {

@@ -76,22 +76,23 @@ impl Direction {
         Direction { bytes: written as u64, held, ..Direction::default() }
     }
 
-    /// What another process needs to go on, and the bytes that were read and not written yet.
+    /// What another process needs to go on, and the bytes that were read and not written yet. Nothing is lost where that
+    /// process never comes.
     ///
     /// # Errors
     /// The kernel's, when a pipe cannot be read.
-    pub fn park(self, pipes: &mut Pipes) -> Result<(ParkedDirection, Vec<u8>), Errno> {
-        let Direction { bytes, spliced, held, flow, .. } = self;
-        let held = match held {
-            Held::Nothing => Vec::new(),
-            Held::Bytes { bytes, written } => bytes.get(written..).unwrap_or_default().to_vec(),
-            Held::Pipe(mut pipe) => {
-                let held = pipe.empty();
+    pub fn park(&mut self, pipes: &mut Pipes) -> Result<(ParkedDirection, &[u8]), Errno> {
+        if let Held::Pipe(pipe) = &mut self.held {
+            let bytes = pipe.empty()?.into_boxed_slice();
+            if let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Bytes { bytes, written: 0 }) {
                 pipes.give_back(pipe);
-                held?
             }
+        }
+        let held = match &self.held {
+            Held::Bytes { bytes, written } => bytes.get(*written..).unwrap_or_default(),
+            _ => &[],
         };
-        Ok((ParkedDirection { bytes, spliced, flow }, held))
+        Ok((ParkedDirection { bytes: self.bytes, spliced: self.spliced, flow: self.flow }, held))
     }
 
     /// The reverse of [`park`](Direction::park).
@@ -381,7 +382,7 @@ mod tests {
             assert_eq!(most_pipes > 0, direction.spliced() > 0);
             drop(source);
             let moved = direction.bytes();
-            let (parked, held) = direction.park(&mut pipes).unwrap();
+            let (parked, held) = direction.park(&mut pipes).map(|(parked, held)| (parked, held.to_vec())).unwrap();
             assert_eq!(pipes.lent(), 0);
             let text = serde_json::to_string(&parked).unwrap();
             let mut direction = Direction::take_up(serde_json::from_str(&text).unwrap(), &held);

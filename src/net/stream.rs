@@ -65,16 +65,6 @@ impl Stream {
         Stream::accepted(fd)
     }
 
-    /// The socket, out of the poll, for another process.
-    #[must_use]
-    pub fn hand_on(self, registry: &Registry) -> OwnedFd {
-        if self.watch != Watch::Nothing {
-            // The poll would watch it until nobody holds it any more. Fails only where it was not watched.
-            let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
-        }
-        self.fd
-    }
-
     /// Notes what an event says. Nothing is read or written.
     pub fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();

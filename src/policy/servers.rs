@@ -8,7 +8,7 @@ mod hash;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use super::health::{Change, Checked, Health, Spread, Standing};
+use super::health::{Change, Checked, Health, ParkedHealth, Spread, Standing};
 use super::time::Time;
 use crate::config::{Balance, HealthCheck, Route, Server};
 use hash::{exponential, hash_address, hash_name, mix};
@@ -124,6 +124,27 @@ impl Group {
         }
         self.resettle(spread.now());
         updated
+    }
+
+    /// Adds a server that is not in the file: connections of another process go on there.
+    pub fn remember(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> u32 {
+        let member = Member::new(server, check, spread);
+        self.members.push(Member { retired: true, ..member });
+        self.members.len() as u32 - 1
+    }
+
+    /// Goes on from what another process knew of a server.
+    pub fn take_up(&mut self, now: Time, index: u32, health: ParkedHealth) {
+        if let Some(member) = self.members.get_mut(index as usize) {
+            member.health.take_up(health);
+            self.resettle(now);
+        }
+    }
+
+    /// Goes on from what another process knew of the route as a whole.
+    pub fn take_up_standing(&mut self, now: Time, standing: Standing) {
+        self.standing = standing;
+        self.resettle(now);
     }
 
     /// Picks a server for a connection from `client`, other than those in `tried`. Allocates nothing.

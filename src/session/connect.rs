@@ -122,6 +122,11 @@ impl Connect {
         self.fail(Failure::Timeout, lent)
     }
 
+    /// The hello, and what came behind it.
+    pub(super) fn hello(&self) -> &[u8] {
+        self.payload.get(usize::from(self.routed.found.header)..).unwrap_or_default()
+    }
+
     pub(super) fn deadline(&self) -> Time {
         self.until
     }

@@ -81,19 +81,45 @@ impl Hello {
                     }
                 }
                 Judgement::Refused(reason) => break self.refuse(reason, lent),
-                Judgement::Found(found) => {
-                    if let Some(place) = room.get_mut(..self.raw.len()) {
-                        place.copy_from_slice(&self.raw);
-                    }
-                    let start = HEADER_ROOM - usize::from(found.header);
-                    let payload = scratch.get(start..HEADER_ROOM + len).unwrap_or_default();
-                    let routed = Routed::open(self.client, found, lent);
-                    break line_up(routed, Cow::Borrowed(payload), lent);
-                }
+                Judgement::Found(found) => break self.go_on(found, len, &mut scratch, lent),
             }
         };
         lent.shared.scratch = scratch;
         next
+    }
+
+    /// Goes on with a client of another process, of which `raw` has come so far.
+    pub(super) fn take_up(client: Client, until: Time, raw: Vec<u8>, lent: &mut Lent<'_>) -> Next {
+        let Ok(bound) = client.stream.local_address() else {
+            return close::refuse(client, DropReason::ClosedEarly, lent);
+        };
+        let len = raw.len();
+        let mut hello = Hello { client, bound, until, raw, reader: Reader::default() };
+        let mut scratch = mem::take(&mut lent.shared.scratch);
+        let (front, _) = scratch.split_at_mut(HEADER_ROOM);
+        let next = match hello.judge(&[], front, lent) {
+            Judgement::Incomplete => Err(hello),
+            Judgement::Refused(reason) => Ok(hello.refuse(reason, lent)),
+            Judgement::Found(found) => Ok(hello.go_on(found, len, &mut scratch, lent)),
+        };
+        lent.shared.scratch = scratch;
+        next.unwrap_or_else(|hello| hello.advance(lent))
+    }
+
+    /// What came so far, for another process.
+    pub(super) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// Goes on to a server. Of the hello, which is `len` bytes long, the room has what is not in `raw`.
+    fn go_on(self, found: Found, len: usize, scratch: &mut [u8], lent: &mut Lent<'_>) -> Next {
+        if let Some(place) = scratch.get_mut(HEADER_ROOM..HEADER_ROOM + self.raw.len()) {
+            place.copy_from_slice(&self.raw);
+        }
+        let start = HEADER_ROOM - usize::from(found.header);
+        let payload = scratch.get(start..HEADER_ROOM + len).unwrap_or_default();
+        let routed = Routed::open(self.client, found, lent);
+        line_up(routed, Cow::Borrowed(payload), lent)
     }
 
     pub(super) fn expire(self, lent: &mut Lent<'_>) -> Next {

@@ -14,6 +14,7 @@
 mod close;
 mod connect;
 mod hello;
+mod parked;
 mod queue;
 mod relay;
 mod routed;
@@ -35,6 +36,7 @@ use hello::Hello;
 use hello::SCRATCH_ROOM;
 use queue::Queue;
 use relay::Relay;
+pub use parked::{Parked, Record, Sockets};
 pub use shared::{Lent, Shared, UniqueIds};
 
 /// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.

@@ -81,6 +81,11 @@ impl Queue {
         if self.why == Why::Full { self.leave(lent) } else { Next::Wait(Session::Queue(self)) }
     }
 
+    /// The hello, and what came behind it.
+    pub(super) fn hello(&self) -> &[u8] {
+        self.payload.get(usize::from(self.routed.found.header)..).unwrap_or_default()
+    }
+
     pub(super) fn deadline(&self) -> Time {
         self.until
     }

@@ -1,7 +1,13 @@
 //! Bytes move, both ways, until both directions have ended.
-use super::routed::Routed;
-use super::{Lent, Moved, Next, Session, Shared, Side};
-use crate::net::{Direction, Progress, Stream, Token};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use serde::{Deserialize, Serialize};
+
+use super::routed::{ParkedRouted, Routed};
+use super::{Client, Lent, Moved, Next, Session, Shared, Side};
+use crate::fleet::{Placed, Places};
+use crate::net::{Direction, ParkedDirection, Pipes, Progress, Stream, Token};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 
@@ -21,7 +27,64 @@ pub struct Relay {
     is_put_off: bool,
 }
 
+/// What of it another process needs to go on, but for the client and the bytes that are held.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ParkedRelay {
+    routed: ParkedRouted,
+    up: ParkedDirection,
+    down: ParkedDirection,
+    last_heard: Time,
+    client_spoke_last: bool,
+    server_broke: bool,
+}
+
+/// What a relay holds: bytes on their way to the server, and to the client.
+pub(super) type Held<'a> = [&'a [u8]; 2];
+
+impl ParkedRelay {
+    /// What becomes of it, where the other process's servers stand in `places`.
+    pub(super) fn placed<'a>(&self, places: &'a Places) -> Option<Placed<'a>> {
+        self.routed.placed(places)
+    }
+}
+
 impl Relay {
+    /// What another process needs to go on: with it, what is held, and the sockets of client and server.
+    ///
+    /// # Errors
+    /// The kernel's, when a pipe cannot be read.
+    pub(super) fn park(&mut self, pipes: &mut Pipes) -> io::Result<(ParkedRelay, Held<'_>, [BorrowedFd<'_>; 2])> {
+        let routed = self.routed.park().ok_or(io::ErrorKind::NotConnected)?;
+        let (up, held_up) = self.up.park(pipes)?;
+        let (down, held_down) = self.down.park(pipes)?;
+        let client_spoke_last = self.last_word == Side::Client;
+        let (last_heard, server_broke) = (self.last_heard, self.server_broke);
+        let parked = ParkedRelay { routed, up, down, last_heard, client_spoke_last, server_broke };
+        Ok((parked, [held_up, held_down], [self.routed.client.stream.as_fd(), self.server.as_fd()]))
+    }
+
+    /// Goes on where another process was, on a server of this one.
+    pub(super) fn take_up(
+        client: Client,
+        server: Stream,
+        parked: &ParkedRelay,
+        placed: Placed<'_>,
+        [held_up, held_down]: Held<'_>,
+        lent: &mut Lent<'_>,
+    ) -> Next {
+        let relay = Box::new(Relay {
+            routed: Routed::take_up(client, &parked.routed, placed, &mut lent.context.fleet),
+            server,
+            up: Direction::take_up(parked.up, held_up),
+            down: Direction::take_up(parked.down, held_down),
+            last_heard: parked.last_heard,
+            last_word: if parked.client_spoke_last { Side::Client } else { Side::Server },
+            server_broke: parked.server_broke,
+            is_put_off: false,
+        });
+        relay.wait(true, lent)
+    }
+
     /// Begins with a server that has taken the first bytes of what goes up.
     pub(super) fn begin(mut routed: Routed, server: Stream, up: Direction, lent: &mut Lent<'_>) -> Next {
         routed.connected(lent);

@@ -3,10 +3,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Client, Lent, Moved, close};
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::config::Route;
-use crate::fleet::{Fleet, RouteId, ServerId};
+use crate::fleet::{Fleet, Placed, Places, RouteId, ServerId};
 use crate::policy::reason::CloseReason;
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
@@ -37,6 +39,19 @@ pub(super) struct Routed {
     tries: Tries,
 }
 
+/// What of it another process needs to go on, but for the client.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ParkedRouted {
+    route: usize,
+    server: u32,
+    unique_id: Option<[u8; 16]>,
+    header: u16,
+    since: Time,
+    queued: Duration,
+    ahead: u64,
+    connect: Duration,
+}
+
 /// Tries to connect.
 struct Tries {
     /// When the first began.
@@ -48,6 +63,13 @@ struct Tries {
     failed: Vec<u32>,
 }
 
+impl ParkedRouted {
+    /// What becomes of it, where the other process's servers stand in `places`.
+    pub(super) fn placed<'a>(&self, places: &'a Places) -> Option<Placed<'a>> {
+        places.find(self.route, self.server)
+    }
+}
+
 impl Routed {
     /// A client gets its route, which counts it.
     pub(super) fn open(client: Client, found: Found, lent: &mut Lent<'_>) -> Routed {
@@ -56,6 +78,37 @@ impl Routed {
         let tries = Tries { began: None, last: None, left: context.config.retries, failed: Vec::new() };
         let (since, queued) = (context.now, Duration::ZERO);
         Routed { client, found, since, queued, ahead: 0, server: None, connect: None, tries }
+    }
+
+    /// What another process needs to go on; `None`: it is not connected.
+    pub(super) fn park(&self) -> Option<ParkedRouted> {
+        Some(ParkedRouted {
+            route: self.found.route.index(),
+            server: self.server?,
+            unique_id: self.found.unique_id,
+            header: self.found.header,
+            since: self.since,
+            queued: self.queued,
+            ahead: self.ahead,
+            connect: self.connect?,
+        })
+    }
+
+    /// Goes on where another process was, on a server of this one, which counts it from now on.
+    pub(super) fn take_up(client: Client, parked: &ParkedRouted, placed: Placed<'_>, fleet: &mut Fleet) -> Routed {
+        let Placed { id, config, .. } = placed;
+        fleet.resume(id);
+        let config = Rc::clone(config);
+        Routed {
+            client,
+            found: Found { config, route: id.route, unique_id: parked.unique_id, header: parked.header },
+            since: parked.since,
+            queued: parked.queued,
+            ahead: parked.ahead,
+            server: Some(id.server),
+            connect: Some(parked.connect),
+            tries: Tries { began: None, last: Some(id.server), left: 0, failed: Vec::new() },
+        }
     }
 
     /// Picks a server that has not failed since the last pause.

@@ -1,0 +1,269 @@
+//! Routes and servers on their way to another process: counters, health, and what they stand for in its connections.
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fleet, Route, RouteId, Server, ServerId};
+use crate::config::{self, HealthCheck, OnDown, RouteTimeouts};
+use crate::metrics::{Traffic, Usage};
+use crate::policy::health::{ParkedHealth, Spread, Standing};
+
+/// A route.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParkedRoute {
+    name: Box<str>,
+    timeouts: RouteTimeouts,
+    closes_on_down: bool,
+    unplaced: Traffic,
+    usage: Usage,
+    most_queued: usize,
+    standing: Option<Standing>,
+    servers: Vec<ParkedServer>,
+}
+
+/// One of its servers.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ParkedServer {
+    name: Box<str>,
+    address: Option<SocketAddr>,
+    traffic: Traffic,
+    usage: Usage,
+    health: Option<ParkedHealth>,
+}
+
+/// Where another process's routes and servers stand in this one.
+#[derive(Default)]
+pub struct Places(Vec<Place>);
+
+struct Place {
+    route: RouteId,
+    config: Rc<config::Route>,
+    servers: Vec<Seat>,
+}
+
+/// A server's place.
+struct Seat {
+    server: u32,
+    ends: bool,
+}
+
+/// Where a connection of another process goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// Its server.
+    pub id: ServerId,
+    /// Its route.
+    pub config: &'a Rc<config::Route>,
+    /// It is to end: its server has left the file, and its route had `on_down` `close`.
+    pub ends: bool,
+}
+
+impl Fleet {
+    /// Every route, those that left the file too, by [`RouteId::index`].
+    #[must_use]
+    pub fn park(&self) -> Vec<ParkedRoute> {
+        self.routes.iter().map(Route::park).collect()
+    }
+
+    /// Goes on with another process's counters and health. What is not in the file any more is remembered as what a reload
+    /// took out.
+    pub fn take_up(&mut self, parked: Vec<ParkedRoute>, spread: &mut Spread) -> Places {
+        let mut known: std::collections::HashMap<Box<str>, RouteId> =
+            self.routes().map(|(id, route)| (route.config.name.clone(), id)).collect();
+        let mut places = Places::default();
+        for parked in parked {
+            let id = *known.entry(parked.name.clone()).or_insert_with(|| {
+                let config = Rc::new(config::Route::gone(&parked.name, parked.timeouts));
+                self.add(Route { retired: true, ..Route::new(&config, spread) }, None)
+            });
+            if let Some(route) = self.route_mut(id) {
+                let servers = route.take_up(parked, spread);
+                places.0.push(Place { route: id, config: Rc::clone(&route.config), servers });
+            }
+        }
+        places
+    }
+
+    /// A connection of another process counts from now on; it was counted as an event by the process that let it in.
+    pub fn resume(&mut self, id: ServerId) {
+        let Some(route) = self.route_mut(id.route) else { return };
+        route.open += 1;
+        route.group.opened(id.server);
+    }
+}
+
+impl Places {
+    /// Where a connection goes on that the other process has on the server `server` of the route `route`.
+    #[must_use]
+    pub fn find(&self, route: usize, server: u32) -> Option<Placed<'_>> {
+        let place = self.0.get(route)?;
+        let seat = place.servers.get(server as usize)?;
+        let id = ServerId { route: place.route, server: seat.server };
+        Some(Placed { id, config: &place.config, ends: seat.ends })
+    }
+}
+
+impl RouteId {
+    /// Its index among all routes, those that left the file too.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Route {
+    fn park(&self) -> ParkedRoute {
+        let servers = (0..).zip(&self.servers).map(|(index, server)| {
+            let member = self.group.member(index);
+            ParkedServer {
+                name: (*server.name).into(),
+                address: member.map(|member| member.server().address),
+                traffic: server.traffic.clone(),
+                usage: server.usage.clone(),
+                health: member.map(|member| member.health().park()),
+            }
+        });
+        ParkedRoute {
+            name: (*self.name).into(),
+            timeouts: self.config.timeouts,
+            closes_on_down: self.config.on_down == OnDown::Close,
+            unplaced: self.unplaced.clone(),
+            usage: self.usage.clone(),
+            most_queued: self.queue.most(),
+            standing: (!self.retired).then(|| self.group.standing().clone()),
+            servers: servers.collect(),
+        }
+    }
+
+    fn take_up(&mut self, parked: ParkedRoute, spread: &mut Spread) -> Vec<Seat> {
+        self.unplaced = parked.unplaced;
+        self.usage = parked.usage;
+        self.queue.remember(parked.most_queued);
+        let seats = parked.servers.into_iter().map(|server| self.take_up_server(server, parked.closes_on_down, spread));
+        let seats = seats.collect();
+        if let Some(standing) = parked.standing.filter(|_| !self.retired) {
+            self.group.take_up_standing(spread.now(), standing);
+        }
+        seats
+    }
+
+    fn take_up_server(&mut self, parked: ParkedServer, closes: bool, spread: &mut Spread) -> Seat {
+        let listed = self.group.members().find(|(_, member)| *member.server().name == *parked.name);
+        let listed = listed.map(|(index, member)| (index, Some(member.server().address) == parked.address));
+        let (index, is_same) = listed.unwrap_or_else(|| {
+            let address = parked.address.unwrap_or_else(|| (std::net::Ipv4Addr::UNSPECIFIED, 0).into());
+            let server = config::Server::gone(&parked.name, address);
+            (self.group.remember(&server, &HealthCheck::off(), spread), false)
+        });
+        if let Some(health) = parked.health.filter(|_| is_same) {
+            self.group.take_up(spread.now(), index, health);
+        }
+        let place = index as usize;
+        if self.servers.len() <= place {
+            self.servers.resize_with(place + 1, Server::default);
+        }
+        if let Some(server) = self.servers.get_mut(place) {
+            let name = (*parked.name).into();
+            *server = Server { name, traffic: parked.traffic, usage: parked.usage, ..Server::default() };
+        }
+        Seat { server: index, ends: listed.is_none() && closes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::policy::health::{CheckResult, Checked};
+    use crate::policy::time::Time;
+    use std::time::Duration;
+
+    fn config(routes: &[(&str, &str, &[&str])]) -> Config {
+        let route = |(name, more, servers): &(&str, &str, &[&str])| {
+            let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+            format!(r#""{name}": {{ "sni": ["{name}.example"], {more} "servers": [{}] }}"#, servers.join(","))
+        };
+        let routes: Vec<_> = routes.iter().map(route).collect();
+        config::parse("test", &format!(r#"{{ "listen": ["127.0.0.1:0"], "routes": {{ {} }} }}"#, routes.join(",")))
+            .unwrap()
+    }
+
+    fn spread() -> Spread {
+        Spread::new(Time::from_micros(7), 1)
+    }
+
+    fn find(fleet: &Fleet, name: &str) -> RouteId {
+        fleet.find(Some(name.as_bytes()), std::iter::empty()).unwrap()
+    }
+
+    /// Takes a fleet over to a process with another configuration, by way of text.
+    fn handed_over(fleet: &Fleet, config: &Config) -> (Fleet, Places) {
+        let text = serde_json::to_string(&fleet.park()).unwrap();
+        let mut next = Fleet::new(config, &mut spread());
+        let places = next.take_up(serde_json::from_str(&text).unwrap(), &mut spread());
+        (next, places)
+    }
+
+    /// Without this, a restart takes counters down, forgets that a server is down, or counts a connection on another's server.
+    #[test]
+    fn what_keeps_its_name_goes_on() {
+        let before = config(&[("a", "", &["127.0.0.1:1", "127.0.0.1:2"]), ("b", "", &["127.0.0.1:3"])]);
+        let mut fleet = Fleet::new(&before, &mut spread());
+        let a = find(&fleet, "a.example");
+        let second = ServerId { route: a, server: 1 };
+        fleet.open(a, Time::ZERO);
+        fleet.assign(second, None, Time::ZERO);
+        fleet.connected(second, Duration::ZERO, Duration::from_millis(3));
+        let failed =
+            Checked { result: CheckResult::L4Connection, status: None, info: "refused".into(), took: Duration::ZERO };
+        fleet.probe_started(second);
+        fleet.report(Time::from_micros(5), second, failed).unwrap();
+
+        let after = config(&[("b", "", &["127.0.0.1:3"]), ("a", "", &["127.0.0.1:2", "127.0.0.1:1"])]);
+        let (mut next, places) = handed_over(&fleet, &after);
+        let Placed { id, ends: false, .. } = places.find(a.index(), 1).unwrap() else { panic!("it is listed") };
+        assert_eq!(id, ServerId { route: find(&next, "a.example"), server: 0 });
+        next.resume(id);
+        let route = next.route(id.route).unwrap();
+        assert_eq!((route.open(), next.open_now(id.route, Some(0)).server), (1, 1));
+        assert_eq!((route.usage().sessions.total(), route.traffic().connects), (1, 1));
+        let health = route.group().member(0).unwrap().health();
+        assert_eq!((health.is_up(), health.failures(), &*health.last().unwrap().info), (false, 1, "refused"));
+        assert_eq!(health.standing().since(), Time::from_micros(5));
+        assert!(route.group().member(1).unwrap().health().is_up());
+        assert!(places.find(a.index(), 2).is_none() && places.find(9, 0).is_none());
+    }
+
+    /// Without this, an upgrade with a route less cuts its connections off, or a newcomer gets them counted.
+    #[test]
+    fn what_left_the_file_keeps_its_connections() {
+        let before = config(&[
+            ("a", "", &["127.0.0.1:1", "127.0.0.1:2"]),
+            ("b", r#""timeouts": { "tunnel": "7m" },"#, &["127.0.0.1:3"]),
+            ("c", r#""on_down": "close","#, &["127.0.0.1:4"]),
+        ]);
+        let mut fleet = Fleet::new(&before, &mut spread());
+        let ids = ["a.example", "b.example", "c.example"].map(|name| find(&fleet, name));
+        for id in ids {
+            fleet.open(id, Time::ZERO);
+        }
+        let (mut next, places) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
+        let Placed { id: gone, ends: false, .. } = places.find(ids[0].index(), 0).unwrap() else { panic!("it goes on") };
+        assert_eq!(gone.route, find(&next, "a.example"));
+        assert!(next.listed(gone).is_none());
+        assert_eq!(&*next.server(gone).unwrap().name, "127.0.0.1:1");
+        let Placed { id: gone, ends: false, .. } = places.find(ids[1].index(), 0).unwrap() else { panic!("it goes on") };
+        next.resume(gone);
+        let route = next.route(gone.route).unwrap();
+        assert_eq!((&**route.name(), route.open()), ("b", 1));
+        assert_eq!(route.config().timeouts.tunnel, Duration::from_mins(7));
+        assert_eq!(next.routes().count(), 1);
+        assert!(places.find(ids[2].index(), 0).unwrap().ends);
+        // Back in the file, it goes on in its own place.
+        let (again, _) = handed_over(&next, &before);
+        assert_eq!(again.route(find(&again, "b.example")).unwrap().usage().sessions.total(), 1);
+    }
+}

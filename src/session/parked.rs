@@ -1,0 +1,137 @@
+//! A session on its way to another process.
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use super::hello::Hello;
+use super::relay::{Held, ParkedRelay, Relay};
+use super::{Client, Lent, Moved, Next, Session, close};
+use crate::fleet::Places;
+use crate::net::{Pipes, Stream};
+use crate::policy::reason::{CloseReason, DropReason};
+use crate::policy::time::Time;
+
+/// A session that another process is to go on with.
+pub struct Parked<'a> {
+    /// What it is about.
+    pub record: Record,
+    /// Bytes that were read and not written yet: those that go up, and those that go down.
+    pub held: [&'a [u8]; 2],
+    /// The client's socket.
+    pub client: BorrowedFd<'a>,
+    /// The server's socket, where there is one.
+    pub server: Option<BorrowedFd<'a>>,
+}
+
+/// What a session is about.
+#[derive(Serialize, Deserialize)]
+pub struct Record {
+    source: SocketAddr,
+    accepted: Time,
+    phase: Phase,
+}
+
+/// What it does. A session that waits for a server, or connects to one, goes back to its hello: the other process finds it a
+/// server anew.
+#[derive(Serialize, Deserialize)]
+enum Phase {
+    Hello {
+        until: Time,
+        /// Why its address may not have it, by the reason's name.
+        refused: Option<String>,
+    },
+    Relay(ParkedRelay),
+}
+
+/// The sockets of a session of another process: the client's, and the server's where there is one.
+pub struct Sockets {
+    /// The client's.
+    pub client: OwnedFd,
+    /// The server's.
+    pub server: Option<OwnedFd>,
+}
+
+impl Record {
+    /// When the client was let in.
+    #[must_use]
+    pub fn accepted(&self) -> Time {
+        self.accepted
+    }
+}
+
+impl Session {
+    /// What another process needs to go on. Nothing is lost where that process never comes.
+    ///
+    /// # Errors
+    /// The kernel's, when a pipe cannot be read.
+    pub fn park(&mut self, pipes: &mut Pipes) -> io::Result<Parked<'_>> {
+        let Client { source, accepted, refused, .. } = *self.client();
+        let until = self.deadline();
+        let record = |phase| Record { source, accepted, phase };
+        let refused = refused.map(|reason| reason.name().to_owned());
+        let hello = || record(Phase::Hello { until, refused });
+        Ok(match self {
+            Session::Hello(session) => Parked::of(hello(), &session.client, session.raw()),
+            Session::Queue(session) => Parked::of(hello(), &session.routed.client, session.hello()),
+            Session::Connect(session) => Parked::of(hello(), &session.routed.client, session.hello()),
+            Session::Relay(session) => {
+                let (relay, held, [client, server]) = session.park(pipes)?;
+                Parked { record: record(Phase::Relay(relay)), held, client, server: Some(server) }
+            }
+        })
+    }
+
+    /// Goes on with a session of another process, whose servers stand in `places`.
+    pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
+        let Record { source, accepted, phase } = record;
+        let refused = match &phase {
+            Phase::Hello { refused, .. } => refused.as_deref().map(reason),
+            Phase::Relay(_) => None,
+        };
+        match refused {
+            Some(_) => lent.shared.refused += 1,
+            None => lent.shared.sources.opened(source.ip()),
+        }
+        let client = Client { stream: Stream::handed_on(sockets.client), source, accepted, refused };
+        let (relay, server) = match (phase, sockets.server) {
+            (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
+            (Phase::Relay(_), None) => return lose(client, lent),
+            (Phase::Hello { until, .. }, _) => {
+                let [raw, _] = held;
+                return Hello::take_up(client, until, raw.to_vec(), lent);
+            }
+        };
+        let Some(placed) = relay.placed(places) else {
+            server.reset();
+            return lose(client, lent);
+        };
+        let next = Relay::take_up(client, server, &relay, placed, held, lent);
+        match next {
+            Next::Wait(session) | Next::Again(session) | Next::Later(session) if placed.ends => {
+                session.kill(lent);
+                Next::Ended
+            }
+            next => next,
+        }
+    }
+}
+
+/// A reason that is not known here, such as a newer program's, keeps the client out all the same.
+fn reason(name: &str) -> DropReason {
+    DropReason::ALL.into_iter().find(|reason| reason.name() == name).unwrap_or(DropReason::RateLimited)
+}
+
+/// Ends a session of which too little has come to go on.
+fn lose(client: Client, lent: &mut Lent<'_>) -> Next {
+    close::close(&client, None, Moved::default(), CloseReason::Killed, lent);
+    client.stream.reset();
+    Next::Ended
+}
+
+impl<'a> Parked<'a> {
+    fn of(record: Record, client: &'a Client, hello: &'a [u8]) -> Parked<'a> {
+        Parked { record, held: [hello, &[]], client: client.stream.as_fd(), server: None }
+    }
+}
