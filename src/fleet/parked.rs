@@ -251,11 +251,15 @@ mod tests {
             fleet.open(id, Time::ZERO);
         }
         let (mut next, places) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
-        let Placed { id: gone, ends: false, .. } = places.find(ids[0].index(), 0).unwrap() else { panic!("it goes on") };
+        let Placed { id: gone, ends: false, .. } = places.find(ids[0].index(), 0).unwrap() else {
+            panic!("it goes on")
+        };
         assert_eq!(gone.route, find(&next, "a.example"));
         assert!(next.listed(gone).is_none());
         assert_eq!(&*next.server(gone).unwrap().name, "127.0.0.1:1");
-        let Placed { id: gone, ends: false, .. } = places.find(ids[1].index(), 0).unwrap() else { panic!("it goes on") };
+        let Placed { id: gone, ends: false, .. } = places.find(ids[1].index(), 0).unwrap() else {
+            panic!("it goes on")
+        };
         next.resume(gone);
         let route = next.route(gone.route).unwrap();
         assert_eq!((&**route.name(), route.open()), ("b", 1));

@@ -7,10 +7,12 @@ mod exposition;
 mod families;
 mod histograms;
 mod history;
+mod parked;
 mod snapshot;
 
 pub use counters::{Frontend, Process, Rate, Summary, Traffic, Usage};
 pub use exposition::Exposition;
 pub use histograms::Histograms;
 pub use history::{History, STEP, Sample, Step};
+pub use parked::ParkedProcess;
 pub use snapshot::{FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, ServerNow, Snapshot, StandingNow, State};

@@ -34,9 +34,9 @@ use crate::policy::time::Time;
 use connect::Connect;
 use hello::Hello;
 use hello::SCRATCH_ROOM;
+pub use parked::{Parked, Record, Sockets};
 use queue::Queue;
 use relay::Relay;
-pub use parked::{Parked, Record, Sockets};
 pub use shared::{Lent, Shared, UniqueIds};
 
 /// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.

@@ -1,0 +1,61 @@
+//! Counters of the process on their way to another one.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::counters::{Frontend, Process};
+use crate::policy::reason::{CloseReason, DropReason};
+use crate::policy::time::Time;
+
+/// [`Process`], with reasons under their names: another program may have others.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParkedProcess {
+    https: Frontend,
+    http: Frontend,
+    drops: BTreeMap<String, u64>,
+    closes: BTreeMap<String, u64>,
+    bytes_spliced: u64,
+    accept_pauses: u64,
+    reloads: u64,
+    failed_reloads: u64,
+    last_probe: Option<Time>,
+}
+
+impl Process {
+    /// What another process needs to go on counting.
+    #[must_use]
+    pub fn park(&self) -> ParkedProcess {
+        let drops = DropReason::ALL.iter().map(|reason| reason.name()).zip(self.drops);
+        let closes = CloseReason::ALL.iter().map(|reason| reason.name()).zip(self.closes);
+        let named = |(name, count): (&str, u64)| (name.to_owned(), count);
+        ParkedProcess {
+            https: self.https.clone(),
+            http: self.http.clone(),
+            drops: drops.map(named).collect(),
+            closes: closes.map(named).collect(),
+            bytes_spliced: self.bytes_spliced,
+            accept_pauses: self.accept_pauses,
+            reloads: self.reloads,
+            failed_reloads: self.failed_reloads,
+            last_probe: self.last_probe,
+        }
+    }
+
+    /// Goes on counting where another process stopped. When the configuration was read stays this process's own.
+    pub fn take_up(&mut self, parked: ParkedProcess) {
+        self.https = parked.https;
+        self.http = parked.http;
+        for (reason, count) in DropReason::ALL.iter().zip(&mut self.drops) {
+            *count = parked.drops.get(reason.name()).copied().unwrap_or_default();
+        }
+        for (reason, count) in CloseReason::ALL.iter().zip(&mut self.closes) {
+            *count = parked.closes.get(reason.name()).copied().unwrap_or_default();
+        }
+        self.bytes_spliced = parked.bytes_spliced;
+        self.accept_pauses = parked.accept_pauses;
+        self.reloads = parked.reloads;
+        self.failed_reloads = parked.failed_reloads;
+        self.last_probe = parked.last_probe;
+    }
+}
