@@ -277,7 +277,7 @@ impl HealthCheck {
             fall: defaults::CHECK_FALL,
             rise: defaults::CHECK_RISE,
             port: None,
-            proxy_header: false,
+            proxy_header: ProxyProtocol::Off,
         }
     }
 }
