@@ -103,13 +103,13 @@ impl Session {
                 return Hello::take_up(client, until, raw.to_vec(), lent);
             }
         };
-        let Some(placed) = relay.placed(places) else {
+        let Some(home) = relay.placed(places) else {
             server.reset();
             return lose(client, lent);
         };
-        let next = Relay::take_up(client, server, &relay, placed, held, lent);
+        let next = Relay::take_up(client, server, &relay, home, held, lent);
         match next {
-            Next::Wait(session) | Next::Again(session) | Next::Later(session) if placed.ends => {
+            Next::Wait(session) | Next::Again(session) | Next::Later(session) if home.ends => {
                 session.kill(lent);
                 Next::Ended
             }
