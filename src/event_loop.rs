@@ -1,44 +1,47 @@
 //! The turn: sleep until something happens or is due, read the clock once, then events, unfinished work, timers, and
 //! free the slots last.
-mod accept;
 mod admins;
-mod alarm;
 mod banner;
 mod clock;
-mod control;
+mod door;
+mod fds;
 mod listeners;
 mod manager;
+mod operator;
+mod poller;
+mod probes;
 mod redirects;
 mod sessions;
 mod snapshot;
 mod start;
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use mio::{Events, Poll};
-use signal_hook_mio::v1_0::Signals;
+use mio::Events;
+use mio::event::Event;
 
 use crate::admin::Reply;
 use crate::context::{Context, Timer};
-use crate::fleet::ServerId;
-use crate::metrics::History;
-use crate::net::{Inherited, Key, Listener, Slots, Token};
+use crate::metrics::{History, STEP, Snapshot};
+use crate::net::{Accepted, Key, Listener, Role, Token};
 use crate::policy::time::Time;
-use crate::probe::{self, Probe};
 use crate::service::Service;
 use crate::session::Side;
-use accept::Accepting;
 use admins::{Admins, Request};
-use alarm::Alarm;
 use clock::Clock;
-use control::Phase;
+pub use clock::{MachineTime, TimeSource};
+use door::Door;
+pub use fds::Fds;
 use manager::Told;
+use operator::Operator;
+pub use operator::SignalSource;
+use poller::Poller;
+use probes::Probes;
 use redirects::Redirects;
 use sessions::Sessions;
-use start::Fds;
+pub use start::Host;
 
 /// Events that one turn takes at most.
 const EVENTS: usize = 1024;
@@ -48,37 +51,23 @@ const EVENTS: usize = 1024;
 /// # Errors
 /// Each a line for whoever started it: the configuration is rejected, an address cannot be bound, the poll failed.
 pub fn run(path: &Path) -> Result<(), Vec<String>> {
-    let mut event_loop = EventLoop::start(path)?;
+    let mut event_loop = start::start(path)?;
     event_loop.turns().map_err(|error| vec![format!("the event loop failed: {error}")])
 }
 
-/// Everything that lives as long as the process.
-struct EventLoop {
-    path: PathBuf,
-    poll: Poll,
-    signals: Signals,
+/// Everything that lives as long as the process, each part the owner of what it alone changes.
+pub struct EventLoop {
+    poller: Poller,
     clock: Clock,
-    alarm: Alarm,
-    /// Microseconds from the Unix epoch to [`Time::ZERO`], by the clock as it is set now.
-    epoch: u64,
-    /// The same at the start.
-    started: u64,
-    phase: Phase,
-    accepting: Accepting,
-    /// There are as many TLS clients as there may be, and the log has said so.
-    is_full: bool,
-    listeners: Slots<Listener>,
-    inherited: Inherited,
+    door: Door,
     sessions: Sessions,
-    probes: Slots<Probe>,
+    probes: Probes,
     redirects: Redirects,
     admins: Admins,
-    history: History,
-    fds: Fds,
-    /// Given up when there is no other fd to be had.
-    spare: Option<OwnedFd>,
     service: Service,
     told: Told,
+    operator: Operator,
+    history: History,
     context: Context,
 }
 
@@ -86,19 +75,20 @@ impl EventLoop {
     fn turns(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.is_over() {
-            self.turn(&mut events)?;
+            self.turn(&mut events, Time::NEVER)?;
         }
         self.end_drain();
         self.context.log.flush(&self.context.registry);
         Ok(())
     }
 
-    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
-        let patience = self.patience();
-        match self.poll.poll(events, patience) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
+    /// One turn: sleeps until something happens or is due, at `latest` until then, and does what is to be done.
+    ///
+    /// # Errors
+    /// The poll's.
+    pub fn turn(&mut self, events: &mut Events, latest: Time) -> io::Result<()> {
+        let due = self.due().min(latest);
+        self.poller.sleep(events, (due < Time::NEVER).then_some(due), self.context.now)?;
         self.read_clock();
         let unfinished = self.sessions.take_unfinished();
         let unfinished_admins = self.admins.unfinished();
@@ -114,7 +104,7 @@ impl EventLoop {
         self.settle_servers();
         self.tend_status();
         self.context.log.tend(self.context.now, &self.context.registry);
-        self.listeners.free();
+        self.door.listeners.free();
         self.sessions.free();
         self.probes.free();
         self.redirects.free();
@@ -123,83 +113,47 @@ impl EventLoop {
         Ok(())
     }
 
-    /// How long nothing is due.
-    fn patience(&mut self) -> Option<Duration> {
-        if self.sessions.can_go_on() || self.admins.has_unfinished() || self.can_accept() {
-            return Some(Duration::ZERO);
+    /// When something is due: at once where something is unfinished.
+    fn due(&self) -> Time {
+        let EventLoop { sessions, redirects, admins, context, .. } = self;
+        if sessions.can_go_on() || admins.has_unfinished() || self.door.can_accept(|role| self.has_room(role)) {
+            return context.now;
         }
-        let context = &self.context;
         let due = [
-            self.sessions.shared.deadlines.next(),
-            self.redirects.deadline(),
-            self.admins.deadline(),
+            sessions.shared.deadlines.next(),
+            redirects.deadline(),
+            admins.deadline(),
             context.timers.next(),
             context.log.deadline(),
         ];
-        let due = due.into_iter().flatten().min()?;
-        let left = due.since(context.now);
-        if !left.is_zero() && self.alarm.set(due, context.now).is_ok() { None } else { Some(left) }
+        due.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
 
     fn read_clock(&mut self) {
         self.context.now = self.clock.now();
-        if let Some(epoch) = self.clock.epoch(self.context.now) {
-            self.epoch = epoch;
-            self.context.log.set_epoch(epoch);
+        if self.clock.look(self.context.now) {
+            self.context.log.set_epoch(self.clock.epoch());
         }
     }
 
-    fn dispatch(&mut self, event: &mio::event::Event) {
+    fn dispatch(&mut self, event: &Event) {
+        let context = &mut self.context;
         match Token::from(event.token()) {
-            Token::Signals => self.signals(),
-            Token::Alarm => self.alarm.note_rung(),
+            Token::Signals => self.obey(),
+            Token::Alarm => self.poller.note_rung(),
             Token::Output => {
-                self.context.log.note_writable();
-                self.context.log.flush(&self.context.registry);
+                context.log.note_writable();
+                context.log.flush(&context.registry);
             }
-            Token::Listener(key) => self.note_listener(key),
-            Token::Client(key) => self.sessions.hear(key, Side::Client, event, &mut self.context),
-            Token::Server(key) => self.sessions.hear(key, Side::Server, event, &mut self.context),
-            Token::Redirect(key) => self.redirects.hear(key, event, &mut self.context),
+            Token::Listener(key) => self.door.listeners.note_readable(key),
+            Token::Client(key) => self.sessions.hear(key, Side::Client, event, context),
+            Token::Server(key) => self.sessions.hear(key, Side::Server, event, context),
+            Token::Redirect(key) => self.redirects.hear(key, event, context),
             Token::Admin(key) => {
-                let asked = self.admins.hear(key, event, &mut self.context);
+                let asked = self.admins.hear(key, event, context);
                 self.answer_admin(asked);
             }
-            Token::Probe(key) => {
-                self.probe(key, |mut probe, key, context| {
-                    probe.note(event);
-                    probe.advance(key, context)
-                });
-            }
-        }
-    }
-
-    fn probe(&mut self, key: Key, work: impl FnOnce(Probe, Key, &mut Context) -> probe::Next) {
-        if let Some(probe) = self.probes.take(key) {
-            let next = work(probe, key, &mut self.context);
-            self.settle_probe(key, next);
-        }
-    }
-
-    fn settle_probe(&mut self, key: Key, next: probe::Next) {
-        match next {
-            probe::Next::Wait(probe) => self.probes.put(key, probe),
-            probe::Next::NoVerdict(id, error) => {
-                self.probes.vacate(key);
-                probe::no_verdict(id, error, &mut self.context);
-            }
-            probe::Next::Done(id, checked) => {
-                self.probes.vacate(key);
-                self.told.servers_changed |= probe::report(id, checked, &mut self.context);
-            }
-        }
-    }
-
-    fn start_probe(&mut self, id: ServerId, at: Time) {
-        let key = self.probes.reserve();
-        match probe::start(id, at, key, &mut self.context) {
-            Some(next) => self.settle_probe(key, next),
-            None => self.probes.vacate(key),
+            Token::Probe(key) => self.probes.hear(key, event, context),
         }
     }
 
@@ -211,11 +165,11 @@ impl EventLoop {
         }
         while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
             match timer {
-                Timer::NextProbe(id) => self.start_probe(id, at),
-                Timer::Probe(key) => self.probe(key, |probe, _, context| probe.expire(context.now)),
+                Timer::NextProbe(id) => self.probes.start(id, at, &mut self.context),
+                Timer::Probe(key) => self.probes.expire(key, &mut self.context),
                 // Accepting follows in every turn.
                 Timer::NextRedirect => self.redirects.note_room(at),
-                Timer::Accept => self.resume_accepting(),
+                Timer::Accept => self.door.resume(),
                 Timer::Drain => self.end_drain(),
                 Timer::Sample => self.take_sample(),
                 Timer::Watchdog => self.feed_watchdog(),
@@ -224,14 +178,77 @@ impl EventLoop {
         }
     }
 
+    fn take_sample(&mut self) {
+        self.history.push(snapshot::sample(&self.sessions, &self.context));
+        self.context.timers.push(self.context.now + STEP, Timer::Sample);
+    }
+
+    /// Whether there may be one more client of a kind.
+    fn has_room(&self, role: Role) -> bool {
+        match role {
+            Role::Https => self.sessions.has_room(),
+            Role::Http => self.redirects.has_room(self.context.now),
+            Role::Admin => true,
+        }
+    }
+
+    /// Lets clients in, so many a turn.
+    fn accept(&mut self) {
+        for key in self.door.ready() {
+            self.accept_from(key, door::MAX_A_TURN);
+        }
+    }
+
+    /// Lets in at most so many clients from the backlog of a listener.
+    fn accept_from(&mut self, key: Key, most: usize) {
+        let Some((role, bound)) = self.door.listeners.get(key).map(|listener| (listener.role, listener.bound)) else {
+            return;
+        };
+        for _ in 0..most {
+            if !self.has_room(role) {
+                break;
+            }
+            let Some(accepted) = self.door.accept(key, &mut self.context) else { return };
+            self.begin(accepted, role, bound);
+        }
+        // The last client of a turn may have taken the last of the room: then nobody asks again in this one.
+        if self.has_room(role) || !self.door.listeners.get(key).is_some_and(Listener::is_readable) {
+            return;
+        }
+        match role {
+            Role::Https => self.door.note_full(self.sessions.shared.capacity, &mut self.context),
+            Role::Http => self.redirects.await_room(&mut self.context),
+            Role::Admin => {}
+        }
+    }
+
+    /// Begins with a client of the listener at `bound`, as its role wants.
+    fn begin(&mut self, accepted: Accepted, role: Role, bound: SocketAddr) {
+        let context = &mut self.context;
+        match role {
+            Role::Https => self.sessions.begin(accepted, bound, context),
+            Role::Http => self.redirects.begin(accepted, context),
+            Role::Admin => {
+                let asked = self.admins.begin(accepted, context);
+                self.answer_admin(asked);
+            }
+        }
+    }
+
     /// Answers a client of the admin endpoints that has asked.
     fn answer_admin(&mut self, asked: Option<Request>) {
         let Some(request) = asked else { return };
-        let answer = match self.admins.reply(&request, self.phase != Phase::Serving, &mut self.context) {
+        let answer = match self.admins.reply(&request, !self.operator.is_serving(), &mut self.context) {
             Reply::Answer(answer) => answer,
             Reply::Report(wanted) => wanted.answer(self.snapshot()),
         };
         self.admins.answer(request, answer, &mut self.context);
+    }
+
+    /// The proxy at this moment.
+    pub fn snapshot(&mut self) -> Snapshot {
+        let room = self.admins.room();
+        snapshot::take(self, room)
     }
 
     /// What a change of servers means for sessions: those of a server that fell may have to end, and room that was made

@@ -23,6 +23,7 @@ use std::{env, fs};
 
 use fiscalismia_lb::access_log::{AccessLog, Counts, Step, Timing, Whose};
 use fiscalismia_lb::config::{self, Config, Log, LogConnections, LogFormat};
+use fiscalismia_lb::net::Output;
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::reason::CloseReason;
 use fiscalismia_lb::policy::routes::RouteTable;
@@ -191,7 +192,8 @@ fn header(tlvs: &Tlvs<'_>, rounds: u64) {
 }
 
 fn log_line(format: LogFormat, rounds: u64) {
-    let mut log = AccessLog::stdout(Log { format, connections: LogConnections::Close }).expect("standard output");
+    let mut log =
+        AccessLog::new(Output::stdout().expect("standard output"), Log { format, connections: LogConnections::Close });
     log.set_epoch(1_700_000_000_000_000);
     let source = address("203.0.113.7:50000");
     let whose = Whose {

@@ -12,7 +12,7 @@ use fiscalismia_lb::config;
 use fiscalismia_lb::context::Context;
 use fiscalismia_lb::fleet::Fleet;
 use fiscalismia_lb::metrics::{Histograms, Phase, Process};
-use fiscalismia_lb::net::{Key, Listener, Role, Slots, Token};
+use fiscalismia_lb::net::{Key, Listener, Output, Role, Slots, Token};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::reason::CloseReason;
 use fiscalismia_lb::policy::time::Time;
@@ -372,7 +372,7 @@ impl Proxy {
             sessions: 0,
             redirects: 0,
             admins: 0,
-            log: AccessLog::stdout(config.log).unwrap(),
+            log: AccessLog::new(Output::stdout().unwrap(), config.log),
             config: Rc::new(config),
             timers: Timers::new(),
             registry: poll.registry().try_clone().unwrap(),

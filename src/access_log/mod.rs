@@ -8,7 +8,6 @@ mod tests;
 
 use std::env;
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -148,24 +147,22 @@ impl Level {
 }
 
 impl AccessLog {
-    /// A log on standard output, in colours where that is a terminal whose user does not mind (<https://no-color.org>).
-    ///
-    /// # Errors
-    /// Standard output is closed.
-    pub fn stdout(config: Log) -> io::Result<AccessLog> {
+    /// A log on `output`, in colours where that is a terminal whose user does not mind (<https://no-color.org>).
+    #[must_use]
+    pub fn new(output: Output, config: Log) -> AccessLog {
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Ok(AccessLog {
-            output: Output::stdout()?,
+        AccessLog {
+            in_colour: output.is_terminal() && !no_colour && !dumb,
+            output,
             config,
-            in_colour: io::stdout().is_terminal() && !no_colour && !dumb,
             epoch: 0,
             accepted: Calendar::new(config.format, 0),
             clock: Calendar::new(config.format, 0),
             oldest: None,
             told_lost: 0,
             resumed: false,
-        })
+        }
     }
 
     /// Changes the form of lines, and which of them a connection gets.

@@ -10,61 +10,63 @@ const MOST_ROUTES: usize = 40;
 /// Names and servers of a route that are told one by one.
 const MOST_PARTS: usize = 8;
 
-impl EventLoop {
-    pub(super) fn banner(&mut self) {
-        let mut lines = vec![self.title()];
-        lines.extend(self.listeners.iter().map(|(_, listener)| {
-            let whose = if listener.inherited { ", on a socket of the service manager" } else { "" };
-            format!("Listening on {} for {}{whose}.", listener.bound, listener.role.socket_name())
-        }));
-        let config = &self.context.config;
-        lines.extend(config.routes.iter().take(MOST_ROUTES).map(|route| describe_route(route)));
-        if let more @ 1.. = config.routes.len().saturating_sub(MOST_ROUTES) {
-            lines.push(format!("And {more} routes more."));
-        }
-        lines.push(self.limits());
-        let context = &mut self.context;
-        for line in lines {
-            context.log.notice(context.now, format_args!("{line}"));
-        }
-        self.warn();
+/// Says it.
+pub(super) fn say(event_loop: &mut EventLoop) {
+    let mut lines = vec![title(event_loop)];
+    lines.extend(event_loop.door.listeners.iter().map(|listener| {
+        let whose = if listener.inherited { ", on a socket of the service manager" } else { "" };
+        format!("Listening on {} for {}{whose}.", listener.bound, listener.role.socket_name())
+    }));
+    let config = &event_loop.context.config;
+    lines.extend(config.routes.iter().take(MOST_ROUTES).map(|route| describe_route(route)));
+    if let more @ 1.. = config.routes.len().saturating_sub(MOST_ROUTES) {
+        lines.push(format!("And {more} routes more."));
     }
+    lines.push(limits(event_loop));
+    let context = &mut event_loop.context;
+    for line in lines {
+        context.log.notice(context.now, format_args!("{line}"));
+    }
+    warn(event_loop);
+}
 
-    /// Says what an operator should look at again.
-    pub(super) fn warn(&mut self) {
-        let context = &mut self.context;
-        let fds = self.fds.demand(&context.config).warning(self.fds.limit);
-        let credentials = self.admins.warnings().iter().cloned();
-        for warning in fds.into_iter().chain(config::warnings(&context.config)).chain(credentials) {
-            context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
-        }
-        self.name_unused_sockets();
+/// Says what an operator should look at again.
+pub(super) fn warn(event_loop: &mut EventLoop) {
+    let EventLoop { door, admins, context, .. } = event_loop;
+    let fds = door.fds.demand(&context.config).warning(door.fds.limit());
+    let credentials = admins.warnings().iter().cloned();
+    for warning in fds.into_iter().chain(config::warnings(&context.config)).chain(credentials) {
+        context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
     }
+    door.listeners.name_unused_sockets(context);
+}
 
-    fn title(&self) -> String {
-        let config = &self.context.config;
-        let version = env!("CARGO_PKG_VERSION");
-        let (path, routes, servers) =
-            (self.path.display(), count(config.routes.len(), "route"), count(config.server_count(), "server"));
-        format!("fiscalismia-lb {version} serves {path}: {routes}, {servers}.")
-    }
+fn title(event_loop: &EventLoop) -> String {
+    let config = &event_loop.context.config;
+    let version = env!("CARGO_PKG_VERSION");
+    let (path, routes, servers) = (
+        event_loop.operator.path.display(),
+        count(config.routes.len(), "route"),
+        count(config.server_count(), "server"),
+    );
+    format!("fiscalismia-lb {version} serves {path}: {routes}, {servers}.")
+}
 
-    fn limits(&self) -> String {
-        let config = &self.context.config;
-        let (capacity, fds) = (self.sessions.shared.capacity, self.fds.limit);
-        let mut line = format!("Limits: {capacity} connections (of {fds} fds)");
-        if let Some(limits) = &config.limits.per_source {
-            line.push_str(&describe_source(limits));
-        }
-        let reject = match config.reject {
-            Reject::Drop => "drop",
-            Reject::Alert => "alert",
-            Reject::Close => "close",
-        };
-        let (hello, drain) = (config.timeouts.client_hello, config.timeouts.drain);
-        let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; whoever is not let in gets: {reject}.");
-        line
+fn limits(event_loop: &EventLoop) -> String {
+    let config = &event_loop.context.config;
+    let (capacity, fds) = (event_loop.sessions.shared.capacity, event_loop.door.fds.limit());
+    let mut line = format!("Limits: {capacity} connections (of {fds} fds)");
+    if let Some(limits) = &config.limits.per_source {
+        line.push_str(&describe_source(limits));
     }
+    let reject = match config.reject {
+        Reject::Drop => "drop",
+        Reject::Alert => "alert",
+        Reject::Close => "close",
+    };
+    let (hello, drain) = (config.timeouts.client_hello, config.timeouts.drain);
+    let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; whoever is not let in gets: {reject}.");
+    line
 }
 
 fn describe_source(limits: &PerSource) -> String {

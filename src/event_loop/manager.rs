@@ -2,7 +2,6 @@
 use std::time::Duration;
 
 use super::EventLoop;
-use super::control::Phase;
 use crate::context::Timer;
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
@@ -50,6 +49,7 @@ impl EventLoop {
     /// Has the status told if it may have changed. As long as nothing happens, nothing wakes the loop for it.
     pub(super) fn tend_status(&mut self) {
         let (told, context) = (&mut self.told, &mut self.context);
+        told.servers_changed |= self.probes.take_changed();
         let may_differ = told.sessions != context.sessions || told.servers_changed;
         if may_differ && self.service.is_there() {
             told.next.arm(&mut context.timers, told.at + PACE, Timer::Status);
@@ -75,7 +75,7 @@ impl EventLoop {
     /// One line for whoever asks the manager.
     fn status(&self) -> String {
         let sessions = self.context.sessions;
-        if self.phase != Phase::Serving {
+        if !self.operator.is_serving() {
             return format!("draining, {sessions} connections");
         }
         let members = self.context.fleet.routes().flat_map(|(_, route)| route.group().members());

@@ -3,12 +3,12 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::EventLoop;
-use super::control::Phase as LoopPhase;
+use super::sessions::Sessions;
 use crate::config::Probe;
-use crate::context::{Context, Timer};
+use crate::context::Context;
 use crate::fleet;
 use crate::metrics::{
-    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, STEP, Sample, ServerNow, Snapshot, StandingNow,
+    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, Sample, ServerNow, Snapshot, StandingNow,
 };
 use crate::net::Role;
 use crate::policy::fds::REDIRECT_CLIENTS;
@@ -24,113 +24,107 @@ const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooMany
 const BY_HELLO: [DropReason; 4] =
     [DropReason::NotTls, DropReason::MalformedHello, DropReason::HelloTimeout, DropReason::ClosedEarly];
 
-impl EventLoop {
-    /// Takes a snapshot. Connections that are open count with the bytes that they have moved so far, so that a graph of
-    /// bytes does not wait for them to end.
-    pub(super) fn snapshot(&mut self) -> Snapshot {
-        let mut room = self.admins.room();
-        let context = &self.context;
-        let Shared { pipes, sources, .. } = &self.sessions.shared;
-        add_routes(context, &mut room);
-        let mut snapshot = Snapshot {
-            now: context.now,
-            epoch: self.epoch,
-            started: self.started,
-            is_draining: self.phase != LoopPhase::Serving,
-            process: context.process.clone(),
-            connections: context.sessions + context.redirects,
-            capacity: self.sessions.shared.capacity,
-            most_fds: self.fds.limit(),
-            phases: [0; Phase::ALL.len()],
-            half_closed: 0,
-            pipes: PipesNow { most: pipes.most(), used: pipes.lent(), free: pipes.kept() },
-            lost_lines: context.log.lost(),
-            sources: (sources.sources(), sources.evicted()),
-            frontends: Vec::new(),
-            routes: room.routes,
-            servers: room.servers,
-            history: self.history.clone(),
-        };
-        self.add_open_sessions(&mut snapshot);
-        snapshot.frontends = self.frontends(&snapshot);
-        snapshot
+/// Takes a snapshot, with the memory of an earlier one. Connections that are open count with the bytes that they have moved
+/// so far, so that a graph of bytes does not wait for them to end.
+pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
+    let EventLoop { context, sessions, clock, .. } = event_loop;
+    let Shared { pipes, sources, .. } = &sessions.shared;
+    add_routes(context, &mut room);
+    let mut snapshot = Snapshot {
+        now: context.now,
+        epoch: clock.epoch(),
+        started: clock.started(),
+        is_draining: !event_loop.operator.is_serving(),
+        process: context.process.clone(),
+        connections: context.sessions + context.redirects,
+        capacity: sessions.shared.capacity,
+        most_fds: event_loop.door.fds.limit(),
+        phases: [0; Phase::ALL.len()],
+        half_closed: 0,
+        pipes: PipesNow { most: pipes.most(), used: pipes.lent(), free: pipes.kept() },
+        lost_lines: context.log.lost(),
+        sources: (sources.sources(), sources.evicted()),
+        frontends: Vec::new(),
+        routes: room.routes,
+        servers: room.servers,
+        history: event_loop.history.clone(),
+    };
+    add_open_sessions(event_loop, &mut snapshot);
+    snapshot.frontends = frontends(event_loop, &snapshot);
+    snapshot
+}
+
+/// The counters of the process as they are now, for the history.
+pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
+    let process = &context.process;
+    let mut sample = Sample {
+        at: context.now,
+        accepted: process.https.accepted.total(),
+        dropped: process.drops.iter().sum(),
+        bytes_up: process.https.bytes_up,
+        bytes_down: process.https.bytes_down,
+    };
+    for session in sessions.iter() {
+        let moved = session.moved();
+        sample.bytes_up += moved.up;
+        sample.bytes_down += moved.down;
+    }
+    sample
+}
+
+fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) {
+    let routes = event_loop.context.fleet.order();
+    for session in event_loop.sessions.iter() {
+        if let Some(count) = snapshot.phases.get_mut(session.phase() as usize) {
+            *count += 1;
+        }
+        snapshot.half_closed += u64::from(session.is_half_closed());
+        let (moved, Some(id)) = (session.moved(), session.server()) else { continue };
+        snapshot.process.https.bytes_up += moved.up;
+        snapshot.process.https.bytes_down += moved.down;
+        snapshot.process.bytes_spliced += moved.spliced;
+        let Some(index) = routes.of(id.route) else { continue };
+        let Some(route) = snapshot.routes.get_mut(index) else { continue };
+        let servers = snapshot.servers.get_mut(route.servers.clone()).unwrap_or_default();
+        let server = servers.iter_mut().find(|server| server.index == id.server);
+        for traffic in [Some(&mut route.traffic), server.map(|server| &mut server.traffic)].into_iter().flatten() {
+            traffic.bytes_up += moved.up;
+            traffic.bytes_down += moved.down;
+        }
     }
 }
 
-impl EventLoop {
-    /// The counters of the process as they are now, for the history.
-    pub(super) fn take_sample(&mut self) {
-        let Context { now, process, .. } = &self.context;
-        let mut sample = Sample {
-            at: *now,
-            accepted: process.https.accepted.total(),
-            dropped: process.drops.iter().sum(),
-            bytes_up: process.https.bytes_up,
-            bytes_down: process.https.bytes_down,
-        };
-        for session in self.sessions.iter() {
-            let moved = session.moved();
-            sample.bytes_up += moved.up;
-            sample.bytes_down += moved.down;
-        }
-        self.history.push(sample);
-        self.context.timers.push(self.context.now + STEP, Timer::Sample);
-    }
-
-    fn add_open_sessions(&self, snapshot: &mut Snapshot) {
-        let routes = self.context.fleet.order();
-        for session in self.sessions.iter() {
-            if let Some(count) = snapshot.phases.get_mut(session.phase() as usize) {
-                *count += 1;
-            }
-            snapshot.half_closed += u64::from(session.is_half_closed());
-            let (moved, Some(id)) = (session.moved(), session.server()) else { continue };
-            snapshot.process.https.bytes_up += moved.up;
-            snapshot.process.https.bytes_down += moved.down;
-            snapshot.process.bytes_spliced += moved.spliced;
-            let Some(index) = routes.of(id.route) else { continue };
-            let Some(route) = snapshot.routes.get_mut(index) else { continue };
-            let servers = snapshot.servers.get_mut(route.servers.clone()).unwrap_or_default();
-            let server = servers.iter_mut().find(|server| server.index == id.server);
-            for traffic in [Some(&mut route.traffic), server.map(|server| &mut server.traffic)].into_iter().flatten() {
-                traffic.bytes_up += moved.up;
-                traffic.bytes_down += moved.down;
-            }
-        }
-    }
-
-    fn frontends(&self, snapshot: &Snapshot) -> Vec<FrontendNow> {
-        let context = &self.context;
-        let process = &snapshot.process;
-        let is_open = |role| self.listeners.iter().any(|(_, listener)| listener.role == role);
-        let of = |reasons: &[DropReason]| {
-            snapshot.drops().filter(|(reason, _)| reasons.contains(reason)).map(|(_, count)| count).sum()
-        };
-        let https = FrontendNow {
-            name: Role::Https.name(),
-            is_http: false,
-            is_open: is_open(Role::Https),
-            sessions: context.sessions,
-            limit: self.sessions.shared.capacity,
-            counters: process.https.clone(),
-            denied: process.drops.iter().sum(),
-            denied_connections: of(&BY_SOURCE),
-            errors: of(&BY_HELLO),
-        };
-        let http = FrontendNow {
-            name: Role::Http.name(),
-            is_http: true,
-            is_open: is_open(Role::Http),
-            sessions: context.redirects,
-            limit: REDIRECT_CLIENTS as u64,
-            counters: process.http.clone(),
-            denied: 0,
-            denied_connections: 0,
-            errors: process.http.errors,
-        };
-        let has_redirect = !context.config.redirect.is_empty();
-        [Some(https), has_redirect.then_some(http)].into_iter().flatten().collect()
-    }
+fn frontends(event_loop: &EventLoop, snapshot: &Snapshot) -> Vec<FrontendNow> {
+    let EventLoop { context, sessions, door, .. } = event_loop;
+    let process = &snapshot.process;
+    let is_open = |role| door.listeners.iter().any(|listener| listener.role == role);
+    let of = |reasons: &[DropReason]| {
+        snapshot.drops().filter(|(reason, _)| reasons.contains(reason)).map(|(_, count)| count).sum()
+    };
+    let https = FrontendNow {
+        name: Role::Https.name(),
+        is_http: false,
+        is_open: is_open(Role::Https),
+        sessions: context.sessions,
+        limit: sessions.shared.capacity,
+        counters: process.https.clone(),
+        denied: process.drops.iter().sum(),
+        denied_connections: of(&BY_SOURCE),
+        errors: of(&BY_HELLO),
+    };
+    let http = FrontendNow {
+        name: Role::Http.name(),
+        is_http: true,
+        is_open: is_open(Role::Http),
+        sessions: context.redirects,
+        limit: REDIRECT_CLIENTS as u64,
+        counters: process.http.clone(),
+        denied: 0,
+        denied_connections: 0,
+        errors: process.http.errors,
+    };
+    let has_redirect = !context.config.redirect.is_empty();
+    [Some(https), has_redirect.then_some(http)].into_iter().flatten().collect()
 }
 
 fn add_routes(context: &Context, Room { routes, servers }: &mut Room) {

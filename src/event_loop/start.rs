@@ -1,31 +1,30 @@
 //! From nothing to a loop that is ready to turn.
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use mio::{Poll, Token as MioToken};
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use super::accept::Accepting;
 use super::admins::Admins;
-use super::alarm::Alarm;
-use super::clock::Clock;
-use super::control::Phase;
+use super::clock::{Clock, MachineTime, TimeSource};
+use super::door::Door;
+use super::fds::Fds;
+use super::listeners::Listeners;
 use super::manager::Told;
+use super::operator::{Operator, SignalSource};
+use super::poller::Poller;
+use super::probes::Probes;
 use super::redirects::Redirects;
 use super::sessions::Sessions;
-use super::{EventLoop, listeners};
+use super::{EventLoop, banner};
 use crate::access_log::AccessLog;
 use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::fleet::Fleet;
 use crate::metrics::{Histograms, History, Process};
-use crate::net::{Inherited, Slots, Token};
-use crate::policy::fds::{Demand, Shares};
+use crate::net::{Inherited, Output};
+use crate::policy::fds::Shares;
 use crate::policy::health::Spread;
 use crate::policy::time::Time;
 use crate::policy::timers::Timers;
@@ -33,12 +32,32 @@ use crate::probe;
 use crate::service::{self, Service};
 use crate::session::Shared;
 
-/// How the process's fds are shared out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fds {
-    pub(super) limit: u64,
-    /// In use before the first client.
-    used: u64,
+/// What the process has from its surroundings.
+pub struct Host {
+    /// File descriptors that it may open.
+    pub fds: Fds,
+    /// Listening sockets that it was started with.
+    pub sockets: Inherited,
+    /// The service manager.
+    pub manager: Service,
+    /// Where log lines go.
+    pub output: Output,
+    /// Where signals come from.
+    pub signals: Box<dyn SignalSource>,
+    /// Where time comes from.
+    pub time: Box<dyn TimeSource>,
+}
+
+impl Host {
+    /// What this process has.
+    fn of_process(fds: Fds) -> Result<Host, String> {
+        // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
+        let sockets = service::sockets().and_then(Inherited::new)?;
+        let manager = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
+        let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
+        Ok(Host { fds, sockets, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
+    }
 }
 
 /// What is in the way of a start, a line each.
@@ -70,137 +89,80 @@ pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
     errors.iter().map(|error| format!("{}: {error}", path.display())).collect()
 }
 
+/// A loop for this process, with the configuration at `path`.
+pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
+    let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let fds = Fds::raise();
+    fds.share_out(&config).map_err(|error| vec![error])?;
+    let host = Host::of_process(fds).map_err(|error| vec![error])?;
+    EventLoop::new(path, config, host)
+}
+
 impl EventLoop {
-    pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
-        let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        EventLoop::with(path, config).map_err(|Errors(errors)| errors)
+    /// A loop that is ready to turn.
+    ///
+    /// # Errors
+    /// A line each: an address cannot be bound, the fd limit does not hold a client, the kernel has no poll to give.
+    pub fn new(path: &Path, config: Config, host: Host) -> Result<EventLoop, Vec<String>> {
+        EventLoop::with(path, config, host).map_err(|Errors(errors)| errors)
     }
 
-    fn with(path: &Path, config: Config) -> Result<EventLoop, Errors> {
-        let fds = Fds::raise();
-        fds.share_out(&config)?;
-        // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
-        let inherited = service::sockets().and_then(Inherited::new)?;
-        let service = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
-        let poll = Poll::new().map_err(|error| format!("no poll to be had: {error}"))?;
-        let registry = poll.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
-        let alarm = Alarm::new(&registry).map_err(|error| format!("no timer to be had: {error}"))?;
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
-        let token: MioToken = Token::Signals.into();
-        registry.register(&mut signals, token, mio::Interest::READABLE).map_err(|error| format!("signals: {error}"))?;
-        let mut listeners = Slots::new();
-        let opened = listeners::open(&config, &inherited, &mut listeners, &registry);
+    fn with(path: &Path, config: Config, host: Host) -> Result<EventLoop, Errors> {
+        let Host { mut fds, sockets, manager, output, signals, time } = host;
+        let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
+        let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
+        let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
+        let mut listeners = Listeners::new(sockets);
+        let opened = listeners.open(&config, &registry);
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
         let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
-        let log = AccessLog::stdout(config.log).map_err(|error| format!("standard output: {error}"))?;
         let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
-        let mut clock = Clock::start();
-        let spare = spare_fd().ok();
-        let fds = fds.measure(spare.as_ref());
+        let clock = Clock::new(time);
+        fds.measure();
         let shares = fds.share_out(&config)?;
         let now = clock.now();
-        let epoch = clock.epoch(now).unwrap_or_default();
         let sessions = Sessions::new(Shared::new(config.limits.per_source.as_ref(), random()));
         let context = Context {
             now,
             fleet: Fleet::new(&config, &mut spread(&config, now)),
+            process: Process::new(clock.epoch(), histograms),
+            log: AccessLog::new(output, config.log),
             config: Rc::new(config),
-            process: Process::new(epoch, histograms),
             sessions: 0,
             redirects: 0,
             admins: 0,
-            log,
             timers: Timers::new(),
             registry,
             fallen: Vec::new(),
         };
         let mut event_loop = EventLoop {
-            path: path.to_owned(),
-            poll,
-            signals,
+            poller,
             clock,
-            alarm,
-            epoch,
-            started: epoch,
-            phase: Phase::Serving,
-            accepting: Accepting::Freely,
-            is_full: false,
-            listeners,
-            inherited,
+            door: Door::new(listeners, fds),
             sessions,
-            probes: Slots::new(),
+            probes: Probes::default(),
             redirects: Redirects::new(),
             admins: Admins::new(credentials),
-            history: History::default(),
-            fds,
-            spare,
-            service,
+            service: manager,
             told: Told::default(),
+            operator,
+            history: History::default(),
             context,
         };
-        event_loop.begin(shares);
+        event_loop.get_ready(shares);
         Ok(event_loop)
     }
 
-    fn begin(&mut self, shares: Shares) {
-        self.context.log.set_epoch(self.epoch);
+    fn get_ready(&mut self, shares: Shares) {
+        self.context.log.set_epoch(self.clock.epoch());
         self.share_out_fds(shares);
         self.take_sample();
-        self.banner();
+        banner::say(self);
         probe::schedule(&mut self.context);
         self.context.log.flush(&self.context.registry);
         self.arm_watchdog();
         self.tell_ready();
     }
-
-    /// Gives clients and pipes what the fd limit holds.
-    pub(super) fn share_out_fds(&mut self, shares: Shares) {
-        self.sessions.shared.capacity = shares.connections;
-        self.sessions.shared.pipes.allow(shares.pipes as usize);
-    }
-}
-
-impl Fds {
-    /// Fds that there may be.
-    pub(super) fn limit(self) -> u64 {
-        self.limit
-    }
-
-    /// Raises the fd limit to the hard limit. None are in use as far as is known.
-    fn raise() -> Fds {
-        let limits = getrlimit(Resource::Nofile);
-        let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
-        if let Err(error) = raised {
-            log::warn!("the fd limit stays at {:?}, below the hard limit: {error}", limits.current);
-        }
-        let limit = if raised.is_ok() { limits.maximum } else { limits.current }.unwrap_or(u64::MAX);
-        Fds { limit, used: 0 }
-    }
-
-    /// Sees how many are in use. The lowest free fd, which `spare` was, is a good guess at that.
-    fn measure(self, spare: Option<&OwnedFd>) -> Fds {
-        let used = spare.map_or(32, |spare| spare.as_raw_fd() as u64 + 1);
-        log::debug!("the fd limit is {}, {used} are in use before the first client", self.limit);
-        Fds { used, ..self }
-    }
-
-    /// What `config` asks for, beside what is in use.
-    pub(super) fn demand(self, config: &Config) -> Demand {
-        Demand::of(config).with_used(self.used)
-    }
-
-    /// What clients and pipes get under `config`.
-    ///
-    /// # Errors
-    /// A sentence: the limit does not hold a single client.
-    pub(super) fn share_out(self, config: &Config) -> Result<Shares, String> {
-        self.demand(config).check(self.limit)
-    }
-}
-
-/// An fd that can be given up when there is no other.
-pub(super) fn spare_fd() -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// How first probes are spread over time.

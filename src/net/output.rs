@@ -32,11 +32,24 @@ impl Output {
     /// # Errors
     /// Standard output is closed.
     pub fn stdout() -> io::Result<Output> {
-        let fd = io::stdout().as_fd().try_clone_to_owned()?;
+        Output::to(io::stdout().as_fd().try_clone_to_owned()?)
+    }
+
+    /// The same to another file.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn to(fd: OwnedFd) -> io::Result<Output> {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         let is_socket = kind == FileType::Socket;
         let fd = if kind == FileType::Fifo || fd.is_terminal() { reopen(fd)? } else { fd };
         Ok(Output { fd, is_socket, watched: false, stalled: false, waiting: Vec::new(), lost: 0 })
+    }
+
+    /// Whether a person reads it.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.fd.is_terminal()
     }
 
     /// Where a line is to be appended, newline and all; `None` when there is no room for it, and it counts as lost.

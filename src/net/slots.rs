@@ -36,6 +36,17 @@ impl<T> Slots<T> {
         self.slots.get_mut(key)?.take()
     }
 
+    /// The value of `key` in its slot.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key)?.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slots.get_mut(key)?.as_mut()
+    }
+
     /// Puts the value back.
     pub fn put(&mut self, key: Key, value: T) {
         if let Some(slot) = self.slots.get_mut(key) {

@@ -1,8 +1,8 @@
-//! Wakes the poll when something is due.
+//! Sleeps until an event, or until something is due.
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry};
+use mio::{Events, Interest, Poll, Registry};
 use rustix::io;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -11,19 +11,56 @@ use rustix::time::{
 use crate::net::Token;
 use crate::policy::time::Time;
 
+/// The poll, and what wakes it in time.
+pub(super) struct Poller {
+    poll: Poll,
+    alarm: Alarm,
+}
+
+impl Poller {
+    /// Watches nothing yet but its own timer.
+    pub(super) fn new() -> std::io::Result<Poller> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry())?;
+        Ok(Poller { poll, alarm })
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Sleeps until an event, or until `due`, or until a signal comes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn sleep(&mut self, events: &mut Events, due: Option<Time>, now: Time) -> std::io::Result<()> {
+        let left = due.map(|due| due.since(now));
+        let rings = due.is_some_and(|due| due > now && self.alarm.set(due, now).is_ok());
+        match self.poll.poll(events, if rings { None } else { left }) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that the timer has woken the poll.
+    pub(super) fn note_rung(&mut self) {
+        self.alarm.note_rung();
+    }
+}
+
 /// A timer that stays set while the poll sleeps and wakes.
 ///
 /// A timeout for the poll itself would have the kernel set a timer at every sleep and take it back at every event, which
 /// costs more than reading the event's bytes. What is due moves later much more often than it moves earlier: this timer
 /// may ring too soon, and is set anew then.
-pub(super) struct Alarm {
+struct Alarm {
     fd: OwnedFd,
     rings: Time,
 }
 
 impl Alarm {
     /// An alarm that is not set, under the poll.
-    pub(super) fn new(registry: &Registry) -> std::io::Result<Alarm> {
+    fn new(registry: &Registry) -> std::io::Result<Alarm> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         // Edge-triggered: nothing has to be read for the next ring to be reported.
         registry.register(&mut SourceFd(&fd.as_raw_fd()), Token::Alarm.into(), Interest::READABLE)?;
@@ -31,7 +68,7 @@ impl Alarm {
     }
 
     /// Makes sure that it rings at `due`, which must be after `now`, or before.
-    pub(super) fn set(&mut self, due: Time, now: Time) -> io::Result<()> {
+    fn set(&mut self, due: Time, now: Time) -> io::Result<()> {
         if self.rings <= due {
             return Ok(());
         }
@@ -43,7 +80,7 @@ impl Alarm {
     }
 
     /// Notes that it rang.
-    pub(super) fn note_rung(&mut self) {
+    fn note_rung(&mut self) {
         self.rings = Time::NEVER;
     }
 }

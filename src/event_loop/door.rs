@@ -1,0 +1,110 @@
+//! The door: whether a client may come in, and from where.
+use std::time::Duration;
+
+use mio::Registry;
+use rustix::io::Errno;
+
+use super::fds::Fds;
+use super::listeners::Listeners;
+use crate::access_log::Level;
+use crate::config::Config;
+use crate::context::{Context, Timer};
+use crate::net::{self, Accepted, BACKLOG, Key, Listener, Role};
+
+/// Clients that one listener lets in in one turn.
+pub(super) const MAX_A_TURN: usize = 64;
+/// Clients that are let in at most from a backlog that is about to be closed: no more than it holds, or a flood of clients
+/// would keep it open.
+pub(super) const MAX_AT_CLOSE: usize = BACKLOG as usize;
+/// How long accepting pauses when the kernel has run short.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether the kernel has what it takes to let clients in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    /// As far as is known.
+    Freely,
+    /// It had run short a moment ago, and no backlog was empty since: what it runs short of now belongs to that.
+    Again,
+    /// It has run short; accepting goes on when a timer comes up.
+    Paused,
+}
+
+/// Where clients come in.
+pub(super) struct Door {
+    pub(super) listeners: Listeners,
+    pub(super) fds: Fds,
+    accepting: Accepting,
+    /// There are as many TLS clients as there may be, and the log has said so.
+    is_full: bool,
+}
+
+impl Door {
+    pub(super) fn new(listeners: Listeners, fds: Fds) -> Door {
+        Door { listeners, fds, accepting: Accepting::Freely, is_full: false }
+    }
+
+    /// Whether a client could be let in at once, where `has_room` says of whom there may be one more.
+    pub(super) fn can_accept(&self, has_room: impl Fn(Role) -> bool) -> bool {
+        let can_accept = |listener: &Listener| listener.is_readable() && has_room(listener.role);
+        self.accepting != Accepting::Paused && self.listeners.iter().any(can_accept)
+    }
+
+    /// The listeners that may have a client in their backlog.
+    pub(super) fn ready(&self) -> Vec<Key> {
+        if self.accepting == Accepting::Paused { Vec::new() } else { self.listeners.readable() }
+    }
+
+    /// Lets the next client in from a listener's backlog; `None`: there is none, or the kernel has run short.
+    pub(super) fn accept(&mut self, key: Key, context: &mut Context) -> Option<Accepted> {
+        let listener = self.listeners.get_mut(key)?;
+        match listener.accept() {
+            Ok(Some(accepted)) => return Some(accepted),
+            Ok(None) => {
+                self.accepting = Accepting::Freely;
+                self.is_full &= listener.role != Role::Https;
+            }
+            Err(error) => self.pause(error, context),
+        }
+        None
+    }
+
+    /// There may be no more than `capacity` TLS clients for now. The log says so, once until the backlog was empty.
+    pub(super) fn note_full(&mut self, capacity: u64, context: &mut Context) {
+        if std::mem::replace(&mut self.is_full, true) {
+            return;
+        }
+        context.process.accept_pauses += 1;
+        let limit =
+            if capacity < context.config.limits.connections.into() { "the fd limit" } else { "limits.connections" };
+        let words = format_args!(
+            "Accepting pauses: {capacity} connections are all that {limit} allows; more wait in the backlog."
+        );
+        context.log.say(context.now, Level::Warning, words);
+    }
+
+    fn pause(&mut self, error: Errno, context: &mut Context) {
+        context.timers.push(context.now + PAUSE, Timer::Accept);
+        if self.accepting == Accepting::Freely {
+            context.process.accept_pauses += 1;
+            let words = format_args!("Accepting pauses: {}; clients wait in the backlog.", net::words(error));
+            context.log.say(context.now, Level::Warning, words);
+        }
+        self.accepting = Accepting::Paused;
+    }
+
+    /// The pause is over.
+    pub(super) fn resume(&mut self) {
+        if self.accepting == Accepting::Paused {
+            self.accepting = Accepting::Again;
+        }
+    }
+
+    /// Opens what `config` asks for and is not open yet.
+    ///
+    /// # Errors
+    /// As of [`Listeners::open`].
+    pub(super) fn open(&mut self, config: &Config, registry: &Registry) -> Result<(), Vec<String>> {
+        self.listeners.open(config, registry)
+    }
+}

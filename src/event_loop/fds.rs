@@ -1,0 +1,73 @@
+//! The file descriptors of this process.
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+use crate::policy::fds::{Demand, Shares};
+
+/// Reckoned as in use where there is no telling.
+const USED_UNKNOWN: u64 = 32;
+
+/// How many there are, and the one that is kept for bad times.
+pub struct Fds {
+    limit: u64,
+    /// In use before the first client.
+    used: u64,
+    spare: Option<OwnedFd>,
+}
+
+impl Fds {
+    /// At most `limit`; none are in use as far as is known.
+    #[must_use]
+    pub fn at_most(limit: u64) -> Fds {
+        Fds { limit, used: 0, spare: None }
+    }
+
+    /// Raises the fd limit to the hard limit. None are in use as far as is known.
+    pub(super) fn raise() -> Fds {
+        let limits = getrlimit(Resource::Nofile);
+        let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
+        if let Err(error) = raised {
+            log::warn!("the fd limit stays at {:?}, below the hard limit: {error}", limits.current);
+        }
+        let limit = if raised.is_ok() { limits.maximum } else { limits.current }.unwrap_or(u64::MAX);
+        Fds::at_most(limit)
+    }
+
+    /// Sees how many are in use. The lowest free fd, which the spare one gets, is a good guess at that.
+    pub(super) fn measure(&mut self) {
+        self.keep_spare();
+        self.used = self.spare.as_ref().map_or(USED_UNKNOWN, |spare| spare.as_raw_fd() as u64 + 1);
+        log::debug!("the fd limit is {}, {} are in use before the first client", self.limit, self.used);
+    }
+
+    /// Fds that there may be.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// What `config` asks for, beside what is in use.
+    pub(super) fn demand(&self, config: &Config) -> Demand {
+        Demand::of(config).with_used(self.used)
+    }
+
+    /// What clients and pipes get under `config`.
+    ///
+    /// # Errors
+    /// A sentence: the limit does not hold a single client.
+    pub(super) fn share_out(&self, config: &Config) -> Result<Shares, String> {
+        self.demand(config).check(self.limit)
+    }
+
+    /// Gives the spare one up, so that another can be opened.
+    pub(super) fn give_up_spare(&mut self) {
+        self.spare = None;
+    }
+
+    /// Keeps one that can be given up when there is no other.
+    pub(super) fn keep_spare(&mut self) {
+        self.spare = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+    }
+}

@@ -1,0 +1,191 @@
+//! What an operator tells a running proxy: read the file again, finish, stop.
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::{Interest, Registry};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::door::MAX_AT_CLOSE;
+use super::listeners::Unwanted;
+use super::start::{in_file, spread};
+use super::{EventLoop, banner};
+use crate::access_log::Level;
+use crate::admin::Credentials;
+use crate::config::{self, Config};
+use crate::context::{Context, Timer};
+use crate::net::Token;
+use crate::policy::fds::Shares;
+use crate::probe;
+
+/// What the loop is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Letting clients in.
+    Serving,
+    /// Letting those who are in finish.
+    Draining,
+    /// Leaving.
+    Over,
+}
+
+/// Who tells the process what to do, and what that was last.
+pub(super) struct Operator {
+    /// The configuration's file.
+    pub(super) path: PathBuf,
+    signals: Box<dyn SignalSource>,
+    phase: Phase,
+}
+
+/// Where signals come from.
+pub trait SignalSource: Source {
+    /// The numbers of those that came since this was asked last.
+    fn take(&mut self) -> Vec<i32>;
+}
+
+impl SignalSource for Signals {
+    fn take(&mut self) -> Vec<i32> {
+        self.pending().collect()
+    }
+}
+
+impl Operator {
+    /// Takes signals from `signals`, which the poll is to watch.
+    ///
+    /// # Errors
+    /// The kernel's, out of watches.
+    pub(super) fn new(path: &Path, mut signals: Box<dyn SignalSource>, registry: &Registry) -> io::Result<Operator> {
+        registry.register(&mut *signals, Token::Signals.into(), Interest::READABLE)?;
+        Ok(Operator { path: path.to_owned(), signals, phase: Phase::Serving })
+    }
+
+    /// Whether new clients are let in.
+    pub(super) fn is_serving(&self) -> bool {
+        self.phase == Phase::Serving
+    }
+}
+
+impl EventLoop {
+    /// Whether the process has nothing more to do.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self.operator.phase {
+            Phase::Serving => false,
+            Phase::Draining => self.sessions.len() == 0 && self.redirects.len() == 0,
+            Phase::Over => true,
+        }
+    }
+
+    pub(super) fn obey(&mut self) {
+        for signal in self.operator.signals.take() {
+            match (signal, self.operator.phase) {
+                (SIGHUP, Phase::Serving) => self.reload(),
+                (SIGTERM, Phase::Serving) => self.drain(),
+                (SIGTERM | SIGINT, _) => self.stop(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Stops letting clients in, and gives those who are in their time.
+    fn drain(&mut self) {
+        self.operator.phase = Phase::Draining;
+        let timeout = self.context.config.timeouts.drain;
+        self.context.timers.push(self.context.now + timeout, Timer::Drain);
+        self.close_unwanted(None);
+        let count = config::count(self.sessions.len() as usize, "connection");
+        let words = format_args!("Draining: {count} may finish within {timeout:?}.");
+        self.context.log.notice(self.context.now, words);
+        self.tell_stopping(timeout);
+    }
+
+    /// The drain is over: its time has come up, or there is nobody left.
+    pub(super) fn end_drain(&mut self) {
+        if self.operator.phase == Phase::Draining {
+            self.stop();
+        }
+    }
+
+    /// Ends every connection.
+    fn stop(&mut self) {
+        if std::mem::replace(&mut self.operator.phase, Phase::Over) == Phase::Serving {
+            self.tell_stopping(Duration::ZERO);
+        }
+        let count = self.sessions.end_all(&mut self.context);
+        self.redirects.end_all(&mut self.context);
+        self.admins.end_all(&mut self.context);
+        let ended = match count {
+            0 => "every connection had finished".to_owned(),
+            _ => format!("ended {}", config::count(count, "open connection")),
+        };
+        self.context.log.notice(self.context.now, format_args!("Stopped; {ended}."));
+    }
+
+    /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
+    fn reload(&mut self) {
+        self.service.reloading();
+        // So that there is an fd to open the file with.
+        self.door.fds.give_up_spare();
+        let read = config::load(&self.operator.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
+        let taken = read.and_then(|config| self.adopt(config).map_err(|errors| in_file(&self.operator.path, &errors)));
+        self.door.fds.keep_spare();
+        let Context { log, process, now, .. } = &mut self.context;
+        let now = *now;
+        process.reloaded(self.clock.epoch() + now.as_micros(), taken.is_ok());
+        match taken {
+            Ok(()) => {
+                log.notice(now, format_args!("Reloaded {}.", self.operator.path.display()));
+                banner::warn(self);
+            }
+            Err(errors) => {
+                for error in &errors {
+                    log.say(now, Level::Error, format_args!("{error}"));
+                }
+                log.say(now, Level::Error, format_args!("Reload refused: nothing has changed."));
+            }
+        }
+        self.tell_ready();
+    }
+
+    fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
+        let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
+        let shares = self.door.fds.share_out(&config).map_err(|error| vec![error])?;
+        self.door.open(&config, &self.context.registry)?;
+        self.close_unwanted(Some(&config));
+        self.admins.change(credentials);
+        let context = &mut self.context;
+        let reloaded = context.fleet.reload(&config, &mut spread(&config, context.now));
+        if config.limits.per_source != context.config.limits.per_source {
+            self.sessions.change_limits(config.limits.per_source.as_ref());
+        }
+        context.log.change(config.log);
+        context.config = Rc::new(config);
+        self.probes.end_of(&reloaded.outdated);
+        probe::schedule(&mut self.context);
+        self.share_out_fds(shares);
+        for (id, why) in reloaded.risen {
+            probe::risen(id, why, &mut self.context);
+        }
+        Ok(())
+    }
+
+    /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints. Who waits in the
+    /// backlog is let in first, for closing would send them RST: unless the socket stays open for whoever comes next.
+    fn close_unwanted(&mut self, config: Option<&Config>) {
+        for Unwanted { key, is_inherited } in self.door.listeners.unwanted(config) {
+            if config.is_some() || !is_inherited {
+                self.accept_from(key, MAX_AT_CLOSE);
+            }
+            self.door.listeners.close(key, &self.context.registry);
+        }
+    }
+
+    /// Gives clients and pipes what the fd limit holds.
+    pub(super) fn share_out_fds(&mut self, shares: Shares) {
+        self.sessions.shared.capacity = shares.connections;
+        self.sessions.shared.pipes.allow(shares.pipes as usize);
+    }
+}
