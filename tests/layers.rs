@@ -9,7 +9,7 @@ type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
 /// What every part may use from elsewhere is in the last column; std is not mentioned.
 const LAYERS: &[Layer] = &[
     ("wire", &[], &["tls_parser", "httparse", "crc32c"]),
-    ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "strsim"]),
+    ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "rustix", "strsim"]),
     ("policy", &["config"], &["fnv", "ipnet", "serde", "serde_json"]),
     ("net", &[], &["mio", "rustix", "serde", "socket2", "slotmap"]),
     ("metrics", &["config", "policy"], &["prometheus", "itoa", "serde"]),
@@ -22,7 +22,7 @@ const LAYERS: &[Layer] = &[
     ("probe", SHARED, &["mio", "rustix"]),
     ("http", SHARED, &["mio"]),
     ("admin", ADMIN, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
-    ("event_loop", EVENT_LOOP, &["mio", "rustix", "signal_hook", "signal_hook_mio", "log"]),
+    ("event_loop", EVENT_LOOP, &["mio", "nix", "rustix", "signal_hook", "signal_hook_mio", "log"]),
     ("cli", &["config", "policy", "event_loop"], &["clap", "rustix"]),
     ("main", &["cli"], &["clap", "log", "simple_logger"]),
 ];

@@ -1,14 +1,13 @@
 //! Who may see /stats: HTTP's Basic authentication (RFC 7617).
 use std::env;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq as _;
 
-use crate::config::CredentialFiles;
+use crate::config::{CredentialFiles, Unreadable, read_regular_file};
 
 /// The longest user name and password, in bytes, each.
 const MOST: usize = 512;
@@ -108,9 +107,9 @@ fn given(authorization: &[u8]) -> Option<Secret> {
 
 /// A file's only line, if it has one.
 fn read(path: &Path) -> Result<Option<String>, String> {
-    let mut text = String::new();
-    match File::open(path).and_then(|file| file.take(MOST as u64 + 3).read_to_string(&mut text)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    // The line's end comes on top, in either of its forms.
+    let text = match read_regular_file(path, MOST + 2) {
+        Err(Unreadable::System(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|error| error.to_string())?,
     };
     let line = text.strip_suffix('\n').unwrap_or(&text);

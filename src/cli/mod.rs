@@ -31,8 +31,8 @@ enum Command {
 const AFTER_HELP: &str = "\
 Without --config the file is /etc/fiscalismia-lb/config.json.
 
-Signals of run: SIGHUP reads the file again; SIGTERM lets connections finish, at most for timeouts.drain; a second \
-SIGTERM, or SIGINT, stops at once.
+Signals of run: SIGHUP reads the file again; SIGTERM or SIGUSR1 lets connections finish, at most for timeouts.drain; one more, \
+or SIGINT, stops at once.
 
 Exit codes: 0 fine; 1 the configuration is rejected, or something failed; 2 wrong arguments.
 

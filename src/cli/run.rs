@@ -6,7 +6,8 @@ use super::{ConfigFile, Outcome};
 
 /// Serve until told to stop
 ///
-/// SIGHUP reads the configuration again, SIGTERM lets connections finish, SIGINT stops at once.
+/// SIGHUP reads the configuration again, SIGTERM or SIGUSR1 lets connections finish, SIGINT or a second of those stops at
+/// once.
 #[derive(Args)]
 pub(super) struct Run {
     #[command(flatten)]

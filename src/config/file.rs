@@ -1,5 +1,6 @@
 //! The whole file, and all of it that belongs to no route.
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -9,11 +10,15 @@ use super::keys::{
 };
 use super::kinds::{List, Text};
 use super::read::{Fields, Path, Report, object};
+use super::regular_file::{Unreadable, read_regular_file};
 use super::route::{ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
 use super::tree::Value;
 use super::{
     Admin, Config, CredentialFiles, Error, Limits, Log, PerSource, Route, RouteTimeouts, Timeouts, check, defaults,
 };
+
+/// Bytes of a configuration file: some 400,000 routes.
+const LONGEST_FILE: usize = 64 << 20;
 
 /// Reads the configuration file at `path`.
 ///
@@ -21,12 +26,25 @@ use super::{
 /// As `parse`; or the one that the file cannot be read.
 pub fn load(path: &std::path::Path) -> Result<Config, Vec<Error>> {
     let file_name = path.to_string_lossy();
-    match std::fs::read_to_string(path) {
+    match read_regular_file(path, LONGEST_FILE) {
         Ok(text) => parse(&file_name, &text),
         Err(error) => {
-            let what = format!("cannot be read: {error}; write the configuration there, or name another file");
+            let what = format!("cannot be read: {error}; {}", remedy(&error));
             Err(vec![Error::new(&file_name, &Path::Root, what)])
         }
+    }
+}
+
+/// What to do about a file that cannot be read.
+fn remedy(error: &Unreadable) -> &'static str {
+    match error {
+        Unreadable::System(error) if error.kind() == ErrorKind::PermissionDenied => {
+            "let the user that runs this read it, or name another file"
+        }
+        Unreadable::System(_) => "write the configuration there, or name another file",
+        Unreadable::Is(_) => "name a regular file",
+        Unreadable::Longer(_) => "name a shorter file",
+        Unreadable::NotUtf8(_) => "save it as UTF-8",
     }
 }
 

@@ -7,6 +7,7 @@ mod file;
 mod keys;
 mod kinds;
 mod read;
+mod regular_file;
 mod route;
 mod sni;
 mod suggest;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use error::Error;
 pub use file::{load, parse};
 pub use keys::schema;
+pub use regular_file::{Unreadable, read_regular_file};
 pub use warnings::warnings;
 pub use words::{count, plain};
 

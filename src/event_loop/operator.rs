@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::signal::SigSet;
+use signal_hook::consts::signal::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::low_level::signal_name;
 use signal_hook_mio::v1_0::Signals;
 
 use super::door::MAX_AT_CLOSE;
@@ -30,6 +32,19 @@ enum Phase {
     Draining,
     /// Leaving.
     Over,
+}
+
+/// Takes the signals that would else end the process. Until then, only a launcher that blocks them can keep one from doing
+/// so; what it blocked comes through now.
+///
+/// # Errors
+/// The kernel's, out of fds.
+pub(super) fn signals() -> io::Result<Signals> {
+    const WANTED: [i32; 7] = [SIGTERM, SIGUSR1, SIGINT, SIGHUP, SIGUSR2, SIGQUIT, SIGALRM];
+    let signals = Signals::new(WANTED)?;
+    let blocked: SigSet = WANTED.into_iter().filter_map(|signal| signal.try_into().ok()).collect();
+    blocked.thread_unblock()?;
+    Ok(signals)
 }
 
 /// Who tells the process what to do, and what that was last.
@@ -82,12 +97,23 @@ impl EventLoop {
     pub(super) fn obey(&mut self) {
         for signal in self.operator.signals.take() {
             match (signal, self.operator.phase) {
+                (_, Phase::Over) => {}
                 (SIGHUP, Phase::Serving) => self.reload(),
-                (SIGTERM, Phase::Serving) => self.drain(),
-                (SIGTERM | SIGINT, _) => self.stop(),
-                _ => {}
+                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
+                (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
+                (SIGHUP, Phase::Draining) => self.decline(signal, "as this drains already"),
+                _ => self.decline(signal, "which asks for nothing here"),
             }
         }
+    }
+
+    /// Says that a signal changes nothing: some of them stop or reload other programs.
+    fn decline(&mut self, signal: i32, why: &str) {
+        let name = signal_name(signal).unwrap_or("a signal");
+        let words = format_args!(
+            "{name} changes nothing, {why}; SIGHUP reloads, SIGUSR1 or SIGTERM drains, SIGINT stops at once."
+        );
+        self.context.log.say(self.context.now, Level::Warning, words);
     }
 
     /// Stops letting clients in, and gives those who are in their time.

@@ -1,8 +1,8 @@
 //! From nothing to a loop that is ready to turn.
+use std::net::TcpListener;
 use std::path::Path;
 use std::rc::Rc;
 
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::admins::Admins;
@@ -16,7 +16,7 @@ use super::poller::Poller;
 use super::probes::Probes;
 use super::redirects::Redirects;
 use super::sessions::Sessions;
-use super::{EventLoop, banner};
+use super::{EventLoop, banner, operator};
 use crate::access_log::AccessLog;
 use crate::admin::Credentials;
 use crate::config::{self, Config};
@@ -46,18 +46,6 @@ pub struct Host {
     pub signals: Box<dyn SignalSource>,
     /// Where time comes from.
     pub time: Box<dyn TimeSource>,
-}
-
-impl Host {
-    /// What this process has.
-    fn of_process(fds: Fds) -> Result<Host, String> {
-        // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
-        let sockets = service::sockets().and_then(Inherited::new)?;
-        let manager = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
-        let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| format!("signals: {error}"))?;
-        let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
-        Ok(Host { fds, sockets, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
-    }
 }
 
 /// What is in the way of a start, a line each.
@@ -91,11 +79,24 @@ pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
 
 /// A loop for this process, with the configuration at `path`.
 pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
+    // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
+    let passed = service::sockets();
+    // Before anything takes its time: a signal that comes before its handler ends the process.
+    let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
     let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let fds = Fds::raise();
     fds.share_out(&config).map_err(|error| vec![error])?;
-    let host = Host::of_process(fds).map_err(|error| vec![error])?;
+    let host = Host::with(passed, signals, fds).map_err(|error| vec![error])?;
     EventLoop::new(path, config, host)
+}
+
+impl Host {
+    fn with(passed: Result<Vec<(String, TcpListener)>, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
+        let sockets = passed.and_then(Inherited::new)?;
+        let manager = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
+        Ok(Host { fds, sockets, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
+    }
 }
 
 impl EventLoop {

@@ -20,5 +20,6 @@ mod redirect;
 mod reject;
 mod routing;
 mod server_killed;
+mod signals;
 mod systemd;
 mod timeouts;
