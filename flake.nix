@@ -22,6 +22,7 @@
       packages = forEachSystem (
         pkgs: packages: {
           default = pkgs.callPackage ./nixos/package.nix { };
+          fiscalismia-lb = packages.default;
           image = pkgs.callPackage ./nixos/image.nix { fiscalismia-lb = packages.default; };
         }
       );
@@ -37,7 +38,18 @@
 
       overlays.default = final: _: { fiscalismia-lb = final.callPackage ./nixos/package.nix { }; };
 
-      nixosModules.default = ./nixos/module.nix;
+      nixosModules = {
+        default = ./nixos/module.nix;
+        fiscalismia-lb = ./nixos/module.nix;
+        # For the hosts around it: those of the servers, and the one that watches.
+        server = ./nixos/server.nix;
+        monitoring = ./nixos/monitoring.nix;
+      };
+
+      templates.default = {
+        path = ./nixos/template;
+        description = "A host with fiscalismia-lb";
+      };
 
       checks = forEachSystem (
         pkgs: packages:

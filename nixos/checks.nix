@@ -9,6 +9,15 @@ let
     package = fiscalismia-lb;
   };
   evaluate = configuration: (bare configuration).config;
+  inherit
+    (bare {
+      imports = [
+        ./server.nix
+        ./monitoring.nix
+      ];
+    })
+    options
+    ;
   # A path of strings, for "${pkgs.path}" copies nixpkgs into the store.
   deployment = import (pkgs.path + "/nixos/lib/eval-config.nix") {
     system = null;
@@ -41,15 +50,25 @@ let
 
   rendered = import ./rendered.nix {
     inherit lib;
+    optionsDoc = import ./options-doc.nix { inherit lib pkgs options; };
     inherit (deployment) config;
+    pair = lib.mapAttrs (_: evaluate) (import ./pair.nix);
   };
 in
 {
   package = fiscalismia-lb;
   inherit (fiscalismia-lb) clippy fmt;
+  nixfmt = pkgs.runCommand "nixfmt" { nativeBuildInputs = [ pkgs.nixfmt ]; } ''
+    nixfmt --check ${
+      lib.concatMapStringsSep " " toString (
+        lib.fileset.toList (lib.fileset.fileFilter (file: file.hasExt "nix") ../.)
+      )
+    }
+    touch $out
+  '';
   module = passing "module" (import ./tests/module.nix {
     inherit lib evaluate;
-    inherit (bare { }) options;
+    inherit options;
   }) { };
   hosts = passing "hosts" (import ./tests/hosts.nix { inherit lib evaluate; }) { };
   switch = passing "switch" (import ./tests/switch.nix {

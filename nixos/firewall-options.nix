@@ -150,5 +150,20 @@ in
         comes in by it. With any entry here, connections to servers are tracked by the kernel.
       '';
     };
+    rules =
+      lib.genAttrs
+        [
+          "input"
+          "output"
+        ]
+        (
+          _:
+          mkOption {
+            type = types.lines;
+            default = "";
+            internal = true;
+            description = "Lines of other parts of this module.";
+          }
+        );
   };
 }

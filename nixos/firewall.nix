@@ -195,7 +195,7 @@ in
           icmpv6 type mld-listener-query ip6 saddr fe80::/10 ip6 hoplimit 1 accept
           ${errors4} accept
           ${errors6} accept
-        ${onLeased "iifname" "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"}  iifname "${cfg.publicInterface}" jump public-in
+        ${indent cfg.firewall.rules.input}${onLeased "iifname" "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"}  iifname "${cfg.publicInterface}" jump public-in
           iifname ${interfaceSet privateInterfaces} jump private-in
         ${indent (onHosted "iifname")}}
 
@@ -222,7 +222,8 @@ in
           icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 accept
           icmpv6 type { mld-listener-report, mld-listener-reduction, mld2-listener-report } ip6 hoplimit 1 accept
         ${
-          onLeased "oifname" "udp sport 68 udp dport 67 accept"
+          indent cfg.firewall.rules.output
+          + onLeased "oifname" "udp sport 68 udp dport 67 accept"
           + onLeased "oifname" "udp sport 546 udp dport 547 accept"
         }  oifname "${cfg.publicInterface}" jump public-out
           oifname ${interfaceSet privateInterfaces} jump private-out

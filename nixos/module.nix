@@ -11,5 +11,6 @@
     ./firewall.nix
     ./network.nix
     ./kernel.nix
+    ./high-availability.nix
   ];
 }

@@ -8,7 +8,11 @@ let
   inherit (addresses) isIpv6;
 
   alone = address: if isIpv6 address then "${address}/128" else "${address}/32";
-  publicIpv4 = lib.filter (address: !isIpv6 address) cfg.publicAddresses;
+  publicIpv4 = lib.filter (address: !isIpv6 address) (
+    lib.unique (
+      cfg.publicAddresses ++ lib.optionals cfg.highAvailability.enable cfg.highAvailability.address
+    )
+  );
   # Beside a default route through the NAT gateway, replies to IPv4 clients have a table of their own.
   replyTable = 100;
   ownTable = gateway: cfg.natGateway != null && !isIpv6 gateway;

@@ -34,6 +34,8 @@ let
     inherit (manifest.package) version;
     inherit src;
     cargoLock.lockFile = ../Cargo.lock;
+    # All symbols: nixpkgs strips debugging ones only, and tells cargo to leave them.
+    stripAllList = [ "bin" ];
 
     passthru = {
       # The example program: servers, certificates and the load balancer before them, on loopback.
@@ -69,7 +71,12 @@ let
       changelog = "${manifest.package.repository}/blob/v${manifest.package.version}/CHANGELOG.md";
       license = lib.licenses.mit;
       mainProgram = manifest.package.name;
-      maintainers = [ ];
+      maintainers = [
+        {
+          name = "Fiscalismia";
+          github = "fiscalismia";
+        }
+      ];
       platforms = lib.platforms.linux;
     };
   };

@@ -1,8 +1,34 @@
 # What the module makes of a configuration, as it is committed: `nixos/render` writes it, a check compares.
-{ lib, config }:
+{
+  lib,
+  config,
+  optionsDoc,
+  # Hosts by name, of which the firewall and keepalived's settings are wanted.
+  pair,
+}:
 
 let
-  table = config.networking.nftables.tables.fiscalismia-lb;
+  rulesetOf =
+    config:
+    let
+      table = config.networking.nftables.tables.fiscalismia-lb;
+    in
+    "table ${table.family} fiscalismia-lb {\n${table.content}}\n";
+  ofPair =
+    name: config:
+    let
+      instance = config.services.keepalived.vrrpInstances.fiscalismia-lb;
+      script = config.services.keepalived.vrrpScripts.fiscalismia-lb;
+    in
+    {
+      "pair-${name}.nft" = rulesetOf config;
+      "pair-${name}.json" =
+        builtins.toJSON {
+          inherit instance;
+          script = removeAttrs script [ "script" ];
+        }
+        + "\n";
+    };
   textsOf =
     isWanted: units:
     lib.mapAttrs (_: unit: withoutTriggers unit.text) (lib.filterAttrs (name: _: isWanted name) units);
@@ -17,9 +43,11 @@ let
 in
 {
   inherit (config.services.fiscalismia-lb) configuration;
+  inherit optionsDoc;
   files = {
-    "ruleset.nft" = "table ${table.family} ${table.name} {\n${table.content}}\n";
+    "ruleset.nft" = rulesetOf config;
   }
+  // lib.concatMapAttrs ofPair pair
   // textsOf (lib.hasPrefix "20-fiscalismia-lb-") config.systemd.network.units
   // textsOf (lib.hasPrefix "fiscalismia-lb") config.systemd.units;
 }

@@ -61,7 +61,12 @@ let
         socketConfig = {
           IPAddressDeny = "any";
           IPAddressAllow =
-            lib.optional (addresses.isLoopback (addresses.parseEndpoint cfg.admin.address).address) "localhost"
+            let
+              inherit (addresses.parseEndpoint cfg.admin.address) address;
+            in
+            lib.optional (addresses.isLoopback address) "localhost"
+            # keepalived asks from this host.
+            ++ lib.optional cfg.highAvailability.enable address
             ++ cfg.admin.allowFrom;
         };
       };

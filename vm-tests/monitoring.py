@@ -38,3 +38,11 @@ with subtest("/stats asks for the password that the files have"):
     page = monitoring.succeed("curl --silent --fail --user 'operator:correct horse' http://172.24.1.3:8404/stats")
     for route in ("frontend", "backend", "demo", "demo_backend", "monitoring"):
         t.assertIn(route, page)
+
+with subtest("VM only: Grafana has the dashboard, and Prometheus the rules"):
+    monitoring.wait_for_unit("grafana.service")
+    monitoring.wait_for_open_port(3000)
+    found = json.loads(monitoring.succeed("curl --silent --fail --user admin:admin 'http://127.0.0.1:3000/api/search?type=dash-db'"))
+    t.assertEqual([one["title"] for one in found], ["fiscalismia-lb"])
+    rules = json.loads(monitoring.succeed("curl --silent --fail http://127.0.0.1:9090/api/v1/rules"))
+    t.assertEqual([group["name"] for group in rules["data"]["groups"]], ["fiscalismia-lb"])

@@ -77,6 +77,10 @@ let
           type = types.listOf types.port;
           default = [ 22 ];
         };
+        services.keepalived = any;
+        networking.nameservers = listOf types.str;
+        users.users = any;
+        users.groups = any;
         systemd.package = mkOption { default = pkgs.systemd; };
         systemd.globalEnvironment = any;
         systemd.enableStrictShellChecks = off;

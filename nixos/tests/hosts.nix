@@ -478,4 +478,121 @@ in
         "ip daddr { 169.254.169.254, 10.0.0.0/8 } tcp dport { 80 } accept"
         "ip daddr { 0.0.0.0/0 } ${special4} tcp dport { 80 } accept"
       ];
+
+  # VRRP, with the other host and by that interface alone: two that do not hear each other both hold the address.
+  testTwoHosts = {
+    expr =
+      let
+        config = evaluate (import ../pair.nix).first;
+        inherit (config.services.keepalived.vrrpInstances.fiscalismia-lb)
+          interface
+          state
+          noPreempt
+          unicastPeers
+          unicastSrcIp
+          virtualIps
+          ;
+      in
+      {
+        complaints = refused config ++ config.warnings;
+        rules = lib.filter (lib.hasInfix "112") (linesOf config);
+        nixos = lib.filter (lib.hasInfix "112") (
+          lib.splitString "\n" config.networking.firewall.extraInputRules
+        );
+        asks = config.systemd.sockets.fiscalismia-lb-admin.socketConfig.IPAddressAllow;
+        keepalived = {
+          inherit
+            interface
+            state
+            noPreempt
+            unicastPeers
+            unicastSrcIp
+            virtualIps
+            ;
+        };
+      };
+    expected = {
+      complaints = [ ];
+      rules = [
+        ''iifname "enp8s0" ip saddr { 172.24.1.6 } meta l4proto 112 accept''
+        ''oifname "enp8s0" ip daddr { 172.24.1.6 } meta l4proto 112 accept''
+      ];
+      nixos = [ ''iifname "enp8s0" ip saddr { 172.24.1.6 } meta l4proto 112 accept'' ];
+      asks = [
+        "172.24.1.3"
+        "172.24.0.2"
+      ];
+      keepalived = {
+        interface = "enp8s0";
+        state = "BACKUP";
+        noPreempt = true;
+        unicastPeers = [ "172.24.1.6" ];
+        unicastSrcIp = "172.24.1.3";
+        virtualIps = [
+          {
+            addr = "203.0.113.50/32";
+            dev = "enp1s0";
+          }
+        ];
+      };
+    };
+  };
+  testTwoHostsAtHetzner = {
+    expr =
+      let
+        first = (import ../pair.nix).first.services.fiscalismia-lb;
+        config = evaluate {
+          services.fiscalismia-lb = lib.recursiveUpdate first {
+            publicAddresses = [
+              "203.0.113.10"
+              "203.0.113.50"
+            ];
+            natGateway = {
+              interface = "enp8s0";
+              address = "172.24.0.1";
+            };
+            highAvailability.hetzner = {
+              floatingIp = 4711;
+              server = 42;
+              tokenFile = "/run/secrets/hcloud-token";
+              egress = [ "213.239.246.0/24" ];
+            };
+          };
+        };
+        service = config.systemd.services.fiscalismia-lb-floating-ip;
+        told = lib.filter (lib.hasPrefix "notify_") (
+          lib.splitString "\n" config.services.keepalived.vrrpInstances.fiscalismia-lb.extraConfig
+        );
+      in
+      {
+        complaints = refused config ++ config.warnings;
+        rules = lib.filter (lib.hasInfix "213.239") (linesOf config);
+        inherit (config.services.keepalived.vrrpInstances.fiscalismia-lb) virtualIps;
+        told = map (line: lib.head (lib.splitString " " line)) told;
+        environment = removeAttrs service.environment [ "PATH" ];
+        inherit (service.serviceConfig) IPAddressDeny IPAddressAllow LoadCredential;
+      };
+    expected = {
+      complaints = [ ];
+      rules = [ "ip daddr { 213.239.246.0/24 } tcp dport { 443 } accept" ];
+      virtualIps = [ ];
+      told = [
+        "notify_master"
+        "notify_backup"
+        "notify_fault"
+        "notify_stop"
+      ];
+      environment = {
+        API = "https://api.hetzner.cloud/v1";
+        FLOATING_IPS = "4711";
+        SERVER = "42";
+      };
+      IPAddressDeny = "any";
+      IPAddressAllow = [
+        "213.239.246.0/24"
+        "localhost"
+      ];
+      LoadCredential = "token:/run/secrets/hcloud-token";
+    };
+  };
 }

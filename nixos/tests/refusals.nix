@@ -16,9 +16,8 @@ let
   messages =
     configuration:
     map (failed: failed.message) (
-      lib.filter (
-        one: !one.assertion && lib.hasPrefix "services.fiscalismia-lb" one.message
-      ) (evaluate configuration).assertions
+      lib.filter (one: !one.assertion && lib.hasPrefix "services." one.message)
+        (evaluate configuration).assertions
     );
   says = configuration: expected: {
     expr = messages configuration;
@@ -282,6 +281,64 @@ in
   testSecondWayToRoutes =
     sentence { settings.routes = { }; }
       "services.fiscalismia-lb.settings.routes: use services.fiscalismia-lb.routes, from which the firewall and the sockets are made too.";
+
+  testKeepalivedBehindTheFirewall =
+    says
+      (
+        sixLines
+        // {
+          services = sixLines.services // {
+            keepalived.enable = true;
+          };
+        }
+      )
+      [
+        "services.keepalived.enable: this host's firewall drops VRRP, and every host would hold the address; say what it is for in services.fiscalismia-lb.highAvailability, or set services.fiscalismia-lb.firewall.enable = false."
+      ];
+  testSecondHostWithoutHealth =
+    sentence
+      {
+        highAvailability = {
+          enable = true;
+          interface = "enp7s0";
+          peers = [ "172.24.1.6" ];
+          address = "203.0.113.50";
+        };
+      }
+      "services.fiscalismia-lb.highAvailability asks this host for its /health; set services.fiscalismia-lb.admin.address.";
+  testSecondHostElsewhere =
+    says
+      (with' {
+        admin.address = "127.0.0.1:8404";
+        publicAddresses = [ "203.0.113.50" ];
+        highAvailability = {
+          enable = true;
+          interface = "enp9s0";
+          peers = [ "172.24.1.6" ];
+          address = "203.0.113.50";
+        };
+      })
+      [
+        "services.fiscalismia-lb.highAvailability.interface: enp9s0 is neither a private interface (enp7s0) nor the public one (enp1s0); take one by which the other hosts can be reached."
+        "services.fiscalismia-lb.highAvailability.address: 203.0.113.50 is among services.fiscalismia-lb.publicAddresses, so that every host would have it; remove it there."
+      ];
+  testSecondHostAtHetznerWithoutTheAddress =
+    sentence
+      {
+        admin.address = "127.0.0.1:8404";
+        highAvailability = {
+          enable = true;
+          interface = "enp7s0";
+          peers = [ "172.24.1.6" ];
+          address = [ "203.0.113.50" ];
+          hetzner = {
+            floatingIp = 1;
+            server = 2;
+            tokenFile = "/run/secrets/token";
+          };
+        };
+      }
+      "services.fiscalismia-lb.highAvailability.address: 203.0.113.50 has to be on every host, for the cloud leads it to one of them; add it to services.fiscalismia-lb.publicAddresses.";
 
   testServerWithoutPort = isRefused (server "172.24.0.3");
   testServerOnPortZero = isRefused (server "172.24.0.3:0");

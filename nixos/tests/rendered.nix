@@ -6,6 +6,10 @@
     expr = rendered.configuration;
     expected = lib.importJSON ../../examples/fiscalismia.json;
   };
+  testOptions = {
+    expr = rendered.optionsDoc;
+    expected = lib.readFile ../../docs/options.md;
+  };
   testFiles = {
     expr = rendered.files;
     expected = lib.genAttrs (lib.attrNames rendered.files) (name: lib.readFile ../rendered/${name});

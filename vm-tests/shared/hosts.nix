@@ -75,19 +75,45 @@ let
     nginx =
       { pkgs, ... }:
       {
-        services.nginx = {
+        imports = [ ../../nixos/server.nix ];
+        services.fiscalismia-lb.server = {
           enable = true;
-          appendHttpConfig = inSite pkgs (lib.readFile ./nginx.conf);
+          loadBalancers = [
+            "172.20.1.3"
+            "172.24.1.3"
+          ];
         };
+        # Without the lines that the module says for all of nginx.
+        services.nginx.appendHttpConfig = inSite pkgs (
+          lib.concatStringsSep "\n" (
+            lib.filter (line: !lib.hasInfix "set_real_ip_from" line && !lib.hasInfix "real_ip_header" line) (
+              lib.splitString "\n" (lib.readFile ./nginx.conf)
+            )
+          )
+        );
       };
     updates.services.nginx = {
       enable = true;
       appendHttpConfig = lib.readFile ./updates.conf;
     };
-    prometheus.services.prometheus = {
-      enable = true;
-      scrapeConfigs = (lib.importJSON ./prometheus.json).scrape_configs;
-    };
+    prometheus =
+      let
+        job = lib.head (lib.importJSON ./prometheus.json).scrape_configs;
+      in
+      {
+        imports = [ ../../nixos/monitoring.nix ];
+        services.fiscalismia-lb.monitoring = {
+          enable = true;
+          inherit (lib.head job.static_configs) targets;
+          job = job.job_name;
+          interval = job.scrape_interval;
+        };
+        services.grafana = {
+          enable = true;
+          settings.security.secret_key = "of a test";
+        };
+        virtualisation.memorySize = 1024;
+      };
     nat = {
       imports = [ router ];
       networking.nftables = {

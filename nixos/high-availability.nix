@@ -1,0 +1,307 @@
+# Two hosts or more for one address: keepalived decides by VRRP which of them has it. On a network of one's own it holds the address
+# itself; at Hetzner, where networks are routed, the cloud is asked to lead it to this host.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  inherit (lib) mkOption types;
+  addresses = import ./addresses.nix { inherit lib; };
+  inherit (addresses.types) address interface network;
+  option = "services.fiscalismia-lb.highAvailability";
+  cfg = config.services.fiscalismia-lb;
+  ha = cfg.highAvailability;
+  isOn = cfg.enable && ha.enable;
+  byCloud = ha.hetzner != null;
+
+  oneOrMore = type: types.coercedTo type lib.singleton (types.nonEmptyListOf type);
+  refuseIf =
+    condition: message:
+    lib.optional condition {
+      assertion = false;
+      inherit message;
+    };
+
+  rules = import ./rules.nix {
+    inherit lib;
+    privateNetworks = [ ];
+  };
+  # Packets of VRRP, RFC 9568, with the other hosts and by that interface alone.
+  vrrp =
+    direction: side:
+    rules.forFamilies ha.peers (
+      { header, ... }:
+      peers:
+      "${direction} \"${ha.interface}\" ${header} ${side} ${rules.set peers} meta l4proto 112 accept\n"
+    );
+
+  unit = "fiscalismia-lb-floating-ip.service";
+  # keepalived waits for no answer: what takes longer than a moment would delay its own packets.
+  tell =
+    verb:
+    pkgs.writeShellScript "fiscalismia-lb-${verb}" ''
+      exec ${lib.getExe' config.systemd.package "systemctl"} --no-block ${verb} ${unit}
+    '';
+  program = pkgs.writeShellApplication {
+    name = "fiscalismia-lb-floating-ip";
+    runtimeInputs = [
+      pkgs.coreutils
+      pkgs.curl
+      pkgs.jq
+    ];
+    text = lib.readFile ./floating-ip;
+  };
+in
+{
+  options.services.fiscalismia-lb.highAvailability = {
+    enable = lib.mkEnableOption ''
+      a second host for the same address, by keepalived. The hosts have the same lines here, but for
+      {option}`services.fiscalismia-lb.highAvailability.peers`, `priority` and `hetzner.server`'';
+    peers = mkOption {
+      type = types.nonEmptyListOf address;
+      example = [ "172.24.1.6" ];
+      description = "Addresses of the other hosts, by {option}`services.fiscalismia-lb.highAvailability.interface`.";
+    };
+    interface = mkOption {
+      type = interface;
+      example = "enp8s0";
+      description = ''
+        Interface by which the hosts hear of each other, one of {option}`services.fiscalismia-lb.privateInterfaces` or the public
+        one. VRRP's packets pass the firewall there, with the peers and nobody else.
+      '';
+    };
+    address = mkOption {
+      type = oneOrMore address;
+      example = "203.0.113.50";
+      description = ''
+        The address, or several, that one of the hosts has. keepalived puts it on the public interface of that host; with
+        {option}`services.fiscalismia-lb.highAvailability.hetzner` it stands on all of them, and is one of
+        {option}`services.fiscalismia-lb.publicAddresses`.
+      '';
+    };
+    routerId = mkOption {
+      type = types.ints.between 1 255;
+      default = 51;
+      example = 52;
+      description = "Number of this group of hosts, which no other group on the same network has.";
+    };
+    priority = mkOption {
+      type = types.ints.between 1 254;
+      default = 100;
+      example = 101;
+      description = ''
+        Of hosts that start at once, the highest gets the address, so that each has another number. A host that has it keeps it.
+      '';
+    };
+    hetzner = mkOption {
+      type = types.nullOr (
+        types.submodule {
+          options = {
+            floatingIp = mkOption {
+              type = oneOrMore types.ints.positive;
+              example = 4711;
+              description = "Id of the floating IP, or of several, as `hcloud floating-ip list` shows it.";
+            };
+            server = mkOption {
+              type = types.ints.positive;
+              example = 42;
+              description = "Id of this host, as `hcloud server list` shows it.";
+            };
+            tokenFile = mkOption {
+              type = types.pathWith {
+                absolute = true;
+                inStore = false;
+              };
+              example = "/run/secrets/hcloud-token";
+              description = "File with a token of the project that may write, read by systemd as root.";
+            };
+            api = mkOption {
+              type = types.strMatching "https?://[^ ]+";
+              default = "https://api.hetzner.cloud/v1";
+              example = "http://172.24.0.9:8080/v1";
+              description = "Where the API is.";
+            };
+            egress = mkOption {
+              type = types.nonEmptyListOf network;
+              default = [ "0.0.0.0/0" ];
+              example = [ "213.239.246.0/24" ];
+              description = ''
+                Addresses that the API may have. The program that asks it can reach these and no others, on port 443 and, for the
+                name, your DNS; {option}`services.fiscalismia-lb.firewall` lets it out to them.
+              '';
+            };
+          };
+        }
+      );
+      default = null;
+      example = {
+        floatingIp = 4711;
+        server = 42;
+        tokenFile = "/run/secrets/hcloud-token";
+      };
+      description = ''
+        At Hetzner: ask the cloud for the floating IP when this host is to have it, again and again until it leads here. Null: a
+        network of one's own, where whoever answers for an address has it.
+      '';
+    };
+  };
+
+  config = lib.mkMerge [
+    (lib.mkIf isOn {
+      services.keepalived = {
+        enable = true;
+        enableScriptSecurity = true;
+        extraGlobalDefs = "vrrp_version 3";
+        # Whether the process serves. A server that is down is down for all hosts, and no reason to move: not /ready.
+        vrrpScripts.fiscalismia-lb = {
+          script = "${lib.getExe cfg.package} health http://${toString cfg.admin.address}/health";
+          interval = 1;
+          timeout = 1;
+          fall = 2;
+          rise = 2;
+          user = "keepalived_script";
+        };
+        vrrpInstances.fiscalismia-lb = {
+          inherit (ha) interface priority;
+          virtualRouterId = ha.routerId;
+          # Who has the address keeps it when another comes back, which takes both to begin so.
+          state = "BACKUP";
+          noPreempt = true;
+          unicastPeers = ha.peers;
+          unicastSrcIp = cfg.privateInterfaces.${ha.interface}.address or null;
+          virtualIps = lib.optionals (!byCloud) (
+            map (address: {
+              addr = if addresses.isIpv6 address then "${address}/128" else "${address}/32";
+              dev = cfg.publicInterface;
+            }) ha.address
+          );
+          trackScripts = [ "fiscalismia-lb" ];
+          trackInterfaces = lib.optional (cfg.publicInterface != ha.interface) cfg.publicInterface;
+          extraConfig = ''
+            advert_int 0.3
+          ''
+          + lib.optionalString byCloud ''
+            notify_master "${tell "restart"}" root
+            notify_backup "${tell "stop"}" root
+            notify_fault "${tell "stop"}" root
+            notify_stop "${tell "stop"}" root
+          '';
+        };
+      };
+      users.users.keepalived_script = {
+        isSystemUser = true;
+        group = "keepalived_script";
+      };
+      users.groups.keepalived_script = { };
+
+      assertions =
+        refuseIf (!lib.elem ha.interface (lib.attrNames cfg.privateInterfaces ++ [ cfg.publicInterface ]))
+          "${option}.interface: ${ha.interface} is neither a private interface (${lib.concatStringsSep ", " (lib.attrNames cfg.privateInterfaces)}) nor the public one (${cfg.publicInterface}); take one by which the other hosts can be reached."
+        ++ refuseIf (
+          cfg.admin.address == null
+        ) "${option} asks this host for its /health; set services.fiscalismia-lb.admin.address."
+        ++
+          refuseIf (lib.elem (cfg.privateInterfaces.${ha.interface}.address or null) ha.peers)
+            "${option}.peers: ${
+              toString cfg.privateInterfaces.${ha.interface}.address or ""
+            } is this host; name the others alone."
+        ++ lib.concatMap (
+          address:
+          refuseIf (byCloud && !lib.elem address cfg.publicAddresses)
+            "${option}.address: ${address} has to be on every host, for the cloud leads it to one of them; add it to services.fiscalismia-lb.publicAddresses."
+          ++
+            refuseIf (!byCloud && lib.elem address cfg.publicAddresses)
+              "${option}.address: ${address} is among services.fiscalismia-lb.publicAddresses, so that every host would have it; remove it there."
+        ) ha.address;
+    })
+
+    (lib.mkIf (isOn && cfg.firewall.enable) {
+      networking.firewall.extraInputRules = vrrp "iifname" "saddr";
+      services.fiscalismia-lb.firewall.rules = {
+        input = vrrp "iifname" "saddr";
+        output = vrrp "oifname" "daddr";
+      };
+    })
+
+    (lib.mkIf (isOn && byCloud) {
+      services.fiscalismia-lb.firewall =
+        let
+          asked = [
+            {
+              networks = ha.hetzner.egress;
+              ports = [ 443 ];
+            }
+          ];
+        in
+        {
+          allowedEgress = lib.mkIf (cfg.natGateway != null) asked;
+          publicEgress = lib.mkIf (cfg.natGateway == null) asked;
+        };
+
+      systemd.services.fiscalismia-lb-floating-ip = {
+        description = "Leads the floating IP to this host";
+        wants = [ "network-online.target" ];
+        after = [ "network-online.target" ];
+        # What keepalived started, a switch leaves alone.
+        restartIfChanged = false;
+        environment = {
+          API = ha.hetzner.api;
+          FLOATING_IPS = lib.concatMapStringsSep " " toString ha.hetzner.floatingIp;
+          SERVER = toString ha.hetzner.server;
+        };
+        serviceConfig = {
+          Type = "oneshot";
+          ExecStart = lib.getExe program;
+          # It tries until it has it, or another host is to have it.
+          TimeoutStartSec = "infinity";
+          Restart = "on-failure";
+          RestartSec = "1s";
+          LoadCredential = "token:${ha.hetzner.tokenFile}";
+          DynamicUser = true;
+          IPAddressDeny = "any";
+          IPAddressAllow = ha.hetzner.egress ++ [ "localhost" ] ++ config.networking.nameservers;
+          CapabilityBoundingSet = "";
+          LockPersonality = true;
+          MemoryDenyWriteExecute = true;
+          NoNewPrivileges = true;
+          PrivateDevices = true;
+          PrivateUsers = true;
+          ProcSubset = "pid";
+          ProtectClock = true;
+          ProtectControlGroups = true;
+          ProtectHome = true;
+          ProtectHostname = true;
+          ProtectKernelLogs = true;
+          ProtectKernelModules = true;
+          ProtectKernelTunables = true;
+          ProtectProc = "invisible";
+          ProtectSystem = "strict";
+          RestrictAddressFamilies = [
+            "AF_INET"
+            "AF_INET6"
+            "AF_UNIX"
+          ];
+          RestrictNamespaces = true;
+          RestrictRealtime = true;
+          RestrictSUIDSGID = true;
+          SystemCallArchitectures = "native";
+          SystemCallFilter = [
+            "@system-service"
+            "~@privileged @resources"
+          ];
+          UMask = "0077";
+        };
+      };
+    })
+
+    {
+      assertions = lib.optionals (cfg.enable && cfg.firewall.enable && !ha.enable) (
+        refuseIf (lib.attrByPath [ "services" "keepalived" "enable" ] false config)
+          "services.keepalived.enable: this host's firewall drops VRRP, and every host would hold the address; say what it is for in ${option}, or set services.fiscalismia-lb.firewall.enable = false."
+      );
+    }
+  ];
+}
