@@ -4,13 +4,26 @@ use tls_parser::{SNIType, TlsExtensionType, TlsHandshakeType, TlsRecordType};
 /// RFC 8446 section 5.1: the longest plaintext record.
 const MAX_PLAINTEXT: usize = 1 << 14;
 
-/// For TLS 1.3 and 1.2: AES-GCM and `ChaCha20`, then AES-CBC and RSA key exchange for old servers.
-const CIPHER_SUITES: [u16; 13] =
-    [0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d];
-/// x25519, secp256r1, secp384r1, secp521r1.
-const GROUPS: [u16; 4] = [0x001d, 0x0017, 0x0018, 0x0019];
-/// ECDSA, RSA-PSS and RSA PKCS#1 with SHA-256, -384, -512, and Ed25519.
-const SIGNATURES: [u16; 10] = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0807];
+/// What OpenSSL 3 offers by itself, and AES-CCM of TLS 1.3: for TLS 1.3, then for TLS 1.2 ECDHE, DHE and RSA key exchange,
+/// each with AEAD and with CBC. A server that takes one of them only is not to look as if it were down.
+const CIPHER_SUITES: [u16; 31] = [
+    0x1301, 0x1302, 0x1303, 0x1304, // TLS 1.3
+    0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, // ECDHE, AEAD
+    0x009e, 0x009f, 0xccaa, // DHE, AEAD
+    0xc023, 0xc027, 0xc024, 0xc028, 0xc009, 0xc013, 0xc00a, 0xc014, // ECDHE, CBC
+    0x0067, 0x006b, 0x0033, 0x0039, // DHE, CBC
+    0x009c, 0x009d, 0x003c, 0x003d, 0x002f, 0x0035, // RSA
+];
+/// x25519, for which there is a key share, so that most servers answer at once; secp256r1, secp384r1, secp521r1, x448; hybrids
+/// with ML-KEM: X25519MLKEM768, `SecP256r1MLKEM768`, `SecP384r1MLKEM1024`; ffdhe2048 to ffdhe8192. A server that wants another
+/// than the first asks for it (`HelloRetryRequest`), which shows that it is up.
+const GROUPS: [u16; 13] =
+    [0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x11ec, 0x11eb, 0x11ed, 0x0100, 0x0101, 0x0102, 0x0103, 0x0104];
+/// With SHA-256, -384 and -512: ECDSA, RSA-PSS with either kind of key, RSA PKCS#1; Ed25519, Ed448; ML-DSA-44, -65, -87.
+const SIGNATURES: [u16; 17] = [
+    0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0809, 0x080a, 0x080b, 0x0401, 0x0501, 0x0601, 0x0807, 0x0808,
+    0x0904, 0x0905, 0x0906,
+];
 
 /// Builds a TLS 1.2 and 1.3 `ClientHello` in records.
 #[derive(Clone, Debug)]

@@ -23,3 +23,4 @@ mod server_killed;
 mod signals;
 mod systemd;
 mod timeouts;
+mod tls_probes;
