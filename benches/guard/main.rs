@@ -57,8 +57,13 @@ const CASES: &[Case] = &[
     ("write a log line at close, JSON", |rounds| log_line(LogFormat::Json, rounds)),
 ];
 
-const ALL_TLVS: Tlvs<'static> =
-    Tlvs { authority: Some(b"fiscalismia.com"), alpn: Some(b"h2"), unique_id: Some([7; 16]), crc32c: true };
+const ALL_TLVS: Tlvs<'static> = Tlvs {
+    authority: Some(b"fiscalismia.com"),
+    alpn: Some(b"h2"),
+    unique_id: Some([7; 16]),
+    crc32c: true,
+    received: b"",
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();

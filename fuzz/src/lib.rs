@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use fiscalismia_lb::config::{self, SniPattern};
 use fiscalismia_lb::policy::routes::RouteTable;
 use fiscalismia_lb::wire::client_hello::{Hello, MAX_HANDSHAKE, Reader, Verdict};
-use fiscalismia_lb::wire::proxy_header::{self, Header, MAX_LEN, Parsed, Tlvs};
+use fiscalismia_lb::wire::proxy_header::{self, Header, MAX_LEN, MAX_READ, Parsed, Tlvs};
 use fiscalismia_lb::wire::{http_head, http_status};
 use tls_parser::{TlsExtension, TlsMessageHandshake};
 
@@ -93,18 +93,26 @@ fn agrees_with_tls_parser(hello: &Hello<'_>, handshake: &[u8]) {
     }
 }
 
-/// A header that is read says the same once written, and one that is written is read again.
+/// A header is the same however it is cut into segments; one that is read says the same once written, with every TLV but
+/// checksum and padding; and one that is written is read again.
 pub fn proxy_header(data: &[u8]) {
+    let parsed = proxy_header::parse(data);
     let first = (0..=data.len()).find(|end| proxy_header::parse(&data[..*end]) != Parsed::Incomplete);
     match first {
-        Some(end) => assert_eq!(proxy_header::parse(&data[..end]), proxy_header::parse(data), "at {end}"),
-        None => assert_eq!(proxy_header::parse(data), Parsed::Incomplete),
+        Some(end) => assert_eq!(proxy_header::parse(&data[..end]), parsed, "at {end}"),
+        None => assert_eq!(parsed, Parsed::Incomplete),
     }
-    if let Parsed::Header { header: Header::Client { source, destination, tlvs }, len } = proxy_header::parse(data) {
-        assert!(len <= data.len());
-        if tlvs.authority.unwrap_or_default().len() <= 255 && tlvs.alpn.unwrap_or_default().len() <= 255 {
-            round_trip(source, destination, &tlvs);
-        }
+    if parsed == Parsed::Incomplete {
+        assert!(data.len() < MAX_READ, "it would be waited for without end");
+    }
+    if let Parsed::Header { header: Header::Client { source, destination, tlvs }, len } = parsed {
+        assert!(len <= data.len() && len <= MAX_READ);
+        assert!(
+            data.starts_with(b"PROXY ") || data[12] == 0x21,
+            "no address is taken but from a header that tells one"
+        );
+        round_trip(source, destination, &Tlvs { received: b"", ..tlvs });
+        goes_on(source, destination, tlvs.received);
     }
     if let Some((addresses, names)) = data.split_first_chunk::<38>() {
         let (authority, alpn) = names.split_at(names.len() / 2);
@@ -114,9 +122,30 @@ pub fn proxy_header(data: &[u8]) {
             alpn: (flags & 2 != 0).then_some(&alpn[..alpn.len().min(255)]),
             unique_id: (flags & 4 != 0).then_some([*flags; 16]),
             crc32c: flags & 8 != 0,
+            received: b"",
         };
         round_trip(address(kinds & 3, &rest[..18]), address(kinds >> 2 & 3, &rest[18..]), &tlvs);
     }
+}
+
+/// What was received is received again by the next, in its order.
+fn goes_on(source: SocketAddr, destination: SocketAddr, received: &[u8]) {
+    let mut buf = [0; MAX_LEN];
+    let bytes = proxy_header::v2(&mut buf, source, destination, &Tlvs { received, ..Tlvs::default() });
+    let wanted: Vec<_> = tlvs(received).into_iter().filter(|(kind, _)| ![0x03, 0x04].contains(kind)).collect();
+    let addresses = if bytes[13] == 0x11 { 12 } else { 36 };
+    assert_eq!(tlvs(&bytes[16 + addresses..]), wanted);
+}
+
+fn tlvs(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut tlvs = Vec::new();
+    while let [kind, high, low, rest @ ..] = bytes {
+        let (value, after) = rest.split_at(u16::from_be_bytes([*high, *low]).into());
+        tlvs.push((*kind, value));
+        bytes = after;
+    }
+    assert!(bytes.is_empty());
+    tlvs
 }
 
 fn address(kind: u8, bytes: &[u8]) -> SocketAddr {
@@ -141,7 +170,7 @@ fn round_trip(source: SocketAddr, destination: SocketAddr, tlvs: &Tlvs<'_>) {
 fn client(bytes: &[u8]) -> (SocketAddr, SocketAddr, Tlvs<'_>) {
     match proxy_header::parse(bytes) {
         Parsed::Header { header: Header::Client { source, destination, tlvs }, len } if len == bytes.len() => {
-            (canonical(source), canonical(destination), tlvs)
+            (canonical(source), canonical(destination), Tlvs { received: b"", ..tlvs })
         }
         other => panic!("{other:?}"),
     }

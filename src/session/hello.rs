@@ -211,6 +211,7 @@ fn write_header(
                 alpn: hello.alpn().next().filter(|_| wanted.alpn),
                 unique_id,
                 crc32c: wanted.crc32c,
+                received: b"",
             };
             proxy_header::v2(room, client.source, client.destination(bound)?, &tlvs).len()
         }

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use super::*;
 
 fn addr(text: &str) -> SocketAddr {
@@ -16,8 +18,13 @@ fn client<'a>(source: &str, destination: &str, tlvs: Tlvs<'a>) -> Header<'a> {
     Header::Client { source: addr(source), destination: addr(destination), tlvs }
 }
 
-const ALL: Tlvs<'_> =
-    Tlvs { authority: Some(b"demo.fiscalismia.com"), alpn: Some(b"h2"), unique_id: Some([0x42; 16]), crc32c: true };
+const ALL: Tlvs<'_> = Tlvs {
+    authority: Some(b"demo.fiscalismia.com"),
+    alpn: Some(b"h2"),
+    unique_id: Some([0x42; 16]),
+    crc32c: true,
+    received: b"",
+};
 
 /// The bytes of the specification, written out: else servers close the connection.
 #[test]
@@ -78,7 +85,7 @@ fn tlvs_come_back() {
         ALL,
     ] {
         let bytes = v2_of("[2001:db8::1]:50000", "[2001:db8::2]:443", &tlvs);
-        let header = client("[2001:db8::1]:50000", "[2001:db8::2]:443", tlvs);
+        let header = client("[2001:db8::1]:50000", "[2001:db8::2]:443", Tlvs { received: &bytes[52..], ..tlvs });
         assert_eq!(parse(&bytes), Parsed::Header { header, len: bytes.len() });
     }
 }
@@ -94,15 +101,35 @@ fn the_checksum_is_crc32c() {
 #[test]
 fn the_longest_header_fits() {
     let longest = [b'a'; 255];
-    let tlvs = Tlvs { authority: Some(&longest), alpn: Some(&longest), ..ALL };
+    // Two TLVs of a balancer's own kind.
+    let half = MAX_RECEIVED / 2 - 3;
+    let received = [&[0xea], &(half as u16).to_be_bytes()[..], &vec![b'b'; half]].concat().repeat(2);
+    assert_eq!(received.len(), MAX_RECEIVED);
+    let tlvs = Tlvs { authority: Some(&longest), alpn: Some(&longest), received: &received, ..ALL };
     let bytes = v2_of("[2001:db8::1]:50000", "[2001:db8::2]:443", &tlvs);
     assert_eq!(bytes.len(), MAX_LEN);
-    assert!(matches!(parse(&bytes), Parsed::Header { len: MAX_LEN, .. }));
+    const { assert!(MAX_LEN <= 4096, "nginx takes no longer one") };
 
     let over = Tlvs { authority: Some(&[b'a'; 256]), ..Tlvs::default() };
     assert_eq!(v2_of("192.0.2.1:1", "192.0.2.2:2", &over).len(), 28);
     let widest = "[1111:1111:1111:1111:1111:1111:1111:1111]:65535";
     assert!(v1_of(widest, widest).len() <= V1_MAX_LEN);
+}
+
+/// Without this, what a cloud's balancer told is lost, or a server gets two names, or a checksum of another header.
+#[test]
+fn what_was_received_goes_on() {
+    let received = [
+        &b"\x02\x00\x03a.b\x05\x00\x02id\x01\x00\x02h2"[..],
+        b"\x03\x00\x04aaaa\x04\x00\x01\x00\xea\x00\x01v\xee\x00\x00",
+    ]
+    .concat();
+    let written =
+        |tlvs: Tlvs<'_>| v2_of("192.0.2.1:1", "192.0.2.2:2", &Tlvs { received: &received, ..tlvs })[28..].to_vec();
+    assert_eq!(written(Tlvs::default()), b"\x02\x00\x03a.b\x05\x00\x02id\x01\x00\x02h2\xea\x00\x01v\xee\x00\x00");
+    let own = Tlvs { authority: Some(b"c"), alpn: Some(b"d"), unique_id: Some([7; 16]), ..Tlvs::default() };
+    let id = [&b"\x05\x00\x10"[..], &[7; 16]].concat();
+    assert_eq!(written(own), [&b"\x02\x00\x01c\x01\x00\x01d"[..], &id, b"\xea\x00\x01v\xee\x00\x00"].concat());
 }
 
 /// A server that gets the header in pieces waits for the rest, and takes none of the client's bytes for it.
@@ -138,24 +165,43 @@ fn bad_headers_are_refused() {
     let v2 = |tail: &[u8]| [&SIGNATURE[..], tail].concat();
     let addresses = [0; 12];
     for (bytes, why) in [
-        (v2(b"\x11\x11\x00\x00"), "the version or command is unknown"),
-        (v2(b"\x22\x11\x00\x00"), "the version or command is unknown"),
-        (v2(b"\x21\x12\x00\x00"), "the header is for something else than TCP"),
-        (v2(b"\x21\x11\x00\x0b\0\0\0\0\0\0\0\0\0\0\0"), "the addresses are cut off"),
-        (v2(&[b"\x21\x11\x00\x0d", &addresses[..], b"\x02"].concat()), "a TLV is longer than the header"),
-        (v2(&[b"\x21\x11\x00\x10", &addresses[..], b"\x02\x00\x02a"].concat()), "a TLV is longer than the header"),
-        (v2(&[b"\x21\x11\x00\x10", &addresses[..], b"\x05\x00\x01a"].concat()), "the unique id is not 16 bytes long"),
-        (v2(&[b"\x21\x11\x00\x13", &addresses[..], b"\x03\x00\x04aaaa"].concat()), "the checksum is wrong"),
-        (v2(&[b"\x21\x11\x00\x0f", &addresses[..], b"\x03\x00\x00"].concat()), "the checksum is wrong"),
-        (b"PROXY UDP4 \r\n".to_vec(), "the header is for something else than TCP"),
-        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 +2\r\n".to_vec(), "an address or port is malformed"),
-        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 02\r\n".to_vec(), "an address or port is malformed"),
-        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n".to_vec(), "an address or port is malformed"),
-        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n".to_vec(), "an address or port is malformed"),
-        (b"PROXY TCP4 ::1 ::1 1 2\r\n".to_vec(), "an address or port is malformed"),
-        (b"PROXY TCP4\r\n".to_vec(), "an address or port is malformed"),
-        (b"PROXY \xff\r\n".to_vec(), "the line is not text"),
-        ([b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 93]].concat(), "the line is longer than 107 bytes"),
+        (v2(b"\x11\x11\x00\x00"), "the version or command of the PROXY header is unknown"),
+        (v2(b"\x22\x11\x00\x00"), "the version or command of the PROXY header is unknown"),
+        (v2(b"\x21\x12\x00\x00"), "the PROXY header is for something else than TCP"),
+        (v2(b"\x21\x11\x00\x0b\0\0\0\0\0\0\0\0\0\0\0"), "the addresses in the PROXY header are cut off"),
+        (v2(&[b"\x21\x11\x00\x0d", &addresses[..], b"\x02"].concat()), "a TLV is longer than the PROXY header"),
+        (
+            v2(&[b"\x21\x11\x00\x10", &addresses[..], b"\x02\x00\x02a"].concat()),
+            "a TLV is longer than the PROXY header",
+        ),
+        (
+            v2(&[b"\x21\x11\x01\x0f", &addresses[..], b"\x02\x01\x00", &[b'a'; 256]].concat()),
+            "the authority in the PROXY header is too long",
+        ),
+        (
+            v2(&[b"\x21\x11\x00\x90", &addresses[..], b"\x05\x00\x81", &[b'a'; 129]].concat()),
+            "the unique id in the PROXY header is too long",
+        ),
+        // Said without waiting for the rest.
+        (v2(b"\x21\x21\x00\x23"), "the addresses in the PROXY header are cut off"),
+        (v2(b"\x21\x11\x07\xf1"), "the PROXY header is too long"),
+        (
+            v2(&[b"\x21\x11\x00\x13", &addresses[..], b"\x03\x00\x04aaaa"].concat()),
+            "the checksum of the PROXY header is wrong",
+        ),
+        (
+            v2(&[b"\x21\x11\x00\x0f", &addresses[..], b"\x03\x00\x00"].concat()),
+            "the checksum of the PROXY header is wrong",
+        ),
+        (b"PROXY UDP4 \r\n".to_vec(), "the PROXY header is for something else than TCP"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 +2\r\n".to_vec(), "an address or port in the PROXY header is malformed"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 02\r\n".to_vec(), "an address or port in the PROXY header is malformed"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n".to_vec(), "an address or port in the PROXY header is malformed"),
+        (b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n".to_vec(), "an address or port in the PROXY header is malformed"),
+        (b"PROXY TCP4 ::1 ::1 1 2\r\n".to_vec(), "an address or port in the PROXY header is malformed"),
+        (b"PROXY TCP4\r\n".to_vec(), "an address or port in the PROXY header is malformed"),
+        (b"PROXY \xff\r\n".to_vec(), "the PROXY header is not text"),
+        ([b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 93]].concat(), "the PROXY header is too long"),
     ] {
         assert_eq!(parse(&bytes), Parsed::Malformed(why), "{bytes:?}");
     }
