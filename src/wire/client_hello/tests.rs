@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::hello_builder::HelloBuilder;
 
 /// The sizes that clients make: plain, post-quantum, with a long session ticket, and the largest record.
-const SIZES: [usize; 4] = [300, 1_800, 5_000, 15_900];
+const SIZES: [usize; 4] = [320, 1_800, 5_000, 15_900];
 
 /// SNI and ALPN.
 type Read = (Option<Vec<u8>>, Vec<Vec<u8>>);
