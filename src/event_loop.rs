@@ -6,7 +6,6 @@ mod clock;
 mod door;
 mod fds;
 mod listeners;
-mod manager;
 mod operator;
 mod poller;
 mod probes;
@@ -25,16 +24,16 @@ use mio::event::Event;
 use crate::admin::Reply;
 use crate::context::{Context, Timer};
 use crate::metrics::{History, STEP, Snapshot};
-use crate::net::{Accepted, Key, Listener, Role, Token};
+use crate::net::{Accepted, Key, Listener, Token};
 use crate::policy::time::Time;
-use crate::service::Service;
 use crate::session::Side;
+use crate::systemd::Manager;
+use crate::vocabulary::Role;
 use admins::{Admins, Request};
 use clock::Clock;
 pub use clock::{MachineTime, TimeSource};
 use door::Door;
 pub use fds::Fds;
-use manager::Told;
 use operator::Operator;
 pub use operator::SignalSource;
 use poller::Poller;
@@ -64,8 +63,7 @@ pub struct EventLoop {
     probes: Probes,
     redirects: Redirects,
     admins: Admins,
-    service: Service,
-    told: Told,
+    manager: Manager,
     operator: Operator,
     history: History,
     context: Context,
@@ -102,7 +100,7 @@ impl EventLoop {
         self.timers();
         self.accept();
         self.settle_servers();
-        self.tend_status();
+        self.manager.tend(self.probes.take_changed(), &mut self.context);
         self.context.log.tend(self.context.now, &self.context.registry);
         self.door.listeners.free();
         self.sessions.free();
@@ -172,8 +170,8 @@ impl EventLoop {
                 Timer::Accept => self.door.resume(),
                 Timer::Drain => self.end_drain(),
                 Timer::Sample => self.take_sample(),
-                Timer::Watchdog => self.feed_watchdog(),
-                Timer::Status => self.tell_status(at),
+                Timer::Watchdog => self.manager.feed_watchdog(&mut self.context),
+                Timer::Status => self.manager.tell_status(at, &self.context),
             }
         }
     }

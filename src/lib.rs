@@ -22,7 +22,7 @@
 //! operator how the proxy is.
 //!
 //! [`context`] is what the one thread lends to each of these while it works. [`config`] is checked once, when it is read:
-//! a value of its types is good. [`service`] tells systemd.
+//! a value of its types is good. [`systemd`] is told, and passes sockets.
 //!
 //! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.
 #![forbid(unsafe_code)]
@@ -39,6 +39,7 @@ pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod probe;
-pub mod service;
 pub mod session;
+pub mod systemd;
+pub mod vocabulary;
 pub mod wire;

@@ -8,6 +8,7 @@ type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// What every part may use from elsewhere is in the last column; std is not mentioned.
 const LAYERS: &[Layer] = &[
+    ("vocabulary", &[], &[]),
     ("wire", &[], &["tls_parser", "httparse", "crc32c"]),
     ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "rustix", "strsim"]),
     ("policy", &["config"], &["fnv", "ipnet", "serde", "serde_json"]),
@@ -17,7 +18,7 @@ const LAYERS: &[Layer] = &[
     ("fleet", &["config", "policy", "metrics", "net"], &["serde", "serde_json"]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),
     ("handover", &[], &["rustix", "serde", "serde_json"]),
-    ("service", &[], &["sd_notify", "listenfd", "rustix"]),
+    ("systemd", SYSTEMD, &["sd_notify", "listenfd", "rustix", "socket2"]),
     ("session", SHARED, &["mio", "rustix", "serde"]),
     ("probe", SHARED, &["mio", "rustix"]),
     ("http", SHARED, &["mio"]),
@@ -28,7 +29,10 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// What sessions, probes and the admin endpoints use; never each other.
-const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context"];
+const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context", "vocabulary"];
+
+/// What systemd is told of, and where its sockets go.
+const SYSTEMD: &[&str] = &["config", "policy", "net", "fleet", "context", "vocabulary"];
 
 /// The admin endpoints are a function from a request to an answer.
 const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http"];
@@ -42,7 +46,8 @@ const EVENT_LOOP: &[&str] = &[
     "access_log",
     "fleet",
     "context",
-    "service",
+    "systemd",
+    "vocabulary",
     "session",
     "probe",
     "http",

@@ -12,12 +12,13 @@ use fiscalismia_lb::config;
 use fiscalismia_lb::context::Context;
 use fiscalismia_lb::fleet::Fleet;
 use fiscalismia_lb::metrics::{Histograms, Phase, Process};
-use fiscalismia_lb::net::{Key, Listener, Output, Role, Slots, Token};
+use fiscalismia_lb::net::{Key, Listener, Output, Slots, Token};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::reason::CloseReason;
 use fiscalismia_lb::policy::time::Time;
 use fiscalismia_lb::policy::timers::Timers;
 use fiscalismia_lb::session::{Lent, Next, Session, Shared, Side};
+use fiscalismia_lb::vocabulary::Role;
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use fiscalismia_lb::wire::proxy_header::{self, Header, Parsed};
 use mio::{Events, Poll};
@@ -386,7 +387,7 @@ impl Proxy {
         Proxy { poll, context, shared, sessions, key, is_busy: false, has_timed_out: false }
     }
 
-    fn accept(&mut self, listener: &mut Listener) {
+    fn accept(&mut self, listener: &mut Listener<Role>) {
         self.context.sessions += 1;
         let accepted = (0..PATIENCE).find_map(|_| listener.accept().unwrap()).unwrap();
         let mut lent = Lent { key: self.key, shared: &mut self.shared, context: &mut self.context };

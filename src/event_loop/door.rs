@@ -9,7 +9,8 @@ use super::listeners::Listeners;
 use crate::access_log::Level;
 use crate::config::Config;
 use crate::context::{Context, Timer};
-use crate::net::{self, Accepted, BACKLOG, Key, Listener, Role};
+use crate::net::{self, Accepted, BACKLOG, Key, Listener};
+use crate::vocabulary::Role;
 
 /// Clients that one listener lets in in one turn.
 pub(super) const MAX_A_TURN: usize = 64;
@@ -46,7 +47,7 @@ impl Door {
 
     /// Whether a client could be let in at once, where `has_room` says of whom there may be one more.
     pub(super) fn can_accept(&self, has_room: impl Fn(Role) -> bool) -> bool {
-        let can_accept = |listener: &Listener| listener.is_readable() && has_room(listener.role);
+        let can_accept = |listener: &Listener<Role>| listener.is_readable() && has_room(listener.role);
         self.accepting != Accepting::Paused && self.listeners.iter().any(can_accept)
     }
 

@@ -7,14 +7,16 @@ use mio::Registry;
 use crate::access_log::Level;
 use crate::config::Config;
 use crate::context::Context;
-use crate::net::{Inherited, Key, Listener, Role, Slots, Token};
+use crate::net::{Key, Listener, Slots, Token};
+use crate::systemd::Inherited;
+use crate::vocabulary::Role;
 
 /// Where a listener is, and for whom.
 type Place = (SocketAddr, Role);
 
 /// Where the process listens.
 pub(super) struct Listeners {
-    slots: Slots<Listener>,
+    slots: Slots<Listener<Role>>,
     inherited: Inherited,
 }
 
@@ -65,7 +67,7 @@ impl Listeners {
         Ok(())
     }
 
-    fn open_one(&self, (address, role): Place) -> Result<Listener, String> {
+    fn open_one(&self, (address, role): Place) -> Result<Listener<Role>, String> {
         let inherited = self.inherited.listener(address, role);
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
             let taken = self.inherited.places().find(|(bound, _)| bound.port() == address.port());
@@ -80,7 +82,7 @@ impl Listeners {
     /// Those that `config` does not ask for; without one, all but the admin endpoints, which tell how a drain goes on.
     pub(super) fn unwanted(&self, config: Option<&Config>) -> Vec<Unwanted> {
         let wanted = config.map(|config| self.wanted(config));
-        let is_wanted = |listener: &Listener| match &wanted {
+        let is_wanted = |listener: &Listener<Role>| match &wanted {
             Some(wanted) => wanted.contains(&place(listener)),
             None => listener.role == Role::Admin,
         };
@@ -124,15 +126,15 @@ impl Listeners {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Listener> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Listener<Role>> {
         self.slots.iter().map(|(_, listener)| listener)
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Listener> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Listener<Role>> {
         self.slots.get_mut(key)
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<&Listener> {
+    pub(super) fn get(&self, key: Key) -> Option<&Listener<Role>> {
         self.slots.get(key)
     }
 
@@ -163,6 +165,6 @@ fn remedy(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn place(listener: &Listener) -> Place {
+fn place(listener: &Listener<Role>) -> Place {
     (listener.configured, listener.role)
 }

@@ -125,7 +125,7 @@ impl EventLoop {
         let count = config::count(self.sessions.len() as usize, "connection");
         let words = format_args!("Draining: {count} may finish within {timeout:?}.");
         self.context.log.notice(self.context.now, words);
-        self.tell_stopping(timeout);
+        self.manager.stopping(timeout, &self.context);
     }
 
     /// The drain is over: its time has come up, or there is nobody left.
@@ -138,7 +138,7 @@ impl EventLoop {
     /// Ends every connection.
     fn stop(&mut self) {
         if std::mem::replace(&mut self.operator.phase, Phase::Over) == Phase::Serving {
-            self.tell_stopping(Duration::ZERO);
+            self.manager.stopping(Duration::ZERO, &self.context);
         }
         let count = self.sessions.end_all(&mut self.context);
         self.redirects.end_all(&mut self.context);
@@ -152,7 +152,7 @@ impl EventLoop {
 
     /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
     fn reload(&mut self) {
-        self.service.reloading();
+        self.manager.reloading();
         // So that there is an fd to open the file with.
         self.door.fds.give_up_spare();
         let read = config::load(&self.operator.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
@@ -173,7 +173,7 @@ impl EventLoop {
                 log.say(now, Level::Error, format_args!("Reload refused: nothing has changed."));
             }
         }
-        self.tell_ready();
+        self.manager.ready(&self.context);
     }
 
     fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {

@@ -10,13 +10,13 @@ use crate::fleet;
 use crate::metrics::{
     FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, Sample, ServerNow, Snapshot, StandingNow,
 };
-use crate::net::Role;
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
 use crate::policy::reason::DropReason;
 use crate::policy::servers::Member;
 use crate::policy::time::Time;
 use crate::session::Shared;
+use crate::vocabulary::Role;
 
 /// Drops for where a client came from, before a byte was read.
 const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooManyConnections];

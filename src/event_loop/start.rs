@@ -1,5 +1,4 @@
 //! From nothing to a loop that is ready to turn.
-use std::net::TcpListener;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -10,7 +9,6 @@ use super::clock::{Clock, MachineTime, TimeSource};
 use super::door::Door;
 use super::fds::Fds;
 use super::listeners::Listeners;
-use super::manager::Told;
 use super::operator::{Operator, SignalSource};
 use super::poller::Poller;
 use super::probes::Probes;
@@ -23,14 +21,14 @@ use crate::config::{self, Config};
 use crate::context::Context;
 use crate::fleet::Fleet;
 use crate::metrics::{Histograms, History, Process};
-use crate::net::{Inherited, Output};
+use crate::net::Output;
 use crate::policy::fds::Shares;
 use crate::policy::health::Spread;
 use crate::policy::time::Time;
 use crate::policy::timers::Timers;
 use crate::probe;
-use crate::service::{self, Service};
 use crate::session::Shared;
+use crate::systemd::{self, Inherited, Manager};
 
 /// What the process has from its surroundings.
 pub struct Host {
@@ -39,7 +37,7 @@ pub struct Host {
     /// Listening sockets that it was started with.
     pub sockets: Inherited,
     /// The service manager.
-    pub manager: Service,
+    pub manager: Manager,
     /// Where log lines go.
     pub output: Output,
     /// Where signals come from.
@@ -80,7 +78,7 @@ pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
 /// A loop for this process, with the configuration at `path`.
 pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
     // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
-    let passed = service::sockets();
+    let passed = systemd::sockets();
     // Before anything takes its time: a signal that comes before its handler ends the process.
     let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
     let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
@@ -91,9 +89,9 @@ pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
 }
 
 impl Host {
-    fn with(passed: Result<Vec<(String, TcpListener)>, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
-        let sockets = passed.and_then(Inherited::new)?;
-        let manager = Service::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+    fn with(passed: Result<Inherited, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
+        let sockets = passed?;
+        let manager = Manager::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
         Ok(Host { fds, sockets, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
     }
@@ -144,8 +142,7 @@ impl EventLoop {
             probes: Probes::default(),
             redirects: Redirects::new(),
             admins: Admins::new(credentials),
-            service: manager,
-            told: Told::default(),
+            manager,
             operator,
             history: History::default(),
             context,
@@ -161,8 +158,8 @@ impl EventLoop {
         banner::say(self);
         probe::schedule(&mut self.context);
         self.context.log.flush(&self.context.registry);
-        self.arm_watchdog();
-        self.tell_ready();
+        self.manager.arm_watchdog(&mut self.context);
+        self.manager.ready(&self.context);
     }
 }
 

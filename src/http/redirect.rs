@@ -6,7 +6,7 @@ use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::context::Context;
 use crate::fleet::Open;
 use crate::metrics::Frontend;
-use crate::net::Role;
+use crate::vocabulary::Role;
 use crate::wire::http_head;
 
 /// Clients let in in a second; more wait in the backlog.

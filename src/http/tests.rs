@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::{Events, Poll};
 
 use super::*;
-use crate::net::{Listener, Role};
+use crate::net::Listener;
 
 /// A body of so many bytes.
 struct Zeros(usize);
@@ -24,14 +24,14 @@ impl Body for Zeros {
 /// Clients, their listener, a poll, and the time as the test has it.
 struct Site {
     clients: Clients<Zeros>,
-    listener: Listener,
+    listener: Listener<()>,
     poll: Poll,
     now: Time,
 }
 
 impl Site {
     fn new() -> Site {
-        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Role::Http).unwrap();
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), ()).unwrap();
         Site { clients: Clients::new(Token::Redirect), listener, poll: Poll::new().unwrap(), now: Time::ZERO }
     }
 

@@ -15,57 +15,11 @@ use super::token::Token;
 /// What listen(2) is asked for; the kernel takes the lesser of it and `net.core.somaxconn`.
 pub const BACKLOG: u16 = 65_535;
 
-/// Whom a listener serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// TLS clients, which are routed.
-    Https,
-    /// Plain HTTP clients, which are sent to https.
-    Http,
-    /// Whoever runs the proxy.
-    Admin,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Role; 3] = [Role::Https, Role::Http, Role::Admin];
-
-    /// The name of its frontend, in log and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Role::Https => "https_ingress",
-            Role::Http => "http_ingress",
-            Role::Admin => "admin",
-        }
-    }
-
-    /// The key of the configuration that has its addresses.
-    #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Role::Https => "listen",
-            Role::Http => "redirect.listen",
-            Role::Admin => "admin.listen",
-        }
-    }
-
-    /// The name that a socket of this role has where systemd passes it.
-    #[must_use]
-    pub const fn socket_name(self) -> &'static str {
-        match self {
-            Role::Https => "https",
-            Role::Http => "http",
-            Role::Admin => "admin",
-        }
-    }
-}
-
 /// A listening socket.
-pub struct Listener {
+pub struct Listener<R> {
     fd: OwnedFd,
-    /// Whom it serves.
-    pub role: Role,
+    /// What it is for, in the words of its owner.
+    pub role: R,
     /// The address as the configuration has it, or of the socket that serves it: a reload recognises the listener by that.
     pub configured: SocketAddr,
     /// The address that is bound: its port is never 0.
@@ -83,12 +37,12 @@ pub struct Accepted {
     pub source: SocketAddr,
 }
 
-impl Listener {
+impl<R> Listener<R> {
     /// Binds and listens. An IPv6 address takes IPv6 only.
     ///
     /// # Errors
     /// The kernel's: the address is taken, is not on this host, or needs a privilege.
-    pub fn bind(address: SocketAddr, role: Role) -> io::Result<Listener> {
+    pub fn bind(address: SocketAddr, role: R) -> io::Result<Listener<R>> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -101,12 +55,15 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already.
-    pub(super) fn inherit(fd: OwnedFd, bound: SocketAddr, role: Role) -> io::Result<Listener> {
+    ///
+    /// # Errors
+    /// The kernel's, for a socket that is none.
+    pub fn inherit(fd: OwnedFd, bound: SocketAddr, role: R) -> io::Result<Listener<R>> {
         SockRef::from(&fd).set_nonblocking(true)?;
         Listener::new(fd, bound, role, true)
     }
 
-    fn new(fd: OwnedFd, configured: SocketAddr, role: Role, inherited: bool) -> io::Result<Listener> {
+    fn new(fd: OwnedFd, configured: SocketAddr, role: R, inherited: bool) -> io::Result<Listener<R>> {
         // Accepted sockets inherit it, which saves a system call a connection.
         SockRef::from(&fd).set_tcp_nodelay(true)?;
         let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;

@@ -1,7 +1,6 @@
 //! Mechanics over mio: what the kernel offers, with no opinion on what it is for.
 mod dial;
 mod direction;
-mod inherited;
 mod listener;
 mod output;
 mod pipes;
@@ -11,8 +10,7 @@ mod token;
 
 pub use dial::{dial, is_shortage, words};
 pub use direction::{Direction, ParkedDirection, Progress};
-pub use inherited::Inherited;
-pub use listener::{Accepted, BACKLOG, Listener, Role, canonical};
+pub use listener::{Accepted, BACKLOG, Listener, canonical};
 pub use output::Output;
 pub use pipes::Pipes;
 pub use slots::{Key, Slots, slot_number};

@@ -87,7 +87,7 @@ fn notifications_to_systemd() {
     });
     assert!((before..before + 60_000_000).contains(&usec), "{usec} is not now");
     proxy.wait_for_notification(start, "READY=1");
-    proxy.wait_for_notification(start, "STATUS=1/1 servers up, 1 connections");
+    proxy.wait_for_notification(start, "STATUS=1/1 servers up, 1 connection");
 }
 
 #[test]

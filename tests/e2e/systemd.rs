@@ -143,10 +143,10 @@ fn from_start_to_stop() {
         let reloading = hear();
         let (_, usec) = reloading.split_once("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(usec.trim_end().parse::<u64>().is_ok(), "{reloading}");
-        assert!(hear().ends_with(&format!("\nSTATUS=1/1 servers up, 1 connections{refused}\n")));
+        assert!(hear().ends_with(&format!("\nSTATUS=1/1 servers up, 1 connection{refused}\n")));
     }
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    assert_eq!(hear(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=8000000\nSTATUS=draining, 1 connections\n");
+    assert_eq!(hear(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=8000000\nSTATUS=draining, 1 connection\n");
     drop(client);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

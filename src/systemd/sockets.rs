@@ -1,11 +1,13 @@
-//! Listening sockets that the service manager has opened, and keeps open while this process comes and goes.
+//! Listening sockets that systemd has opened, and keeps open while this process comes and goes.
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
+use listenfd::ListenFd;
 use socket2::SockRef;
 
-use super::listener::{Listener, Role};
+use crate::net::Listener;
+use crate::vocabulary::Role;
 
 /// The sockets that were passed. They stay open as long as the process lives: a reload may leave one unused, and the next
 /// take it up again.
@@ -21,14 +23,6 @@ struct Socket {
 }
 
 impl Inherited {
-    /// Sockets under the names of their roles.
-    ///
-    /// # Errors
-    /// A sentence about one whose name says no role, or that does not listen.
-    pub fn new(passed: Vec<(String, TcpListener)>) -> Result<Inherited, String> {
-        passed.into_iter().map(|(name, socket)| Socket::new(&name, socket)).collect::<Result<_, _>>().map(Inherited)
-    }
-
     /// The address of the socket that serves `address` in this role. One for both families serves an address of either.
     #[must_use]
     pub fn serving(&self, address: SocketAddr, role: Role) -> Option<SocketAddr> {
@@ -38,7 +32,7 @@ impl Inherited {
 
     /// A listener on the socket that is bound to `address`.
     #[must_use]
-    pub fn listener(&self, address: SocketAddr, role: Role) -> Option<io::Result<Listener>> {
+    pub fn listener(&self, address: SocketAddr, role: Role) -> Option<io::Result<Listener<Role>>> {
         let socket = self.0.iter().find(|socket| (socket.bound, socket.role) == (address, role))?;
         Some(socket.fd.try_clone().and_then(|fd| Listener::inherit(fd, address, role)))
     }
@@ -47,6 +41,30 @@ impl Inherited {
     pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role)> {
         self.0.iter().map(|socket| (socket.bound, socket.role))
     }
+}
+
+/// The sockets that are passed, under the names of their roles.
+///
+/// # Errors
+/// A sentence about one that is no TCP socket, that does not listen or whose name says no role, or about an environment that
+/// contradicts itself.
+pub fn sockets() -> Result<Inherited, String> {
+    let failed = |error| format!("LISTEN_FDS: {error}");
+    // Names without sockets are those of another process, from which the environment came down.
+    if sd_notify::listen_fds().map_err(failed)?.len() == 0 {
+        return Ok(Inherited::default());
+    }
+    let named = sd_notify::listen_fds_with_names().map_err(failed)?;
+    let mut passed = ListenFd::from_env();
+    named
+        .enumerate()
+        .map(|(index, (fd, name))| match passed.take_tcp_listener(index) {
+            Ok(Some(socket)) => Socket::new(&name, socket),
+            Ok(None) => Err(format!("LISTEN_FDS: fd {fd} is not there")),
+            Err(error) => Err(format!("LISTEN_FDS: the socket {name:?} is not for TCP: {error}")),
+        })
+        .collect::<Result<_, _>>()
+        .map(Inherited)
 }
 
 /// Where a socket is bound, whether it takes IPv4 as well as IPv6, and whether it listens.

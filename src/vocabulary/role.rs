@@ -1,0 +1,49 @@
+//! What a listener is for.
+
+/// Whom a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// TLS clients, which are routed.
+    Https,
+    /// Plain HTTP clients, which are sent to https.
+    Http,
+    /// The operator and monitoring.
+    Admin,
+}
+
+struct Words {
+    frontend: &'static str,
+    key: &'static str,
+    socket: &'static str,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 3] = [Role::Https, Role::Http, Role::Admin];
+
+    const fn words(self) -> Words {
+        match self {
+            Role::Https => Words { frontend: "https_ingress", key: "listen", socket: "https" },
+            Role::Http => Words { frontend: "http_ingress", key: "redirect.listen", socket: "http" },
+            Role::Admin => Words { frontend: "admin", key: "admin.listen", socket: "admin" },
+        }
+    }
+
+    /// The name of its frontend, in log and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.words().frontend
+    }
+
+    /// The key of the configuration that has its addresses.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        self.words().key
+    }
+
+    /// The name that a socket of this role has where systemd passes it.
+    #[must_use]
+    pub const fn socket_name(self) -> &'static str {
+        self.words().socket
+    }
+}
