@@ -90,10 +90,11 @@ in
     };
     priority = mkOption {
       type = types.ints.between 1 254;
-      default = 100;
-      example = 101;
+      default = 250;
+      example = 251;
       description = ''
-        Of hosts that start at once, the highest gets the address, so that each has another number. A host that has it keeps it.
+        Of hosts that hear of none that has the address, the highest takes it, so that each has another number. A host that has it
+        keeps it when others come. The higher, the sooner does it take over: at 100, 0.2 s later.
       '';
     };
     hetzner = mkOption {
@@ -172,12 +173,12 @@ in
           noPreempt = true;
           unicastPeers = ha.peers;
           unicastSrcIp = cfg.privateInterfaces.${ha.interface}.address or null;
-          virtualIps = lib.optionals (!byCloud) (
-            map (address: {
-              addr = if addresses.isIpv6 address then "${address}/128" else "${address}/32";
-              dev = cfg.publicInterface;
-            }) ha.address
-          );
+          # keepalived wants an address to hold. One that is on the public interface for good does no harm on loopback, and says
+          # there to whoever looks which host has it.
+          virtualIps = map (address: {
+            addr = if addresses.isIpv6 address then "${address}/128" else "${address}/32";
+            dev = if byCloud then "lo" else cfg.publicInterface;
+          }) ha.address;
           trackScripts = [ "fiscalismia-lb" ];
           trackInterfaces = lib.optional (cfg.publicInterface != ha.interface) cfg.publicInterface;
           extraConfig = ''

@@ -37,11 +37,11 @@ in
   first = host {
     own = "172.24.1.3";
     peer = "172.24.1.6";
-    priority = 101;
+    priority = 251;
   };
   second = host {
     own = "172.24.1.6";
     peer = "172.24.1.3";
-    priority = 100;
+    priority = 250;
   };
 }

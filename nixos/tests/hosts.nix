@@ -575,7 +575,12 @@ in
     expected = {
       complaints = [ ];
       rules = [ "ip daddr { 213.239.246.0/24 } tcp dport { 443 } accept" ];
-      virtualIps = [ ];
+      virtualIps = [
+        {
+          addr = "203.0.113.50/32";
+          dev = "lo";
+        }
+      ];
       told = [
         "notify_master"
         "notify_backup"
