@@ -13,6 +13,8 @@ mod redirects;
 mod sessions;
 mod snapshot;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use crate::admin::Reply;
 use crate::context::{Context, Timer};
 use crate::metrics::{History, STEP, Snapshot};
 use crate::net::{Accepted, Key, Listener, Token};
+use crate::policy::fds::{ADMIN_CLIENTS, REDIRECT_CLIENTS};
 use crate::policy::time::Time;
 use crate::session::Side;
 use crate::systemd::Manager;
@@ -44,6 +47,9 @@ pub use start::Host;
 
 /// Events that one turn takes at most.
 const EVENTS: usize = 1024;
+
+/// Sockets and the like beside those of sessions and probes.
+const SIDE_SOCKETS: usize = 2 * (REDIRECT_CLIENTS + ADMIN_CLIENTS);
 
 /// Serves by the configuration at `path` until told to stop.
 ///
@@ -97,7 +103,11 @@ impl EventLoop {
         for key in unfinished_admins {
             self.admins.resume(key, &mut self.context);
         }
-        self.timers();
+        if self.deadline() <= self.context.now {
+            self.look_again(events)?;
+            self.settle_servers();
+            self.timers();
+        }
         self.accept();
         self.settle_servers();
         self.manager.tend(self.probes.take_changed(), &mut self.context);
@@ -113,18 +123,35 @@ impl EventLoop {
 
     /// When something is due: at once where something is unfinished.
     fn due(&self) -> Time {
-        let EventLoop { sessions, redirects, admins, context, .. } = self;
+        let EventLoop { sessions, admins, context, .. } = self;
         if sessions.can_go_on() || admins.has_unfinished() || self.door.can_accept(|role| self.has_room(role)) {
             return context.now;
         }
-        let due = [
-            sessions.shared.deadlines.next(),
-            redirects.deadline(),
-            admins.deadline(),
-            context.timers.next(),
-            context.log.deadline(),
-        ];
+        context.log.deadline().unwrap_or(Time::NEVER).min(self.deadline())
+    }
+
+    /// The earliest of all deadlines.
+    fn deadline(&self) -> Time {
+        let EventLoop { sessions, redirects, admins, context, .. } = self;
+        let due = [sessions.shared.deadlines.next(), redirects.deadline(), admins.deadline(), context.timers.next()];
         due.into_iter().flatten().min().unwrap_or(Time::NEVER)
+    }
+
+    /// Takes all events of what has happened up to now. While the process was stopped, frozen or busy, its clients and servers
+    /// were not: none of them is to be ended for a silence that is the process's own.
+    fn look_again(&mut self, events: &mut Events) -> io::Result<()> {
+        // The kernel reports each socket once before any a second time.
+        let sockets = 2 * self.sessions.len() as usize + self.probes.len() + SIDE_SOCKETS;
+        for _ in 0..=sockets / events.capacity() {
+            let is_all = self.poller.look(events)?;
+            for event in &*events {
+                self.dispatch(event);
+            }
+            if is_all {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn read_clock(&mut self) {

@@ -1,5 +1,6 @@
 //! Sleeps until an event, or until something is due.
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
@@ -36,9 +37,25 @@ impl Poller {
     pub(super) fn sleep(&mut self, events: &mut Events, due: Option<Time>, now: Time) -> std::io::Result<()> {
         let left = due.map(|due| due.since(now));
         let rings = due.is_some_and(|due| due > now && self.alarm.set(due, now).is_ok());
-        match self.poll.poll(events, if rings { None } else { left }) {
-            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
+        self.poll(events, if rings { None } else { left }).map(|_| ())
+    }
+
+    /// Takes the events that are there; answers whether there are no more.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn look(&mut self, events: &mut Events) -> std::io::Result<bool> {
+        while !self.poll(events, Some(Duration::ZERO))? {}
+        Ok(events.iter().count() < events.capacity())
+    }
+
+    /// Answers whether no signal came between; then nothing was looked at, whatever has happened (signal(7): that is so
+    /// after a `SIGSTOP` too, without any handler).
+    fn poll(&mut self, events: &mut Events, most: Option<Duration>) -> std::io::Result<bool> {
+        match self.poll.poll(events, most) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

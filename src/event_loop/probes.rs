@@ -16,6 +16,11 @@ pub(super) struct Probes {
 }
 
 impl Probes {
+    /// How many run.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The timer of a server's next probe has come up: starts it if it is due.
     pub(super) fn start(&mut self, id: ServerId, at: Time, context: &mut Context) {
         let key = self.slots.reserve();

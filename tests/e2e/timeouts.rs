@@ -2,6 +2,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
@@ -44,6 +45,40 @@ fn bytes_keep_a_tunnel_open() {
         client.send(b"x").expect(b"x");
     }
     expect_end(&proxy, &mut client, "cD", 6_400);
+}
+
+/// While the process is stopped, by SIGSTOP or a frozen cgroup, its clients go on speaking. What they said is there when it
+/// goes on, and none of them is cut for a silence that was the process's.
+#[test]
+fn a_stopped_process_cuts_nobody_who_spoke_meanwhile() {
+    let origin = Origin::echo("a");
+    let proxy = start(&json!({ "tunnel": "2s", "client_hello": "2s" }), &origin);
+    let mut clients: Vec<Client> = (0..200).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.hello("a.test").greeting(), "a");
+        client.expect(&hello("a.test"));
+        client.send(b"x").expect(b"x");
+    }
+    let mut late: Vec<Client> = (0..10).map(|_| proxy.connect()).collect();
+    for client in &late {
+        proxy.entry(client.address, "ACCEPT");
+    }
+    proxy.signal(Signal::STOP);
+    sleep(Duration::from_millis(200));
+    for client in &mut clients {
+        client.send(b"y");
+    }
+    for client in &mut late {
+        client.hello("a.test");
+    }
+    sleep(Duration::from_secs(3));
+    proxy.signal(Signal::CONT);
+    for client in &mut clients {
+        client.expect(b"y");
+    }
+    for client in &mut late {
+        assert_eq!(client.greeting(), "a");
+    }
 }
 
 /// Each try gets the whole timeout; what comes of the last one is the state.
