@@ -85,6 +85,13 @@ let
     direction: rule:
     lib.optionalString (leased != [ ]) (indent "${direction} ${interfaceSet leased} ${rule}\n");
 
+  # A host with its servers on itself may have no private interface.
+  toPrivate =
+    direction: chain:
+    lib.optionalString (privateInterfaces != [ ]) (
+      indent "${direction} ${interfaceSet privateInterfaces} jump ${chain}\n"
+    );
+
   # Reverse NAT finds its connections by tracking alone.
   trackServers = cfg.firewall.forward != [ ];
   onServers =
@@ -196,8 +203,7 @@ in
           ${errors4} accept
           ${errors6} accept
         ${indent cfg.firewall.rules.input}${onLeased "iifname" "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"}  iifname "${cfg.publicInterface}" jump public-in
-          iifname ${interfaceSet privateInterfaces} jump private-in
-        ${indent (onHosted "iifname")}}
+        ${toPrivate "iifname" "private-in"}${indent (onHosted "iifname")}}
 
         chain public-in {
           tcp dport ${set publicPorts} accept
@@ -226,8 +232,7 @@ in
           + onLeased "oifname" "udp sport 68 udp dport 67 accept"
           + onLeased "oifname" "udp sport 546 udp dport 547 accept"
         }  oifname "${cfg.publicInterface}" jump public-out
-          oifname ${interfaceSet privateInterfaces} jump private-out
-        ${indent (onHosted "oifname")}}
+        ${toPrivate "oifname" "private-out"}${indent (onHosted "oifname")}}
 
         chain public-out {
           tcp sport ${set publicPorts} tcp flags & (syn | ack) != syn accept

@@ -64,6 +64,9 @@ in
         Restart = "always";
         # Not RestartSteps, which counts for as long as the unit is there: a crash a month would end at the longest delay.
         RestartSec = "500ms";
+        # A restart hands the open connections to the next process.
+        FileDescriptorStoreMax = 1;
+        FileDescriptorStorePreserve = "restart";
         # The program ends by itself when `timeouts.drain` is over; this is for one that does not.
         TimeoutStopSec = "10min";
       }

@@ -77,7 +77,11 @@ let
           type = types.listOf types.port;
           default = [ 22 ];
         };
+        services.grafana.enable = off;
+        services.grafana.provision = any;
         services.keepalived = any;
+        services.nginx = any;
+        services.prometheus = any;
         networking.nameservers = listOf types.str;
         users.users = any;
         users.groups = any;

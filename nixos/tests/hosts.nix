@@ -204,6 +204,43 @@ in
       ];
     };
   };
+  testEverythingOnOneHost = {
+    expr =
+      let
+        config = evaluate {
+          services.fiscalismia-lb = {
+            enable = true;
+            publicInterface = "eth0";
+            routes.web.sni = [ "example.com" ];
+            routes.web.servers = [ "127.0.0.1:8443" ];
+          };
+        };
+      in
+      {
+        complaints = refused config ++ config.warnings;
+        jumps = lib.filter (lib.hasInfix "jump") (linesOf config);
+        may = config.systemd.services.fiscalismia-lb.serviceConfig.IPAddressAllow;
+      };
+    expected = {
+      complaints = [ ];
+      jumps = [
+        ''iifname "eth0" jump public-in''
+        ''oifname "eth0" jump public-out''
+      ];
+      may = [ "localhost" ];
+    };
+  };
+  testTemplate = {
+    expr =
+      let
+        config = evaluate {
+          imports = [ ../template/loadbalancer.nix ];
+          services.timesyncd.enable = true;
+        };
+      in
+      refused config ++ config.warnings;
+    expected = [ ];
+  };
   testLoopbackNamedAsPrivate =
     opens
       {
@@ -598,6 +635,87 @@ in
         "localhost"
       ];
       LoadCredential = "token:/run/secrets/hcloud-token";
+    };
+  };
+
+  # The ends that the load balancer has not: a server's host, and the one that watches.
+  testServersHost = {
+    expr =
+      let
+        config = evaluate {
+          imports = [ ../server.nix ];
+          services.fiscalismia-lb.server = {
+            enable = true;
+            loadBalancers = [
+              "172.24.1.3"
+              "fd00::3"
+            ];
+          };
+        };
+      in
+      {
+        inherit (config.services.nginx) defaultListen commonHttpConfig;
+        rules = config.networking.firewall.extraInputRules;
+        complaints = refused config;
+      };
+    expected = {
+      defaultListen =
+        map
+          (addr: {
+            inherit addr;
+            port = 443;
+            ssl = true;
+            proxyProtocol = true;
+          })
+          [
+            "0.0.0.0"
+            "[::]"
+          ];
+      commonHttpConfig = ''
+        set_real_ip_from 172.24.1.3;
+        set_real_ip_from fd00::3;
+        real_ip_header proxy_protocol;
+      '';
+      rules = ''
+        ip saddr { 172.24.1.3 } tcp dport { 443 } accept
+        ip6 saddr { fd00::3 } tcp dport { 443 } accept
+      '';
+      complaints = [ ];
+    };
+  };
+  testMonitoringHost = {
+    expr =
+      let
+        config = evaluate {
+          imports = [ ../monitoring.nix ];
+          services.grafana.enable = true;
+          services.prometheus.listenAddress = "0.0.0.0";
+          services.prometheus.port = 9090;
+          services.fiscalismia-lb.monitoring = {
+            enable = true;
+            targets = [ "172.24.1.3:8404" ];
+          };
+        };
+      in
+      {
+        inherit (config.services.prometheus) scrapeConfigs ruleFiles;
+        source = (lib.head config.services.grafana.provision.datasources.settings.datasources).url;
+        dashboards = lib.attrNames (
+          builtins.readDir (lib.head config.services.grafana.provision.dashboards.settings.providers)
+            .options.path
+        );
+      };
+    expected = {
+      scrapeConfigs = [
+        {
+          job_name = "fiscalismia-lb";
+          scrape_interval = "15s";
+          static_configs = [ { targets = [ "172.24.1.3:8404" ]; } ];
+        }
+      ];
+      ruleFiles = [ ../../grafana/alerts.yml ];
+      source = "http://127.0.0.1:9090";
+      dashboards = [ "dashboard.json" ];
     };
   };
 }
