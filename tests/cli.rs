@@ -184,6 +184,7 @@ fn help_and_version() {
         &["run", "--help"],
         &["check", "--help"],
         &["route", "--help"],
+        &["import", "--help"],
         &["health", "--help"],
         &["schema", "--help"],
     ] {

@@ -6,6 +6,7 @@
 
 mod balance;
 mod health;
+mod import;
 mod kit;
 mod lifecycle;
 mod limits;
