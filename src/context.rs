@@ -1,13 +1,15 @@
 //! What the one thread lends to sessions, probes and admin clients while they work.
 use std::rc::Rc;
+use std::time::Duration;
 
 use mio::Registry;
+use rustix::io::Errno;
 
-use crate::access_log::{AccessLog, Counts};
+use crate::access_log::{AccessLog, Counts, Level};
 use crate::config::Config;
 use crate::fleet::{Fleet, Open, ServerId};
 use crate::metrics::Process;
-use crate::net::Key;
+use crate::net::{self, Key};
 use crate::policy::time::Time;
 use crate::policy::timers::Timers;
 
@@ -33,6 +35,8 @@ pub struct Context {
     pub timers: Timers<Timer>,
     /// The poll.
     pub registry: Registry,
+    /// When the log was told last that local ports are used up.
+    pub told_no_port: Option<Time>,
     /// Servers that went down in this turn.
     pub fallen: Vec<ServerId>,
 }
@@ -58,7 +62,24 @@ pub enum Timer {
     Status,
 }
 
+/// The log is told of used up ports no more often than this.
+const NO_PORT_PACE: Duration = Duration::from_mins(1);
+
 impl Context {
+    /// Counts a socket that could not be had, and says so where the reason is one that an operator can mend.
+    pub fn note_shortage(&mut self, error: Errno) {
+        if error != net::NO_PORT {
+            return;
+        }
+        self.process.ports_short += 1;
+        if self.told_no_port.is_none_or(|told| self.now.since(told) >= NO_PORT_PACE) {
+            self.told_no_port = Some(self.now);
+            let words = "This host has run out of local ports for a server: connections to it wait, and are ended as RC after \
+                         timeouts.connect. Widen net.ipv4.ip_local_port_range, or add servers or a source address.";
+            self.log.say(self.now, Level::Warning, format_args!("{words}"));
+        }
+    }
+
     /// How many connections there are, for a log line of one that has these on its route and server.
     #[must_use]
     pub fn counts(&self, open: Open) -> Counts {

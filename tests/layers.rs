@@ -12,7 +12,7 @@ const LAYERS: &[Layer] = &[
     ("wire", &[], &["tls_parser", "httparse", "crc32c"]),
     ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "rustix", "strsim"]),
     ("policy", &["config"], &["fnv", "ipnet", "serde", "serde_json"]),
-    ("net", &[], &["mio", "rustix", "serde", "socket2", "slotmap"]),
+    ("net", &[], &["mio", "nix", "rustix", "serde", "socket2", "slotmap"]),
     ("metrics", &["config", "policy"], &["prometheus", "itoa", "serde"]),
     ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),
     ("fleet", &["config", "policy", "metrics", "net"], &["serde", "serde_json"]),

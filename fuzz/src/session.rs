@@ -377,6 +377,7 @@ impl Proxy {
             config: Rc::new(config),
             timers: Timers::new(),
             registry: poll.registry().try_clone().unwrap(),
+            told_no_port: None,
             fallen: Vec::new(),
         };
         let mut shared = Shared::new(None, 0);

@@ -54,6 +54,7 @@ fn process(s: &Snapshot) -> Value {
         "closes": counts(CloseReason::ALL.map(CloseReason::name).into_iter().zip(process.closes)),
         "bytes_spliced": process.bytes_spliced,
         "accept_pauses": process.accept_pauses,
+        "ports_short": process.ports_short,
         "log_lines_lost": s.lost_lines,
         "rate_limit_sources": s.sources.0,
         "last_probe": process.last_probe.map(|time| s.unix(time)),

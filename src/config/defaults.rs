@@ -10,6 +10,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(5);
 pub(super) const TUNNEL: Duration = Duration::from_mins(5);
 pub(super) const HALF_CLOSED: Duration = Duration::from_secs(30);
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
+pub(super) const KEEPALIVE: Duration = Duration::from_mins(2);
+/// tcp(7): the kernel takes at most 32,767 seconds.
+pub(super) const KEEPALIVES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(9);
 /// Of a timeout; below a millisecond everything times out, and beyond a month a typing error is likelier.
 pub(super) const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 /// As `DURATIONS`, where 0 means at once.

@@ -140,11 +140,13 @@ fn admin(fields: &mut Fields<'_, '_>, taken: &mut Vec<(SocketAddr, String)>) -> 
 }
 
 fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
-    let unset = Timeouts { client_hello: defaults::CLIENT_HELLO, drain: defaults::DRAIN };
+    let unset =
+        Timeouts { client_hello: defaults::CLIENT_HELLO, drain: defaults::DRAIN, keepalive: defaults::KEEPALIVE };
     let timeouts = fields.object(&keys::TIMEOUTS, |fields| {
         let client_hello = fields.or(&timeout_keys::CLIENT_HELLO, unset.client_hello);
         let drain = fields.or(&timeout_keys::DRAIN, unset.drain);
-        (Timeouts { client_hello, drain }, route_timeouts(fields, ROUTE_TIMEOUTS))
+        let keepalive = fields.or(&timeout_keys::KEEPALIVE, unset.keepalive);
+        (Timeouts { client_hello, drain, keepalive }, route_timeouts(fields, ROUTE_TIMEOUTS))
     });
     timeouts.unwrap_or((unset, ROUTE_TIMEOUTS))
 }

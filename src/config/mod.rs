@@ -230,6 +230,8 @@ pub struct Timeouts {
     pub client_hello: Duration,
     /// From SIGTERM to the end of the process.
     pub drain: Duration,
+    /// Silence after which the kernel asks a peer whether it is there; zero: never.
+    pub keepalive: Duration,
 }
 
 /// Timeouts of a route.

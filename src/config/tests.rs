@@ -63,7 +63,11 @@ fn defaults_are_as_promised() {
     let expected = Config {
         listen: vec!["0.0.0.0:443".parse().unwrap(), "[::]:443".parse().unwrap()],
         routes: vec![Rc::new(frontend), Rc::new(demo)],
-        timeouts: Timeouts { client_hello: Duration::from_secs(5), drain: Duration::from_secs(30) },
+        timeouts: Timeouts {
+            client_hello: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+            keepalive: Duration::from_mins(2),
+        },
         retries: 3,
         limits: Limits { connections: 4096, per_source: None },
         reject: Reject::Drop,
@@ -136,7 +140,11 @@ fn every_key_reaches_its_field() {
     let expected = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         routes: vec![Rc::new(route)],
-        timeouts: Timeouts { client_hello: Duration::from_secs(7), drain: Duration::ZERO },
+        timeouts: Timeouts {
+            client_hello: Duration::from_secs(7),
+            drain: Duration::ZERO,
+            keepalive: Duration::from_mins(2),
+        },
         retries: 0,
         limits: Limits {
             connections: 9,

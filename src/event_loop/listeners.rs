@@ -65,6 +65,9 @@ impl Listeners {
                 return Err(vec![format!("cannot listen on {address}: {}", plain(&error))]);
             }
         }
+        for listener in self.iter() {
+            listener.keep_alive(config.timeouts.keepalive);
+        }
         Ok(())
     }
 

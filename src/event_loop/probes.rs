@@ -74,6 +74,7 @@ impl Probes {
             Next::Wait(probe) => self.slots.put(key, probe),
             Next::NoVerdict(id, error) => {
                 self.slots.vacate(key);
+                context.note_shortage(error);
                 probe::no_verdict(id, error, context);
             }
             Next::Done(id, checked) => {

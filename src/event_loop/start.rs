@@ -133,6 +133,7 @@ impl EventLoop {
             admins: 0,
             timers: Timers::new(),
             registry,
+            told_no_port: None,
             fallen: Vec::new(),
         };
         let mut event_loop = EventLoop {

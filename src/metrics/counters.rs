@@ -27,6 +27,8 @@ pub struct Process {
     pub bytes_spliced: u64,
     /// How often accepting paused, out of fds or at the limit of connections.
     pub accept_pauses: u64,
+    /// Sockets that could not connect because every local port for their peer was in use.
+    pub ports_short: u64,
     /// Reloads that worked.
     pub reloads: u64,
     /// Reloads that were refused.
@@ -136,6 +138,7 @@ impl Process {
             closes: [0; CloseReason::ALL.len()],
             bytes_spliced: 0,
             accept_pauses: 0,
+            ports_short: 0,
             reloads: 0,
             failed_reloads: 0,
             last_reload: started,

@@ -1,6 +1,7 @@
 //! Begins a connection to a server.
 use std::net::{IpAddr, SocketAddr};
 
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use socket2::SockRef;
@@ -11,11 +12,15 @@ use super::stream::Stream;
 /// `ip_unprivileged_port_start`.
 const LOWEST_OWN: u16 = 1024;
 
+/// What [`dial`] says where every local port for that peer is in use. connect(2) says `EADDRNOTAVAIL`, which is also what
+/// bind(2) says of an address that this host does not have.
+pub const NO_PORT: Errno = Errno::AGAIN;
+
 /// Begins to connect to `address`, from local address `source` and through device `interface` where given. The first
 /// write tells how it went.
 ///
 /// # Errors
-/// What the kernel knows at once: out of fds or ports, no route, no such device, no permission. Refused, where the kernel
+/// What the kernel knows at once: out of fds, no route, no such device, no permission; [`NO_PORT`]. Refused, where the kernel
 /// gave the socket the very port that it connects to on this host: that succeeds (RFC 9293 section 3.5, a simultaneous
 /// open), and nobody listens there.
 pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
@@ -27,10 +32,17 @@ pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>
         SockRef::from(&fd).bind_device(Some(interface.as_bytes())).map_err(|error| errno(&error))?;
     }
     if let Some(source) = source {
-        net::bind(&fd, &SocketAddr::new(source, 0))?;
+        // A port that is chosen at connect can be one that a connection to another server has (ip(7)); chosen here, it is
+        // taken for all of them. A kernel that does not know this has always done the latter.
+        let _ = setsockopt(&fd, IpBindAddressNoPort, &true);
+        net::bind(&fd, &SocketAddr::new(source, 0)).map_err(|error| match error {
+            Errno::ADDRINUSE => NO_PORT,
+            error => error,
+        })?;
     }
     match net::connect(&fd, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) if has_source_for(address) => return Err(NO_PORT),
         Err(error) => return Err(error),
     }
     let stream = Stream::connecting(fd);
@@ -42,6 +54,14 @@ pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>
     Ok(stream)
 }
 
+/// Whether this host has an address to connect from: without one, IPv6 says `EADDRNOTAVAIL` as well. UDP wants the same
+/// address, and none of TCP's ports.
+fn has_source_for(address: SocketAddr) -> bool {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    socket.is_ok_and(|fd| net::connect(&fd, &address) != Err(Errno::ADDRNOTAVAIL))
+}
+
 fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
@@ -49,6 +69,9 @@ fn errno(error: &std::io::Error) -> Errno {
 /// An error in the system's words, without the number that std puts behind them.
 #[must_use]
 pub fn words(error: Errno) -> String {
+    if error == NO_PORT {
+        return "every local port for it is in use".to_owned();
+    }
     let text = std::io::Error::from(error).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
@@ -56,5 +79,5 @@ pub fn words(error: Errno) -> String {
 /// Whether an error says that this process or the machine has run short, and nothing about the peer.
 #[must_use]
 pub fn is_shortage(error: Errno) -> bool {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | NO_PORT)
 }

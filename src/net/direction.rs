@@ -2,7 +2,7 @@
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::pipes::{Pipe, Pipes};
+use super::pipes::{Pipe, Pipes, is_refusal};
 use super::stream::{Received, Stream};
 
 /// A read of so many bytes looks like bulk.
@@ -236,6 +236,10 @@ impl Direction {
                 Ok(n)
             }
             Ok(None) => Ok(0),
+            Err(error) if is_refusal(error) => {
+                pipes.forbid();
+                Ok(0)
+            }
             Err(error) => Err(Progress::SourceFailed(error)),
         }
     }
@@ -264,7 +268,10 @@ impl Direction {
                 let n = (before - pipe.held()) as u64;
                 self.bytes += n;
                 self.spliced += n;
-                drained?;
+                match drained {
+                    Err(error) if is_refusal(error) => return self.copy_pipe(to, pipes),
+                    drained => drained?,
+                }
                 if !pipe.is_empty() {
                     return Ok(false);
                 }
@@ -274,6 +281,17 @@ impl Direction {
             pipes.give_back(pipe);
         }
         Ok(true)
+    }
+
+    /// Takes what is held out of a pipe that cannot be spliced from, and writes that.
+    fn copy_pipe(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
+        pipes.forbid();
+        if let Held::Pipe(mut pipe) = std::mem::take(&mut self.held) {
+            let bytes = pipe.empty();
+            pipes.give_back(pipe);
+            self.held = Held::Bytes { bytes: bytes?.into(), written: 0 };
+        }
+        self.flush(to, pipes)
     }
 }
 

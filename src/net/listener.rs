@@ -2,6 +2,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use mio::Registry;
 use mio::unix::SourceFd;
@@ -9,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{self, SocketFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::keepalive::keep_alive;
 use super::stream::Stream;
 use super::token::Token;
 
@@ -68,6 +70,12 @@ impl<R> Listener<R> {
         SockRef::from(&fd).set_tcp_nodelay(true)?;
         let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;
         Ok(Listener { fd, role, configured, bound, inherited, readable: true })
+    }
+
+    /// Has the kernel ask the clients that come from now on whether they are there, after so much `silence`; never, where
+    /// that is zero.
+    pub fn keep_alive(&self, silence: Duration) {
+        keep_alive(&self.fd, silence);
     }
 
     /// Has the poll report clients in the backlog.

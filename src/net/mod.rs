@@ -1,6 +1,7 @@
 //! Mechanics over mio: what the kernel offers, with no opinion on what it is for.
 mod dial;
 mod direction;
+mod keepalive;
 mod listener;
 mod output;
 mod pipes;
@@ -8,7 +9,7 @@ mod slots;
 mod stream;
 mod token;
 
-pub use dial::{dial, is_shortage, words};
+pub use dial::{NO_PORT, dial, is_shortage, words};
 pub use direction::{Direction, ParkedDirection, Progress};
 pub use listener::{Accepted, BACKLOG, Listener, canonical};
 pub use output::Output;

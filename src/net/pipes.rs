@@ -29,19 +29,27 @@ pub struct Pipes {
     most: usize,
     /// The kernel had none to give. It is asked again when one comes back.
     refused: bool,
+    /// The kernel does not splice: none is lent any more.
+    useless: bool,
 }
 
 impl Pipes {
     /// At most `most` pipes at once (two fds each); 0 turns splicing off.
     #[must_use]
     pub fn new(most: usize) -> Pipes {
-        Pipes { empty: Vec::new(), lent: 0, most, refused: false }
+        Pipes { empty: Vec::new(), lent: 0, most, refused: false, useless: false }
     }
 
     /// Changes how many pipes there may be at once.
     pub fn allow(&mut self, most: usize) {
-        self.most = most;
-        self.empty.truncate(most);
+        self.most = if self.useless { 0 } else { most };
+        self.empty.truncate(self.most);
+    }
+
+    /// Lends none from now on, for the kernel does not splice.
+    pub(super) fn forbid(&mut self) {
+        self.useless = true;
+        self.allow(0);
     }
 
     /// An empty pipe, unless too many are out or the kernel has none to give.
@@ -150,6 +158,12 @@ impl Pipe {
         }
         Ok(())
     }
+}
+
+/// Whether an error of splice says that the kernel, or what stands in for one or before one, does not splice these sockets
+/// at all: gVisor, and profiles of seccomp. Of a socket that is broken it says nothing like that.
+pub(super) fn is_refusal(error: Errno) -> bool {
+    matches!(error, Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP)
 }
 
 fn splice(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, most: usize) -> Result<usize, Errno> {

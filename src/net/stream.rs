@@ -10,6 +10,7 @@ use mio::{Interest, Registry};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
 
+use super::keepalive::keep_alive;
 use super::token::Token;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
@@ -195,6 +196,11 @@ impl Stream {
     /// The error that the socket holds, which asking clears.
     fn error(&self) -> Option<Errno> {
         sockopt::socket_error(&self.fd).ok()?.err()
+    }
+
+    /// Has the kernel ask the peer whether it is there, after so much `silence`; never, where that is zero.
+    pub fn keep_alive(&self, silence: Duration) {
+        keep_alive(&self.fd, silence);
     }
 
     /// The address that the peer connected to.

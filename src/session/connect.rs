@@ -54,13 +54,20 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
             Pick::NoServer => return give_up(routed, CloseReason::ServerRefused, lent),
         };
         let failure = match dial(ServerId { route: routed.route(), server }, lent.context) {
-            Err(error) if net::is_shortage(error) => return Queue::enter(routed, payload, Why::Shortage, lent),
+            Err(error) if net::is_shortage(error) => {
+                lent.context.note_shortage(error);
+                return Queue::enter(routed, payload, Why::Shortage, lent);
+            }
             Ok(mut stream) => {
                 routed.assign(server, lent);
                 match stream.write(&payload) {
                     Ok(0) => return Connect::wait(routed, stream, payload, lent),
                     Ok(written) => {
                         return Relay::begin(routed, stream, Direction::starting_with(&payload, written), lent);
+                    }
+                    Err(error) if net::is_shortage(error) => {
+                        routed.let_go(lent);
+                        return Queue::enter(routed, payload, Why::Shortage, lent);
                     }
                     Err(error) => Failure::Refused(error),
                 }
@@ -113,6 +120,12 @@ impl Connect {
             Ok(written) => {
                 let Connect { routed, server, payload, .. } = *self;
                 Relay::begin(routed, server, Direction::starting_with(&payload, written), lent)
+            }
+            Err(error) if net::is_shortage(error) => {
+                let Connect { mut routed, payload, server, .. } = *self;
+                drop(server);
+                routed.let_go(lent);
+                Queue::enter(routed, Cow::Owned(payload.into_vec()), Why::Shortage, lent)
             }
             Err(error) => self.fail(Failure::Refused(error), lent),
         }

@@ -1,15 +1,22 @@
 //! Bytes move, both ways, until both directions have ended.
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::routed::{ParkedRouted, Routed};
 use super::{Client, Lent, Moved, Next, Session, Shared, Side};
+use crate::context::Context;
 use crate::fleet::{Placed, Places};
-use crate::net::{Direction, ParkedDirection, Pipes, Progress, Stream, Token};
+use crate::net::{self, Direction, ParkedDirection, Pipes, Progress, Stream, Token};
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+
+/// A server's socket gets its keepalive after this. A short connection is over by then, and does without the four system
+/// calls; the silence so far counts.
+const KEEPALIVE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A client and a server that talk to each other.
 pub struct Relay {
@@ -23,6 +30,8 @@ pub struct Relay {
     last_word: Side,
     /// The server is broken for what goes up. What it said before is still brought down.
     server_broke: bool,
+    /// When the server's socket gets its keepalive; [`Time::NEVER`] once it has, or if it gets none.
+    keepalive_due: Time,
     /// It stands in line behind the other sessions that move bulk.
     is_put_off: bool,
 }
@@ -80,6 +89,7 @@ impl Relay {
             last_heard: parked.last_heard,
             last_word: if parked.client_spoke_last { Side::Client } else { Side::Server },
             server_broke: parked.server_broke,
+            keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
         });
         relay.wait(true, lent)
@@ -96,6 +106,7 @@ impl Relay {
             last_heard: lent.context.now,
             last_word: Side::Client,
             server_broke: false,
+            keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
         });
         // Nothing is read yet: the payload may still lie in the scratch buffer. What is there already is reported as soon
@@ -173,7 +184,8 @@ impl Relay {
         let up = self.up.pump(&mut self.routed.client.stream, &mut self.server, portion, scratch, pipes);
         match up {
             Progress::Ended if !self.down.has_ended() => self.server.finish(),
-            Progress::SourceFailed(_) => return Err(CloseReason::ClientBroke),
+            Progress::SourceFailed(error) => return Err(broken(error, CloseReason::ClientBroke)),
+            Progress::SinkFailed(error) if net::is_shortage(error) => return Err(CloseReason::OutOfResources),
             // What the server sent before it broke off can still be read.
             Progress::SinkFailed(_) => {
                 self.server_broke = !self.down.has_ended();
@@ -184,8 +196,8 @@ impl Relay {
         let down = self.down.pump(&mut self.server, &mut self.routed.client.stream, portion, scratch, pipes);
         match down {
             Progress::Ended if !self.up.has_ended() => self.routed.client.stream.finish(),
-            Progress::SourceFailed(_) => return Err(CloseReason::ServerBroke),
-            Progress::SinkFailed(_) => return Err(CloseReason::ClientBroke),
+            Progress::SourceFailed(error) => return Err(broken(error, CloseReason::ServerBroke)),
+            Progress::SinkFailed(error) => return Err(broken(error, CloseReason::ClientBroke)),
             _ => {}
         }
         // Where nothing is to be read from or written to a socket, nothing else tells of its reset.
@@ -210,7 +222,15 @@ impl Relay {
         }
     }
 
-    pub(super) fn expire(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
+    pub(super) fn expire(mut self: Box<Self>, lent: &mut Lent<'_>) -> Next {
+        if self.keepalive_due <= lent.context.now {
+            self.keepalive_due = Time::NEVER;
+            self.server.keep_alive(lent.context.config.timeouts.keepalive);
+        }
+        if self.deadline() > lent.context.now {
+            lent.arm(self.deadline());
+            return Next::Wait(Session::Relay(self));
+        }
         let reason = self.silent();
         self.end(reason, lent);
         Next::Ended
@@ -231,7 +251,8 @@ impl Relay {
 
     pub(super) fn deadline(&self) -> Time {
         let timeouts = &self.routed.found.config.timeouts;
-        self.last_heard + if self.is_half_closed() { timeouts.half_closed } else { timeouts.tunnel }
+        let silent = self.last_heard + if self.is_half_closed() { timeouts.half_closed } else { timeouts.tunnel };
+        silent.min(self.keepalive_due)
     }
 
     pub(super) fn is_half_closed(&self) -> bool {
@@ -263,4 +284,15 @@ impl Relay {
         self.down.cut(&mut lent.shared.pipes);
         self.routed.close(self.moved(), reason, lent);
     }
+}
+
+/// Why a connection is over whose socket has failed: this host may be what has run short.
+fn broken(error: Errno, reason: CloseReason) -> CloseReason {
+    if net::is_shortage(error) { CloseReason::OutOfResources } else { reason }
+}
+
+/// When the server's socket of a relay that begins now is to get its keepalive.
+fn keepalive_due(context: &Context) -> Time {
+    let keepalive = context.config.timeouts.keepalive;
+    if keepalive.is_zero() { Time::NEVER } else { context.now + keepalive.min(KEEPALIVE_PAUSE) }
 }

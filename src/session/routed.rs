@@ -145,12 +145,17 @@ impl Routed {
             return Err(reason);
         }
         self.tries.left -= 1;
+        self.tries.failed.extend(self.server);
+        self.let_go(lent);
+        Ok(())
+    }
+
+    /// Counts on no server any more.
+    pub(super) fn let_go(&mut self, lent: &mut Lent<'_>) {
         if let Some(id) = self.server_id() {
-            self.tries.failed.push(id.server);
-            context.fleet.release(id);
+            lent.context.fleet.release(id);
             self.server = None;
         }
-        Ok(())
     }
 
     /// The server has taken the first bytes: logs and counts that.

@@ -21,6 +21,7 @@ mod redirect;
 mod reject;
 mod routing;
 mod server_killed;
+mod shortages;
 mod signals;
 mod systemd;
 mod timeouts;

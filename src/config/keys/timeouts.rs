@@ -7,7 +7,7 @@ use crate::config::kinds::Span;
 pub(in crate::config) static OBJECT: Object = Object {
     keys_are: "a key of the file's own timeouts, for all routes alike",
     place: "timeouts",
-    keys: &[&CLIENT_HELLO, &CONNECT, &TUNNEL, &HALF_CLOSED, &DRAIN],
+    keys: &[&CLIENT_HELLO, &CONNECT, &TUNNEL, &HALF_CLOSED, &DRAIN, &KEEPALIVE],
 };
 
 /// A route's.
@@ -35,4 +35,11 @@ pub(in crate::config) static DRAIN: Key<Span> = Key::new(
     "What open connections have left when the program is told to stop; 0s: nothing.",
     Span(defaults::DURATIONS_OR_ZERO),
     Is(defaults::DRAIN),
+);
+pub(in crate::config) static KEEPALIVE: Key<Span> = Key::new(
+    "keepalive",
+    "Silence after which the kernel asks a peer whether it is there, and ends what does not answer four times in 1m; \
+     0s: never.",
+    Span(defaults::KEEPALIVES),
+    Is(defaults::KEEPALIVE),
 );

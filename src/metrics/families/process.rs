@@ -71,6 +71,9 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     counter("fiscalismia_lb_accept_pauses_total", "How often clients were left in the backlog.", |s, line| {
         line.number(s.process.accept_pauses);
     }),
+    counter("fiscalismia_lb_ports_short_total", "Tries to connect for which no local port was free.", |s, line| {
+        line.number(s.process.ports_short);
+    }),
     counter("fiscalismia_lb_log_lines_lost_total", "Log lines lost to a reader that stalled.", |s, line| {
         line.number(s.lost_lines);
     }),
