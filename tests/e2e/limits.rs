@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kit::capture::{Capture, Segment};
 use crate::kit::client::{Client, End};
 use crate::kit::hello::{hello, hello_of};
-use crate::kit::namespace::{add_ipv6, in_namespace, inside, sh};
+use crate::kit::namespace::{ON_LB, add_ipv6, in_namespace, inside, sh};
 use crate::kit::origin::{Expect, Origin, hold};
 use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
@@ -190,7 +190,7 @@ fn dropped_clients_see_no_end() {
                 "reject": reject
             });
             let mut launch = inside("lb", || Launch::with_socket(both));
-            launch.within = "ip netns exec lb";
+            launch.within = ON_LB;
             let proxy = Proxy::launch(config, launch);
             for to in [v4, v6, mapped] {
                 // An unknown name, which is the one connection there may be from the family's address, then one too many.
@@ -230,18 +230,19 @@ fn looks(capture: &mut Capture, proxy: &Proxy, to: SocketAddr, why: &str) -> boo
 /// This namespace and `lb`, with `router` between them.
 fn two_networks() {
     sh("
-        ip netns add router; ip netns add lb
-        ip link add c type veth peer name r0 netns router
-        ip -n router link add r1 type veth peer name b netns lb
+        new router; new lb
+        ip link add c type veth peer name r0 netns $LB_E2E_HOSTS/router
+        at router ip link add r1 type veth peer name b netns $LB_E2E_HOSTS/lb
         ip addr add 198.51.100.2/24 dev c; ip addr add 2001:db8:1::2/64 dev c nodad
-        ip -n router addr add 198.51.100.1/24 dev r0; ip -n router addr add 2001:db8:1::1/64 dev r0 nodad
-        ip -n router addr add 203.0.113.1/24 dev r1; ip -n router addr add 2001:db8:2::1/64 dev r1 nodad
-        ip -n lb addr add 203.0.113.2/24 dev b; ip -n lb addr add 2001:db8:2::2/64 dev b nodad
-        ip link set dev c up; ip -n router link set dev r0 up; ip -n router link set dev r1 up; ip -n lb link set dev b up
-        ip -n lb link set dev lo up
-        ip netns exec router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+        at router ip addr add 198.51.100.1/24 dev r0; at router ip addr add 2001:db8:1::1/64 dev r0 nodad
+        at router ip addr add 203.0.113.1/24 dev r1; at router ip addr add 2001:db8:2::1/64 dev r1 nodad
+        at lb ip addr add 203.0.113.2/24 dev b; at lb ip addr add 2001:db8:2::2/64 dev b nodad
+        ip link set dev c up; at router ip link set dev r0 up; at router ip link set dev r1 up; at lb ip link set dev b up
+        for forwards in ipv4/ip_forward ipv6/conf/all/forwarding; do
+            at router sh -c 'echo 1 >/proc/sys/net/$0' $forwards
+        done
         ip route add default via 198.51.100.1; ip -6 route add default via 2001:db8:1::1
-        ip -n lb route add default via 203.0.113.1; ip -n lb -6 route add default via 2001:db8:2::1
+        at lb ip route add default via 203.0.113.1; at lb ip -6 route add default via 2001:db8:2::1
     ");
 }
 

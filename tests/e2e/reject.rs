@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
-use crate::kit::namespace::{in_namespace, sh};
+use crate::kit::namespace::{ON_LB, in_namespace, sh};
 use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::{Launch, Proxy};
@@ -61,19 +61,19 @@ fn an_alert_comes_before_the_end() {
 fn drop_is_silence_beyond_a_router() {
     in_namespace(concat!(module_path!(), "::drop_is_silence_beyond_a_router"), || {
         sh("
-            ip netns add router; ip netns add lb
-            ip link add out type veth peer name in netns router
-            ip -n router link add on type veth peer name end netns lb
+            new router; new lb
+            ip link add out type veth peer name in netns $LB_E2E_HOSTS/router
+            at router ip link add on type veth peer name end netns $LB_E2E_HOSTS/lb
             ip addr add 198.51.100.2/24 dev out; ip link set dev out up; ip route add default via 198.51.100.1
-            ip -n router addr add 198.51.100.1/24 dev in; ip -n router link set dev in up
-            ip -n router addr add 203.0.113.1/24 dev on; ip -n router link set dev on up
-            ip netns exec router sysctl -qw net.ipv4.ip_forward=1
-            ip -n lb addr add 203.0.113.2/24 dev end; ip -n lb link set dev end up; ip -n lb link set dev lo up
-            ip -n lb route add default via 203.0.113.1
+            at router ip addr add 198.51.100.1/24 dev in; at router ip link set dev in up
+            at router ip addr add 203.0.113.1/24 dev on; at router ip link set dev on up
+            at router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+            at lb ip addr add 203.0.113.2/24 dev end; at lb ip link set dev end up
+            at lb ip route add default via 203.0.113.1
         ");
         let mut config = config("drop");
         config["listen"] = json!(["203.0.113.2:443"]);
-        let proxy = Proxy::launch(config, Launch { within: "ip netns exec lb", ..Launch::default() });
+        let proxy = Proxy::launch(config, Launch { within: ON_LB, ..Launch::default() });
         for (what, bytes) in refused() {
             let mut client = proxy.connect();
             assert_eq!(client.send(&bytes).end_within(Duration::from_millis(700)), End::Silence, "{what}");

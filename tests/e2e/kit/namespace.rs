@@ -2,14 +2,26 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::places::Folder;
 use super::wait_until;
 
 const MARK: &str = "LB_E2E_NAMESPACE";
+/// The folder with a file for each host, which holds its network namespace. `ip netns` would have them below /run, which a
+/// build's sandbox does not have.
+const HOSTS: &str = "LB_E2E_HOSTS";
+/// Runs a program on the host `lb`, for [`super::proxy::Launch::within`].
+pub(crate) const ON_LB: &str = "nsenter --net=\"$LB_E2E_HOSTS/lb\"";
+/// Words of shell: `new HOST`, and `at HOST PROGRAM...`.
+const WORDS: &str = r#"
+    new() { touch "$LB_E2E_HOSTS/$1"; unshare --net="$LB_E2E_HOSTS/$1" ip link set dev lo up; }
+    at() { host=$1; shift; nsenter --net="$LB_E2E_HOSTS/$host" "$@"; }
+"#;
 
 /// Runs `body` in a namespace with a loopback device of its own, by starting this test program again for the one test
 /// `name`, which is `concat!(module_path!(), "::function")`.
@@ -21,12 +33,14 @@ pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
     if !run_quietly("unshare", &["--user", "--map-root-user", "--net", "--mount", "ip", "link", "set", "lo", "up"]) {
         return skip(name, "this user may not make network namespaces");
     }
+    let hosts = Folder::new();
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c"])
-        .arg("mount -t tmpfs none /run && ip link set lo up && exec \"$0\" \"$@\"")
+        .arg("mount -t tmpfs none \"$LB_E2E_HOSTS\" && ip link set dev lo up && exec \"$0\" \"$@\"")
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(MARK, name)
+        .env(HOSTS, hosts.path())
         .output()
         .unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -42,9 +56,9 @@ pub(crate) fn skip(what: &str, why: &str) {
     writeln!(stderr, "\n!!! SKIPPED {what}: {why}\n").unwrap();
 }
 
-/// Does `work` inside a namespace that `ip netns add` made: a socket belongs to the one where it was made.
-pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+/// Does `work` on a host: a socket belongs to the namespace where it was made.
+pub(crate) fn inside<T: Send>(host: &str, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(Path::new(&std::env::var_os(HOSTS).unwrap()).join(host)).unwrap();
     let there = || {
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         work()
@@ -52,9 +66,9 @@ pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) 
     thread::scope(|scope| scope.spawn(there).join().unwrap())
 }
 
-/// Runs a line of shell that must work.
+/// Runs lines of shell that must work.
 pub(crate) fn sh(script: &str) {
-    let output = Command::new("sh").args(["-e", "-c", script]).output().unwrap();
+    let output = Command::new("sh").args(["-e", "-c", &format!("{WORDS}{script}")]).output().unwrap();
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Proxy {
 pub(crate) struct Launch {
     /// A piece of shell that runs in the process before the program does, such as `ulimit -n 64`.
     pub(crate) before: &'static str,
-    /// A program that runs the program, such as `ip netns exec lb`.
+    /// A program that runs the program, such as [`super::namespace::ON_LB`].
     pub(crate) within: &'static str,
     /// Leave its stdout unread.
     pub(crate) deaf: bool,

@@ -29,7 +29,7 @@ fn early_data_in_the_hello_s_segment_goes_on_with_it() {
 fn header_and_hello_survive_short_writes() {
     const LEN: usize = 100_000;
     in_namespace(concat!(module_path!(), "::header_and_hello_survive_short_writes"), || {
-        sh("sysctl -qw net.ipv4.tcp_wmem='4096 4096 4096' net.ipv4.tcp_rmem='4096 4096 4096'");
+        sh("for way in w r; do echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_${way}mem; done");
         let (sender, receiver) = std::sync::mpsc::channel();
         let origin = Origin::serve(Expect::Nothing, move |mut visit| {
             sleep(Duration::from_millis(100));
