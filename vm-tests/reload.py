@@ -2,7 +2,8 @@ start_and_wait()
 
 
 def switch(name: str) -> None:
-    loadbalancer.succeed(f"/run/current-system/specialisation/{name}/bin/switch-to-configuration test")
+    # The current system is one of these by the second time, and has none of its own.
+    loadbalancer.succeed(f"/run/booted-system/specialisation/{name}/bin/switch-to-configuration test")
 
 
 def main_pid() -> int:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+# What timeout(1) ends with.
+HUNG = 124
 TESTS = Path(__file__).resolve().parent.parent
 
 
@@ -95,6 +97,8 @@ class Machine:
             status, out = self.execute(command, timeout=timeout)
             if status == 0:
                 raise Failed(f"{self.name}: `{command}` unexpectedly succeeded")
+            if status == HUNG:
+                raise Failed(f"{self.name}: `{command}` failed by taking too long, which proves nothing")
             output += out
         return output
 
@@ -151,6 +155,6 @@ class Machine:
 
     def show_logs(self) -> None:
         for unit in json.loads((self.state / "host.json").read_text())["units"]:
-            text = self.run(f"journalctl --unit {unit} --output cat | tail -n 40", 10).stdout
+            text = self.run(f"journalctl --sync; journalctl --unit {unit} --output cat | tail -n 40", 10).stdout
             if text:
                 print(f"--- {self.name}, {unit}\n{text}")

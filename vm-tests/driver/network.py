@@ -26,19 +26,43 @@ def connect(topology: dict[str, Any], pids: dict[str, int], gateways: list[str])
 
 
 def forward(inside: list[str]) -> None:
-    """Makes a router of a namespace, one that tells nobody of a shorter way."""
-    for setting in ("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv4/conf/all/send_redirects=0", "ipv4/conf/default/send_redirects=0"):
+    """Makes a router of a namespace, one that tells nobody of a shorter way, and asks nobody where a packet came from."""
+    for setting in ("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1", "ipv4/conf/*/send_redirects=0", "ipv4/conf/*/rp_filter=0"):
         write(inside, setting)
 
 
+def redirects_sent() -> int:
+    """How many hosts the fabric has told of a shorter way, which is none: RFC 792's redirect, by /proc/net/snmp."""
+    names, values = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Icmp:")]
+    return int(dict(zip(names, values))["OutRedirects"])
+
+
+def check_senders(inside: list[str]) -> None:
+    """systemd's sysctl.d/50-default.conf, which NixOS has too: a sender must be one that could be answered, by any device."""
+    write(inside, "ipv4/conf/*/rp_filter=2")
+
+
+# NixOS's firewall on the load balancer: a sender must be one that would be answered by the device that its packet came by.
+RPFILTER = """
+table inet nixos-fw {
+  chain rpfilter {
+    type filter hook prerouting priority mangle + 10; policy drop;
+    fib saddr . mark . iif oif exists accept
+  }
+}
+"""
+
+
 def filter_reverse_path(inside: list[str]) -> None:
-    """As strict as the firewall of NixOS, which asks the routing table where a packet's sender would be answered."""
-    write(inside, "ipv4/conf/all/rp_filter=1")
+    check_senders(inside)
+    subprocess.run([*inside, "nft", "--file", "-"], input=RPFILTER, text=True, check=True)
 
 
 def write(inside: list[str], setting: str) -> None:
+    """For every device, where the path has a star."""
     path, value = setting.split("=")
-    subprocess.run([*inside, "sh", "-c", f"echo {value} >/proc/sys/net/{path}"], check=True)
+    loop = f"for file in /proc/sys/net/{path}; do echo {value} >$file || exit; done"
+    subprocess.run([*inside, "sh", "-c", loop], check=True)
 
 
 def batch(lines: list[str], inside: list[str] | None = None) -> None:

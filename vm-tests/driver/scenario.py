@@ -56,6 +56,8 @@ def run_script(tests: Path, name: str, lab: services.Lab) -> int:
     try:
         for part in (tests / "shared/steps.py", tests / f"{name}.py"):
             exec(compile(without_vm_only(part), part, "exec"), names)
+        if sent := network.redirects_sent():
+            raise machine.Failed(f"the fabric has sent {sent} redirects")
     except Exception:
         traceback.print_exc(file=sys.stdout)
         for one in machines.values():

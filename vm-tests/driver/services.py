@@ -160,6 +160,7 @@ def configure_network(lab: Lab, machine: Machine) -> None:
         subprocess.run([*machine.inside, "nft", "--file", lab.rendered / "ruleset.nft"], check=True)
         return
     network.batch(legs(lab, machine.name), machine.inside)
+    network.check_senders(machine.inside)
     if "nat" in lab.topology["hosts"][machine.name]["services"]:
         network.forward(machine.inside)
         subprocess.run([*machine.inside, "nft", "--file", lab.tests / "shared/nat.nft"], check=True)

@@ -146,10 +146,17 @@ def listening(address: str, interface: str) -> socket.socket:
 
 
 def install_switches(name: str, unit: Unit) -> None:
-    """Where NixOS has its other configurations: one that changes the file reloads, one that changes the program restarts."""
+    """Where NixOS has its other configurations: one that changes the file reloads, one that changes the program restarts.
+
+    The system that was booted has them. Once one of them is the current system there are none below that, as on NixOS.
+    """
     for switch, file in unit.described.get("switches", {}).items():
         verb = "restart" if switch == "upgraded" else "reload"
-        script = Path(f"/run/current-system/specialisation/{switch}/bin/switch-to-configuration")
+        system = Path(f"/run/booted-system/specialisation/{switch}")
+        script = system / "bin/switch-to-configuration"
         script.parent.mkdir(parents=True)
-        script.write_text(f"#!/bin/sh\ncp {shlex.quote(file)} /run/lab/config.json && exec systemctl {verb} {name}\n")
+        become = f"ln -sfn {system} /run/current-system"
+        script.write_text(f"#!/bin/sh\n{become} && cp {shlex.quote(file)} /run/lab/config.json && exec systemctl {verb} {name}\n")
         script.chmod(0o755)
+    if unit.described.get("switches"):
+        Path("/run/current-system").symlink_to("/run/booted-system")

@@ -45,7 +45,8 @@ def metric(series: str) -> float:
 
 
 def journal() -> str:
-    told: str = loadbalancer.succeed("journalctl --unit fiscalismia-lb --output cat")
+    """All that the load balancer has said so far; what it said last may still be on its way to the journal."""
+    told: str = loadbalancer.succeed("journalctl --sync && journalctl --unit fiscalismia-lb --output cat")
     return told
 
 
