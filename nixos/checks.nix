@@ -58,6 +58,7 @@ in
 {
   package = fiscalismia-lb;
   inherit (fiscalismia-lb) clippy fmt;
+  tests = fiscalismia-lb.tests.all;
   nixfmt = pkgs.runCommand "nixfmt" { nativeBuildInputs = [ pkgs.nixfmt ]; } ''
     nixfmt --check ${
       lib.concatMapStringsSep " " toString (

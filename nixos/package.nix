@@ -3,6 +3,12 @@
   rustPlatform,
   clippy,
   rustfmt,
+  curl,
+  haproxy,
+  iproute2,
+  nginx,
+  openssl,
+  util-linux,
 }:
 
 let
@@ -37,6 +43,18 @@ let
     # All symbols: nixpkgs strips debugging ones only, and tells cargo to leave them.
     stripAllList = [ "bin" ];
 
+    # What no machine is too slow for, with the program that is installed; `tests.all` is the rest.
+    checkType = "tests";
+    cargoTestFlags = [
+      "--lib"
+      "--test=cli"
+      "--test=cli_errors"
+      "--test=fuzz_corpus"
+    ];
+    preCheck = ''
+      export LB_PROGRAM=$(echo $PWD/target/*/release/${manifest.package.name})
+    '';
+
     passthru = {
       # The example program: servers, certificates and the load balancer before them, on loopback.
       demo = package.overrideAttrs (old: {
@@ -48,6 +66,31 @@ let
           install -D target/*/release/examples/demo --target-directory $out/bin
           runHook postInstall
         '';
+      });
+      # All tests, with the package's program between real peers, on hosts of their own in user namespaces.
+      tests.all = package.overrideAttrs (old: {
+        pname = "${old.pname}-tests";
+        nativeCheckInputs = [
+          curl
+          haproxy
+          iproute2
+          nginx
+          openssl
+          util-linux
+        ];
+        buildPhase = "true";
+        cargoTestFlags = [ ];
+        LB_PROGRAM = lib.getExe package;
+        preCheck = null;
+        # Nothing may be left out but what needs a browser, a Prometheus or systemd's own tool.
+        REQUIRE_PEERS = 1;
+        checkFlags = map (test: "--skip=${test}") [
+          "chromium"
+          "prometheus"
+          "promtool"
+          "started_by_the_first_client"
+        ];
+        installPhase = "touch $out";
       });
       clippy = package.overrideAttrs (old: {
         pname = "${old.pname}-clippy";

@@ -1,5 +1,9 @@
 //! The command line: what it prints, where, and its exit codes.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
+
+#[path = "e2e/kit/program.rs"]
+mod program;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -9,6 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
+
+use program::program;
 
 const FIVE_ROUTES: &str = include_str!("../examples/fiscalismia.json");
 
@@ -26,7 +32,7 @@ const DEMO: &str = r#"{
 }"#;
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"));
+    let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::null());
     command
 }
@@ -61,7 +67,7 @@ fn too_few_fds_for_one_client() {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("too_few_fds_for_one_client");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("lb.json"), DEMO).unwrap();
-        let script = format!("ulimit -n 14; exec {} {command} --config lb.json", env!("CARGO_BIN_EXE_fiscalismia-lb"));
+        let script = format!("ulimit -n 14; exec {} {command} --config lb.json", program().display());
         let output = Command::new("sh").args(["-c", &script]).current_dir(directory).output().unwrap();
         let (code, stdout, stderr) = told(&output);
         let (said, other) = if command == "run" { (stderr, stdout) } else { (stdout, stderr) };

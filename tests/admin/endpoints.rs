@@ -11,6 +11,7 @@ use crate::http::{PASSWORD, USER, answer, ask, connect, get, json as stats, star
 use crate::kit::lines::From;
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address};
+use crate::kit::program::program;
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 
@@ -62,7 +63,7 @@ fn the_health_command_agrees() {
     let (proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
     let health = || {
         let url = format!("http://{admin}/health");
-        Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb")).args(["health", &url]).output().unwrap()
+        Command::new(program()).args(["health", &url]).output().unwrap()
     };
     assert_eq!(health().status.code(), Some(0));
     let mut client = proxy.connect();

@@ -77,7 +77,7 @@ fn the_page_needs_nothing_from_elsewhere() {
     let page = answer.body;
     assert!(!page.contains("<script") && !page.contains("@import") && !page.contains(" src="), "{page}");
     let links: Vec<&str> = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    let local = ["/stats.json", "/stats;csv", "/metrics"];
+    let local = ["/stats.json", "/stats;csv", "/stats;norefresh", "/metrics"];
     assert!(links.iter().all(|link| local.contains(link) || link.starts_with("data:")), "{links:?}");
     assert!(page.contains("http-equiv=\"refresh\" content=\"10\""));
 }

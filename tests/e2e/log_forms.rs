@@ -11,6 +11,7 @@ use crate::kit::hello::hello;
 use crate::kit::lines::{From, Lines};
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address};
+use crate::kit::program::program;
 use crate::kit::proxy::Proxy;
 
 /// Every line is an object, and says of a connection what happened to it.
@@ -99,7 +100,7 @@ fn colours_on_a_terminal() {
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let terminal = File::options().read(true).write(true).open(name).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"))
+        let mut child = Command::new(program())
             .args(["run", "--config"])
             .arg(folder.write("lb.json", &config.to_string()))
             .env_remove("NO_COLOR")

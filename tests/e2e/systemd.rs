@@ -15,6 +15,7 @@ use crate::kit::lines::From;
 use crate::kit::namespace::{in_namespace, sh, skip};
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address, free_address_of};
+use crate::kit::program::program;
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
@@ -125,7 +126,7 @@ fn from_start_to_stop() {
     let mut config = config(&origin);
     config["listen"] = json!([address]);
     config["timeouts"] = json!({ "drain": "7s" });
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"))
+    let mut child = Command::new(program())
         .args(["run", "--config"])
         .arg(folder.write("lb.json", &config.to_string()))
         .env("NOTIFY_SOCKET", format!("@{name}"))
@@ -160,7 +161,7 @@ fn a_deaf_manager() {
     let ear = UnixDatagram::bind(&path).unwrap();
     let (address, mut config) = (free_address(), config(&origin));
     config["listen"] = json!([address]);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"))
+    let mut child = Command::new(program())
         .args(["run", "--config"])
         .arg(folder.write("lb.json", &config.to_string()))
         .env("NOTIFY_SOCKET", &path)
@@ -345,7 +346,9 @@ fn refusal(socket: &Socket, name: &str, listen: SocketAddr) -> String {
     let mut config = config_of(free_address());
     config["listen"] = json!([listen]);
     let output = Command::new("sh")
-        .args(["-c", passing_shell(name), env!("CARGO_BIN_EXE_fiscalismia-lb"), "run", "--config"])
+        .args(["-c", passing_shell(name)])
+        .arg(program())
+        .args(["run", "--config"])
         .arg(folder.write("lb.json", &config.to_string()))
         .stdin(std::os::fd::OwnedFd::from(socket.try_clone().unwrap()))
         .output()

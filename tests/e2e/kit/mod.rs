@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod namespace;
 pub(crate) mod origin;
 pub(crate) mod places;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod sockets;
 pub(crate) mod stream;

@@ -17,6 +17,7 @@ use super::client::Client;
 use super::lines::{From, Lines};
 use super::log::Entry;
 use super::places::{Folder, free_address};
+use super::program::program;
 use super::wait_until;
 
 /// A running proxy; killed when dropped. Fails the test if it ended by itself or wrote of a panic.
@@ -228,13 +229,13 @@ impl Drop for Proxy {
 }
 
 fn command(launch: &Launch) -> Command {
-    let program = env!("CARGO_BIN_EXE_fiscalismia-lb");
+    let program = program();
     if launch.before.is_empty() && launch.within.is_empty() {
         return Command::new(program);
     }
     let mut command = Command::new("sh");
     // With exec, the process that was started is the program, whatever came before.
-    command.args(["-e", "-c", &format!("{}\nexec {} \"$0\" \"$@\"", launch.before, launch.within), program]);
+    command.args(["-e", "-c", &format!("{}\nexec {} \"$0\" \"$@\"", launch.before, launch.within)]).arg(program);
     command
 }
 
