@@ -5,6 +5,7 @@ mod banner;
 mod clock;
 mod door;
 mod fds;
+mod handover;
 mod listeners;
 mod operator;
 mod poller;
@@ -118,6 +119,7 @@ impl EventLoop {
         self.redirects.free();
         self.admins.free();
         self.context.process.histograms.turn(self.clock.now() - self.context.now);
+        self.end_turn();
         Ok(())
     }
 

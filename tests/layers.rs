@@ -21,10 +21,10 @@ const LAYERS: &[Layer] = &[
     ("systemd", SYSTEMD, &["sd_notify", "listenfd", "rustix", "socket2"]),
     ("session", SHARED, &["mio", "rustix", "serde"]),
     ("probe", SHARED, &["mio", "rustix"]),
-    ("http", SHARED, &["mio"]),
+    ("http", SHARED, &["mio", "serde"]),
     ("admin", ADMIN, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
-    ("event_loop", EVENT_LOOP, &["mio", "nix", "rustix", "signal_hook", "signal_hook_mio", "log"]),
-    ("cli", &["config", "policy", "event_loop"], &["clap", "ipnet", "regex_syntax", "rustix", "serde", "serde_json"]),
+    ("event_loop", EVENT_LOOP, EVENT_LOOP_CRATES),
+    ("cli", &["config", "policy", "event_loop"], &["clap", "rustix"]),
     ("main", &["cli"], &["clap", "log", "simple_logger"]),
 ];
 
@@ -37,6 +37,9 @@ const SYSTEMD: &[&str] = &["config", "policy", "net", "fleet", "context", "vocab
 /// The admin endpoints are a function from a request to an answer.
 const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http"];
 
+const EVENT_LOOP_CRATES: &[&str] =
+    &["mio", "nix", "rustix", "serde", "serde_json", "signal_hook", "signal_hook_mio", "log"];
+
 /// Everything but wire.
 const EVENT_LOOP: &[&str] = &[
     "config",
@@ -46,6 +49,7 @@ const EVENT_LOOP: &[&str] = &[
     "access_log",
     "fleet",
     "context",
+    "handover",
     "systemd",
     "vocabulary",
     "session",

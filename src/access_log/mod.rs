@@ -257,6 +257,11 @@ impl AccessLog {
         self.resumed = true;
     }
 
+    /// Counts lines that another process has lost.
+    pub fn take_up(&mut self, lost: u64) {
+        self.output.add_lost(lost);
+    }
+
     /// Lines lost to a reader that stalled.
     #[must_use]
     pub fn lost(&self) -> u64 {

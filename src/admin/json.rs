@@ -45,6 +45,7 @@ fn process(s: &Snapshot) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "now": s.unix(s.now),
         "started": s.started as f64 / 1e6,
+        "process_started": s.process_started as f64 / 1e6,
         "draining": s.is_draining,
         "connections": s.connections,
         "connections_limit": s.capacity,

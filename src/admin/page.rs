@@ -3,6 +3,8 @@ mod chart;
 mod format;
 mod routes;
 
+use std::time::Duration;
+
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use super::report::View;
@@ -116,12 +118,17 @@ fn icon(class: &str) -> String {
 fn header(snapshot: &Snapshot, mood: &Mood) -> Markup {
     let now = format::moment(snapshot.unix_micros(snapshot.now));
     let uptime = snapshot.now.since(crate::policy::time::Time::ZERO);
+    let own_uptime = Duration::from_micros(snapshot.unix_micros(snapshot.now).saturating_sub(snapshot.process_started));
     html! {
         header {
             div {
                 h1 { (mark()) "fiscalismia-lb" span.version { (env!("CARGO_PKG_VERSION")) } }
                 p.sub {
                     "up " span title={ "since " (format::moment(snapshot.started)) } { (format::span(uptime)) }
+                    @if snapshot.process_started != snapshot.started {
+                        ", this process "
+                        span title={ "since " (format::moment(snapshot.process_started)) } { (format::span(own_uptime)) }
+                    }
                     " · " (now)
                 }
             }

@@ -11,7 +11,6 @@ mod regular_file;
 mod route;
 mod sni;
 mod suggest;
-mod syntax;
 mod tree;
 mod values;
 mod warnings;

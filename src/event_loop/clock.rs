@@ -2,6 +2,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use crate::policy::time::Time;
 
@@ -32,20 +33,38 @@ impl TimeSource for MachineTime {
 /// What time it is, counted from the start.
 pub(super) struct Clock {
     source: Box<dyn TimeSource>,
-    /// Microseconds on the monotonic clock at the start.
+    /// Microseconds on the monotonic clock at [`Time::ZERO`].
     origin: u64,
     /// The second in which the wall clock was looked at last.
     looked: Option<u64>,
     /// Microseconds from the Unix epoch to [`Time::ZERO`], by the wall clock as it is set now.
     epoch: u64,
-    /// The same at the start.
+    /// Microseconds from the Unix epoch to the start of the service, by the wall clock as it was set then.
+    started: u64,
+    /// The same for this process.
+    process_started: u64,
+}
+
+/// Where time begins, for the next process: its moments are those of this one.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Beginning {
+    origin: u64,
     started: u64,
 }
 
 impl Clock {
-    pub(super) fn new(source: Box<dyn TimeSource>) -> Clock {
-        let (origin, started) = (source.monotonic(), source.wall());
-        Clock { source, origin, looked: None, epoch: started, started }
+    /// Counts from now, or goes on with the time of another process. The monotonic clock is the machine's own, so a moment
+    /// that has not come yet is not from this boot.
+    pub(super) fn new(source: Box<dyn TimeSource>, before: Option<Beginning>) -> Clock {
+        let (monotonic, wall) = (source.monotonic(), source.wall());
+        let now = Beginning { origin: monotonic, started: wall };
+        let Beginning { origin, started } = before.filter(|before| before.origin <= monotonic).unwrap_or(now);
+        let epoch = wall.saturating_sub(monotonic - origin);
+        Clock { source, origin, looked: None, epoch, started, process_started: wall }
+    }
+
+    pub(super) fn beginning(&self) -> Beginning {
+        Beginning { origin: self.origin, started: self.started }
     }
 
     pub(super) fn now(&self) -> Time {
@@ -68,8 +87,13 @@ impl Clock {
         self.epoch
     }
 
-    /// Microseconds from the Unix epoch to the start, by the wall clock as it was set then.
+    /// Microseconds from the Unix epoch to the start of the service, by the wall clock as it was set then.
     pub(super) fn started(&self) -> u64 {
         self.started
+    }
+
+    /// The same for the start of this process.
+    pub(super) fn process_started(&self) -> u64 {
+        self.process_started
     }
 }

@@ -28,6 +28,8 @@ use crate::probe;
 enum Phase {
     /// Letting clients in.
     Serving,
+    /// Leaving everything to the next process when the turn is over.
+    Leaving,
     /// Letting those who are in finish.
     Draining,
     /// Leaving.
@@ -88,7 +90,7 @@ impl EventLoop {
     #[must_use]
     pub fn is_over(&self) -> bool {
         match self.operator.phase {
-            Phase::Serving => false,
+            Phase::Serving | Phase::Leaving => false,
             Phase::Draining => self.sessions.len() == 0 && self.redirects.len() == 0,
             Phase::Over => true,
         }
@@ -99,6 +101,7 @@ impl EventLoop {
             match (signal, self.operator.phase) {
                 (_, Phase::Over) => {}
                 (SIGHUP, Phase::Serving) => self.reload(),
+                (SIGTERM, Phase::Serving) if self.manager.keeps_fds() => self.operator.phase = Phase::Leaving,
                 (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
                 (SIGHUP, Phase::Draining) => self.decline(signal, "as this drains already"),
@@ -114,6 +117,18 @@ impl EventLoop {
             "{name} changes nothing, {why}; SIGHUP reloads, SIGUSR1 or SIGTERM drains, SIGINT stops at once."
         );
         self.context.log.say(self.context.now, Level::Warning, words);
+    }
+
+    /// The turn is over, so that nothing is between two states: leaves everything to the next process where that is wanted,
+    /// and drains where it cannot be done.
+    pub(super) fn end_turn(&mut self) {
+        if self.operator.phase == Phase::Leaving {
+            if self.hand_over() {
+                self.operator.phase = Phase::Over;
+            } else {
+                self.drain();
+            }
+        }
     }
 
     /// Stops letting clients in, and gives those who are in their time.

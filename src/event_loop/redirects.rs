@@ -4,14 +4,18 @@ use std::convert::Infallible;
 use mio::event::Event;
 
 use crate::context::{Context, Timer};
+use crate::handover::{Cargo, Incoming, Span, State};
 use crate::http::redirect::{self, MAX_A_SECOND};
-use crate::http::{Clients, End, Outcome};
+use crate::http::{Clients, End, Outcome, ParkedClient};
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::per_second::PerSecond;
 use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
+
+/// The section of a hand-over.
+const REDIRECTS: &str = "redirects";
 
 /// All clients of the redirect.
 pub(super) struct Redirects {
@@ -76,6 +80,34 @@ impl Redirects {
         while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
             self.settle(outcome, context);
         }
+    }
+
+    /// Puts every client whose request is not whole yet into `cargo`.
+    pub(super) fn park<'a>(&'a self, cargo: &mut Cargo<'a>) -> Result<(), String> {
+        let mut clients = Vec::new();
+        for (client, head, socket) in self.clients.park() {
+            clients.push((client, cargo.state.put_bytes(head)));
+            cargo.push(socket);
+        }
+        cargo.state.put(REDIRECTS, &clients)
+    }
+
+    /// Goes on with the clients of another process.
+    pub(super) fn take_up(
+        &mut self,
+        state: &mut State,
+        sockets: &mut Incoming,
+        context: &mut Context,
+    ) -> Result<(), String> {
+        let clients: Vec<(ParkedClient, Span)> = state.take(REDIRECTS)?;
+        for (client, head) in clients {
+            let Some(socket) = sockets.pull() else { break };
+            context.redirects += 1;
+            let head = state.bytes(head).unwrap_or_default().to_vec();
+            let outcome = self.clients.take_up(client, head, socket, context.now, &context.registry);
+            self.settle(outcome, context);
+        }
+        Ok(())
     }
 
     /// Ends every client.

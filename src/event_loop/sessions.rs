@@ -2,12 +2,37 @@
 use std::net::SocketAddr;
 
 use mio::event::Event;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::PerSource;
 use crate::context::Context;
-use crate::fleet::ServerId;
+use crate::fleet::{Places, ServerId};
+use crate::handover::{Cargo, Incoming, Span, State};
 use crate::net::{Accepted, Key, Slots};
-use crate::session::{Lent, Next, Session, Shared, Side};
+use crate::session::{Lent, Next, Parked, Session, Shared, Side, Sockets};
+
+/// Sections of a hand-over.
+const SESSIONS: &str = "sessions";
+const RATES: &str = "rates";
+
+/// A session in a hand-over.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    /// Read by itself: one that does not fit is lost alone.
+    record: Value,
+    held: [Span; 2],
+    has_server: bool,
+}
+
+/// What came of a hand-over.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Taken {
+    /// Sessions that there were.
+    pub(super) all: usize,
+    /// Those that go on.
+    pub(super) kept: usize,
+}
 
 /// All sessions.
 pub(super) struct Sessions {
@@ -110,6 +135,58 @@ impl Sessions {
         for source in self.slots.iter().filter_map(|(_, session)| session.admitted_source()) {
             self.shared.sources.opened(source);
         }
+    }
+
+    /// Puts every session into `cargo`, the oldest first, so that those that wait keep their order.
+    pub(super) fn park<'a>(&'a mut self, cargo: &mut Cargo<'a>) -> Result<(), String> {
+        let rates = cargo.state.put_bytes(&self.shared.sources.park());
+        let mut sessions: Vec<&mut Session> = self.slots.values_mut().collect();
+        sessions.sort_by_key(|session| session.accepted());
+        let mut entries = Vec::new();
+        for session in sessions {
+            let Parked { record, held, client, server } = session.park(&mut self.shared.pipes)?;
+            let record = serde_json::to_value(record).map_err(|error| error.to_string())?;
+            let held = held.map(|bytes| cargo.state.put_bytes(bytes));
+            entries.push(Entry { record, held, has_server: server.is_some() });
+            cargo.push(client);
+            if let Some(server) = server {
+                cargo.push(server);
+            }
+        }
+        cargo.state.put(RATES, &rates)?;
+        cargo.state.put(SESSIONS, &entries)
+    }
+
+    /// Goes on with the sessions of another process, whose servers stand in `places`, as far as there is room.
+    pub(super) fn take_up(
+        &mut self,
+        state: &mut State,
+        sockets: &mut Incoming,
+        places: &Places,
+        context: &mut Context,
+    ) -> Result<Taken, String> {
+        let rates = state.take(RATES)?;
+        self.shared.sources.take_up(state.bytes(rates).unwrap_or_default());
+        let entries: Vec<Entry> = state.take(SESSIONS)?;
+        let mut taken = Taken { all: entries.len(), kept: 0 };
+        for Entry { record, held, has_server } in entries {
+            let Some(client) = sockets.pull() else { break };
+            let server = if has_server { sockets.pull() } else { None };
+            let sockets = Sockets { client, server };
+            let record = serde_json::from_value(record).ok().filter(|_| self.has_room());
+            let Some(record) = record else {
+                sockets.reset();
+                continue;
+            };
+            let held = held.map(|span| state.bytes(span).unwrap_or_default());
+            let key = self.slots.reserve();
+            let lent = &mut Lent { key, shared: &mut self.shared, context };
+            let next = Session::take_up(record, held, sockets, places, lent);
+            taken.kept += usize::from(!matches!(next, Next::Ended));
+            self.settle(key, next, context);
+        }
+        context.sessions = self.len();
+        Ok(taken)
     }
 
     /// Makes the slots of those that have ended free for others.

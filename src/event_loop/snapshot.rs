@@ -34,6 +34,7 @@ pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
         now: context.now,
         epoch: clock.epoch(),
         started: clock.started(),
+        process_started: clock.process_started(),
         is_draining: !event_loop.operator.is_serving(),
         process: context.process.clone(),
         connections: context.sessions + context.redirects,

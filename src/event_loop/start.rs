@@ -1,4 +1,5 @@
 //! From nothing to a loop that is ready to turn.
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -8,6 +9,7 @@ use super::admins::Admins;
 use super::clock::{Clock, MachineTime, TimeSource};
 use super::door::Door;
 use super::fds::Fds;
+use super::handover::Deliveries;
 use super::listeners::Listeners;
 use super::operator::{Operator, SignalSource};
 use super::poller::Poller;
@@ -28,7 +30,7 @@ use crate::policy::time::Time;
 use crate::policy::timers::Timers;
 use crate::probe;
 use crate::session::Shared;
-use crate::systemd::{self, Inherited, Manager};
+use crate::systemd::{self, Inherited, Manager, Passed};
 
 /// What the process has from its surroundings.
 pub struct Host {
@@ -36,6 +38,8 @@ pub struct Host {
     pub fds: Fds,
     /// Listening sockets that it was started with.
     pub sockets: Inherited,
+    /// What the process before has left.
+    pub parcels: Vec<OwnedFd>,
     /// The service manager.
     pub manager: Manager,
     /// Where log lines go.
@@ -78,11 +82,10 @@ pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
 /// A loop for this process, with the configuration at `path`.
 pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
     // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
-    let passed = systemd::sockets();
+    let passed = systemd::passed();
     // Before anything takes its time: a signal that comes before its handler ends the process.
     let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
-    let config =
-        config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>())?;
+    let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let fds = Fds::raise();
     fds.share_out(&config).map_err(|error| vec![error])?;
     let host = Host::with(passed, signals, fds).map_err(|error| vec![error])?;
@@ -90,11 +93,11 @@ pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
 }
 
 impl Host {
-    fn with(passed: Result<Inherited, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
-        let sockets = passed?;
+    fn with(passed: Result<Passed, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
+        let Passed { sockets, parcels } = passed?;
         let manager = Manager::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
-        Ok(Host { fds, sockets, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
+        Ok(Host { fds, sockets, parcels, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
     }
 }
 
@@ -108,7 +111,7 @@ impl EventLoop {
     }
 
     fn with(path: &Path, config: Config, host: Host) -> Result<EventLoop, Errors> {
-        let Host { mut fds, sockets, manager, output, signals, time } = host;
+        let Host { mut fds, sockets, parcels, manager, output, signals, time } = host;
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
         let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
@@ -117,7 +120,9 @@ impl EventLoop {
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
         let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
         let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
-        let clock = Clock::new(time);
+        // Nothing fails from here on: what is received could not be left to another try.
+        let mut deliveries = Deliveries::receive(parcels);
+        let clock = Clock::new(time, deliveries.beginning());
         fds.measure();
         let shares = fds.share_out(&config)?;
         let now = clock.now();
@@ -149,15 +154,16 @@ impl EventLoop {
             history: History::default(),
             context,
         };
-        event_loop.get_ready(shares);
+        event_loop.get_ready(shares, deliveries);
         Ok(event_loop)
     }
 
-    fn get_ready(&mut self, shares: Shares) {
+    fn get_ready(&mut self, shares: Shares, deliveries: Deliveries) {
         self.context.log.set_epoch(self.clock.epoch());
         self.share_out_fds(shares);
-        self.take_sample();
         banner::say(self);
+        self.take_up(deliveries);
+        self.take_sample();
         probe::schedule(&mut self.context);
         self.context.log.flush(&self.context.registry);
         self.manager.arm_watchdog(&mut self.context);

@@ -17,7 +17,11 @@ use rustix::net::{
 };
 
 /// Fds in one message. The kernel takes 253 (`SCM_MAX_FD`).
-pub const MAX_FDS: usize = 250;
+const MAX_FDS: usize = 250;
+/// As many where there are few: a receiver with a low fd limit must have room for a whole message.
+const MIN_FDS: usize = 4;
+/// Messages that fit into the least buffer that the kernel grants, 208 KiB doubled, with room to spare.
+const MESSAGES: usize = 400;
 /// Bytes that messages in flight may take of the kernel's memory; it may grant less. A message takes about 1 KiB.
 const SEND_BUFFER: usize = 1 << 20;
 
@@ -25,14 +29,14 @@ const SEND_BUFFER: usize = 1 << 20;
 ///
 /// # Errors
 /// The kernel's: out of fds or memory, or more fds in flight than the user may have (`ETOOMANYREFS`, `unix(7)`).
-pub fn send(state: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+pub(super) fn send(state: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (sender, receiver) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     sockopt::set_socket_send_buffer_size(&sender, SEND_BUFFER)?;
     let mut file = File::from(memfd_create("fiscalismia-lb", MemfdFlags::CLOEXEC)?);
     file.write_all(state)?;
     push(&sender, &[file.as_fd()])?;
-    for some in fds.chunks(MAX_FDS) {
+    for some in fds.chunks(fds.len().div_ceil(MESSAGES).clamp(MIN_FDS, MAX_FDS)) {
         push(&sender, some)?;
     }
     Ok(receiver)
@@ -50,14 +54,13 @@ fn push(sender: &OwnedFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
 }
 
 /// What another process put in flight, being received.
-pub struct Parcel {
+pub(super) struct Parcel {
     receiver: OwnedFd,
 }
 
 impl Parcel {
     /// The parcel that can be received from `receiver`.
-    #[must_use]
-    pub fn new(receiver: OwnedFd) -> Parcel {
+    pub(super) fn new(receiver: OwnedFd) -> Parcel {
         Parcel { receiver }
     }
 
@@ -65,7 +68,7 @@ impl Parcel {
     ///
     /// # Errors
     /// Nothing is in flight, or what comes first is no file.
-    pub fn state(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn state(&self) -> io::Result<Vec<u8>> {
         let file = self.pull()?.and_then(|mut fds| fds.pop()).ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut file = File::from(file);
         file.rewind()?;
@@ -74,12 +77,12 @@ impl Parcel {
         Ok(state)
     }
 
-    /// The next fds, at most [`MAX_FDS`], for which there must be room under the fd limit: the kernel drops those that find
-    /// none, and that is an error here. `None` after the last.
+    /// The next fds, for which there must be room under the fd limit: the kernel drops those that find none, and that is an
+    /// error here. `None` after the last.
     ///
     /// # Errors
     /// The kernel's; `EMFILE` when some were dropped.
-    pub fn pull(&self) -> io::Result<Option<Vec<OwnedFd>>> {
+    pub(super) fn pull(&self) -> io::Result<Option<Vec<OwnedFd>>> {
         let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut room);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

@@ -1,8 +1,10 @@
 //! The phases of a client.
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use mio::Registry;
 use mio::event::Event;
+use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Body, Made, Refusal};
 use super::{End, PHASE_TIMEOUT};
@@ -69,6 +71,14 @@ struct Peer {
     bytes_down: u64,
 }
 
+/// A client whose request is not whole yet, on its way to another process.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct ParkedClient {
+    source: SocketAddr,
+    accepted: Time,
+    until: Time,
+}
+
 /// What becomes of a client after it was worked on.
 pub(super) enum Next<B> {
     /// It waits for an event or its deadline.
@@ -96,6 +106,28 @@ impl<B: Body> Client<B> {
         let until = now + PHASE_TIMEOUT;
         let peer = Peer { stream, source, accepted: now, until, bytes_up: 0, bytes_down: 0 };
         Client::Reading(Reading { peer, head: Vec::new() })
+    }
+
+    /// Goes on with a client of another process.
+    pub(super) fn take_up(parked: ParkedClient, head: Vec<u8>, socket: OwnedFd) -> Client<B> {
+        let ParkedClient { source, accepted, until } = parked;
+        let peer = Peer {
+            stream: Stream::handed_on(socket),
+            source,
+            accepted,
+            until,
+            bytes_up: head.len() as u64,
+            bytes_down: 0,
+        };
+        Client::Reading(Reading { peer, head })
+    }
+
+    /// What another process needs to go on: with it, what came of the request, and the socket. `None` for a client that has
+    /// its answer, as far as it will come.
+    pub(super) fn park(&self) -> Option<(ParkedClient, &[u8], BorrowedFd<'_>)> {
+        let Client::Reading(Reading { peer, head }) = self else { return None };
+        let Peer { source, accepted, until, .. } = *peer;
+        Some((ParkedClient { source, accepted, until }, head, peer.stream.as_fd()))
     }
 
     /// Notes what an event says.

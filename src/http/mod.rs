@@ -15,6 +15,7 @@ pub mod redirect;
 mod tests;
 
 use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use mio::Registry;
@@ -25,7 +26,7 @@ use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 use crate::policy::timers::SlotDeadlines;
 pub use answer::{Answer, Body, Refusal, Status};
-pub use client::Asked;
+pub use client::{Asked, ParkedClient};
 use client::{Client, Next, Turn};
 
 /// How long a client may take to send its request, then to take the answer, then to close.
@@ -93,6 +94,25 @@ impl<B: Body> Clients<B> {
         let key = self.slots.reserve();
         let next = Client::new(accepted, now).advance(&mut self.turn(key, now, registry));
         self.settle(key, next)
+    }
+
+    /// Goes on with a client of another process, of whose request `head` has come so far.
+    pub fn take_up(
+        &mut self,
+        parked: ParkedClient,
+        head: Vec<u8>,
+        socket: OwnedFd,
+        now: Time,
+        registry: &Registry,
+    ) -> Outcome {
+        let key = self.slots.reserve();
+        let next = Client::take_up(parked, head, socket).advance(&mut self.turn(key, now, registry));
+        self.settle(key, next)
+    }
+
+    /// Those whose request is not whole yet, for another process: with each, what came of the request, and the socket.
+    pub fn park(&self) -> impl Iterator<Item = (ParkedClient, &[u8], BorrowedFd<'_>)> {
+        self.slots.iter().filter_map(|(_, client)| client.park())
     }
 
     /// Does what an event makes possible.

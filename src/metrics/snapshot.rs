@@ -17,8 +17,11 @@ pub struct Snapshot {
     pub now: Time,
     /// Microseconds from the Unix epoch to [`Time::ZERO`].
     pub epoch: u64,
-    /// When the process started, by the clock of then, in microseconds from the Unix epoch.
+    /// When the service started, by the clock of then, in microseconds from the Unix epoch. Processes that took over from one
+    /// another are one service.
     pub started: u64,
+    /// The same for this process.
+    pub process_started: u64,
     /// Whether it lets no one in any more.
     pub is_draining: bool,
     /// Counters of the process. Bytes of connections that are still open are among them.
@@ -289,6 +292,7 @@ impl Snapshot {
             now: Time::ZERO,
             epoch: 0,
             started: 0,
+            process_started: 0,
             is_draining: false,
             process: Process::new(0, super::Histograms::new().unwrap()),
             connections: 0,

@@ -79,6 +79,11 @@ impl Output {
         self.lost
     }
 
+    /// Counts lines that another process has lost.
+    pub fn add_lost(&mut self, lines: u64) {
+        self.lost += lines;
+    }
+
     /// Notes that the reader takes bytes again.
     pub fn note_writable(&mut self) {
         self.stalled = false;

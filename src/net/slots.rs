@@ -78,6 +78,11 @@ impl<T> Slots<T> {
         self.len() == 0
     }
 
+    /// Every value that is in its slot, to be changed there.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.values_mut().filter_map(Option::as_mut)
+    }
+
     /// Every value that is in its slot.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().filter_map(|(key, slot)| Some((key, slot.as_ref()?)))

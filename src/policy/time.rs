@@ -1,15 +1,16 @@
-//! The clock as policy sees it: microseconds since the process started, handed in by the event loop.
+//! The clock as policy sees it: microseconds since the service started, handed in by the event loop. A process that takes over
+//! from another goes on with its time.
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment, in whole microseconds since the process started. Never goes backwards.
+/// A moment, in whole microseconds since the service started. Never goes backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(u64);
 
 impl Time {
-    /// The start of the process.
+    /// The start of the service.
     pub const ZERO: Time = Time(0);
     /// Later than every moment that comes.
     pub const NEVER: Time = Time(u64::MAX);

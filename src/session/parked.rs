@@ -1,5 +1,4 @@
 //! A session on its way to another process.
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -53,20 +52,28 @@ pub struct Sockets {
     pub server: Option<OwnedFd>,
 }
 
-impl Record {
-    /// When the client was let in.
-    #[must_use]
-    pub fn accepted(&self) -> Time {
-        self.accepted
+impl Sockets {
+    /// Ends a session that cannot go on: with RST, for both sides are to know that this is no orderly end.
+    pub fn reset(self) {
+        Stream::handed_on(self.client).reset();
+        if let Some(server) = self.server {
+            Stream::handed_on(server).reset();
+        }
     }
 }
 
 impl Session {
+    /// When its client was let in.
+    #[must_use]
+    pub fn accepted(&self) -> Time {
+        self.client().accepted
+    }
+
     /// What another process needs to go on. Nothing is lost where that process never comes.
     ///
     /// # Errors
-    /// The kernel's, when a pipe cannot be read.
-    pub fn park(&mut self, pipes: &mut Pipes) -> io::Result<Parked<'_>> {
+    /// The kernel's words, when a pipe cannot be read.
+    pub fn park(&mut self, pipes: &mut Pipes) -> Result<Parked<'_>, String> {
         let Client { source, accepted, refused, .. } = *self.client();
         let until = self.deadline();
         let record = |phase| Record { source, accepted, phase };
@@ -77,7 +84,7 @@ impl Session {
             Session::Queue(session) => Parked::of(hello(), &session.routed.client, session.hello()),
             Session::Connect(session) => Parked::of(hello(), &session.routed.client, session.hello()),
             Session::Relay(session) => {
-                let (relay, held, [client, server]) = session.park(pipes)?;
+                let (relay, held, [client, server]) = session.park(pipes).map_err(|error| error.to_string())?;
                 Parked { record: record(Phase::Relay(relay)), held, client, server: Some(server) }
             }
         })

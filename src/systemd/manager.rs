@@ -1,8 +1,10 @@
 //! What systemd is told while the loop turns, and when.
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::notify::Notifier;
+use super::store;
 use crate::config::count;
 use crate::context::{Context, Timer};
 use crate::policy::time::Time;
@@ -25,6 +27,8 @@ pub struct Manager {
     /// When it is told next.
     next: Deadline,
     is_stopping: bool,
+    /// It has room for an fd that the next process is to get.
+    has_store: bool,
 }
 
 impl Manager {
@@ -41,6 +45,7 @@ impl Manager {
             servers_changed: false,
             next: Deadline::default(),
             is_stopping: false,
+            has_store: store::has_room(),
         })
     }
 
@@ -60,6 +65,27 @@ impl Manager {
         self.is_stopping = true;
         self.renew(context);
         self.notifier.stopping(&self.status, at_most);
+    }
+
+    /// Whether it keeps an fd for the next process.
+    #[must_use]
+    pub fn keeps_fds(&self) -> bool {
+        self.has_store && self.notifier.is_heard()
+    }
+
+    /// Has it keep an fd for the next process, and waits until it does.
+    ///
+    /// # Errors
+    /// The kernel's, or the manager did not answer in time.
+    pub fn keep(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.notifier.keep(fd)
+    }
+
+    /// Has it keep nothing any more.
+    pub fn forget(&self) {
+        if self.keeps_fds() {
+            self.notifier.forget();
+        }
     }
 
     /// Begins to say that the loop turns, if that is asked for. It is said in the turn itself, so that a loop which is stuck

@@ -3,6 +3,7 @@
 mod manager;
 mod notify;
 mod sockets;
+mod store;
 
 pub use manager::Manager;
-pub use sockets::{Inherited, sockets};
+pub use sockets::{Inherited, Passed, passed};

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Tells systemd.
 pub(super) struct Notifier {
     /// Where it is told; `None` where nobody asks.
-    ear: Option<(UnixDatagram, SocketAddrUnix)>,
+    pub(super) ear: Option<(UnixDatagram, SocketAddrUnix)>,
     watchdog: Option<Duration>,
 }
 
@@ -76,7 +76,7 @@ impl Notifier {
         self.tell(&[NotifyState::Status(status)], SendFlags::DONTWAIT);
     }
 
-    fn tell(&self, states: &[NotifyState<'_>], flags: SendFlags) {
+    pub(super) fn tell(&self, states: &[NotifyState<'_>], flags: SendFlags) {
         let Some((socket, address)) = &self.ear else { return };
         let mut text = String::new();
         for state in states {

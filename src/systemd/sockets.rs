@@ -4,8 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
+use rustix::net::{AddressFamily, SocketType};
 use socket2::SockRef;
 
+use super::store::PARCEL;
 use crate::net::Listener;
 use crate::vocabulary::Role;
 
@@ -43,28 +45,42 @@ impl Inherited {
     }
 }
 
-/// The sockets that are passed, under the names of their roles.
+/// What systemd passes to the process.
+#[derive(Default)]
+pub struct Passed {
+    /// Listening sockets, under the names of their roles.
+    pub sockets: Inherited,
+    /// What the process before has left, the last first.
+    pub parcels: Vec<OwnedFd>,
+}
+
+/// What is passed: listening sockets, and what was stored.
 ///
 /// # Errors
-/// A sentence about one that is no TCP socket, that does not listen or whose name says no role, or about an environment that
-/// contradicts itself.
-pub fn sockets() -> Result<Inherited, String> {
+/// A sentence about a socket that is not for TCP, that does not listen or whose name says no role, or about an environment
+/// that contradicts itself.
+pub fn passed() -> Result<Passed, String> {
     let failed = |error| format!("LISTEN_FDS: {error}");
+    let mut all = Passed::default();
     // Names without sockets are those of another process, from which the environment came down.
     if sd_notify::listen_fds().map_err(failed)?.len() == 0 {
-        return Ok(Inherited::default());
+        return Ok(all);
     }
     let named = sd_notify::listen_fds_with_names().map_err(failed)?;
     let mut passed = ListenFd::from_env();
-    named
-        .enumerate()
-        .map(|(index, (fd, name))| match passed.take_tcp_listener(index) {
-            Ok(Some(socket)) => Socket::new(&name, socket),
-            Ok(None) => Err(format!("LISTEN_FDS: fd {fd} is not there")),
-            Err(error) => Err(format!("LISTEN_FDS: the socket {name:?} is not for TCP: {error}")),
-        })
-        .collect::<Result<_, _>>()
-        .map(Inherited)
+    for (index, (fd, name)) in named.enumerate() {
+        let missing = || format!("LISTEN_FDS: fd {fd} is not there");
+        if name == PARCEL {
+            let (family, kind) = (AddressFamily::UNIX.as_raw(), SocketType::SEQPACKET.as_raw());
+            let parcel = passed.take_custom(index, family.into(), kind.cast_signed(), "a parcel");
+            all.parcels.push(parcel.map_err(|error| format!("LISTEN_FDS: {error}"))?.ok_or_else(missing)?);
+            continue;
+        }
+        let socket = passed.take_tcp_listener(index);
+        let socket = socket.map_err(|error| format!("LISTEN_FDS: the socket {name:?} is not for TCP: {error}"))?;
+        all.sockets.0.push(Socket::new(&name, socket.ok_or_else(missing)?)?);
+    }
+    Ok(all)
 }
 
 /// Where a socket is bound, whether it takes IPv4 as well as IPv6, and whether it listens.

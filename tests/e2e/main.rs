@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
 
 mod balance;
+mod handover;
 mod health;
-mod import;
 mod kit;
 mod lifecycle;
 mod limits;

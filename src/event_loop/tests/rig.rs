@@ -98,6 +98,7 @@ impl Rig {
         let host = Host {
             fds: Fds::at_most(100_000),
             sockets: Inherited::default(),
+            parcels: Vec::new(),
             manager: Manager::from_environment().unwrap(),
             output: Output::to(File::create("/dev/null").unwrap().into()).unwrap(),
             signals: Box::new(Signals(Rc::clone(&signals))),

@@ -8,10 +8,14 @@ use crate::policy::time::Time;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
-    gauge("haproxy_process_start_time_seconds", "When the process started, in seconds since 1970.", |s, line| {
-        line.float(s.started as f64 / 1e6);
-    }),
-    gauge("haproxy_process_uptime_seconds", "How long ago the process started.", |s, line| {
+    gauge(
+        "haproxy_process_start_time_seconds",
+        "When the service started, in seconds since 1970. A hand-over to another process is no new start.",
+        |s, line| {
+            line.float(s.started as f64 / 1e6);
+        },
+    ),
+    gauge("haproxy_process_uptime_seconds", "How long ago the service started, in seconds.", |s, line| {
         line.duration(Some(s.now.since(Time::ZERO)));
     }),
     gauge("haproxy_process_nbthread", "Threads that carry traffic.", |_, line| line.number(1)),

@@ -6,6 +6,7 @@ pub(crate) mod hello;
 pub(crate) mod lines;
 pub(crate) mod load;
 pub(crate) mod log;
+pub(crate) mod manager;
 pub(crate) mod namespace;
 pub(crate) mod origin;
 pub(crate) mod places;

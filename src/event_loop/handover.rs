@@ -1,0 +1,150 @@
+//! Everything that lives goes on in the next process.
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::EventLoop;
+use super::clock::Beginning;
+use super::sessions::Taken;
+use super::start::spread;
+use crate::access_log::Level;
+use crate::config::count;
+use crate::fleet::Places;
+use crate::handover::{Cargo, Delivery, State};
+use crate::metrics::History;
+use crate::net::Stream;
+
+/// Sections of a hand-over.
+const PROGRAM: &str = "program";
+const TIME: &str = "time";
+const COUNTERS: &str = "counters";
+const HISTORY: &str = "history";
+const ROUTES: &str = "routes";
+const LOST_LINES: &str = "lost_lines";
+
+/// What other processes have left: one as a rule, and none at a first start.
+pub(super) struct Deliveries {
+    first: Option<Delivery>,
+    errors: Vec<String>,
+}
+
+impl Deliveries {
+    /// Receives what is in flight. Of several, the first that can be read counts: two processes cannot be gone on with.
+    pub(super) fn receive(parcels: Vec<OwnedFd>) -> Deliveries {
+        let mut deliveries = Deliveries { first: None, errors: Vec::new() };
+        for parcel in parcels {
+            match Delivery::receive(parcel) {
+                Ok(delivery) if deliveries.first.is_none() => deliveries.first = Some(delivery),
+                Ok(_) => deliveries.errors.push("there is another one beside it".to_owned()),
+                Err(error) => deliveries.errors.push(error),
+            }
+        }
+        deliveries
+    }
+
+    /// Where time begins.
+    pub(super) fn beginning(&mut self) -> Option<Beginning> {
+        self.first.as_mut()?.state.take(TIME).ok().flatten()
+    }
+}
+
+impl EventLoop {
+    /// Leaves everything to the next process. This one has nothing more to do then; answers whether that is so.
+    pub(super) fn hand_over(&mut self) -> bool {
+        let connections = count(self.sessions.len() as usize, "connection");
+        let now = self.context.now;
+        match self.pack_and_leave() {
+            Ok(()) => {
+                self.context.log.notice(now, format_args!("Handed {connections} over to the next process."));
+                true
+            }
+            Err(error) => {
+                let words = format_args!("Nothing is handed over, so connections may finish here: {error}.");
+                self.context.log.say(now, Level::Warning, words);
+                false
+            }
+        }
+    }
+
+    fn pack_and_leave(&mut self) -> Result<(), String> {
+        let EventLoop { clock, sessions, redirects, history, context, manager, .. } = self;
+        let mut cargo = Cargo::default();
+        let state = &mut cargo.state;
+        state.put(PROGRAM, &env!("CARGO_PKG_VERSION"))?;
+        state.put(TIME, &Some(clock.beginning()))?;
+        state.put(COUNTERS, &context.process.park())?;
+        state.put(HISTORY, history)?;
+        state.put(ROUTES, &context.fleet.park())?;
+        state.put(LOST_LINES, &context.log.lost())?;
+        sessions.park(&mut cargo)?;
+        redirects.park(&mut cargo)?;
+        let parcel = cargo.send().map_err(|error| error.to_string())?;
+        manager.keep(parcel.as_fd()).map_err(|error| error.to_string())
+    }
+
+    /// Goes on with what the process before has left. What cannot be read is as if it had not been there.
+    pub(super) fn take_up(&mut self, deliveries: Deliveries) {
+        for error in deliveries.errors {
+            let words =
+                format_args!("What another process has left cannot be read, and its connections are lost: {error}.");
+            self.context.log.say(self.context.now, Level::Warning, words);
+        }
+        if let Some(delivery) = deliveries.first {
+            self.take_up_one(delivery);
+        }
+        // Also what was left twice: systemd is to have room for the next.
+        self.manager.forget();
+    }
+
+    fn take_up_one(&mut self, delivery: Delivery) {
+        let (mut state, mut sockets) = delivery.open();
+        let program: String = state.take(PROGRAM).unwrap_or_default();
+        let mut errors = Vec::new();
+        let places = self.take_up_counts(&mut state, &mut errors);
+        let taken = self.sessions.take_up(&mut state, &mut sockets, &places, &mut self.context);
+        let taken = taken.unwrap_or_else(|error| {
+            errors.push(error);
+            Taken::default()
+        });
+        errors.extend(self.redirects.take_up(&mut state, &mut sockets, &mut self.context).err());
+        sockets.drop_rest(|socket| Stream::handed_on(socket).reset());
+        self.say_taken(&program, taken, &errors);
+    }
+
+    fn take_up_counts(&mut self, state: &mut State, errors: &mut Vec<String>) -> Places {
+        let context = &mut self.context;
+        let mut or_new = |error: String| errors.push(error);
+        match state.take(COUNTERS) {
+            Ok(counters) => context.process.take_up(counters),
+            Err(error) => or_new(error),
+        }
+        self.history = state.take(HISTORY).unwrap_or_else(|error| {
+            or_new(error);
+            History::default()
+        });
+        match state.take(LOST_LINES) {
+            Ok(lost) => context.log.take_up(lost),
+            Err(error) => or_new(error),
+        }
+        let routes = state.take(ROUTES).unwrap_or_else(|error| {
+            or_new(error);
+            Vec::new()
+        });
+        context.fleet.take_up(routes, &mut spread(&context.config, context.now))
+    }
+
+    fn say_taken(&mut self, program: &str, taken: Taken, errors: &[String]) {
+        let context = &mut self.context;
+        for error in errors {
+            let words = format_args!("Of what fiscalismia-lb {program} has left, a part cannot be read: {error}.");
+            context.log.say(context.now, Level::Warning, words);
+        }
+        let Taken { all, kept } = taken;
+        let words = format_args!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));
+        context.log.notice(context.now, words);
+        if kept < all {
+            let lost = count(all - kept, "connection");
+            let words =
+                format_args!("{lost} could not go on: the fd limit, or on_down of a server that left the file.");
+            context.log.say(context.now, Level::Warning, words);
+        }
+    }
+}

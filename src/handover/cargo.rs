@@ -1,0 +1,124 @@
+//! What is put together for the next process, and what has come from the one before.
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::parcel::{Parcel, send};
+use super::state::State;
+
+/// What goes to the next process.
+#[derive(Default)]
+pub struct Cargo<'a> {
+    /// The state, which says what the fds are.
+    pub state: State,
+    fds: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> Cargo<'a> {
+    /// Adds an fd behind the others.
+    pub fn push(&mut self, fd: BorrowedFd<'a>) {
+        self.fds.push(fd);
+    }
+
+    /// Puts all of it in flight. Answers the end that it can be received from.
+    ///
+    /// # Errors
+    /// The kernel's: out of fds or memory, or more fds in flight than the user may have.
+    pub fn send(self) -> io::Result<OwnedFd> {
+        send(&self.state.into_bytes(), &self.fds)
+    }
+}
+
+/// What has come from the process before.
+pub struct Delivery {
+    /// The state, which says what the fds are.
+    pub state: State,
+    fds: Incoming,
+}
+
+/// The fds of a delivery, in their order.
+pub struct Incoming {
+    parcel: Parcel,
+    ready: VecDeque<OwnedFd>,
+}
+
+impl Delivery {
+    /// Receives what is in flight at `receiver`.
+    ///
+    /// # Errors
+    /// A sentence: nothing is, or it is no state.
+    pub fn receive(receiver: OwnedFd) -> Result<Delivery, String> {
+        let parcel = Parcel::new(receiver);
+        let bytes = parcel.state().map_err(|error| error.to_string())?;
+        let state = State::from_bytes(&bytes)?;
+        Ok(Delivery { state, fds: Incoming { parcel, ready: VecDeque::new() } })
+    }
+
+    /// The state and the fds.
+    #[must_use]
+    pub fn open(self) -> (State, Incoming) {
+        (self.state, self.fds)
+    }
+}
+
+impl Incoming {
+    /// The next fd; `None` after the last, or where the fd limit left no room for the next ones.
+    pub fn pull(&mut self) -> Option<OwnedFd> {
+        if self.ready.is_empty() {
+            self.ready.extend(self.parcel.pull().ok()??);
+        }
+        self.ready.pop_front()
+    }
+
+    /// Calls `drop` for each of those that are left.
+    pub fn drop_rest(mut self, mut drop: impl FnMut(OwnedFd)) {
+        self.ready.drain(..).for_each(&mut drop);
+        loop {
+            match self.parcel.pull() {
+                Ok(Some(fds)) => fds.into_iter().for_each(&mut drop),
+                // Those of this message are gone. There is room for the next one's now.
+                Err(error) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// Without this, a process that cannot go on with everything lets the rest end like orderly connections.
+    #[test]
+    fn what_is_left_is_known() {
+        let files: Vec<File> = (0..40).map(|_| File::open("/dev/null").unwrap()).collect();
+        let mut cargo = Cargo::default();
+        for file in &files {
+            cargo.push(file.as_fd());
+        }
+        let (_, mut fds) = Delivery::receive(cargo.send().unwrap()).unwrap().open();
+        let kept: Vec<_> = (0..3).map(|_| fds.pull().unwrap()).collect();
+        let mut rest = 0;
+        fds.drop_rest(|_| rest += 1);
+        assert_eq!(kept.len() + rest, 40);
+    }
+
+    /// Without this, state comes without its fds, or fds of one message are taken for all.
+    #[test]
+    fn what_goes_comes() {
+        let files: Vec<File> = (0..99).map(|_| File::open("/dev/null").unwrap()).collect();
+        let mut cargo = Cargo::default();
+        cargo.state.put("count", &files.len()).unwrap();
+        for file in &files {
+            cargo.push(file.as_fd());
+        }
+        let (mut state, mut fds) = Delivery::receive(cargo.send().unwrap()).unwrap().open();
+        assert_eq!(state.take::<usize>("count"), Ok(99));
+        assert_eq!(std::iter::from_fn(|| fds.pull()).count(), 99);
+    }
+}

@@ -1,0 +1,62 @@
+//! What systemd keeps for the next process (`sd_pid_notify_with_fds(3)`, and systemd's page on the file descriptor store).
+use std::env;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg_addr};
+use rustix::pipe::{PipeFlags, pipe_with};
+use sd_notify::NotifyState;
+
+use super::notify::Notifier;
+
+/// The name of the one fd that is stored. The next process finds everything in it.
+pub(super) const PARCEL: &str = "parked";
+/// How long systemd may take until it has what it is to keep, as `sd_notify_barrier(3)` has it.
+const BARRIER: Duration = Duration::from_secs(5);
+
+/// Whether systemd has room for an fd: `$FDSTORE` says for how many (`systemd.exec(5)`), and is not there without.
+pub(super) fn has_room() -> bool {
+    env::var("FDSTORE").is_ok_and(|most| most.parse::<u32>().is_ok_and(|most| most > 0))
+}
+
+impl Notifier {
+    /// Has systemd keep an fd, in place of any other, and waits until it has it: what a process says that has exited meanwhile
+    /// may not count. systemd is not to poll the fd, for its other end is gone by then.
+    ///
+    /// # Errors
+    /// The kernel's, or systemd did not answer in time.
+    pub(super) fn keep(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.forget();
+        self.tell_with(&format!("FDSTORE=1\nFDNAME={PARCEL}\nFDPOLL=0\n"), fd)?;
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        self.tell_with("BARRIER=1", writer.as_fd())?;
+        drop(writer);
+        let timeout = Timespec { tv_sec: BARRIER.as_secs().cast_signed(), tv_nsec: 0 };
+        let mut closed = [PollFd::new(&reader, PollFlags::empty())];
+        match rustix::io::retry_on_intr(|| poll(&mut closed, Some(&timeout)))? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has systemd keep nothing any more.
+    pub(super) fn forget(&self) {
+        self.tell(&[NotifyState::Custom(&format!("FDSTOREREMOVE=1\nFDNAME={PARCEL}"))], SendFlags::empty());
+    }
+
+    fn tell_with(&self, text: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let Some((socket, address)) = &self.ear else { return Err(io::ErrorKind::NotConnected.into()) };
+        let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut room);
+        let fds = [fd];
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        sendmsg_addr(socket, address, &[IoSlice::new(text.as_bytes())], &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}

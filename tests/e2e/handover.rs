@@ -1,0 +1,374 @@
+//! A restart under a service manager that keeps fds: the next process goes on with everything, and nobody notices.
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, scope};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::kit::client::{Client, End};
+use crate::kit::hello::hello;
+use crate::kit::lines::From;
+use crate::kit::log::Entry;
+use crate::kit::manager::Manager;
+use crate::kit::origin::{Expect, Origin};
+use crate::kit::stream;
+use crate::kit::wait_until;
+
+/// Restarts that a stream of bytes goes through.
+const RESTARTS: usize = 20;
+
+fn config(origin: &Origin) -> Value {
+    json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } } })
+}
+
+/// A client that has been greeted.
+fn guest(manager: &Manager) -> Client {
+    greeted(manager.connect(), "a")
+}
+
+/// Has a client say its hello and hear the echo of all.
+fn greeted(mut client: Client, name: &str) -> Client {
+    let hello = hello(&format!("{name}.test"));
+    client.send(&hello);
+    assert_eq!(client.greeting(), name);
+    client.expect(&hello);
+    client
+}
+
+/// Without this, a restart loses or doubles what the program had read and not written, or cuts an idle connection off.
+#[test]
+fn streams_go_through_twenty_restarts() {
+    for zero_copy in ["auto", "off"] {
+        let origin = Origin::serve(Expect::Header, |visit| {
+            let (mut from, mut to) = (visit.stream.try_clone().unwrap(), visit.stream);
+            let reader = thread::spawn(move || std::io::copy(&mut from, &mut std::io::sink()).unwrap_or(0));
+            let _ = stream::send(&mut to, 7, 256 << 20);
+            let _ = to.shutdown(Shutdown::Write);
+            drop(reader.join());
+        });
+        let echo = Origin::echo("a");
+        let mut config = config(&echo);
+        config["zero_copy"] = json!(zero_copy);
+        config["routes"]["bulk"] = json!({ "sni": ["bulk.test"], "servers": [origin.server()] });
+        let mut manager = Manager::start(config);
+        let mut idle: Vec<Client> = (0..50).map(|_| guest(&manager)).collect();
+        let over = AtomicBool::new(false);
+        let address = manager.address;
+        scope(|scope| {
+            let _guard = OnDrop(&over);
+            let downloads: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut client = Client::connect(address);
+                        client.hello("bulk.test");
+                        // Slow enough to last, and with pauses in which the program holds bytes.
+                        stream::receive(&mut client.stream, 7, |total| {
+                            if total % 16 == 0 && !over.load(Ordering::Relaxed) {
+                                thread::sleep(Duration::from_millis(1));
+                            }
+                        })
+                        .unwrap()
+                    })
+                })
+                .collect();
+            let ping = scope.spawn(|| {
+                let mut client = greeted(Client::connect(address), "a");
+                let mut count = 0_u64;
+                while !over.load(Ordering::Relaxed) {
+                    client.send(&count.to_le_bytes()).expect(&count.to_le_bytes());
+                    count += 1;
+                }
+                count
+            });
+            for _ in 0..RESTARTS {
+                manager.restart();
+            }
+            over.store(true, Ordering::Relaxed);
+            assert!(ping.join().unwrap() > 0);
+            for download in downloads {
+                assert_eq!(download.join().unwrap(), 256 << 20, "zero_copy {zero_copy}");
+            }
+        });
+        for client in &mut idle {
+            client.send(b"still there").expect(b"still there");
+        }
+        assert_eq!(manager.stored(), 0, "what was taken over is forgotten");
+    }
+}
+
+/// Ends what a thread waits for, also when the test fails.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Without this, a client that comes during a restart is refused, or waits for the drain.
+#[test]
+fn no_client_is_refused() {
+    let origin = Origin::echo("a");
+    let mut manager = Manager::start(config(&origin));
+    let _idle = guest(&manager);
+    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let address = manager.address;
+    scope(|scope| {
+        let _guard = OnDrop(&over);
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                greeted(Client::connect(address), "a");
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for _ in 0..RESTARTS {
+            let before = served.load(Ordering::Relaxed);
+            manager.restart();
+            wait_until("the next process serves", || served.load(Ordering::Relaxed) > before);
+        }
+    });
+}
+
+/// Without this, a client that is slow with its hello, or waits for a server, has to come again.
+#[test]
+fn those_who_wait_go_on_waiting() {
+    let origin = Origin::echo("a");
+    let mut config = config(&origin);
+    config["routes"]["a"]["servers"] = json!([origin.server_with(json!({ "max_connections": 1 }))]);
+    config["timeouts"] = json!({ "connect": "1m", "client_hello": "1m" });
+    let mut manager = Manager::start(config);
+    let first = guest(&manager);
+    let mut queued = manager.connect();
+    queued.hello("a.test");
+    let mut late = manager.connect();
+    let whole = hello("a.test");
+    late.send(&whole[..100]);
+    wait_until("both are there", || status(&manager).ends_with("3 connections"));
+    for cut in [100, 120, 140] {
+        manager.restart();
+        late.send(&whole[cut..cut + 20]);
+    }
+    drop(first);
+    assert_eq!(queued.greeting(), "a");
+    queued.expect(&whole).send(b"x").expect(b"x");
+    late.send(&whole[160..]);
+    drop(queued);
+    assert_eq!(late.greeting(), "a");
+}
+
+/// The last status that the manager was told.
+fn status(manager: &Manager) -> String {
+    let told = manager.lines.of(From::Notify);
+    told.into_iter().rev().find(|line| line.starts_with("STATUS=")).unwrap_or_default()
+}
+
+/// Without this, the line about a connection that lived in several processes has the times and bytes of the last alone.
+#[test]
+fn the_line_of_a_connection_is_whole() {
+    let origin = Origin::echo("a");
+    let mut config = config(&origin);
+    config["routes"]["a"]["proxy_tlvs"] = json!(["unique_id"]);
+    config["log"] = json!({ "format": "haproxy" });
+    let mut manager = Manager::start(config);
+    let mut client = guest(&manager);
+    let sent = hello("a.test").len();
+    let greeted = Instant::now();
+    for _ in 0..3 {
+        client.send(b"0123456789").expect(b"0123456789");
+        manager.restart();
+    }
+    let lived = greeted.elapsed();
+    assert_eq!(client.finish().end(), End::Fin);
+    let close = line(&manager, &client, "CLOSE");
+    assert!(close.number("Tt") >= lived.as_millis() as i64, "{close:?} after {lived:?}");
+    assert_eq!((close.ts(), close.backend()), ("--", "a"));
+    assert_eq!(
+        close.number("B"),
+        i64::try_from(sent + 30 + "a\n".len()).unwrap(),
+        "the greeting, and all that came back"
+    );
+    assert!(close.number("Tc") >= 0);
+}
+
+fn line(manager: &Manager, client: &Client, step: &str) -> Entry {
+    manager.lines.wait(0, |from, line| {
+        let entry = (from == From::Stdout).then(|| Entry::parse(line))??;
+        (entry.client == client.address && entry.step == step).then_some(entry)
+    })
+}
+
+/// Without this, a restart lets in a source that hammers, or sends clients to a server that is known to be down.
+#[test]
+fn what_is_known_stays_known() {
+    let (origin, mut other) = (Origin::echo("a"), Origin::echo("b"));
+    let mut config = config(&origin);
+    config["routes"]["a"]["servers"] = json!([origin.server(), other.server()]);
+    config["health_check"] = json!({ "interval": "50ms", "fall": 1, "rise": 1000 });
+    config["limits"] = json!({ "per_source": { "rate": 20, "period": "1m" } });
+    config["retries"] = json!(0);
+    let mut manager = Manager::start(config);
+    other.stop_listening();
+    manager.lines.wait(0, |_, line| line.contains("is DOWN").then_some(()));
+    let mut served = 0;
+    while served < 20 {
+        assert_eq!(manager.connect().hello("a.test").greeting(), "a");
+        served += 1;
+        if served % 5 == 0 {
+            manager.restart();
+        }
+    }
+    let mut refused = manager.connect();
+    refused.hello("a.test");
+    assert!(refused.try_greeting().is_err());
+    let downs = manager.lines.of(From::Stdout).iter().filter(|line| line.contains("is DOWN")).count();
+    assert_eq!(downs, 1, "it did not go down anew");
+}
+
+/// Without this, a mistake in the file costs every connection, though the next try may be good.
+#[test]
+fn a_broken_file_costs_nothing() {
+    let origin = Origin::echo("a");
+    let mut manager = Manager::start(config(&origin));
+    let mut client = guest(&manager);
+    manager.signal(Signal::TERM);
+    assert!(manager.wait_for_exit());
+    manager.configure_text("{");
+    for _ in 0..3 {
+        manager.spawn_unready();
+        assert!(!manager.wait_for_exit(), "a broken file is no success");
+        assert_eq!(manager.stored(), 1);
+    }
+    // What came meanwhile waits in the kernel.
+    client.send(b"meanwhile");
+    manager.configure(config(&origin));
+    manager.spawn();
+    client.expect(b"meanwhile");
+    assert_eq!(guest(&manager).finish().end(), End::Fin);
+}
+
+/// Without this, an upgrade or a downgrade to a program with other state loses connections, or fails to start.
+#[test]
+fn state_of_another_program_is_read_as_far_as_it_goes() {
+    let origin = Origin::echo("a");
+    let mut manager = Manager::start(config(&origin));
+    let mut clients: Vec<Client> = (0..10).map(|_| guest(&manager)).collect();
+    // A field and a section more, then a field and a section less, in every record.
+    let changes: [fn(&mut Value); 2] = [
+        |state| {
+            state["a_section_of_the_future"] = json!([1, 2, 3]);
+            state["counters"]["a_counter_of_the_future"] = json!(5);
+            each(state, |record| record["a_field_of_the_future"] = json!({ "deep": [] }));
+        },
+        |state| {
+            state.as_object_mut().unwrap().remove("history");
+            state["counters"].as_object_mut().unwrap().remove("closes");
+            state["routes"][0].as_object_mut().unwrap().remove("standing");
+        },
+    ];
+    for change in changes.into_iter().cycle().take(6) {
+        manager.signal(Signal::TERM);
+        assert!(manager.wait_for_exit());
+        manager.change_state(change);
+        manager.spawn();
+        for client in &mut clients {
+            client.send(b"x").expect(b"x");
+        }
+    }
+    // One record that is of no use is one connection, and both its sides see that this is no orderly end.
+    manager.signal(Signal::TERM);
+    assert!(manager.wait_for_exit());
+    manager.change_state(|state| state["sessions"][3]["record"]["phase"] = json!("of the future"));
+    manager.spawn();
+    let ends: Vec<End> = clients.iter_mut().map(|client| client.end_within(Duration::from_millis(50))).collect();
+    assert_eq!(ends.iter().filter(|end| **end == End::Reset).count(), 1);
+    assert_eq!(ends.iter().filter(|end| **end == End::Silence).count(), 9);
+    assert!(manager.lines.of(From::Stdout).iter().any(|line| line.contains("1 connection could not go on")));
+}
+
+fn each(state: &mut Value, change: impl Fn(&mut Value)) {
+    for session in state["sessions"].as_array_mut().unwrap() {
+        change(&mut session["record"]);
+        change(session);
+    }
+}
+
+/// Without this, what cannot be read at all keeps the program from starting, or hides that connections are gone.
+#[test]
+fn garbage_ends_with_a_line_and_served_listeners() {
+    let origin = Origin::echo("a");
+    let mut manager = Manager::start(config(&origin));
+    for state in [&b""[..], b"12345678", &[0xFF; 5000]] {
+        let _lost = guest(&manager);
+        manager.signal(Signal::TERM);
+        assert!(manager.wait_for_exit());
+        manager.replace_state(state);
+        let start = manager.lines.len();
+        manager.spawn();
+        let told = |_: From, line: &str| line.contains("cannot be read, and its connections are lost").then_some(());
+        manager.lines.wait(start, told);
+        assert_eq!(guest(&manager).finish().end(), End::Fin);
+        assert_eq!(manager.stored(), 0);
+    }
+}
+
+/// Without this, a next process with a lower fd limit fails, or lets connections end as if they were complete.
+#[test]
+fn fewer_fds_hold_fewer_connections() {
+    let origin = Origin::echo("a");
+    let mut manager = Manager::start(config(&origin));
+    let mut clients: Vec<Client> = (0..100).map(|_| guest(&manager)).collect();
+    manager.before = "ulimit -n 128";
+    manager.restart();
+    let (mut kept, mut reset) = (0, 0);
+    for client in &mut clients {
+        match client.stream.write_all(b"x").and_then(|()| client.stream.read_exact(&mut [0])) {
+            Ok(()) => kept += 1,
+            Err(error) => {
+                assert_ne!(error.kind(), std::io::ErrorKind::UnexpectedEof, "an end that looks orderly");
+                reset += 1;
+            }
+        }
+    }
+    assert!(kept > 10 && reset > 10, "{kept} kept, {reset} reset");
+    let said = manager.lines.of(From::Stdout).iter().filter(|line| line.contains("could not go on")).count();
+    assert_eq!(said, 1);
+}
+
+/// Without this, an upgrade with a route or a server less cuts its connections off, or lets those go on that are to end.
+#[test]
+fn connections_outlive_their_route() {
+    let (origin, other) = (Origin::echo("a"), Origin::echo("b"));
+    let mut before = config(&origin);
+    before["routes"]["b"] = json!({ "sni": ["b.test"], "servers": [other.server()] });
+    before["routes"]["c"] = json!({ "sni": ["c.test"], "servers": [other.server()], "on_down": "close" });
+    let mut manager = Manager::start(before);
+    let mut goes_on = greeted(manager.connect(), "b");
+    let mut ends = manager.connect();
+    assert_eq!(ends.hello("c.test").greeting(), "b");
+    manager.configure(config(&origin));
+    manager.restart();
+    manager.restart();
+    goes_on.send(b"x").expect(b"x");
+    assert_ne!(ends.end(), End::Silence);
+    assert_eq!(line(&manager, &ends, "CLOSE").ts(), "KD");
+    goes_on.finish();
+    let close = line(&manager, &goes_on, "CLOSE");
+    assert_eq!((close.backend(), close.ts()), ("b", "--"));
+}
+
+/// Without this, an operator cannot have connections finish before the process ends.
+#[test]
+fn sigusr1_drains_all_the_same() {
+    let origin = Origin::echo("a");
+    let mut manager = Manager::start(config(&origin));
+    let mut client = guest(&manager);
+    manager.signal(Signal::USR1);
+    manager.lines.wait(0, |_, line| line.contains("Draining: 1 connection").then_some(()));
+    client.send(b"x").expect(b"x");
+    assert_eq!(client.finish().end(), End::Fin);
+    assert!(manager.wait_for_exit());
+    assert_eq!(manager.stored(), 0);
+}
