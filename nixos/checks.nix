@@ -59,14 +59,17 @@ in
   package = fiscalismia-lb;
   inherit (fiscalismia-lb) clippy fmt;
   tests = fiscalismia-lb.tests.all;
-  nixfmt = pkgs.runCommand "nixfmt" { nativeBuildInputs = [ pkgs.nixfmt ]; } ''
-    nixfmt --check ${
-      lib.concatMapStringsSep " " toString (
-        lib.fileset.toList (lib.fileset.fileFilter (file: file.hasExt "nix") ../.)
-      )
-    }
-    touch $out
-  '';
+  nixfmt =
+    let
+      source = lib.fileset.toSource {
+        root = ../.;
+        fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
+      };
+    in
+    pkgs.runCommand "nixfmt" { nativeBuildInputs = [ pkgs.nixfmt ]; } ''
+      find ${source} -name '*.nix' -exec nixfmt --check {} +
+      touch $out
+    '';
   module = passing "module" (import ./tests/module.nix {
     inherit lib evaluate;
     inherit options;
