@@ -38,6 +38,18 @@ let
       "${direction} \"${ha.interface}\" ${header} ${side} ${rules.set peers} meta l4proto 112 accept\n"
     );
 
+  apiPort =
+    let
+      parts = builtins.match "http(s?)://(\\[[^]]*]|[^/:]*)(:([0-9]+))?(/.*)?" ha.hetzner.api;
+      port = lib.elemAt parts 3;
+    in
+    if port != null then
+      lib.toInt port
+    else if lib.head parts == "s" then
+      443
+    else
+      80;
+
   unit = "fiscalismia-lb-floating-ip.service";
   # keepalived waits for no answer: what takes longer than a moment would delay its own packets.
   tell =
@@ -52,7 +64,7 @@ let
       pkgs.curl
       pkgs.jq
     ];
-    text = lib.readFile ./floating-ip;
+    text = lib.removePrefix "#!/usr/bin/env bash\n" (lib.readFile ./floating-ip);
   };
 in
 {
@@ -120,7 +132,7 @@ in
               description = "File with a token of the project that may write, read by systemd as root.";
             };
             api = mkOption {
-              type = types.strMatching "https?://[^ ]+";
+              type = types.strMatching "https?://([^][/: ]+|\\[[0-9a-fA-F:]+])(:[1-9][0-9]{0,4})?(/[^ ]*)?";
               default = "https://api.hetzner.cloud/v1";
               example = "http://172.24.0.9:8080/v1";
               description = "Where the API is.";
@@ -130,8 +142,8 @@ in
               default = [ "0.0.0.0/0" ];
               example = [ "213.239.246.0/24" ];
               description = ''
-                Addresses that the API may have. The program that asks it can reach these and no others, on port 443 and, for the
-                name, your DNS; {option}`services.fiscalismia-lb.firewall` lets it out to them.
+                Addresses that the API may have. The program that asks it can reach these and no others, and, for the name,
+                {option}`networking.nameservers`; {option}`services.fiscalismia-lb.firewall` lets it out to them.
               '';
             };
           };
@@ -233,7 +245,7 @@ in
           asked = [
             {
               networks = ha.hetzner.egress;
-              ports = [ 443 ];
+              ports = [ apiPort ];
             }
           ];
         in

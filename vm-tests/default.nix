@@ -20,11 +20,20 @@ let
       ];
     };
   }
-  // lib.genAttrs [ "health" "image" "reload" ] (name: {
-    scenarios = [ name ];
-    others = [ ];
-    imports = [ ./${name}.nix ];
-  });
+  //
+    lib.mapAttrs
+      (_: scenarios: {
+        inherit scenarios;
+        others = [ ];
+        imports = map (name: ./${name}.nix) scenarios;
+      })
+      {
+        changes = [
+          "health"
+          "reload"
+        ];
+        image = [ "image" ];
+      };
 
   # A scenario's names are its own.
   scenario = name: ''
@@ -63,3 +72,12 @@ lib.mapAttrs (
     globalTimeout = 1800;
   }
 ) tests
+// {
+  failover = pkgs.testers.runNixOSTest {
+    name = "failover";
+    imports = [ ./failover.nix ];
+    _module.args = { inherit packages; };
+    testScript = lib.readFile ./failover.py;
+    globalTimeout = 900;
+  };
+}

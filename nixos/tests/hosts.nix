@@ -596,6 +596,18 @@ in
             };
           };
         };
+        elsewhere = evaluate {
+          services.fiscalismia-lb = lib.recursiveUpdate first {
+            publicAddresses = [ "203.0.113.50" ];
+            highAvailability.hetzner = {
+              floatingIp = 4711;
+              server = 42;
+              tokenFile = "/run/secrets/hcloud-token";
+              api = "http://172.24.0.9:8080/v1";
+              egress = [ "172.24.0.9" ];
+            };
+          };
+        };
         service = config.systemd.services.fiscalismia-lb-floating-ip;
         told = lib.filter (lib.hasPrefix "notify_") (
           lib.splitString "\n" config.services.keepalived.vrrpInstances.fiscalismia-lb.extraConfig
@@ -604,6 +616,7 @@ in
       {
         complaints = refused config ++ config.warnings;
         rules = lib.filter (lib.hasInfix "213.239") (linesOf config);
+        rulesElsewhere = lib.filter (lib.hasInfix "172.24.0.9") (linesOf elsewhere);
         inherit (config.services.keepalived.vrrpInstances.fiscalismia-lb) virtualIps;
         told = map (line: lib.head (lib.splitString " " line)) told;
         environment = removeAttrs service.environment [ "PATH" ];
@@ -612,6 +625,7 @@ in
     expected = {
       complaints = [ ];
       rules = [ "ip daddr { 213.239.246.0/24 } tcp dport { 443 } accept" ];
+      rulesElsewhere = [ "ip daddr { 172.24.0.9 } tcp dport { 8080 } accept" ];
       virtualIps = [
         {
           addr = "203.0.113.50/32";
