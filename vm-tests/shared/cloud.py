@@ -28,7 +28,7 @@ class Cloud(http.server.BaseHTTPRequestHandler):
         self.reply(is_good, {"action": {"status": "success"}})
 
     def is_known(self) -> bool:
-        return self.headers["Authorization"] == f"Bearer {self.token}"
+        return bool(self.headers["Authorization"] == f"Bearer {self.token}")
 
     def reply(self, is_found: bool, body: dict[str, object]) -> None:
         self.send_response(200 if self.is_known() and is_found else 404 if self.is_known() else 401)
