@@ -8,14 +8,18 @@ type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// What every part may use from elsewhere is in the last column; std is not mentioned.
 const LAYERS: &[Layer] = &[
-    ("vocabulary", &[], &[]),
+    ("vocabulary", &[], &["serde"]),
     ("wire", &[], &["tls_parser", "httparse", "crc32c"]),
-    ("config", &[], &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "rustix", "strsim"]),
-    ("policy", &["config"], &["fnv", "ipnet", "serde", "serde_json"]),
+    (
+        "config",
+        &["vocabulary"],
+        &["serde", "serde_json", "serde_path_to_error", "humantime", "ipnet", "rustix", "strsim"],
+    ),
+    ("policy", &["config", "vocabulary"], &["fnv", "ipnet", "serde", "serde_json"]),
     ("net", &[], &["mio", "nix", "rustix", "serde", "socket2", "slotmap"]),
-    ("metrics", &["config", "policy"], &["prometheus", "itoa", "serde"]),
-    ("access_log", &["config", "net", "policy"], &["mio", "humantime", "itoa"]),
-    ("fleet", &["config", "policy", "metrics", "net"], &["serde", "serde_json"]),
+    ("metrics", &["policy", "vocabulary"], &["prometheus", "itoa", "serde"]),
+    ("access_log", &["config", "net", "policy", "vocabulary"], &["mio", "humantime", "itoa"]),
+    ("fleet", &["config", "policy", "metrics", "net", "vocabulary"], &["serde", "serde_json"]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),
     ("handover", &[], &["rustix", "serde", "serde_json"]),
     ("systemd", SYSTEMD, &["sd_notify", "listenfd", "rustix", "socket2"]),
@@ -35,7 +39,7 @@ const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_
 const SYSTEMD: &[&str] = &["config", "policy", "net", "fleet", "context", "vocabulary"];
 
 /// The admin endpoints are a function from a request to an answer.
-const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http"];
+const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http", "vocabulary"];
 
 const EVENT_LOOP_CRATES: &[&str] =
     &["mio", "nix", "rustix", "serde", "serde_json", "signal_hook", "signal_hook_mio", "log"];

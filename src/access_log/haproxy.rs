@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{Counts, Escaped, Step, Timing, Whose};
-use crate::policy::reason::{CloseReason, DropReason};
+use crate::vocabulary::{CloseReason, DropReason};
 
 /// What stands for the server where there is none.
 const NO_SERVER: &str = "<NOSRV>";

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 use super::{Counts, Escaped, Level, Step, Timing, Whose};
-use crate::policy::reason::CloseReason;
+use crate::vocabulary::CloseReason;
 
 /// Appends a connection's line, but for its end.
 pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Whose<'_>, step: &Step<'_>) {

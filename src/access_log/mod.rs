@@ -15,8 +15,8 @@ use mio::Registry;
 
 use crate::config::{Log, LogConnections, LogFormat};
 use crate::net::Output;
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 use calendar::Calendar;
 
 /// Bytes that wait until many lines are written at once.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::reason::DropReason;
+use crate::vocabulary::DropReason;
 
 fn whose() -> Whose<'static> {
     Whose {

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::report::View;
-use crate::config::Balance;
 use crate::metrics::{FrontendNow, ProbesNow, RouteNow, ServerNow, Snapshot, Summary};
 use crate::policy::health::Checked;
 
@@ -193,7 +192,7 @@ const COLUMNS: &[Column] = &[
         |_, c| c.text("tcp"),
         |_, c| c.text("tcp"),
     ),
-    back("algo", |b, c| c.text(algorithm(b.route.balance)), |_, _| {}),
+    back("algo", |b, c| c.text(b.route.balance.haproxy()), |_, _| {}),
     front("conn_rate", |f, c| c.number(f.frontend.counters.accepted.per_second(f.snapshot.now).into())),
     front("conn_rate_max", |f, c| c.number(f.frontend.counters.accepted.most().into())),
     front("conn_tot", |f, c| c.number(f.frontend.counters.accepted.total())),
@@ -329,14 +328,6 @@ fn check_status(row: &Server<'_>) -> String {
     let is_running = probes(row).is_some_and(|probes| probes.is_running);
     let code = row.now.result().map_or("", |result| result.code());
     format!("{}{code}", if is_running { "* " } else { "" })
-}
-
-fn algorithm(balance: Balance) -> &'static str {
-    match balance {
-        Balance::RoundRobin => "roundrobin",
-        Balance::LeastConnections => "leastconn",
-        Balance::Source => "source",
-    }
 }
 
 fn probes<'a>(row: &Server<'a>) -> Option<&'a ProbesNow> {

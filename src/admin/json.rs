@@ -8,8 +8,7 @@ use super::report::View;
 use crate::metrics::{
     FrontendNow, Phase, ProbesNow, RouteNow, STEP, ServerNow, Snapshot, StandingNow, Summary, Traffic, Usage,
 };
-use crate::policy::health::CheckResult;
-use crate::policy::reason::CloseReason;
+use crate::vocabulary::{CheckResult, CloseReason};
 
 /// Appends the process and its frontends (0), a route, or the end; `false`: there is no more.
 pub(super) fn piece(snapshot: &Snapshot, _: View, index: usize, out: &mut Vec<u8>) -> bool {

@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use super::report::View;
 use crate::config;
 use crate::metrics::{FrontendNow, Phase, ServerNow, Snapshot, State};
-use crate::policy::reason::{CloseReason, DropReason};
+use crate::vocabulary::CloseReason;
 
 const STYLE: &str = include_str!("page/style.css");
 /// How often the page fetches itself again, in seconds.
@@ -230,7 +230,7 @@ fn drops(snapshot: &Snapshot) -> Markup {
     html! {
         section.card.drops {
             h2 { "Dropped, by reason" }
-            (bars(snapshot.drops().map(|(reason, count)| (explain_drop(reason), reason.name(), count)), all))
+            (bars(snapshot.drops().map(|(reason, count)| (reason.explained(), reason.name(), count)), all))
         }
     }
 }
@@ -243,7 +243,7 @@ fn ends(snapshot: &Snapshot) -> Markup {
     html! {
         section.card.ends {
             h2 { "How connections ended" }
-            (bars(closes.map(|(reason, count)| (explain_close(reason), reason.name(), count)), all))
+            (bars(closes.map(|(reason, count)| (reason.explained(), reason.name(), count)), all))
         }
     }
 }
@@ -264,37 +264,6 @@ fn bars<'a>(counts: impl Iterator<Item = (&'a str, &'a str, u64)>, all: u64) -> 
 
 fn share(part: u64, whole: u64) -> String {
     format!("{:.1}", part as f64 * 100.0 / whole.max(1) as f64)
-}
-
-fn explain_drop(reason: DropReason) -> &'static str {
-    match reason {
-        DropReason::RateLimited => "too many new connections from one address",
-        DropReason::TooManyConnections => "too many open connections from one address",
-        DropReason::UnknownSni => "no route for the name",
-        DropReason::NoSni => "no name",
-        DropReason::NotTls => "not TLS",
-        DropReason::MalformedHello => "broken hello",
-        DropReason::HelloTimeout => "no whole hello in time",
-        DropReason::ClosedEarly => "left before the hello was whole",
-    }
-}
-
-fn explain_close(reason: CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Done => "in order",
-        CloseReason::Dropped(_) => "dropped",
-        CloseReason::ClientLeft => "client left before a server answered",
-        CloseReason::ServerRefused => "no server took it",
-        CloseReason::ConnectTimeout => "no server answered in time",
-        CloseReason::ClientBroke => "client broke off",
-        CloseReason::ServerBroke => "server broke off",
-        CloseReason::ClientSilent => "client silent too long",
-        CloseReason::ServerSilent => "server silent too long",
-        CloseReason::ServersFull => "every server stayed full",
-        CloseReason::OutOfResources => "out of memory or fds",
-        CloseReason::Killed => "ended by an operator",
-        CloseReason::Answered => "answered by the proxy",
-    }
 }
 
 fn frontends(snapshot: &Snapshot) -> Markup {

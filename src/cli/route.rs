@@ -2,7 +2,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use fiscalismia_lb::config::{self, Balance, Config, Reject, Server, SniPattern, count};
+use fiscalismia_lb::config::{self, Config, Server, SniPattern, count};
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
 
 use super::{ConfigFile, Outcome, load, print};
@@ -50,11 +50,7 @@ fn explain(route: &config::Route, found: Match, sni: &str) -> String {
     if let Some(protocol) = found.alpn.and_then(|position| route.alpn.get(position)) {
         let _ = write!(why, ", ALPN {protocol}");
     }
-    let balance = match route.balance {
-        Balance::RoundRobin => "round_robin",
-        Balance::LeastConnections => "least_connections",
-        Balance::Source => "source",
-    };
+    let balance = route.balance.word();
     let servers: String = route.servers.iter().map(server_line).collect();
     format!("route {}: {why}\nbalance {balance} over {}\n{servers}", route.name, count(route.servers.len(), "server"))
 }
@@ -75,12 +71,8 @@ fn server_line(server: &Server) -> String {
 fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> String {
     let hello = if sni.is_empty() { "a hello without a name".to_owned() } else { format!("{sni:?}") };
     let offer = if alpn.is_empty() { String::new() } else { format!(" with ALPN {}", alpn.join(", ")) };
-    let reject = match config.reject {
-        Reject::Drop => "drop: no FIN or RST gets beyond the client's first router",
-        Reject::Alert => "alert: the client gets the TLS alert unrecognized_name",
-        Reject::Close => "close: the connection is closed",
-    };
-    format!("no route: none takes {hello}{offer}, and none with \"*\" does\nreject {reject}\n")
+    let (reject, effect) = (config.reject.word(), config.reject.effect());
+    format!("no route: none takes {hello}{offer}, and none with \"*\" does\nreject {reject}: {effect}\n")
 }
 
 /// Refuses what no hello could ask for.

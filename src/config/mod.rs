@@ -24,6 +24,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use crate::vocabulary::{Balance, ProxyProtocol, Reject};
 pub use error::Error;
 pub use file::{load, parse};
 pub use keys::schema;
@@ -168,28 +169,6 @@ impl Server {
     }
 }
 
-/// How a server is picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    RoundRobin,
-    /// The fewest open connections for its weight.
-    LeastConnections,
-    /// Consistent hash of the client's address.
-    Source,
-}
-
-/// The PROXY header that a server gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// Binary.
-    V2,
-    /// Text.
-    V1,
-    /// None.
-    Off,
-}
-
 /// TLVs of a PROXY v2 header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "a set of four, as the file lists them")]
@@ -331,17 +310,6 @@ pub struct PerSource {
     pub ipv6_prefix: u8,
     /// Sources without a limit.
     pub exempt: Vec<IpNet>,
-}
-
-/// What a client that is not let in gets to see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reject {
-    /// Nothing: no FIN or RST passes the first router.
-    Drop,
-    /// A fatal TLS alert.
-    Alert,
-    /// The end of the connection.
-    Close,
 }
 
 /// The endpoints for whoever runs the proxy.

@@ -7,8 +7,8 @@ use crate::http::{Answer, Asked, Clients, Outcome};
 use crate::metrics::Room;
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::ADMIN_CLIENTS;
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 /// All clients of the admin endpoints.
 pub(super) struct Admins {

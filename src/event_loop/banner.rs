@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use super::EventLoop;
 use crate::access_log::Level;
-use crate::config::{self, Balance, PerSource, ProxyProtocol, Reject, Route, Server, count};
+use crate::config::{self, PerSource, Route, Server, count};
 
 /// Routes that are told one by one.
 const MOST_ROUTES: usize = 40;
@@ -59,11 +59,7 @@ fn limits(event_loop: &EventLoop) -> String {
     if let Some(limits) = &config.limits.per_source {
         line.push_str(&describe_source(limits));
     }
-    let reject = match config.reject {
-        Reject::Drop => "drop",
-        Reject::Alert => "alert",
-        Reject::Close => "close",
-    };
+    let reject = config.reject.word();
     let (hello, drain) = (config.timeouts.client_hello, config.timeouts.drain);
     let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; whoever is not let in gets: {reject}.");
     line
@@ -83,17 +79,8 @@ fn describe_source(limits: &PerSource) -> String {
 fn describe_route(route: &Route) -> String {
     let names = list(&route.sni, ToString::to_string);
     let alpn = if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(" or ")) };
-    let balance = match route.balance {
-        _ if route.servers.len() == 1 => "",
-        Balance::RoundRobin => " by round_robin",
-        Balance::LeastConnections => " by least_connections",
-        Balance::Source => " by source",
-    };
-    let header = match route.proxy_protocol {
-        ProxyProtocol::V2 => "PROXY v2",
-        ProxyProtocol::V1 => "PROXY v1",
-        ProxyProtocol::Off => "no PROXY header",
-    };
+    let balance = if route.servers.len() == 1 { String::new() } else { format!(" by {}", route.balance.word()) };
+    let header = route.proxy_protocol.header();
     let servers = list(&route.servers, describe_server);
     format!("Route {}: {names}{alpn} to {servers}{balance}, {header}.", route.name)
 }

@@ -10,9 +10,9 @@ use crate::http::{Clients, End, Outcome, ParkedClient};
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::per_second::PerSecond;
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
+use crate::vocabulary::CloseReason;
 
 /// The section of a hand-over.
 const REDIRECTS: &str = "redirects";

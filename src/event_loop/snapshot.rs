@@ -12,11 +12,10 @@ use crate::metrics::{
 };
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
-use crate::policy::reason::DropReason;
 use crate::policy::servers::Member;
 use crate::policy::time::Time;
 use crate::session::Shared;
-use crate::vocabulary::Role;
+use crate::vocabulary::{DropReason, Role};
 
 /// Drops for where a client came from, before a byte was read.
 const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooManyConnections];

@@ -4,7 +4,7 @@ mod rig;
 use rig::{Rig, second};
 use signal_hook::consts::signal::SIGTERM;
 
-use crate::policy::reason::CloseReason;
+use crate::vocabulary::CloseReason;
 
 /// A pause of the process (SIGSTOP, a frozen cgroup, a long turn) would else cut every client that spoke meanwhile: its
 /// bytes are there, and the loop looks at the clock before it looks at them.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{Fleet, Route, RouteId, Server, ServerId};
 use crate::metrics::Traffic;
-use crate::policy::reason::CloseReason;
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 /// How a connection ended that had a route.
 #[derive(Clone, Copy, Debug)]

@@ -177,8 +177,9 @@ impl Route {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::policy::health::{CheckResult, Checked};
+    use crate::policy::health::Checked;
     use crate::policy::time::Time;
+    use crate::vocabulary::CheckResult;
     use std::time::Duration;
 
     fn config(routes: &[(&str, &str, &[&str])]) -> Config {

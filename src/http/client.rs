@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Body, Made, Refusal};
 use super::{End, PHASE_TIMEOUT};
 use crate::net::{Accepted, Received, Stream, Token};
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 use crate::wire::http_head::{self, Head, Verdict};
 
 /// Bytes of an answer that are made in one turn: a few microseconds' work, so that no connection waits longer for its

@@ -22,9 +22,9 @@ use mio::Registry;
 use mio::event::Event;
 
 use crate::net::{Accepted, Key, Slots, Token, slot_number};
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
 use crate::policy::timers::SlotDeadlines;
+use crate::vocabulary::CloseReason;
 pub use answer::{Answer, Body, Refusal, Status};
 pub use client::{Asked, ParkedClient};
 use client::{Client, Next, Turn};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Histograms;
-use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
+use crate::vocabulary::{CloseReason, DropReason};
 
 /// Connections of which an average is made, as in HAProxy.
 const WINDOW: u64 = 1024;

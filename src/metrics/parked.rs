@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::counters::{Frontend, Process};
-use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
+use crate::vocabulary::{CloseReason, DropReason};
 
 /// [`Process`], with reasons under their names: another program may have others.
 #[derive(Default, Serialize, Deserialize)]

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Frontend, History, Process, Traffic, Usage};
-use crate::config::Balance;
-use crate::policy::health::{CheckResult, Checked};
-use crate::policy::reason::DropReason;
+use crate::policy::health::Checked;
 use crate::policy::time::Time;
+use crate::vocabulary::{Balance, CheckResult, DropReason};
 
 /// The proxy at one moment.
 #[derive(Debug)]

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use super::check_result::CheckResult;
 use super::time::Time;
 use crate::config::{HealthCheck, Probe};
+use crate::vocabulary::CheckResult;
 
 /// What one server's probes say about it, and when the next one starts.
 ///

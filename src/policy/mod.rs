@@ -1,7 +1,6 @@
 //! Pure decisions. Time comes in as an argument; nothing here opens a socket or reads a clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod check_result;
 pub mod fds;
 pub mod health;
 pub mod line;
@@ -9,7 +8,6 @@ pub mod per_second;
 #[cfg(test)]
 mod random;
 pub mod rate_limit;
-pub mod reason;
 pub mod routes;
 pub mod servers;
 pub mod time;

@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::reason::DropReason;
 use super::time::Time;
 use crate::config::PerSource;
+use crate::vocabulary::DropReason;
 
 /// Sources in each of the two tables: as many as fit in 32,768 places, which are never filled beyond 7 in 8.
 pub const MAX_SOURCES: usize = 28_672;

@@ -6,7 +6,7 @@ use crate::config::Reject;
 use crate::context::Context;
 use crate::fleet::{Closing, Open};
 use crate::net::Received;
-use crate::policy::reason::{CloseReason, DropReason};
+use crate::vocabulary::{CloseReason, DropReason};
 use crate::wire::alert::Alert;
 
 /// Bytes of a client that are read to no other end than to have it read an alert.

@@ -12,9 +12,9 @@ use super::{Lent, Moved, Next, Session};
 use crate::context::Context;
 use crate::fleet::ServerId;
 use crate::net::{self, Direction, Stream, Token};
-use crate::policy::reason::CloseReason;
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 /// A server is being connected to.
 pub struct Connect {

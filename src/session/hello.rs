@@ -12,8 +12,8 @@ use crate::access_log::Step;
 use crate::config::{self, ProxyProtocol};
 use crate::fleet::{Open, RouteId};
 use crate::net::{Received, Token};
-use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
+use crate::vocabulary::{CloseReason, DropReason};
 use crate::wire::client_hello::{self, Reader, Verdict};
 use crate::wire::proxy_header::{self, Tlvs};
 

@@ -9,8 +9,8 @@ use super::relay::{Held, ParkedRelay, Relay};
 use super::{Client, Lent, Moved, Next, Session, close};
 use crate::fleet::Places;
 use crate::net::{Pipes, Stream};
-use crate::policy::reason::{CloseReason, DropReason};
 use crate::policy::time::Time;
+use crate::vocabulary::{CloseReason, DropReason};
 
 /// A session that another process is to go on with.
 pub struct Parked<'a> {

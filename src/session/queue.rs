@@ -7,8 +7,8 @@ use super::connect::seek;
 use super::routed::Routed;
 use super::{Lent, Moved, Next, Session};
 use crate::net::Token;
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 /// The longest pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -11,8 +11,8 @@ use super::{Client, Lent, Moved, Next, Session, Shared, Side};
 use crate::context::Context;
 use crate::fleet::{Placed, Places};
 use crate::net::{self, Direction, ParkedDirection, Pipes, Progress, Stream, Token};
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 /// A server's socket gets its keepalive after this. A short connection is over by then, and does without the four system
 /// calls; the silence so far counts.

@@ -9,9 +9,9 @@ use super::{Client, Lent, Moved, close};
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::config::Route;
 use crate::fleet::{Fleet, Placed, Places, RouteId, ServerId};
-use crate::policy::reason::CloseReason;
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 /// What a hello has got.
 pub(super) struct Found {

@@ -1,4 +1,10 @@
 //! Words that configuration, log, metrics, page and command line share. Each is written once, in one table a vocabulary.
+mod check_result;
+mod choice;
+mod reason;
 mod role;
 
+pub use check_result::CheckResult;
+pub use choice::{Balance, ProxyProtocol, Reject};
+pub use reason::{CloseReason, DropReason};
 pub use role::Role;

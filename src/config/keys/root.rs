@@ -66,7 +66,7 @@ pub(in crate::config) static REJECT: Key<Choice<Reject>> = Key::new(
     "reject",
     "What a client that is not let in gets to see: `drop` nothing, not even a FIN or RST; `alert` a fatal TLS alert; \
      `close` the end of the connection.",
-    Choice(&[("drop", Reject::Drop), ("alert", Reject::Alert), ("close", Reject::Close)]),
+    Choice(Reject::CHOICES),
     Is(defaults::REJECT),
 );
 pub(in crate::config) static REDIRECT: Key<Group> =

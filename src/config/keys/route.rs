@@ -36,17 +36,13 @@ pub(in crate::config) static BALANCE: Key<Choice<Balance>> = Key::new(
     "balance",
     "How a server is picked: `round_robin` smooth and by weight, `least_connections` the fewest open connections for its \
      weight, `source` the same server for the same client address.",
-    Choice(&[
-        ("round_robin", Balance::RoundRobin),
-        ("least_connections", Balance::LeastConnections),
-        ("source", Balance::Source),
-    ]),
+    Choice(Balance::CHOICES),
     Is(defaults::BALANCE),
 );
 pub(in crate::config) static PROXY_PROTOCOL: Key<Choice<ProxyProtocol>> = Key::new(
     "proxy_protocol",
     "The PROXY header that a server gets before the client's first byte.",
-    Choice(&[("v2", ProxyProtocol::V2), ("v1", ProxyProtocol::V1), ("off", ProxyProtocol::Off)]),
+    Choice(ProxyProtocol::CHOICES),
     Is(defaults::PROXY_PROTOCOL),
 );
 pub(in crate::config) static PROXY_TLVS: Key<List<Choice<Tlv>>> = Key::new(

@@ -2,8 +2,8 @@
 use super::super::Snapshot;
 use super::super::exposition::{Family, counter, gauge, untyped};
 use super::super::snapshot::Phase;
-use crate::policy::reason::CloseReason;
 use crate::policy::time::Time;
+use crate::vocabulary::CloseReason;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -2,7 +2,8 @@
 use super::super::exposition::{Family, counter, gauge};
 use super::super::snapshot::State;
 use super::super::{ServerNow, snapshot::ProbesNow};
-use crate::policy::health::{CheckResult, Checked};
+use crate::policy::health::Checked;
+use crate::vocabulary::CheckResult;
 
 pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
     gauge("haproxy_server_status", "1 for the state that it is in, else 0; DRAIN: its weight is 0.", |s, line| {

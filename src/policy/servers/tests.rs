@@ -2,10 +2,10 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::super::health::CheckResult;
 use super::super::random::Random;
 use super::*;
 use crate::config::{OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+use crate::vocabulary::CheckResult;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 

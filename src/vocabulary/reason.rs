@@ -21,6 +21,22 @@ pub enum DropReason {
     ClosedEarly,
 }
 
+struct DropWords {
+    name: &'static str,
+    in_log: &'static str,
+    explained: &'static str,
+}
+
+impl DropWords {
+    const fn new(name: &'static str, in_log: &'static str, explained: &'static str) -> DropWords {
+        DropWords { name, in_log, explained }
+    }
+}
+
+/// HAProxy's configuration of before had these two words for the log.
+const RATE: &str = "RATE_LIMITED";
+const SNI: &str = "SNI_REJECTED";
+
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
     pub const ALL: [DropReason; 8] = [
@@ -40,28 +56,39 @@ impl DropReason {
         self as usize
     }
 
-    /// The name in metrics, JSON and on the page.
+    const fn words(self) -> DropWords {
+        match self {
+            DropReason::RateLimited => {
+                DropWords::new("rate_limited", RATE, "too many new connections from one address")
+            }
+            DropReason::TooManyConnections => {
+                DropWords::new("too_many_connections", RATE, "too many open connections from one address")
+            }
+            DropReason::UnknownSni => DropWords::new("unknown_sni", SNI, "no route for the name"),
+            DropReason::NoSni => DropWords::new("no_sni", SNI, "no name"),
+            DropReason::NotTls => DropWords::new("not_tls", SNI, "not TLS"),
+            DropReason::MalformedHello => DropWords::new("malformed_hello", SNI, "broken hello"),
+            DropReason::HelloTimeout => DropWords::new("hello_timeout", SNI, "no whole hello in time"),
+            DropReason::ClosedEarly => DropWords::new("closed_early", SNI, "left before the hello was whole"),
+        }
+    }
+
+    /// The name in metrics and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            DropReason::RateLimited => "rate_limited",
-            DropReason::TooManyConnections => "too_many_connections",
-            DropReason::UnknownSni => "unknown_sni",
-            DropReason::NoSni => "no_sni",
-            DropReason::NotTls => "not_tls",
-            DropReason::MalformedHello => "malformed_hello",
-            DropReason::HelloTimeout => "hello_timeout",
-            DropReason::ClosedEarly => "closed_early",
-        }
+        self.words().name
     }
 
     /// What the log's `drop=` says.
     #[must_use]
     pub const fn in_log(self) -> &'static str {
-        match self {
-            DropReason::RateLimited | DropReason::TooManyConnections => "RATE_LIMITED",
-            _ => "SNI_REJECTED",
-        }
+        self.words().in_log
+    }
+
+    /// What the page says.
+    #[must_use]
+    pub const fn explained(self) -> &'static str {
+        self.words().explained
     }
 }
 
@@ -96,6 +123,19 @@ pub enum CloseReason {
     Answered,
 }
 
+struct CloseWords {
+    index: usize,
+    name: &'static str,
+    letters: &'static str,
+    explained: &'static str,
+}
+
+impl CloseWords {
+    const fn new(index: usize, name: &'static str, letters: &'static str, explained: &'static str) -> CloseWords {
+        CloseWords { index, name, letters, explained }
+    }
+}
+
 impl CloseReason {
     /// Every reason, in the order of [`CloseReason::index`]; drops count as one.
     pub const ALL: [CloseReason; 13] = [
@@ -114,64 +154,46 @@ impl CloseReason {
         CloseReason::Answered,
     ];
 
-    /// Its place in [`CloseReason::ALL`].
-    #[must_use]
-    pub const fn index(self) -> usize {
+    const fn words(self) -> CloseWords {
         match self {
-            CloseReason::Done => 0,
-            CloseReason::Dropped(_) => 1,
-            CloseReason::ClientLeft => 2,
-            CloseReason::ServerRefused => 3,
-            CloseReason::ConnectTimeout => 4,
-            CloseReason::ClientBroke => 5,
-            CloseReason::ServerBroke => 6,
-            CloseReason::ClientSilent => 7,
-            CloseReason::ServerSilent => 8,
-            CloseReason::ServersFull => 9,
-            CloseReason::OutOfResources => 10,
-            CloseReason::Killed => 11,
-            CloseReason::Answered => 12,
+            CloseReason::Done => CloseWords::new(0, "done", "--", "in order"),
+            CloseReason::Dropped(_) => CloseWords::new(1, "dropped", "PR", "dropped"),
+            CloseReason::ClientLeft => CloseWords::new(2, "client_left", "CC", "client left before a server answered"),
+            CloseReason::ServerRefused => CloseWords::new(3, "server_refused", "SC", "no server took it"),
+            CloseReason::ConnectTimeout => CloseWords::new(4, "connect_timeout", "sC", "no server answered in time"),
+            CloseReason::ClientBroke => CloseWords::new(5, "client_broke", "CD", "client broke off"),
+            CloseReason::ServerBroke => CloseWords::new(6, "server_broke", "SD", "server broke off"),
+            CloseReason::ClientSilent => CloseWords::new(7, "client_silent", "cD", "client silent too long"),
+            CloseReason::ServerSilent => CloseWords::new(8, "server_silent", "sD", "server silent too long"),
+            CloseReason::ServersFull => CloseWords::new(9, "servers_full", "PC", "every server stayed full"),
+            CloseReason::OutOfResources => CloseWords::new(10, "out_of_resources", "RC", "out of memory or fds"),
+            CloseReason::Killed => CloseWords::new(11, "killed", "KD", "ended by an operator"),
+            CloseReason::Answered => CloseWords::new(12, "answered", "LR", "answered by the proxy"),
         }
     }
 
-    /// The name in metrics, JSON and on the page.
+    /// Its place in [`CloseReason::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.words().index
+    }
+
+    /// The name in metrics and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            CloseReason::Done => "done",
-            CloseReason::Dropped(_) => "dropped",
-            CloseReason::ClientLeft => "client_left",
-            CloseReason::ServerRefused => "server_refused",
-            CloseReason::ConnectTimeout => "connect_timeout",
-            CloseReason::ClientBroke => "client_broke",
-            CloseReason::ServerBroke => "server_broke",
-            CloseReason::ClientSilent => "client_silent",
-            CloseReason::ServerSilent => "server_silent",
-            CloseReason::ServersFull => "servers_full",
-            CloseReason::OutOfResources => "out_of_resources",
-            CloseReason::Killed => "killed",
-            CloseReason::Answered => "answered",
-        }
+        self.words().name
     }
 
     /// The log's `ts=`: HAProxy's termination state.
     #[must_use]
     pub const fn letters(self) -> &'static str {
-        match self {
-            CloseReason::Done => "--",
-            CloseReason::Dropped(_) => "PR",
-            CloseReason::ClientLeft => "CC",
-            CloseReason::ServerRefused => "SC",
-            CloseReason::ConnectTimeout => "sC",
-            CloseReason::ClientBroke => "CD",
-            CloseReason::ServerBroke => "SD",
-            CloseReason::ClientSilent => "cD",
-            CloseReason::ServerSilent => "sD",
-            CloseReason::ServersFull => "PC",
-            CloseReason::OutOfResources => "RC",
-            CloseReason::Killed => "KD",
-            CloseReason::Answered => "LR",
-        }
+        self.words().letters
+    }
+
+    /// What the page says.
+    #[must_use]
+    pub const fn explained(self) -> &'static str {
+        self.words().explained
     }
 }
 

@@ -54,42 +54,34 @@ impl CheckResult {
         matches!(self, CheckResult::L4Ok | CheckResult::L6Ok | CheckResult::L7Ok)
     }
 
+    /// HAProxy's code and words.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            CheckResult::Initializing => ("INI", "Initializing"),
+            CheckResult::SocketError => ("SOCKERR", "Socket error"),
+            CheckResult::L4Ok => ("L4OK", "Layer4 check passed"),
+            CheckResult::L4Timeout => ("L4TOUT", "Layer4 timeout"),
+            CheckResult::L4Connection => ("L4CON", "Layer4 connection problem"),
+            CheckResult::L6Ok => ("L6OK", "Layer6 check passed"),
+            CheckResult::L6Timeout => ("L6TOUT", "Layer6 timeout"),
+            CheckResult::L6Response => ("L6RSP", "Layer6 invalid response"),
+            CheckResult::L7Ok => ("L7OK", "Layer7 check passed"),
+            CheckResult::L7Timeout => ("L7TOUT", "Layer7 timeout"),
+            CheckResult::L7Response => ("L7RSP", "Layer7 invalid response"),
+            CheckResult::L7Status => ("L7STS", "Layer7 wrong status"),
+        }
+    }
+
     /// HAProxy's code, as in `check_status` of its CSV and in the metric's label.
     #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            CheckResult::Initializing => "INI",
-            CheckResult::SocketError => "SOCKERR",
-            CheckResult::L4Ok => "L4OK",
-            CheckResult::L4Timeout => "L4TOUT",
-            CheckResult::L4Connection => "L4CON",
-            CheckResult::L6Ok => "L6OK",
-            CheckResult::L6Timeout => "L6TOUT",
-            CheckResult::L6Response => "L6RSP",
-            CheckResult::L7Ok => "L7OK",
-            CheckResult::L7Timeout => "L7TOUT",
-            CheckResult::L7Response => "L7RSP",
-            CheckResult::L7Status => "L7STS",
-        }
+    pub const fn code(self) -> &'static str {
+        self.words().0
     }
 
     /// HAProxy's words, as in `check_desc` of its CSV and in its log.
     #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            CheckResult::Initializing => "Initializing",
-            CheckResult::SocketError => "Socket error",
-            CheckResult::L4Ok => "Layer4 check passed",
-            CheckResult::L4Timeout => "Layer4 timeout",
-            CheckResult::L4Connection => "Layer4 connection problem",
-            CheckResult::L6Ok => "Layer6 check passed",
-            CheckResult::L6Timeout => "Layer6 timeout",
-            CheckResult::L6Response => "Layer6 invalid response",
-            CheckResult::L7Ok => "Layer7 check passed",
-            CheckResult::L7Timeout => "Layer7 timeout",
-            CheckResult::L7Response => "Layer7 invalid response",
-            CheckResult::L7Status => "Layer7 wrong status",
-        }
+    pub const fn describe(self) -> &'static str {
+        self.words().1
     }
 }
 
