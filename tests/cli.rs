@@ -26,6 +26,7 @@ const DEMO: &str = r#"{
     "demo": { "sni": ["demo.example", "*.demo.example", "**.example", "**.demo.example"], "balance": "source",
               "servers": [{ "name": "demo01", "address": "172.20.0.2:443", "weight": 2 },
                           { "name": "demo02", "address": "172.20.0.3:443", "backup": true }] },
+    "web": { "sni": ["demo.test"], "alpn": ["h2"], "servers": ["172.20.0.5:443"] },
     "grpc": { "sni": ["demo.example"], "alpn": ["h3", "h2"], "servers": ["172.20.0.4:443"] }
   }
 }"#;
@@ -78,7 +79,7 @@ fn too_few_fds_for_one_client() {
 /// One of each is not "1 routes"; warnings follow on lines of their own and fail nothing.
 #[test]
 fn check_counts_and_warns() {
-    let config = r#"{ "listen": ["127.0.0.1:0"], "limits": { "connections": 1 }, "routes": {
+    let config = r#"{ "listen": ["127.0.0.1:1443"], "limits": { "connections": 1 }, "routes": {
         "r": { "sni": ["*"], "servers": [{ "address": "127.0.0.1:1", "weight": 0 }] } } }"#;
     let output = run("check_counts_and_warns", config.as_bytes(), &["check", "--config", "lb.json"]);
     let expected = "lb.json: ok, 1 route, 1 server, 1 listener\n\
@@ -111,16 +112,16 @@ fn all_errors_on_stderr() {
 #[test]
 fn unreadable_files() {
     let output = run("unreadable_files", b"", &["check", "--config", "nowhere/lb.json"]);
-    let expected = "nowhere/lb.json: cannot be read: No such file or directory (os error 2); \
+    let expected = "nowhere/lb.json: cannot be read: No such file or directory; \
                     write the configuration there, or name another file\n";
     assert_eq!(told(&output), (Some(1), "", expected));
     for (bytes, expected) in [
+        (&b"{ \"\xff\" }"[..], "lb.json: cannot be read: this is not UTF-8, from byte 3 on; save it as UTF-8\n"),
+        (b"", "lb.json: is empty; write { \"listen\": [ ... ], \"routes\": { ... } }\n"),
         (
-            &b"{ \"\xff\" }"[..],
-            "lb.json: cannot be read: stream did not contain valid UTF-8; \
-             write the configuration there, or name another file\n",
+            b"{\n  \"listen\": [\"0.0.0.0:443\",]\n}",
+            "lb.json: line 2: no comma stands after the last one; leave it out\n      \"listen\": [\"0.0.0.0:443\",]\n                              ^\n",
         ),
-        (b"", "lb.json: line 1 column 0: EOF while parsing a value; this must be JSON\n"),
     ] {
         let output = run("unreadable_files", bytes, &["check", "--config", "lb.json"]);
         assert_eq!(told(&output), (Some(1), "", expected));
@@ -169,13 +170,13 @@ fn run_names_all_that_is_in_the_way() {
     );
     let output = run("run_names_all", config.as_bytes(), &["run", "--config", "lb.json"]);
     let expected = format!(
-        "lb.json: listen: cannot listen on {https}: Address already in use (os error 98); stop what listens there, or write \
+        "lb.json: listen: cannot listen on {https}: Address already in use; stop what listens there, or write \
          another port\n\
-         lb.json: listen: cannot listen on 203.0.113.9:443: Cannot assign requested address (os error 99); write an \
+         lb.json: listen: cannot listen on 203.0.113.9:443: Cannot assign requested address; write an \
          address that this machine has\n\
-         lb.json: admin.listen: cannot listen on {admin}: Address already in use (os error 98); stop what listens there, or \
+         lb.json: admin.listen: cannot listen on {admin}: Address already in use; stop what listens there, or \
          write another port\n\
-         lb.json: admin.stats_credentials.username_file: .: Is a directory (os error 21)\n\
+         lb.json: admin.stats_credentials.username_file: .: this is a directory, not a regular file\n\
          lb.json: admin.stats_credentials.password_file: lb.json: has more than one line, or a control character\n"
     );
     assert_eq!(told(&output), (Some(1), "", expected.as_str()));
@@ -250,6 +251,12 @@ fn route_explains() {
              172.20.0.4:443, weight 1\n"
                 .to_owned(),
         ),
+        (
+            &["DEMO.test", "--alpn", "h3"],
+            format!(
+                "no route: none takes \"DEMO.test\" with ALPN h3, and none with \"*\" does\n{NONE}route web would take it with ALPN h2\n"
+            ),
+        ),
         (&["example"], format!("no route: none takes \"example\", and none with \"*\" does\n{NONE}")),
         (
             &["", "--alpn", "h2", "--alpn", "h3"],
@@ -267,8 +274,7 @@ fn route_explains() {
 fn route_default_and_reject() {
     let default = r#"{ "listen": ["127.0.0.1:0"], "routes": { "r": { "sni": ["*"], "servers": ["127.0.0.1:1"] } } }"#;
     let output = run("route_default_and_reject", default.as_bytes(), &["route", "--config", "lb.json", ""]);
-    let expected =
-        "route r: default *, as no route has the name\nbalance round_robin over 1 server\n  127.0.0.1:1, weight 1\n";
+    let expected = "route r: default *, as no other route takes this hello\nbalance round_robin over 1 server\n  127.0.0.1:1, weight 1\n";
     assert_eq!(told(&output), (Some(0), expected, ""));
     for (reject, expected) in [
         ("alert", "reject alert: the client gets the TLS alert unrecognized_name"),

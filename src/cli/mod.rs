@@ -63,7 +63,7 @@ impl Arguments {
 }
 
 fn load(path: &Path) -> Result<Config, Vec<String>> {
-    config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect())
 }
 
 /// Not `println!`, which panics when the reader has gone.

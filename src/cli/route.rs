@@ -1,4 +1,5 @@
 //! `route`: the route of a hello, its servers, and why.
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -29,14 +30,31 @@ impl Route {
     pub(super) fn run(self) -> Outcome {
         let (sni, alpn) = (&*self.sni, &*self.alpn);
         let config = load(&self.file.config)?;
-        let offered = alpn.iter().map(String::as_bytes);
-        let found = RouteTable::new(&config.routes).find((!sni.is_empty()).then_some(sni.as_bytes()), offered);
-        let found = found.and_then(|found| Some((config.routes.get(found.route)?, found)));
-        print(&match found {
+        let table = RouteTable::new(&config.routes);
+        let find = |offered: &[String]| {
+            let name = (!sni.is_empty()).then_some(sni.as_bytes());
+            let found = table.find(name, offered.iter().map(String::as_bytes))?;
+            Some((config.routes.get(found.route)?, found))
+        };
+        let found = find(alpn);
+        let mut text = match found {
             Some((route, found)) => explain(route, found, sni),
             None => explain_none(&config, sni, alpn),
-        })
+        };
+        for (protocol, (route, other)) in protocols(&config).filter_map(|p| Some((p, find(&[p.to_owned()])?))) {
+            if found.is_none_or(|(_, found)| found.name == NameMatch::Default && other.name != NameMatch::Default) {
+                let _ = writeln!(text, "route {} would take it with ALPN {protocol}", route.name);
+            }
+        }
+        print(&text)
     }
+}
+
+/// Every protocol that a route asks for, once.
+fn protocols(config: &Config) -> impl Iterator<Item = &str> {
+    let all: BTreeSet<&str> =
+        config.routes.iter().flat_map(|route| route.alpn.iter().map(|protocol| &**protocol)).collect();
+    all.into_iter()
 }
 
 fn explain(route: &config::Route, found: Match, sni: &str) -> String {
@@ -45,7 +63,7 @@ fn explain(route: &config::Route, found: Match, sni: &str) -> String {
         NameMatch::Exact => format!("exact name {sni}"),
         NameMatch::Wildcard => format!("wildcard *.{}", sni.split_once('.').map_or("", |(_, parent)| parent)),
         NameMatch::Subdomains => format!("wildcard {}, the longest that fits", longest(route, &sni)),
-        NameMatch::Default => "default *, as no route has the name".to_owned(),
+        NameMatch::Default => "default *, as no other route takes this hello".to_owned(),
     };
     if let Some(protocol) = found.alpn.and_then(|position| route.alpn.get(position)) {
         let _ = write!(why, ", ALPN {protocol}");

@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::defaults::PORTS;
 use super::tree::Value;
 use super::values::text;
 
@@ -38,7 +39,13 @@ fn local_address(port: u16, value: &Value) -> Result<SocketAddr, String> {
     if let Some(port) = after_colon.and_then(|port| port.parse::<u16>().ok()) {
         return Err(format!("{text:?} has no address; write \"0.0.0.0:{port}\" and \"[::]:{port}\""));
     }
-    address(text, example)
+    let address = address(text, example)?;
+    if needs_link(address) {
+        let ip = address.ip();
+        let port = address.port();
+        return Err(format!("{text:?} does not say on which device; write \"[{ip}%2]:{port}\", 2 being its number"));
+    }
+    Ok(address)
 }
 
 /// An address to connect to, and as it is written.
@@ -54,7 +61,7 @@ fn server_address(value: &Value) -> Result<SocketAddr, String> {
     let address = address(text, example)?;
     let ip = address.ip();
     if address.port() == 0 {
-        return Err(format!("{text:?} has port 0; write a port from 1 to 65535"));
+        return Err(format!("{text:?} has port 0; write a port from {} to {}", PORTS.start(), PORTS.end()));
     }
     if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
         return Err(format!("{text:?} is no single host's address; write the server's own"));
@@ -78,19 +85,59 @@ fn address(text: &str, example: SocketAddr) -> Result<SocketAddr, String> {
 
 /// What keeps `text` from being an address with a port; what is right may be made of the example's port.
 fn no_address(text: &str, example: SocketAddr) -> String {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return url(text, scheme, rest, example);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_bracketed = text.starts_with('[');
+    if let (Ok(ip @ IpAddr::V6(_)), Ok(number), false) = (host.parse::<IpAddr>(), port.parse::<u16>(), is_bracketed) {
+        let with_port = SocketAddr::new(ip, number);
+        return match bare_ip(text) {
+            Some(ip) => format!(
+                "{text:?} does not say where its port begins; write \"{with_port}\", or \"{}\" if all of it is the address",
+                SocketAddr::new(ip, example.port())
+            ),
+            None => format!("{text:?} has no brackets around its address; write \"{with_port}\""),
+        };
+    }
     if let Some(ip) = bare_ip(text) {
         return format!("{text:?} has no port; write \"{}\"", SocketAddr::new(ip, example.port()));
     }
-    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let begin = text.split(['/', ' ', ',']).next().unwrap_or_default();
+    if begin.len() < text.len() && begin.parse::<SocketAddr>().is_ok() {
+        return format!("{text:?} goes on behind its port; write \"{begin}\"");
+    }
     if bare_ip(host).is_some() {
-        return format!("{text:?} has no usable port, {port:?}; write a port from 1 to 65535");
+        return format!(
+            "{text:?} has no usable port, {port:?}; write a port from {} to {}",
+            PORTS.start(),
+            PORTS.end()
+        );
     }
     let wanted = wanted(example);
+    if text.contains('%') {
+        return format!("{text:?} names its device; write the device's number, as \"[fe80::1%2]:{}\"", example.port());
+    }
     let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(name) {
+    if host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(name) && !port.contains('/') {
         return format!("{text:?} is a host name, and names are not looked up; write {wanted}");
     }
     format!("{text:?} is no address; write {wanted} or \"[2001:db8::3]:{}\"", example.port())
+}
+
+/// Of a URL it is the host that counts, and the port that goes with its scheme.
+fn url(text: &str, scheme: &str, rest: &str, example: SocketAddr) -> String {
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = match scheme {
+        "http" => HTTP_PORT,
+        "https" => TLS_PORT,
+        _ => example.port(),
+    };
+    let address = host.parse().ok().or_else(|| Some(SocketAddr::new(bare_ip(host)?, port)));
+    match address {
+        Some(address) => format!("{text:?} is a URL; write \"{address}\""),
+        None => format!("{text:?} is a URL, and names are not looked up; write {}", wanted(example)),
+    }
 }
 
 /// An address without a port, in brackets or not.
@@ -99,10 +146,15 @@ fn bare_ip(text: &str) -> Option<IpAddr> {
     Some(bare.parse::<IpAddr>().ok()?.to_canonical())
 }
 
+/// Whether an address means another host on every link (RFC 4291 section 2.5.6), and does not say which link.
+pub(super) fn needs_link(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
+}
+
 pub(super) fn ip(value: &Value) -> Result<IpAddr, String> {
     const WANTED: &str = "an address without a port, like \"172.24.1.3\"";
     let text = text(value, WANTED)?;
-    text.parse().map_err(|_| format!("{text:?} is no address; write {WANTED}"))
+    text.parse().map_err(|_| format!("{text:?} is no address; write {WANTED}, or a device as \"interface\""))
 }
 
 /// A CIDR; bits beyond the prefix do not count.

@@ -67,6 +67,13 @@ pub(super) fn settings(
     settings.unwrap_or_else(|| base.clone())
 }
 
+/// Notes an error where what only a check of type `http` has is there in vain.
+pub(super) fn refuse_http_only(fields: &mut Fields<'_, '_>, key: &'static Key<Group>) {
+    let what = "means nothing without \"type\": \"http\"; write that too, or leave it out";
+    fields.refuse_in(key, &keys::PATH, what);
+    fields.refuse_in(key, &keys::EXPECT, what);
+}
+
 fn proxy_header(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> Option<bool> {
     let proxy_header = fields.optional(&keys::PROXY_HEADER);
     if proxy_header == Some(true) && protocol == ProxyProtocol::Off {
@@ -76,6 +83,10 @@ fn proxy_header(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> Option<
 }
 
 impl Settings {
+    pub(super) fn is_http(&self) -> bool {
+        self.kind == Kind::Http
+    }
+
     /// The check of a route with these names.
     pub(super) fn resolve(self, sni: &[SniPattern], protocol: ProxyProtocol) -> HealthCheck {
         let exact = || {

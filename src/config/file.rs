@@ -12,9 +12,11 @@ use super::kinds::{List, Text};
 use super::read::{Fields, Path, Report, object};
 use super::regular_file::{Unreadable, read_regular_file};
 use super::route::{ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
+use super::syntax::{Fault, fault};
 use super::tree::Value;
 use super::{
-    Admin, Config, CredentialFiles, Error, Limits, Log, PerSource, Route, RouteTimeouts, Timeouts, check, defaults,
+    Admin, Config, CredentialFiles, Error, Limits, Log, PerSource, Probe, Route, RouteTimeouts, Timeouts, check,
+    defaults,
 };
 
 /// Bytes of a configuration file: some 400,000 routes.
@@ -53,19 +55,18 @@ fn remedy(error: &Unreadable) -> &'static str {
 /// # Errors
 /// All that is wrong with the file, or the one place where it ceases to be JSON.
 pub fn parse(file_name: &str, text: &str) -> Result<Config, Vec<Error>> {
-    let mut report = Report::new(file_name);
-    match serde_json::from_str::<Value>(text) {
-        Ok(tree) => {
-            let config = object(&tree, &keys::OBJECT, &Path::Root, &mut report, config);
-            report.conclude(config)
-        }
-        Err(error) => {
-            let message = error.to_string();
-            let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
-            let (line, column) = (error.line(), error.column());
-            report.add(&Path::Root, format_args!("line {line} column {column}: {what}; this must be JSON"));
-            report.conclude(None)
-        }
+    let tree = serde_json::from_str::<Value>(text).map_err(|error| vec![not_json(file_name, text, &error)])?;
+    let mut report = Report::new(file_name, text);
+    let config = object(&tree, &keys::OBJECT, &Path::Root, &mut report, config);
+    report.conclude(config)
+}
+
+fn not_json(file_name: &str, text: &str, error: &serde_json::Error) -> Error {
+    match fault(text) {
+        Some(Fault { at: Some(at), what }) => Error::at(file_name, text, at, &what),
+        Some(Fault { at: None, what }) => Error::new(file_name, &Path::Root, what),
+        // Half of a surrogate pair, say.
+        None => Error::new(file_name, &Path::Root, format_args!("{error}; write what JSON can hold")),
     }
 }
 
@@ -83,9 +84,13 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
     let health_check =
         check::settings(fields, &keys::HEALTH_CHECK, &check::Settings::default(), defaults::PROXY_PROTOCOL);
     let defaults = RouteDefaults { timeouts: route_timeouts, health_check };
+    let routes = routes(fields, &defaults);
+    if !routes.iter().any(|route| matches!(route.health_check.probe, Probe::Http { .. })) {
+        check::refuse_http_only(fields, &keys::HEALTH_CHECK);
+    }
     Config {
         listen,
-        routes: routes(fields, &defaults),
+        routes,
         timeouts,
         retries,
         limits: limits(fields),

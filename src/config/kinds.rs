@@ -21,6 +21,17 @@ pub(super) trait Kind: Sync {
     /// The default as the file would have it.
     fn write(&self, default: &Self::Default) -> Json;
 
+    /// What a person meant who wrote `value` in the place of an object that has a key of this kind; none where this is
+    /// no key to guess.
+    fn adopt(&self, _value: &Value) -> Option<String> {
+        None
+    }
+
+    /// Whether a list of this kind may have `value` as an item; false where this is no kind to guess.
+    fn would_take(&self, _value: &Value) -> bool {
+        false
+    }
+
     /// The object that stands here, in a list or under a name too, where it is one.
     fn object(&self) -> Option<&'static Object> {
         None
@@ -139,6 +150,10 @@ impl<T: Copy + PartialEq + Sync> Kind for Choice<T> {
         json!({ "enum": self.0.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
     }
 
+    fn adopt(&self, value: &Value) -> Option<String> {
+        self.read(value).is_ok().then(|| value.to_string())
+    }
+
     fn write(&self, value: &T) -> Json {
         json!(self.0.iter().find(|(_, choice)| choice == value).map(|(word, _)| *word))
     }
@@ -157,6 +172,10 @@ impl<T> Kind for Text<T> {
 
     fn schema(&self) -> Json {
         json!({ "type": "string", "pattern": self.pattern })
+    }
+
+    fn would_take(&self, value: &Value) -> bool {
+        self.read(value).is_ok()
     }
 
     fn write(&self, value: &&'static str) -> Json {
@@ -197,6 +216,15 @@ impl<K: Kind> Kind for List<K> {
 
     fn schema(&self) -> Json {
         json!({ "type": "array", "items": self.of.schema(), "minItems": self.least })
+    }
+
+    fn adopt(&self, value: &Value) -> Option<String> {
+        match value {
+            Value::List(items) => {
+                (!items.is_empty() && items.iter().all(|item| self.of.would_take(item))).then(|| value.to_string())
+            }
+            item => self.of.would_take(item).then(|| format!("[{item}]")),
+        }
     }
 
     fn write(&self, never: &Infallible) -> Json {

@@ -11,6 +11,7 @@ mod regular_file;
 mod route;
 mod sni;
 mod suggest;
+mod syntax;
 mod tree;
 mod values;
 mod warnings;

@@ -2,19 +2,22 @@
 //!
 //! A reader that meets an error notes it and goes on with the default; whatever it makes of a file with errors is
 //! thrown away in the end.
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use super::Error;
 use super::keys::{Key, Object};
 use super::kinds::{Either, Group, Kind, Leaf, List, Named};
 use super::suggest::{meant_here, remedy};
-use super::tree::Value;
+use super::syntax::line_of;
+use super::tree::{KeyText, Value};
+use super::values::apart;
 
 /// The errors found so far.
 #[derive(Debug)]
 pub(super) struct Report<'f> {
     file: &'f str,
+    text: &'f str,
     errors: Vec<Error>,
 }
 
@@ -29,14 +32,14 @@ pub(super) enum Path<'a> {
 /// An object whose keys are known beforehand. One whose value is null counts as not given.
 pub(super) struct Fields<'a, 'f> {
     path: &'a Path<'a>,
-    entries: &'a [(String, Value)],
+    entries: &'a [(KeyText, Value)],
     known: &'static Object,
     report: &'a mut Report<'f>,
 }
 
 impl<'f> Report<'f> {
-    pub(super) fn new(file: &'f str) -> Report<'f> {
-        Report { file, errors: Vec::new() }
+    pub(super) fn new(file: &'f str, text: &'f str) -> Report<'f> {
+        Report { file, text, errors: Vec::new() }
     }
 
     pub(super) fn add(&mut self, path: &Path<'_>, what: impl fmt::Display) {
@@ -80,22 +83,29 @@ pub(super) fn object<T>(
     report: &mut Report<'_>,
     read: impl FnOnce(&mut Fields<'_, '_>) -> T,
 ) -> Option<T> {
-    let entries = entries(value, path, report)?;
+    let entries = entries(value, path, report, || known.in_place_of(value))?;
     let mut fields = Fields { path, entries, known, report };
     let result = read(&mut fields);
     fields.refuse_unknown();
     Some(result)
 }
 
-fn entries<'v>(value: &'v Value, path: &Path<'_>, report: &mut Report<'_>) -> Option<&'v [(String, Value)]> {
+fn entries<'v>(
+    value: &'v Value,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+    wanted: impl Fn() -> String,
+) -> Option<&'v [(KeyText, Value)]> {
     let Value::Object(entries) = value else {
-        report.add(path, value.is_not("an object: { ... }"));
+        report.add(path, value.is_not(wanted()));
         return None;
     };
-    let mut seen = HashSet::with_capacity(entries.len());
+    let mut seen = HashMap::with_capacity(entries.len());
     for (key, _) in entries {
-        if !seen.insert(key.as_str()) {
-            report.add(&Path::Key(path, key), "is written twice; keep one");
+        if let Some(first) = seen.insert(key.name.as_str(), key) {
+            let line = first.offset_in(report.text).map(|at| format!(", first in line {}", line_of(report.text, at)));
+            let what = format!("is written twice{}; keep one", line.unwrap_or_default());
+            report.add(&Path::Key(path, &key.name), what);
         }
     }
     Some(entries)
@@ -121,7 +131,8 @@ impl<'f> Fields<'_, 'f> {
 
     /// Notes an error where `key` is not there, nor a key that is taken for it; `wanted` completes "write ...".
     pub(super) fn require<K: Kind>(&mut self, key: &'static Key<K>, wanted: &str) {
-        let misspelt = || self.entries.iter().any(|(name, _)| meant_here(name, self.known) == Some(key.name));
+        let misspelt =
+            || self.entries.iter().any(|(key_text, _)| meant_here(&key_text.name, self.known) == Some(key.name));
         if !self.has(key) && !misspelt() {
             self.error(key, format_args!("is missing; write {wanted}"));
         }
@@ -162,7 +173,7 @@ impl<'f> Fields<'_, 'f> {
                 .map(|(index, item)| read(item, &Path::Index(&path, index), self.report))
                 .collect(),
             Some(other) => {
-                let items = if let Value::String(item) = other { format!("{item:?}") } else { " ... ".to_owned() };
+                let items = if let Value::String(item) = other { apart(item) } else { " ... ".to_owned() };
                 self.report.add(&path, other.is_not(format_args!("a list: [{items}]")));
                 Vec::new()
             }
@@ -196,15 +207,18 @@ impl<'f> Fields<'_, 'f> {
         mut read: impl FnMut(&str, &mut Fields<'_, '_>) -> T,
     ) -> Vec<T> {
         let path = Path::Key(self.path, key.name);
-        let Some(entries) = self.value(key).and_then(|value| entries(value, &path, self.report)) else {
+        let Some(entries) = self
+            .value(key)
+            .and_then(|value| entries(value, &path, self.report, || "an object: { \"NAME\": { ... } }".to_owned()))
+        else {
             return Vec::new();
         };
         if entries.iter().all(|(_, value)| value.is_null()) {
             self.report.add(&path, format_args!("is empty; {wanted}"));
         }
         let given = entries.iter().filter(|(_, value)| !value.is_null());
-        let read_one = |(name, value): &(String, Value)| {
-            object(value, key.kind.0, &Path::Key(&path, name), self.report, |fields| read(name, fields))
+        let read_one = |(name, value): &(KeyText, Value)| {
+            object(value, key.kind.0, &Path::Key(&path, &name.name), self.report, |fields| read(&name.name, fields))
         };
         given.filter_map(read_one).collect()
     }
@@ -224,6 +238,19 @@ impl<'f> Fields<'_, 'f> {
         self.report.add(&Path::Key(self.path, key.name), what);
     }
 
+    /// Notes an error where the object under `outer` has `key`.
+    pub(super) fn refuse_in<K: Kind>(
+        &mut self,
+        outer: &'static Key<Group>,
+        key: &'static Key<K>,
+        what: impl fmt::Display,
+    ) {
+        let Some(Value::Object(entries)) = self.value(outer) else { return };
+        if entries.iter().any(|(text, value)| text.name == key.name && !value.is_null()) {
+            self.report.add(&Path::Key(&Path::Key(self.path, outer.name), key.name), what);
+        }
+    }
+
     /// Notes an error of an item of the list under `key`.
     pub(super) fn error_in<K: Kind>(&mut self, key: &'static Key<List<K>>, index: usize, what: impl fmt::Display) {
         self.report.add(&Path::Index(&Path::Key(self.path, key.name), index), what);
@@ -232,14 +259,14 @@ impl<'f> Fields<'_, 'f> {
 
 impl<'a> Fields<'a, '_> {
     fn value<K: Kind>(&self, key: &'static Key<K>) -> Option<&'a Value> {
-        let found = self.entries.iter().find(|(name, _)| name == key.name);
+        let found = self.entries.iter().find(|(text, _)| text.name == key.name);
         found.map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     fn refuse_unknown(&mut self) {
         for (key, _) in self.entries {
-            if !self.known.has(key) {
-                self.report.add(&Path::Key(self.path, key), remedy(key, self.known));
+            if !self.known.has(&key.name) {
+                self.report.add(&Path::Key(self.path, &key.name), remedy(&key.name, self.known));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One route and its servers.
 use std::collections::HashMap;
 
+use super::addresses::needs_link;
 use super::keys::{route as keys, server as server_keys, timeouts as timeout_keys};
 use super::read::Fields;
 use super::sni::{Claims, claim};
@@ -25,6 +26,9 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
     let servers = servers(fields);
     let proxy_protocol = fields.or(&keys::PROXY_PROTOCOL, defaults::PROXY_PROTOCOL);
     let health_check = check::settings(fields, &keys::HEALTH_CHECK, &defaults.health_check, proxy_protocol);
+    if !health_check.is_http() {
+        check::refuse_http_only(fields, &keys::HEALTH_CHECK);
+    }
     Route {
         name: name.into(),
         balance: fields.or(&keys::BALANCE, defaults::BALANCE),
@@ -104,6 +108,16 @@ fn servers(fields: &mut Fields<'_, '_>) -> Vec<Server> {
     fields.refuse_empty(&keys::SERVERS, "list at least one server, like \"172.24.0.3:443\"");
     let wanted = "\"172.24.0.3:443\", or an object with \"address\"";
     let servers = fields.list_of_either(&keys::SERVERS, plain_server, server, wanted);
+    for (index, server) in servers.iter().enumerate() {
+        if let Some(server) = server.as_ref().filter(|server| needs_link(server.address) && server.interface.is_none())
+        {
+            let address = server.address;
+            let what = format!(
+                "\"{address}\" does not say on which device; write {{ \"address\": \"{address}\", \"interface\": \"eth1\" }}"
+            );
+            fields.error_in(&keys::SERVERS, index, what);
+        }
+    }
     let mut names = HashMap::new();
     for (index, server) in servers.iter().enumerate() {
         let Some(server) = server else { continue };

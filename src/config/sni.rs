@@ -1,10 +1,11 @@
 //! Names of `routes.NAME.sni`, and that no two routes want the same.
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 
 use super::SniPattern;
 use super::tree::Value;
-use super::values::text;
+use super::values::{apart, text};
 
 /// RFC 1035 section 2.3.4.
 const LABEL_MAX: usize = 63;
@@ -57,6 +58,16 @@ pub(super) fn pattern(value: &Value) -> Result<Written, String> {
         (_, Some(parent)) => (SniPattern::Subdomains(parent.into()), parent),
         _ => (SniPattern::Exact(name.into()), name),
     };
+    let mut parts = name.split([',', ' ']).filter(|part| !part.is_empty()).peekable();
+    if name.contains([',', ' ']) && parts.peek().is_some() && parts.all(|part| check(part).is_ok()) {
+        return Err(format!("{written:?} is more than one name; write {}", apart(written)));
+    }
+    if let Some(host) = host_in(name) {
+        return Err(format!("{written:?} is more than a name; write {host:?}"));
+    }
+    if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Err(format!("{written:?} is an address, and TLS asks for names only; write a name, or \"*\""));
+    }
     if name.len() > NAME_MAX {
         return Err(format!("{written:?} is {} characters long; write at most {NAME_MAX}", name.len()));
     }
@@ -64,6 +75,17 @@ pub(super) fn pattern(value: &Value) -> Result<Written, String> {
         check(labels).map_err(|what| format!("{written:?} {what}"))?;
     }
     Ok((pattern, written.into()))
+}
+
+/// The host of `https://a.example/`, `a.example:443`, `a.example/path`.
+fn host_in(name: &str) -> Option<&str> {
+    let rest = name.split_once("://").map_or(name, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next()?;
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() => host,
+        _ => host,
+    };
+    (host.len() < name.len() && !host.is_empty() && check(host).is_ok()).then_some(host)
 }
 
 fn check(name: &str) -> Result<(), String> {

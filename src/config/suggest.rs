@@ -1,10 +1,8 @@
 //! What was meant by a key that is not known where it stands.
 use super::keys::{self, Object};
 
-/// Names this much alike, of 0 to 1, are taken for a slip of the pen; clap's own measure for its arguments.
-const ALIKE: f64 = 0.7;
-/// The same across objects, where there are more names to be alike by chance.
-const ALIKE_ELSEWHERE: f64 = 0.9;
+/// Words this much alike, of 0 to 1, are taken for a slip of the pen.
+const ALIKE: f64 = 0.8;
 
 /// What other programs and people call our keys.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -57,11 +55,12 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("uri", "path"),
     ("url", "path"),
     ("status", "expect"),
-    ("maxconn", "max_connections"),
-    ("max_conn", "max_connections"),
     ("maxconn", "connections"),
     ("max_connections", "connections"),
+    ("maxconn", "max_connections"),
+    ("max_conn", "max_connections"),
     ("host", "address"),
+    ("port", "address"),
     ("ip", "address"),
     ("addr", "address"),
     ("url", "address"),
@@ -69,6 +68,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("dev", "interface"),
     ("idle", "tunnel"),
     ("idle_timeout", "tunnel"),
+    ("client", "tunnel"),
+    ("server", "tunnel"),
     ("client_timeout", "tunnel"),
     ("server_timeout", "tunnel"),
     ("hello", "client_hello"),
@@ -89,23 +90,23 @@ const SYNONYMS: &[(&str, &str)] = &[
 
 /// The error for a key that `object` does not know.
 pub(super) fn remedy(key: &str, object: &'static Object) -> String {
-    let owners: Vec<_> = keys::all_objects().into_iter().filter(|owner| owner.has(key)).collect();
     if let Some(name) = meant_here(key, object) {
         return format!("unknown key; did you mean {name:?}?");
     }
-    if let [owner] = owners.as_slice() {
-        return format!("is {}; write it in {}", owner.keys_are, owner.place);
+    let owners: Vec<_> = keys::all_objects().into_iter().filter(|owner| owner.has(key)).collect();
+    match owners.as_slice() {
+        [] => {}
+        [owner] => return format!("is {}; write it in {}", owner.keys_are, owner.place),
+        owners => {
+            let places: Vec<_> = owners.iter().map(|owner| owner.place).collect();
+            return format!("is no key here; write it in {}", places.join(" or "));
+        }
     }
-    if !owners.is_empty() {
-        let mut places: Vec<_> = owners.iter().map(|owner| owner.place).collect();
-        places.dedup();
-        return format!("is no key here; write it in {}", places.join(" or "));
+    if let Some((owner, name)) = meant_elsewhere(key) {
+        return format!("unknown key; did you mean {name:?}, in {}?", owner.place);
     }
-    let elsewhere = keys::all_objects().into_iter().find_map(|owner| Some((owner, meant_elsewhere(key, owner)?)));
-    match elsewhere {
-        Some((owner, name)) => format!("unknown key; did you mean {name:?}, in {}?", owner.place),
-        None => format!("unknown key; known here: {}", object.names().collect::<Vec<_>>().join(", ")),
-    }
+    let known: Vec<_> = object.names().filter(|name| !name.starts_with('$')).collect();
+    format!("unknown key; known here: {}", known.join(", "))
 }
 
 /// The key of `object` that an unknown key is taken for.
@@ -113,22 +114,32 @@ pub(super) fn meant_here(key: &str, object: &'static Object) -> Option<&'static 
     if object.has(key) {
         return None;
     }
-    // What is spelt right, but of another object, is not a slip of the pen.
-    let is_elsewhere = keys::all_objects().into_iter().any(|owner| owner.has(key));
-    synonym(key, object).or_else(|| alike(key, object, if is_elsewhere { ALIKE_ELSEWHERE } else { ALIKE }))
+    let small = key.to_ascii_lowercase();
+    let mut ours = SYNONYMS.iter().filter(|(theirs, _)| *theirs == small).map(|(_, ours)| *ours);
+    if let Some(ours) = ours.find(|ours| object.has(ours)) {
+        return Some(ours);
+    }
+    if let Some(near) = object.names().find(|name| strsim::levenshtein(name, &small) <= 1) {
+        return Some(near);
+    }
+    // What is right elsewhere is no slip of the pen.
+    let is_elsewhere = SYNONYMS.iter().any(|(theirs, _)| *theirs == small)
+        || keys::all_objects().into_iter().any(|owner| owner.has(key));
+    if is_elsewhere { None } else { alike(&small, object.names()) }
 }
 
-fn meant_elsewhere(key: &str, object: &'static Object) -> Option<&'static str> {
-    synonym(key, object).or_else(|| alike(key, object, ALIKE_ELSEWHERE))
+/// The key of another object.
+fn meant_elsewhere(key: &str) -> Option<(&'static Object, &'static str)> {
+    let small = key.to_ascii_lowercase();
+    let objects = keys::all_objects();
+    let owner_of = |name: &'static str| Some((*objects.iter().find(|owner| owner.has(name))?, name));
+    let synonym = SYNONYMS.iter().find(|(theirs, _)| *theirs == small);
+    let name = synonym.map(|(_, ours)| *ours);
+    name.or_else(|| alike(&small, objects.iter().flat_map(|owner| owner.names()))).and_then(owner_of)
 }
 
-fn synonym(key: &str, object: &'static Object) -> Option<&'static str> {
-    let key = key.to_ascii_lowercase();
-    SYNONYMS.iter().find(|(other, ours)| *other == key && object.has(ours)).map(|(_, ours)| *ours)
-}
-
-fn alike(key: &str, object: &'static Object, enough: f64) -> Option<&'static str> {
-    let key = key.to_ascii_lowercase();
-    let alike = object.names().map(|name| (strsim::jaro(&key, name), name));
-    alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > enough).map(|(_, name)| name)
+/// The most alike of these names, where one is alike.
+pub(super) fn alike<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let alike = names.map(|name| (strsim::jaro(word, name), name));
+    alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > ALIKE).map(|(_, name)| name)
 }

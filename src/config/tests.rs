@@ -252,3 +252,32 @@ fn warns_where_the_default_takes_deeper_names() {
         assert_eq!(said(web, rest), Vec::<String>::new(), "{web} {rest}");
     }
 }
+
+/// The place that is shown is where a person has to look, not where the parser gave up.
+#[test]
+fn faults_are_shown_where_they_are() {
+    let shown = |text: &str| format!("{:#}", parse("f", text).unwrap_err()[0]);
+    let object = "{\n  \"listen\": [\"0.0.0.0:443\"]\n  \"routes\": {}\n}";
+    assert_eq!(
+        shown(object),
+        "f: line 2: a comma is missing after this\n      \"listen\": [\"0.0.0.0:443\"]\n                              ^"
+    );
+    let open = "{\n  \"routes\": {\n    \"r\": { \"sni\": [],\n  }\n}";
+    assert!(
+        shown(&open.replace("[],", "[]"))
+            .starts_with("f: line 3: this '{' has no end; write '}'\n        \"r\": { \"sni\": []\n")
+    );
+    let long = format!("{{ \"a\": [{}oops] }}", "1, ".repeat(1000));
+    let lines: Vec<usize> = shown(&long).lines().map(str::len).collect();
+    assert!(lines.len() == 3 && lines[1] <= 104 && lines[2] == 4 + 50 + 1, "{lines:?}");
+    let lines = "\n    { \"é\": é }\n           ^";
+    assert!(shown("{\t\"é\": é }").ends_with(lines));
+}
+
+/// A duplicate far from its first is found by the line of that.
+#[test]
+fn duplicates_name_the_first_line() {
+    let text = EXAMPLE.replace("\n}", ",\n  \"retries\": 1,\n  \"listen\": [\"[::]:444\"]\n}");
+    let errors = parse("f", &text).unwrap_err();
+    assert_eq!(errors[0].to_string(), "f: listen: is written twice, first in line 2; keep one");
+}

@@ -15,7 +15,63 @@ pub(super) enum Value {
     Number(Number),
     String(String),
     List(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Object(Vec<(KeyText, Value)>),
+}
+
+impl fmt::Display for Value {
+    /// As JSON, objects apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(value) => value.fmt(f),
+            Value::Number(value) => value.fmt(f),
+            Value::String(value) => write!(f, "{value:?}"),
+            Value::List(items) => {
+                let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            Value::Object(_) => f.write_str("{ ... }"),
+        }
+    }
+}
+
+/// A key as written.
+#[derive(Debug)]
+pub(super) struct KeyText {
+    pub(super) name: String,
+    /// Where in memory the text has it; none for a key with escapes, which the text does not have as it is.
+    address: Option<usize>,
+}
+
+impl KeyText {
+    /// How far into `text`, which it was read from, it stands.
+    pub(super) fn offset_in(&self, text: &str) -> Option<usize> {
+        self.address?.checked_sub(text.as_ptr().addr())
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyText, D::Error> {
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = KeyText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<KeyText, E> {
+        Ok(KeyText { name: key.to_owned(), address: Some(key.as_ptr().addr()) })
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<KeyText, E> {
+        Ok(KeyText { name: key.to_owned(), address: None })
+    }
 }
 
 impl Value {

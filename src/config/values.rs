@@ -3,6 +3,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::suggest::alike;
 use super::tree::Value;
 
 /// RFC 7301 section 3.1: a protocol's name has a length of one byte.
@@ -15,7 +16,7 @@ const HTTP_PATH_MAX: usize = 1024;
 /// Route and server names, for the schema.
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]+$";
 pub(super) const INTERFACE_PATTERN: &str = "^[^\\s/:]{1,15}$";
-pub(super) const PROTOCOL_PATTERN: &str = "^.{1,255}$";
+pub(super) const PROTOCOL_PATTERN: &str = "^[!-~]{1,255}$";
 pub(super) const PATH_PATTERN: &str = "^/[!-~]{0,1023}$";
 
 /// What HAProxy's CSV puts in the place of a server's name.
@@ -65,9 +66,32 @@ pub(super) fn pair(range: &RangeInclusive<u16>, value: &Value) -> Result<[u16; 2
 /// One of a few words.
 pub(super) fn choice<T: Copy>(choices: &[(&str, T)], value: &Value) -> Result<T, String> {
     let Value::String(word) = value else { return Err(value.is_not(one_of(choices))) };
-    let choice = choices.iter().find(|(name, _)| name == word);
-    choice.map(|(_, choice)| *choice).ok_or_else(|| format!("{word:?} is unknown; write {}", one_of(choices)))
+    if let Some((_, choice)) = choices.iter().find(|(name, _)| name == word) {
+        return Ok(*choice);
+    }
+    let small = word.to_ascii_lowercase();
+    let theirs = WORDS.iter().filter(|(theirs, _)| *theirs == small).map(|(_, ours)| *ours);
+    let ours = || choices.iter().map(|(name, _)| *name);
+    let meant = theirs.into_iter().find(|theirs| ours().any(|ours| ours == *theirs)).or_else(|| alike(&small, ours()));
+    Err(match meant {
+        Some(meant) => format!("{word:?} is unknown; did you mean {meant:?}?"),
+        None => format!("{word:?} is unknown; write {}", one_of(choices)),
+    })
 }
+
+/// What other programs and people call our words.
+const WORDS: &[(&str, &str)] = &[
+    ("https", "tls"),
+    ("ssl", "tls"),
+    ("none", "off"),
+    ("false", "off"),
+    ("silent", "drop"),
+    ("silent-drop", "drop"),
+    ("rr", "round_robin"),
+    ("hash", "source"),
+    ("ip_hash", "source"),
+    ("kill", "close"),
+];
 
 /// `"a", "b" or "c"`
 fn one_of<T>(choices: &[(&str, T)]) -> String {
@@ -81,14 +105,29 @@ fn one_of<T>(choices: &[(&str, T)]) -> String {
 /// A duration with its unit, within `range`.
 pub(super) fn duration(range: &RangeInclusive<Duration>, value: &Value) -> Result<Duration, String> {
     const WANTED: &str = "a number with its unit, like \"500ms\", \"10s\" or \"5m\"";
-    let text = text(value, WANTED)?;
-    let duration = humantime::parse_duration(text).map_err(|_| format!("{text:?} is no duration; write {WANTED}"))?;
-    if duration < *range.start() {
-        Err(format!("{text:?} is too short; write at least \"{}\"", humantime::format_duration(*range.start())))
-    } else if duration > *range.end() {
-        Err(format!("{text:?} is too long; write at most \"{}\"", humantime::format_duration(*range.end())))
-    } else {
-        Ok(duration)
+    let text = match value {
+        Value::String(text) => text,
+        Value::Number(number) => return Err(format!("{number} has no unit; write \"{number}s\" for seconds")),
+        other => return Err(other.is_not(WANTED)),
+    };
+    let written = |duration: Duration| humantime::format_duration(duration).to_string();
+    let small = text.to_ascii_lowercase();
+    // "5M" are months to humantime, and a slip of the shift key to people.
+    if small != *text && humantime::parse_duration(&small).is_ok_and(|duration| range.contains(&duration)) {
+        return Err(format!("{text:?} has its unit in capitals; write {small:?}"));
+    }
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration < *range.start() => {
+            Err(format!("{text:?} is too short; write at least \"{}\"", written(*range.start())))
+        }
+        Ok(duration) if duration > *range.end() => {
+            Err(format!("{text:?} is too long; write at most \"{}\"", written(*range.end())))
+        }
+        Ok(duration) => Ok(duration),
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("{text:?} has no unit; write \"{text}s\" for seconds"))
+        }
+        Err(_) => Err(format!("{text:?} is no duration; write {WANTED}")),
     }
 }
 
@@ -120,24 +159,40 @@ pub(super) fn name(text: &str) -> Result<(), String> {
     }
 }
 
+/// The parts of a list that is written as one string: `"h2", "http/1.1"`.
+pub(super) fn apart(text: &str) -> String {
+    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+    parts.map(|part| format!("{part:?}")).collect::<Vec<_>>().join(", ")
+}
+
 /// A network device's name, by the rule of the kernel's `dev_valid_name`.
 pub(super) fn interface(value: &Value) -> Result<Box<str>, String> {
-    const WANTED: &str = "a device's name of 1 to 15 bytes, like \"eth1\"";
-    let text = text(value, WANTED)?;
+    let wanted = format!("a device's name of 1 to {INTERFACE_MAX} bytes, like \"eth1\"");
+    let text = text(value, &wanted)?;
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return Err(format!("{text:?} is an address; write it as \"source\""));
+    }
     let odd = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b || byte == 0 || b"/:".contains(&byte);
     if text.is_empty() || text.len() > INTERFACE_MAX || text == "." || text == ".." || text.bytes().any(odd) {
-        return Err(format!("{text:?} is no device; write {WANTED}"));
+        return Err(format!("{text:?} is no device; write {wanted}"));
     }
     Ok(text.into())
 }
 
+/// A protocol of ALPN. Every one that is registered is of visible ASCII, and others could not be told in a log line.
 pub(super) fn protocol(value: &Value) -> Result<Box<str>, String> {
-    const WANTED: &str = "a protocol of 1 to 255 bytes, like \"h2\" or \"http/1.1\"";
-    let text = text(value, WANTED)?;
+    let wanted = format!("a protocol of 1 to {ALPN_MAX} bytes, like \"h2\" or \"http/1.1\"");
+    let text = text(value, &wanted)?;
     if text.is_empty() || text.len() > ALPN_MAX {
-        return Err(format!("{text:?} is {} bytes long; write {WANTED}", text.len()));
+        return Err(format!("{text:?} is {} bytes long; write {wanted}", text.len()));
     }
-    Ok(text.into())
+    if text.contains(',') {
+        return Err(format!("{text:?} is more than one protocol; write {}", apart(text)));
+    }
+    match text.chars().find(|c| !c.is_ascii_graphic()) {
+        Some(odd) => Err(format!("{text:?} has a {odd:?} in it, which no protocol has; write {wanted}")),
+        None => Ok(text.into()),
+    }
 }
 
 /// The target of a health check's GET.

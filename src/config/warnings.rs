@@ -1,6 +1,6 @@
 //! What is allowed in a file, but hardly meant.
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use super::{Config, Probe, Route, Server, SniPattern};
@@ -9,6 +9,8 @@ use super::{Config, Probe, Route, Server, SniPattern};
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(listener_warnings(config));
+    warnings.extend(too_many_probes(config));
     if config.admin.listen.is_empty() && config.admin.stats_credentials.is_some() {
         warnings.push("admin.stats_credentials: there is no admin.listen, so there is no /stats".to_owned());
     }
@@ -24,6 +26,43 @@ pub fn warnings(config: &Config) -> Vec<String> {
         }));
     }
     warnings
+}
+
+fn listener_warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let ours =
+        [("listen", &config.listen), ("redirect.listen", &config.redirect), ("admin.listen", &config.admin.listen)];
+    for (key, addresses) in ours {
+        for (index, address) in addresses.iter().enumerate() {
+            if address.port() == 0 {
+                warnings.push(format!(
+                    "{key}[{index}]: port 0 is a port of the kernel's choice, another one at each start"
+                ));
+            }
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            if address.is_ipv6() && address.ip().is_unspecified() && !addresses.iter().any(SocketAddr::is_ipv4) {
+                warnings.push(format!("{key}[{index}]: \"{address}\" takes IPv6 only; write \"{v4}\" too for IPv4"));
+            }
+        }
+    }
+    if let Some(open) = config.admin.listen.iter().find(|address| address.ip().is_unspecified()) {
+        warnings.push(format!(
+            "admin.listen: \"{open}\" lets everybody see the metrics who reaches this host; write an address of the inner \
+             network"
+        ));
+    }
+    warnings
+}
+
+/// More probes a second than these cost more than the traffic, as a rule.
+const MANY_PROBES: f64 = 1000.0;
+
+fn too_many_probes(config: &Config) -> Option<String> {
+    let probed = config.routes.iter().filter(|route| route.health_check.probe != Probe::Off);
+    let rate = |route: &Rc<Route>| route.servers.len() as f64 / route.health_check.interval.as_secs_f64();
+    let a_second: f64 = probed.map(rate).sum();
+    (a_second > MANY_PROBES)
+        .then(|| format!("health_check.interval: comes to {a_second:.0} probes a second; write a longer one"))
 }
 
 /// `*.a.b` was meant for all below `a.b`, perhaps: then the `*` of another route takes what is deeper.
@@ -53,18 +92,37 @@ fn one_label_only(routes: &[Rc<Route>]) -> Vec<String> {
     warnings
 }
 
-fn route_warnings(route: &Route) -> Vec<&'static str> {
-    let mut warnings = Vec::new();
+fn route_warnings(route: &Route) -> Vec<String> {
+    let mut warnings: Vec<String> = route.alpn.iter().filter_map(|protocol| misnamed(protocol)).collect();
     if route.servers.iter().all(|server| server.weight == 0) {
-        warnings.push("every server has weight 0, so it gets no new connections");
+        warnings.push("every server has weight 0, so it gets no new connections".to_owned());
     }
     if route.servers.iter().all(|server| server.backup) {
-        warnings.push("every server is a backup, so there is none that they stand in for");
+        warnings.push("every server is a backup, so there is none that they stand in for".to_owned());
     }
     if matches!(route.health_check.probe, Probe::Tls { sni: None }) {
-        warnings.push("health_check: there is no exact name in sni, so the probe's hello goes without one");
+        warnings.push("health_check: there is no exact name in sni, so the probe's hello goes without one".to_owned());
+    }
+    if matches!(route.health_check.probe, Probe::Http { .. }) && route.health_check.port.is_none() {
+        warnings.push(
+            "health_check: \"http\" without \"port\" speaks plain HTTP to the port for TLS, which answers 400; write the \
+             port for it"
+                .to_owned(),
+        );
     }
     warnings
+}
+
+/// A protocol by a name that no client offers it by (IANA's registry of ALPN protocol IDs).
+fn misnamed(protocol: &str) -> Option<String> {
+    let meant = match &*protocol.to_ascii_lowercase() {
+        "http/2" | "http2" | "h2c" | "http/2.0" => "h2",
+        "http1.1" | "http/1" | "http" | "http1" | "h1" => "http/1.1",
+        "http/3" | "http3" => "h3",
+        lower if lower != protocol => return Some(format!("alpn: clients offer {lower:?}, not {protocol:?}")),
+        _ => return None,
+    };
+    Some(format!("alpn: clients offer {meant:?}, not {protocol:?}"))
 }
 
 /// Whether a connection to the server ends at this listener.

@@ -1,11 +1,12 @@
 //! Opening listeners, and keeping them over reloads.
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use mio::Registry;
+use rustix::io::Errno;
 
 use crate::access_log::Level;
-use crate::config::Config;
+use crate::config::{Config, plain};
 use crate::context::Context;
 use crate::net::{Key, Listener, Slots, Token};
 use crate::systemd::Inherited;
@@ -61,7 +62,7 @@ impl Listeners {
                 for key in watched {
                     self.close(key, registry);
                 }
-                return Err(vec![format!("cannot listen on {address}: {error}")]);
+                return Err(vec![format!("cannot listen on {address}: {}", plain(&error))]);
             }
         }
         for listener in self.iter() {
@@ -74,12 +75,25 @@ impl Listeners {
         let inherited = self.inherited.listener(address, role);
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
             let taken = self.inherited.places().find(|(bound, _)| bound.port() == address.port());
-            let what_to_do = match (taken, error.kind()) {
+            let what_to_do = match (taken, self.in_the_way(address)) {
                 (Some((bound, role)), _) => format!("; {bound} is passed for {}", role.socket_name()),
-                (None, kind) => remedy(kind).to_owned(),
+                (None, Some(own)) => {
+                    format!(
+                        "; this program listens on {own}, and no reload can change that one for this, so restart it"
+                    )
+                }
+                (None, None) => remedy(&error, address),
             };
-            format!("{}: cannot listen on {address}: {error}{what_to_do}", role.key())
+            format!("{}: cannot listen on {address}: {}{what_to_do}", role.key(), plain(&error))
         })
+    }
+
+    /// A listener of this process that keeps the kernel from opening another: of the same port and family, with one of
+    /// the two for all addresses.
+    fn in_the_way(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let same = |own: SocketAddr| own.port() == address.port() && own.is_ipv4() == address.is_ipv4();
+        let either = |own: SocketAddr| own.ip().is_unspecified() || address.ip().is_unspecified();
+        self.iter().map(|listener| listener.bound).find(|own| same(*own) && either(*own))
     }
 
     /// Those that `config` does not ask for; without one, all but the admin endpoints, which tell how a drain goes on.
@@ -159,13 +173,17 @@ impl Listeners {
     }
 }
 
-fn remedy(kind: ErrorKind) -> &'static str {
-    match kind {
+fn remedy(error: &io::Error, address: SocketAddr) -> String {
+    if Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT) {
+        return format!("; this machine has no IPv6, so leave \"{address}\" out");
+    }
+    let what_to_do = match error.kind() {
         ErrorKind::AddrInUse => "; stop what listens there, or write another port",
         ErrorKind::AddrNotAvailable => "; write an address that this machine has",
         ErrorKind::PermissionDenied => "; grant CAP_NET_BIND_SERVICE, or write a port that needs no privilege",
         _ => "",
-    }
+    };
+    what_to_do.to_owned()
 }
 
 fn place(listener: &Listener<Role>) -> Place {

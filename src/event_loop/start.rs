@@ -85,7 +85,8 @@ pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
     let passed = systemd::passed();
     // Before anything takes its time: a signal that comes before its handler ends the process.
     let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
-    let config = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let config =
+        config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>())?;
     let fds = Fds::raise();
     fds.share_out(&config).map_err(|error| vec![error])?;
     let host = Host::with(passed, signals, fds).map_err(|error| vec![error])?;

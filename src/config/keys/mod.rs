@@ -5,6 +5,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::kinds::{Kind, nullable};
+use super::tree::Value;
 
 pub(in crate::config) mod admin;
 pub(in crate::config) mod health_check;
@@ -53,6 +54,9 @@ pub(in crate::config) trait Entry: Sync {
 
     fn is_required(&self) -> bool;
 
+    /// As the kind's.
+    fn adopt(&self, value: &Value) -> Option<String>;
+
     fn object(&self) -> Option<&'static Object>;
 }
 
@@ -88,6 +92,10 @@ impl<K: Kind> Entry for Key<K> {
         matches!(self.absent, Absent::Required)
     }
 
+    fn adopt(&self, value: &Value) -> Option<String> {
+        self.kind.adopt(value)
+    }
+
     fn object(&self) -> Option<&'static Object> {
         self.kind.object()
     }
@@ -100,6 +108,21 @@ impl Object {
 
     pub(in crate::config) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.keys.iter().map(|key| key.name())
+    }
+
+    /// What would be right where something else than an object stands.
+    pub(in crate::config) fn in_place_of(&self, value: &Value) -> String {
+        let required = self.keys.iter().filter(|key| key.is_required()).map(|key| format!("{:?}", key.name()));
+        let required: Vec<_> = required.collect();
+        if !required.is_empty() {
+            return format!("an object with {}", required.join(" and "));
+        }
+        let adopted = self.keys.iter().find_map(|key| Some((key.name(), key.adopt(value)?)));
+        match (adopted, value) {
+            (Some((name, value)), _) => format!("{{ {name:?}: {value} }}"),
+            (None, Value::Bool(false)) if self.has("type") => "{ \"type\": \"off\" }".to_owned(),
+            _ => "an object: { ... }".to_owned(),
+        }
     }
 
     /// The JSON Schema of the object.

@@ -12,7 +12,7 @@ pub(in crate::config) static OBJECT: Object = Object {
 
 /// A route's.
 pub(in crate::config) static ROUTE: Object =
-    Object { keys_are: "a key of timeouts", place: "timeouts", keys: &[&CONNECT, &TUNNEL, &HALF_CLOSED] };
+    Object { keys_are: "a key of timeouts", place: "routes.NAME.timeouts", keys: &[&CONNECT, &TUNNEL, &HALF_CLOSED] };
 
 pub(in crate::config) static CLIENT_HELLO: Key<Span> = Key::new(
     "client_hello",
