@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     // `RUST_LOG=debug` has it say more. Only a second logger could make this fail.
     let _ = SimpleLogger::new().with_level(LevelFilter::Warn).env().init();
     match cli::Arguments::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(errors) => {
             for error in errors {
                 eprintln!("{error}");

@@ -190,6 +190,7 @@ fn help_and_version() {
         &["run", "--help"],
         &["check", "--help"],
         &["route", "--help"],
+        &["import", "--help"],
         &["health", "--help"],
         &["schema", "--help"],
     ] {

@@ -28,7 +28,7 @@ const LAYERS: &[Layer] = &[
     ("http", SHARED, &["mio", "serde"]),
     ("admin", ADMIN, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
     ("event_loop", EVENT_LOOP, EVENT_LOOP_CRATES),
-    ("cli", &["config", "policy", "event_loop"], &["clap", "rustix"]),
+    ("cli", &["config", "policy", "event_loop"], &["clap", "ipnet", "regex_syntax", "rustix", "serde", "serde_json"]),
     ("main", &["cli"], &["clap", "log", "simple_logger"]),
 ];
 

@@ -1,12 +1,14 @@
 //! The command line: a file a command. Each command answers with the lines for stderr where it failed.
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use fiscalismia_lb::config::{self, Config, plain};
 
 mod check;
 mod health;
+mod import;
 mod route;
 mod run;
 mod schema;
@@ -24,6 +26,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Route(route::Route),
+    Import(import::Import),
     Health(health::Health),
     Schema(schema::Schema),
 }
@@ -34,7 +37,8 @@ Without --config the file is /etc/fiscalismia-lb/config.json.
 Signals of run: SIGHUP reads the file again; SIGTERM or SIGUSR1 lets connections finish, at most for timeouts.drain; one more, \
 or SIGINT, stops at once.
 
-Exit codes: 0 fine; 1 the configuration is rejected, or something failed; 2 wrong arguments.
+Exit codes: 0 fine; 1 the configuration is rejected, or something failed; 2 wrong arguments; 3 import \
+has left something out.
 
 Documentation: https://github.com/fiscalismia/fiscalismia-lb";
 
@@ -50,15 +54,17 @@ struct ConfigFile {
 pub(crate) type Outcome = Result<(), Vec<String>>;
 
 impl Arguments {
-    /// Does what is asked.
-    pub(crate) fn run(self) -> Outcome {
-        match self.command {
+    /// Does what is asked; the code is that of the process where nothing went wrong.
+    pub(crate) fn run(self) -> Result<ExitCode, Vec<String>> {
+        let done = match self.command {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
             Command::Route(route) => route.run(),
+            Command::Import(import) => return import.run(),
             Command::Health(health) => health.run(),
             Command::Schema(schema) => schema.run(),
-        }
+        };
+        done.map(|()| ExitCode::SUCCESS)
     }
 }
 

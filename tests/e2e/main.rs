@@ -7,6 +7,7 @@
 mod balance;
 mod handover;
 mod health;
+mod import;
 mod kit;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,158 @@
+//! A backend's servers, checks and timeouts, as those of a route.
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::lex::{Environment, Line};
+use super::output::{HealthCheck, RouteBody, Server, Timeouts};
+use super::proxy::{Ask, Proxy};
+use super::report::Report;
+use super::server::{Check, OfRoute, ServerReader};
+use super::values::{Place, duration};
+
+/// Reads the `server` lines of a backend.
+pub(super) struct Servers<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) report: &'a mut Report,
+    /// The port where clients come in: that of a server without one of its own.
+    pub(super) listen_port: Option<u16>,
+}
+
+impl Servers<'_> {
+    /// The backend as a route without names. `None`: no server is left. `client` is the frontend's `timeout client`, and
+    /// the one for a side that has ended.
+    pub(super) fn route(&mut self, backend: &Proxy, client: (Option<Duration>, Option<Duration>)) -> Option<RouteBody> {
+        let mut servers = Vec::new();
+        let mut of_route: Option<OfRoute> = None;
+        for (line, default) in &backend.servers {
+            let Some((server, of_server)) = self.server(line, default, backend) else { continue };
+            match &of_route {
+                None => of_route = Some(of_server),
+                Some(first) if *first == of_server => {}
+                Some(_) => {
+                    let why = "PROXY header and checks are those of the whole route, as its first server has them";
+                    self.report.lost(line.number, &format!("server {}", line.word(1)), why);
+                }
+            }
+            servers.push(server);
+        }
+        let of_route = of_route?;
+        let connect = backend.timeouts.get("connect").copied();
+        Some(RouteBody {
+            servers,
+            balance: self.balance(backend),
+            proxy_protocol: Some(of_route.proxy_protocol.unwrap_or("off")),
+            proxy_tlvs: of_route.proxy_tlvs,
+            on_down: of_route.closes_on_down.then_some("close"),
+            timeouts: timeouts(backend, client),
+            health_check: health_check(backend, of_route.check.as_ref(), connect),
+            retries: backend.retries,
+        })
+    }
+
+    fn balance(&mut self, backend: &Proxy) -> Option<&'static str> {
+        let line = backend.balance.as_ref()?;
+        match line.word(1) {
+            "roundrobin" | "static-rr" => None,
+            "leastconn" => Some("least_connections"),
+            "source" => Some("source"),
+            "hash" if line.word(2) == "src" => Some("source"),
+            _ => {
+                let why = "the ways are \"round_robin\", \"least_connections\" and \"source\"; the first is taken";
+                self.report.lost(line.number, &line.words.join(" "), why);
+                None
+            }
+        }
+    }
+
+    fn server(&mut self, line: &Line, default: &[String], backend: &Proxy) -> Option<(Server, OfRoute)> {
+        let what = format!("server {}", line.word(1));
+        let place = match Place::read(line.word(2), self.environment) {
+            Ok(place) => place,
+            Err(why) => {
+                self.report.lost(line.number, &format!("{what} {}", line.word(2)), &why);
+                return None;
+            }
+        };
+        let address = match self.address(&place) {
+            Ok(address) => address,
+            Err(why) => {
+                self.report.lost(line.number, &format!("{what} {}", line.word(2)), why);
+                return None;
+            }
+        };
+        let mut reader = ServerReader::new(address, line, &what);
+        reader.words(default, self.report);
+        reader.words(line.rest(3), self.report);
+        if let (None, Some(source)) = (&reader.server.source, &backend.source) {
+            reader.source(&source.words, self.report);
+        }
+        Some(reader.conclude())
+    }
+
+    fn address(&self, place: &Place) -> Result<SocketAddr, &'static str> {
+        if place.ip.is_unspecified() {
+            return Err("it is where the client connected to; write the server's address");
+        }
+        let port = match place.ports {
+            Some((port, _)) if !place.is_offset => Some(port),
+            offset => self.listen_port.and_then(|port| port.checked_add(offset.map_or(0, |(offset, _)| offset))),
+        };
+        port.map(|port| SocketAddr::new(place.ip, port)).ok_or("it has no port of its own; write one")
+    }
+}
+
+fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration>) -> HealthCheck {
+    let Some(check) = check else { return HealthCheck { kind: Some("off"), ..HealthCheck::default() } };
+    let (kind, path, expect) = match &backend.ask {
+        Ask::Connect => (None, None, None),
+        Ask::Hello => (Some("tls"), None, None),
+        Ask::Get { path, expect } => (Some("http"), path.clone().filter(|path| path != "/"), *expect),
+    };
+    // With `timeout check`, HAProxy adds that to the connect; without, `inter` is the limit of both.
+    let timeout = match (backend.timeouts.get("check"), connect) {
+        (Some(check), _) => *check,
+        (None, Some(connect)) => connect.min(check.interval),
+        (None, None) => check.interval,
+    };
+    let unless = |value: Duration, default: u64| (value != Duration::from_secs(default)).then(|| duration(value));
+    HealthCheck {
+        kind,
+        interval: unless(check.interval, 10),
+        fast_interval: check.fast_interval.map(duration),
+        timeout: unless(timeout, 5),
+        fall: (check.fall != 3).then_some(check.fall),
+        rise: (check.rise != 2).then_some(check.rise),
+        port: check.port,
+        path,
+        expect: expect.filter(|expect| *expect != [200, 399]),
+        proxy_header: (!check.proxy_header).then_some(false),
+    }
+}
+
+fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Duration>)) -> Timeouts {
+    let of = |name: &str| backend.timeouts.get(name).copied().filter(|time| !time.is_zero());
+    let lesser = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
+    // Bytes either way keep both of HAProxy's timers up, so the lesser is what ends a silent connection.
+    let tunnel = of("tunnel").or_else(|| lesser(of("server"), client.filter(|time| !time.is_zero())));
+    let unless = |value: Option<Duration>, default: u64| {
+        value.filter(|value| *value != Duration::from_secs(default)).map(duration)
+    };
+    Timeouts {
+        connect: unless(of("connect"), 5),
+        tunnel: unless(tunnel, 300),
+        half_closed: unless(lesser(of("server-fin"), client_fin), 30),
+        ..Timeouts::default()
+    }
+}
+
+/// What is the same for all routes, told once.
+pub(super) fn common<T: Clone + Default + PartialEq>(of_routes: &mut [&mut T]) -> T {
+    let Some(first) = of_routes.first().map(|first| (**first).clone()) else { return T::default() };
+    if of_routes.iter().any(|one| **one != first) {
+        return T::default();
+    }
+    for one in of_routes {
+        **one = T::default();
+    }
+    first
+}

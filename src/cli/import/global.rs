@@ -1,0 +1,120 @@
+//! The `global` section: of the process, so mostly systemd's part here.
+use super::lex::Line;
+use super::output::Output;
+use super::report::Report;
+use super::values::{duration, time};
+
+/// What is the unit's, the sandbox's or the kernel's here, or of TLS and HTTP, which are not touched.
+const NOTHING: &[&str] = &[
+    "user",
+    "group",
+    "uid",
+    "gid",
+    "chroot",
+    "daemon",
+    "pidfile",
+    "nbproc",
+    "nbthread",
+    "cpu-map",
+    "numa-cpu-mapping",
+    "master-worker",
+    "mworker-max-reloads",
+    "quiet",
+    "ulimit-n",
+    "node",
+    "description",
+    "localpeer",
+    "ca-base",
+    "crt-base",
+    "maxsslconn",
+    "maxsslrate",
+    "set-dumpable",
+    "spread-checks",
+    "stats-file",
+    "log-send-hostname",
+    "log-tag",
+    "presetenv",
+    "setenv",
+    "unsetenv",
+    "resetenv",
+    "unix-bind",
+    "maxpipes",
+    "noepoll",
+    "nosplice",
+    "nogetaddrinfo",
+    "noreuseport",
+    "insecure-fork-wanted",
+    "insecure-setuid-wanted",
+    "default-path",
+    "strict-limits",
+    "busy-polling",
+    "harden.reject-privileged-ports.tcp",
+    "cluster-secret",
+    "expose-experimental-directives",
+    "issuers-chain-path",
+    "server-state-base",
+    "server-state-file",
+    "grace",
+    "fd-hard-limit",
+    "thread-groups",
+    "no-quic",
+    "zero-warning",
+    "h1-case-adjust",
+    "h1-case-adjust-file",
+    "close-spread-time",
+    "limited-quic",
+    "maxcomprate",
+    "maxcompcpuusage",
+    "maxzlibmem",
+    "51degrees-data-file",
+    "external-check",
+    "wurfl-data-file",
+    "profiling.tasks",
+    "no",
+    "set-var",
+    "set-var-fmt",
+    "maxsessrate",
+    "dns-accept-family",
+    "warn-blocked-traffic-after",
+];
+
+pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
+    for line in lines {
+        let what = line.words.join(" ");
+        match line.word(0) {
+            "maxconn" => output.limits.connections = line.word(1).parse().ok().filter(|most| *most != 4096),
+            "hard-stop-after" => {
+                output.timeouts.drain = time(line.word(1)).map(duration).filter(|drain| drain != "30s");
+            }
+            "log" => report.note(line.number, &what, "the log goes to standard output, so to the journal"),
+            "stats" if line.word(1) == "socket" => {
+                report.lost(
+                    line.number,
+                    &what,
+                    "what it is for, states of servers and draining, is SIGUSR1, a reload, and /stats",
+                );
+            }
+            "stats" => {}
+            "maxconnrate" => report.lost(line.number, &what, "clients are limited one by one: limits.per_source"),
+            word if word.starts_with("lua-") => report.lost(line.number, &what, "no scripts are run"),
+            word if NOTHING.contains(&word) => {}
+            word if [
+                "ssl-",
+                "tune.",
+                "prealloc",
+                "no-memory",
+                "profiling",
+                "httpclient",
+                "quic",
+                "harden",
+                "shm-",
+                "51deg",
+                "deviceatlas",
+                "wurfl",
+            ]
+            .iter()
+            .any(|start| word.starts_with(start)) => {}
+            _ => report.lost(line.number, &what, "there is nothing like it"),
+        }
+    }
+}

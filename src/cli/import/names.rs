@@ -1,0 +1,320 @@
+//! What HAProxy's ways to compare a name take, said in names of ours.
+//!
+//! HAProxy compares characters, and the names of a route are made of labels. So `-m end .a.b` is `**.a.b`, and `-m sub a`
+//! is nothing that could be said.
+use fiscalismia_lb::config::SniPattern;
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
+
+/// How a list of values is compared, `-m` of an ACL or the end of a map's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Whole,
+    End,
+    Domain,
+    Beginning,
+    Part,
+    Regex,
+}
+
+impl Method {
+    pub(super) fn of(word: &str) -> Option<Method> {
+        Some(match word {
+            "str" => Method::Whole,
+            "end" => Method::End,
+            "dom" => Method::Domain,
+            "beg" => Method::Beginning,
+            "sub" => Method::Part,
+            "reg" => Method::Regex,
+            _ => return None,
+        })
+    }
+}
+
+/// Names that a value takes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Names {
+    pub(super) patterns: Vec<SniPattern>,
+    /// What it takes too, or what is read into it, and hardly matters.
+    pub(super) note: Option<String>,
+}
+
+/// The names that `value` takes; the error says why they cannot be said.
+pub(super) fn names(method: Method, value: &str) -> Result<Names, String> {
+    let lower = value.to_ascii_lowercase();
+    match method {
+        Method::Whole if is_name(&lower) => Ok(of(vec![SniPattern::Exact(lower.into())])),
+        Method::Whole => Err(format!("{value:?} is no name that a hello could hold")),
+        Method::End => end(&lower),
+        Method::Domain => {
+            let name = lower.trim_matches('.');
+            let note = format!("the labels {name:?} count at the end of a name only, not at its beginning or inside");
+            is_name(name)
+                .then(|| Names { patterns: below(name, true), note: Some(note) })
+                .ok_or_else(|| format!("{value:?} is no name that a hello could hold"))
+        }
+        Method::Beginning => {
+            Err("the beginning of a name decides nothing; list the names, or write \"*.PARENT\"".to_owned())
+        }
+        Method::Part => Err("a part of a name decides nothing; list the names, or write \"*.PARENT\"".to_owned()),
+        Method::Regex => regex(value),
+    }
+}
+
+fn of(patterns: Vec<SniPattern>) -> Names {
+    Names { patterns, note: None }
+}
+
+/// All below `name`, and perhaps the name itself.
+fn below(name: &str, itself: bool) -> Vec<SniPattern> {
+    let exact = itself.then(|| SniPattern::Exact(name.into()));
+    exact.into_iter().chain([SniPattern::Subdomains(name.into())]).collect()
+}
+
+fn end(value: &str) -> Result<Names, String> {
+    let (name, itself) = value.strip_prefix('.').map_or((value, true), |name| (name, false));
+    if !is_name(name) || name.starts_with('-') {
+        return Err(format!("{value:?} is no end of whole labels; write \"**.PARENT\""));
+    }
+    let note = itself.then(|| format!("names that merely end so, like \"x{name}\", are not taken: labels count whole"));
+    Ok(Names { patterns: below(name, itself), note })
+}
+
+/// Whether our own file takes it for a name.
+pub(super) fn is_name(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(good);
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// Whether `pattern` takes this name of good labels.
+pub(super) fn takes(pattern: &SniPattern, name: &str) -> bool {
+    let labels_before = |parent: &str| match name.strip_suffix(parent).and_then(|rest| rest.strip_suffix('.')) {
+        Some(rest) if !rest.is_empty() => rest.split('.').count(),
+        _ => 0,
+    };
+    match pattern {
+        SniPattern::Exact(exact) => **exact == *name,
+        SniPattern::Wildcard(parent) => labels_before(parent) == 1,
+        SniPattern::Subdomains(parent) => labels_before(parent) > 0,
+        SniPattern::Default => true,
+    }
+}
+
+/// What a regex is made of, as far as names go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Start,
+    End,
+    Text(String),
+    /// One character, whichever: a dot that is not escaped, most often.
+    AnyChar,
+    /// `[^.]+`
+    Label,
+    /// `.*`, `.+`; whether it may be nothing.
+    Anything {
+        empty: bool,
+    },
+}
+
+const MOST_ALTERNATIVES: usize = 256;
+const NO_NAMES: &str = "this regex is no list of names; write them, \"*.PARENT\" or \"**.PARENT\"";
+
+fn regex(text: &str) -> Result<Names, String> {
+    let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(text);
+    let hir = hir.map_err(|_| "this regex is not understood; write the names".to_owned())?;
+    let mut names = Names::default();
+    for pieces in alternatives(&hir).ok_or(NO_NAMES)? {
+        let (pattern, note) = whole(&pieces).ok_or(NO_NAMES)?;
+        names.note = names.note.or(note);
+        names
+            .patterns
+            .extend(pattern.into_iter().filter(|pattern| !names.patterns.contains(pattern)).collect::<Vec<_>>());
+    }
+    Ok(names)
+}
+
+/// Each way through the regex, as long as they are few.
+fn alternatives(hir: &Hir) -> Option<Vec<Vec<Piece>>> {
+    let single = |piece: Piece| Some(vec![vec![piece]]);
+    match hir.kind() {
+        HirKind::Empty => Some(vec![Vec::new()]),
+        HirKind::Literal(literal) => single(Piece::Text(std::str::from_utf8(&literal.0).ok()?.to_ascii_lowercase())),
+        HirKind::Look(Look::Start | Look::StartLF) => single(Piece::Start),
+        HirKind::Look(Look::End | Look::EndLF) => single(Piece::End),
+        HirKind::Look(_) => None,
+        HirKind::Class(class) => Some(one_of(class)),
+        HirKind::Capture(capture) => alternatives(&capture.sub),
+        HirKind::Alternation(options) => {
+            let all: Option<Vec<_>> = options.iter().map(alternatives).collect();
+            Some(all?.concat()).filter(|all| all.len() <= MOST_ALTERNATIVES)
+        }
+        HirKind::Concat(parts) => {
+            parts.iter().try_fold(vec![Vec::new()], |all, part| product(&all, &alternatives(part)?))
+        }
+        HirKind::Repetition(repetition) => match (repetition.min, repetition.max) {
+            (0, Some(1)) => {
+                let mut all = alternatives(&repetition.sub)?;
+                all.push(Vec::new());
+                Some(all)
+            }
+            (min @ (0 | 1), None) => repeated(&repetition.sub, min == 0),
+            (min, Some(max)) if min == max && max <= 8 => {
+                let once = alternatives(&repetition.sub)?;
+                (0..max).try_fold(vec![Vec::new()], |all, _| product(&all, &once))
+            }
+            _ => None,
+        },
+    }
+}
+
+fn product(firsts: &[Vec<Piece>], seconds: &[Vec<Piece>]) -> Option<Vec<Vec<Piece>>> {
+    let all = || firsts.iter().flat_map(|first| seconds.iter().map(move |second| [&first[..], second].concat()));
+    (firsts.len() * seconds.len() <= MOST_ALTERNATIVES).then(|| all().collect())
+}
+
+/// The characters of names that a class has; `None` where it has all of them, dot included.
+fn chars(class: &Class) -> Option<Vec<char>> {
+    let has = |char: char| match class {
+        Class::Bytes(bytes) => bytes.iter().any(|range| (range.start()..=range.end()).contains(&(char as u8))),
+        Class::Unicode(chars) => chars.iter().any(|range| (range.start()..=range.end()).contains(&char)),
+    };
+    let of_names = ('a'..='z').chain('0'..='9').chain(['-', '_', '.']);
+    let found: Vec<char> = of_names.filter(|char| has(*char) || has(char.to_ascii_uppercase())).collect();
+    (found.len() < 39).then_some(found)
+}
+
+fn one_of(class: &Class) -> Vec<Vec<Piece>> {
+    match chars(class) {
+        None => vec![vec![Piece::AnyChar]],
+        Some(chars) => chars.into_iter().map(|char| vec![Piece::Text(char.to_string())]).collect(),
+    }
+}
+
+/// `X*` or `X+`.
+fn repeated(hir: &Hir, empty: bool) -> Option<Vec<Vec<Piece>>> {
+    let HirKind::Class(class) = hir.kind() else { return None };
+    let piece = match chars(class) {
+        None => Piece::Anything { empty },
+        Some(chars) => {
+            let has_all = ('a'..='z').chain('0'..='9').chain(['-']).all(|char| chars.contains(&char));
+            match (has_all, chars.contains(&'.')) {
+                (true, true) => Piece::Anything { empty },
+                (true, false) if !empty => Piece::Label,
+                _ => return None,
+            }
+        }
+    };
+    Some(vec![vec![piece]])
+}
+
+/// The names of one way through a regex, and what is read into it.
+fn whole(pieces: &[Piece]) -> Option<(Vec<SniPattern>, Option<String>)> {
+    // What is not held to the start may have anything before it.
+    let (anchored, pieces) = match pieces {
+        [Piece::Start, rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    let mut pieces = pieces.to_vec();
+    if !anchored && !matches!(pieces.first(), Some(Piece::Anything { .. })) {
+        pieces.insert(0, Piece::Anything { empty: true });
+    }
+    let mut note = None;
+    let mut text = String::new();
+    let (first, rest) = match pieces.split_first()? {
+        (first @ (Piece::Label | Piece::Anything { .. }), rest) => (Some(first.clone()), rest),
+        _ => (None, &pieces[..]),
+    };
+    if let (Some(Piece::Anything { .. }), [] | [Piece::End]) = (&first, rest) {
+        return Some((vec![SniPattern::Default], None));
+    }
+    let (last, middle) = rest.split_last()?;
+    if *last != Piece::End {
+        return None;
+    }
+    for piece in middle {
+        match piece {
+            Piece::Text(more) => text += more,
+            Piece::AnyChar => {
+                note = Some("a \".\" that is not escaped is taken for a dot".to_owned());
+                text.push('.');
+            }
+            _ => return None,
+        }
+    }
+    let (name, after_dot) = text.strip_prefix('.').map_or((&*text, false), |name| (name, true));
+    if !is_name(name) {
+        return None;
+    }
+    let patterns = match (first, after_dot) {
+        (None, false) => vec![SniPattern::Exact(name.into())],
+        (Some(Piece::Label), true) => vec![SniPattern::Wildcard(name.into())],
+        (Some(Piece::Anything { .. }), true) => below(name, false),
+        (Some(Piece::Anything { empty: true }), false) => {
+            note = end(name).ok()?.note;
+            below(name, true)
+        }
+        _ => return None,
+    };
+    Some((patterns, note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(method: Method, value: &str) -> String {
+        match names(method, value) {
+            Ok(names) => names.patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Err(_) => "-".to_owned(),
+        }
+    }
+
+    /// A match that is translated too widely sends one tenant's clients to another's server.
+    #[test]
+    fn what_each_way_to_compare_takes() {
+        for (method, value, expected) in [
+            (Method::Whole, "A.test", "a.test"),
+            (Method::Whole, ".a.test", "-"),
+            (Method::End, ".a.test", "**.a.test"),
+            (Method::End, "a.test", "a.test **.a.test"),
+            (Method::End, "-a..test", "-"),
+            (Method::Domain, "a.test", "a.test **.a.test"),
+            (Method::Beginning, "www.", "-"),
+            (Method::Part, "a", "-"),
+            (Method::Regex, r"^a\.test$", "a.test"),
+            (Method::Regex, r"^(a|b)\.test$", "a.test b.test"),
+            (Method::Regex, r"^(www\.)?A\.test$", "www.a.test a.test"),
+            (Method::Regex, r"^web[1-3]\.test$", "web1.test web2.test web3.test"),
+            (Method::Regex, r"^[^.]+\.a\.test$", "*.a.test"),
+            (Method::Regex, r"^[a-z0-9-]+\.a\.test$", "*.a.test"),
+            (Method::Regex, r"^[a-zA-Z0-9_.-]+\.a\.test$", "**.a.test"),
+            (Method::Regex, r"^.+\.a\.test$", "**.a.test"),
+            (Method::Regex, r"^(.+\.)?a\.test$", "**.a.test a.test"),
+            (Method::Regex, r"\.a\.test$", "**.a.test"),
+            (Method::Regex, r".*\.a\.test$", "**.a.test"),
+            (Method::Regex, r"a\.test$", "a.test **.a.test"),
+            (Method::Regex, r"^a.test$", "a.test"),
+            (Method::Regex, r".*", "*"),
+            (Method::Regex, r"^a\.", "-"),
+            (Method::Regex, r"a", "-"),
+            (Method::Regex, r"^[a-f]+\.a\.test$", "-"),
+            (Method::Regex, r"^(.*)-x\.test$", "-"),
+            (Method::Regex, r"^a(?!b)\.test$", "-"),
+        ] {
+            assert_eq!(said(method, value), expected, "{method:?} {value}");
+        }
+    }
+
+    #[test]
+    fn takes_by_whole_labels() {
+        let pattern = |method, value| names(method, value).unwrap().patterns.remove(0);
+        let wildcard = pattern(Method::Regex, r"^[^.]+\.a\.test$");
+        let all = pattern(Method::End, ".a.test");
+        for (name, one, any) in
+            [("x.a.test", true, true), ("y.x.a.test", false, true), ("a.test", false, false), ("xa.test", false, false)]
+        {
+            assert_eq!((takes(&wildcard, name), takes(&all, name)), (one, any), "{name}");
+        }
+    }
+}

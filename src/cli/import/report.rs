@@ -1,0 +1,48 @@
+//! What is said about the input, by its lines.
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What could not be carried over, and what is good to know; a line of the input each, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    said: BTreeSet<(usize, Kind, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Lost,
+    Note,
+}
+
+impl Report {
+    /// Something does not hold any more. `why` says so, and what comes nearest.
+    pub(super) fn lost(&mut self, line: usize, what: &str, why: &str) {
+        self.said.insert((line, Kind::Lost, format!("{what}: {why}")));
+    }
+
+    /// It holds, in another way than may be thought.
+    pub(super) fn note(&mut self, line: usize, what: &str, why: &str) {
+        self.said.insert((line, Kind::Note, format!("{what}: {why}")));
+    }
+
+    pub(super) fn has_losses(&self) -> bool {
+        self.said.iter().any(|(_, kind, _)| *kind == Kind::Lost)
+    }
+
+    /// The lines for stderr.
+    pub(super) fn lines(&self, file: &Path) -> Vec<String> {
+        let line = |(line, kind, text): &(usize, Kind, String)| {
+            let kind = match kind {
+                Kind::Lost => "lost",
+                Kind::Note => "note",
+            };
+            // What a line of the input had escaped would be lines of its own here.
+            let text: String = text
+                .chars()
+                .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })
+                .collect();
+            format!("{}:{line}: {kind}: {text}", file.display())
+        };
+        self.said.iter().map(line).collect()
+    }
+}

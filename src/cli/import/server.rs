@@ -1,0 +1,239 @@
+//! One `server` line.
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::lex::Line;
+use super::output::Server;
+use super::report::Report;
+use super::values::time;
+
+/// What a `server` line says of the whole route, which has one of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OfRoute {
+    pub(super) proxy_protocol: Option<&'static str>,
+    pub(super) proxy_tlvs: Vec<&'static str>,
+    pub(super) closes_on_down: bool,
+    pub(super) check: Option<Check>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    pub(super) interval: Duration,
+    pub(super) fast_interval: Option<Duration>,
+    pub(super) fall: u32,
+    pub(super) rise: u32,
+    pub(super) port: Option<u16>,
+    pub(super) proxy_header: bool,
+}
+
+/// Words of a `server` line that need nothing in their place; the number is how many words come with them.
+const NOTHING: &[(&str, usize)] = &[
+    ("cookie", 1),
+    ("id", 1),
+    ("no-ssl", 0),
+    ("tfo", 0),
+    ("tcp-ut", 1),
+    ("pool-max-conn", 1),
+    ("pool-purge-delay", 1),
+    ("pool-low-conn", 1),
+    ("max-reuse", 1),
+    ("maxqueue", 1),
+    ("ws", 1),
+    ("proto", 1),
+    ("init-addr", 1),
+    ("resolve-prefer", 1),
+    ("resolve-opts", 1),
+    ("resolve-net", 1),
+    ("verify", 1),
+    ("ca-file", 1),
+    ("sni", 1),
+    ("check-sni", 1),
+    ("alpn", 1),
+    ("check-alpn", 1),
+    ("crt", 1),
+    ("verifyhost", 1),
+    ("no-check-send-proxy", 0),
+    ("log-bufsize", 1),
+    ("shard", 1),
+    ("guid", 1),
+    ("hash-key", 1),
+    ("no-verifyhost", 0),
+    ("allow-0rtt", 0),
+    ("ssl-min-ver", 1),
+    ("ssl-max-ver", 1),
+    ("force-tlsv12", 0),
+    ("force-tlsv13", 0),
+    ("on-marked-up", 1),
+    ("error-limit", 1),
+];
+const LOST: &[(&str, usize, &str)] = &[
+    ("ssl", 0, "TLS goes through as it is: a server of plain TCP or HTTP needs one that opens TLS before it"),
+    ("check-ssl", 0, "a check that opens TLS is health_check.type \"tls\""),
+    ("slowstart", 1, "a server that comes back has its whole weight at once"),
+    ("track", 1, "each route checks its servers itself"),
+    ("observe", 1, "only checks take a server down; a failed connect tries another one"),
+    ("agent-check", 0, "there is no agent; the control socket changes weights"),
+    ("agent-port", 1, "there is no agent"),
+    ("agent-inter", 1, "there is no agent"),
+    ("agent-addr", 1, "there is no agent"),
+    ("agent-send", 1, "there is no agent"),
+    ("addr", 1, "a check goes to the server's own address; health_check.port is another port"),
+    ("resolvers", 1, "names are not looked up"),
+    ("minconn", 1, "a limit does not grow with the load: max_connections"),
+    ("namespace", 1, "there are no namespaces; \"interface\" is a device to connect through"),
+    ("socks4", 1, "connections are direct"),
+    ("downinter", 1, "a server that is down is asked as often as any"),
+    ("redir", 1, "HTTP is not read"),
+    ("usesrc", 1, "a server sees the balancer's address; the client's is in the PROXY header"),
+];
+
+/// One `server` line, word by word.
+pub(super) struct ServerReader<'a> {
+    number: usize,
+    what: &'a str,
+    pub(super) server: Server,
+    of_route: OfRoute,
+    checked: bool,
+    pub(super) check: Check,
+    /// `check-send-proxy`, where a port of its own would leave the header out.
+    forced_header: bool,
+}
+
+impl<'a> ServerReader<'a> {
+    pub(super) fn new(address: SocketAddr, line: &Line, what: &'a str) -> ServerReader<'a> {
+        let check = Check {
+            interval: Duration::from_secs(2),
+            fast_interval: None,
+            fall: 3,
+            rise: 2,
+            port: None,
+            proxy_header: true,
+        };
+        let server = Server { name: Some(line.word(1).to_owned()), address: address.to_string(), ..Server::default() };
+        ServerReader {
+            number: line.number,
+            what,
+            server,
+            of_route: OfRoute::default(),
+            checked: false,
+            check,
+            forced_header: false,
+        }
+    }
+
+    pub(super) fn words(&mut self, words: &[String], report: &mut Report) {
+        let mut rest = words;
+        while let Some((word, after)) = rest.split_first() {
+            let value = after.first().map_or("", String::as_str);
+            let used = self.word(word, value, after, report);
+            rest = after.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// Follows one word; the answer is how many more it has used.
+    fn word(&mut self, word: &str, value: &str, after: &[String], report: &mut Report) -> usize {
+        let seconds = |text: &str| time(text).unwrap_or_default();
+        match word {
+            "check" | "no-check" => self.checked = word == "check",
+            "backup" | "no-backup" => self.server.backup = word == "backup",
+            "enabled" => self.server.weight = None,
+            "no-send-proxy" | "no-send-proxy-v2" => self.of_route.proxy_protocol = None,
+            "disabled" => {
+                self.server.weight = Some(0);
+                report.note(
+                    self.number,
+                    &format!("{} disabled", self.what),
+                    "it has weight 0, so it gets no connections",
+                );
+            }
+            "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => {
+                self.of_route.proxy_protocol = Some("v2");
+                if word != "send-proxy-v2" {
+                    report.lost(
+                        self.number,
+                        &format!("{} {word}", self.what),
+                        "TLS is not opened, so nothing is known of it",
+                    );
+                }
+            }
+            "send-proxy" => self.of_route.proxy_protocol = Some("v1"),
+            "check-send-proxy" => self.forced_header = true,
+            "weight" => self.server.weight = value.parse().ok().filter(|weight| *weight != 1),
+            "maxconn" => self.server.max_connections = value.parse().ok().filter(|most| *most > 0),
+            "inter" => self.check.interval = seconds(value),
+            "fastinter" => self.check.fast_interval = time(value),
+            "fall" => self.check.fall = value.parse().unwrap_or(3),
+            "rise" => self.check.rise = value.parse().unwrap_or(2),
+            "port" => self.check.port = value.parse().ok(),
+            "on-marked-down" => self.of_route.closes_on_down = value == "shutdown-sessions",
+            "on-error" => {}
+            "proxy-v2-options" => self.tlvs(value, report),
+            "source" => return self.source(&[&[word.to_owned()], after].concat(), report),
+            _ => return self.other(word, value, report),
+        }
+        let alone = ["check", "no-check", "backup", "no-backup", "enabled", "disabled", "check-send-proxy"];
+        usize::from(!alone.contains(&word) && !word.contains("send-proxy"))
+    }
+
+    fn other(&mut self, word: &str, value: &str, report: &mut Report) -> usize {
+        if let Some((_, words)) = NOTHING.iter().find(|(name, _)| *name == word) {
+            return *words;
+        }
+        let (words, why) = LOST
+            .iter()
+            .find(|(name, ..)| *name == word)
+            .map_or((0, "there is nothing like it"), |(_, words, why)| (*words, *why));
+        let value = if words > 0 { format!(" {value}") } else { String::new() };
+        report.lost(self.number, &format!("{} {word}{value}", self.what), why);
+        words
+    }
+
+    fn tlvs(&mut self, options: &str, report: &mut Report) {
+        for option in options.split(',') {
+            match option {
+                "authority" => self.of_route.proxy_tlvs.push("authority"),
+                "unique-id" => {
+                    self.of_route.proxy_tlvs.push("unique_id");
+                    report.note(
+                        self.number,
+                        &format!("{} proxy-v2-options unique-id", self.what),
+                        "the id is 16 random bytes",
+                    );
+                }
+                "crc32c" => self.of_route.proxy_tlvs.push("crc32c"),
+                _ => {
+                    let why = "TLS is not opened, so nothing is known of it; \"proxy_tlvs\" may say \"authority\" and \"alpn\"";
+                    report.lost(self.number, &format!("{} proxy-v2-options {option}", self.what), why);
+                }
+            }
+        }
+    }
+
+    /// `source ADDRESS [interface NAME]`; the answer is how many words after the first are its.
+    pub(super) fn source(&mut self, words: &[String], report: &mut Report) -> usize {
+        let word = |index: usize| words.get(index).map_or("", String::as_str);
+        let ip = word(1).rsplit_once(':').filter(|(ip, _)| ip.parse::<IpAddr>().is_ok()).map_or(word(1), |(ip, _)| ip);
+        match ip.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(ip) if ip.is_unspecified() => {}
+            Ok(ip) => self.server.source = Some(ip.to_string()),
+            Err(_) => report.lost(self.number, &format!("{} source {ip}", self.what), "it is no address"),
+        }
+        let mut used = 1;
+        if word(2) == "interface" {
+            self.server.interface = Some(word(3).to_owned());
+            used = 3;
+        }
+        used
+    }
+
+    pub(super) fn conclude(mut self) -> (Server, OfRoute) {
+        // Section 5.2, check-send-proxy: a port of its own leaves the header out.
+        let has_header = self.of_route.proxy_protocol.is_some();
+        self.check.proxy_header = !has_header || self.check.port.is_none() || self.forced_header;
+        self.of_route.check = self.checked.then_some(self.check);
+        if self.server.name.as_deref() == Some(&*self.server.address) {
+            self.server.name = None;
+        }
+        (self.server, self.of_route)
+    }
+}

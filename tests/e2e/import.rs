@@ -1,0 +1,365 @@
+//! Configurations of HAProxy's: it and ours, side by side, send every name to the same server.
+//!
+//! A table of names is told apart by its names and what stands beside them, so asking for each of those is asking for all.
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use fiscalismia_lb::wire::hello_builder::HelloBuilder;
+use serde_json::{Value, json};
+
+use crate::kit::client::Client;
+use crate::kit::namespace::{in_namespace, inside, sh, skip};
+use crate::kit::origin::{Expect, Origin, Visit};
+use crate::kit::places::Folder;
+use crate::kit::proxy::{Launch, Proxy};
+use crate::kit::wait_until;
+
+/// What differs from HAProxy by design, for a file.
+#[derive(Default)]
+struct Known {
+    /// A rule compares names as they are written, without `-i`; here case never counts.
+    case_counts: bool,
+    /// Names that get something else; `import` says so of each. "-" is a hello without one.
+    differ: &'static [&'static str],
+}
+
+macro_rules! side_by_side {
+    ($($name:ident: $known:expr;)*) => { $(
+        /// Clients of a name would land at another server after moving over.
+        #[test]
+        fn $name() {
+            compare(concat!(module_path!(), "::", stringify!($name)), stringify!($name), &$known);
+        }
+    )* };
+}
+
+side_by_side! {
+    acls: Known::default();
+    named_acls: Known { case_counts: true, ..Known::default() };
+    map: Known { differ: &["-", "three.example.com"], ..Known::default() };
+    maps: Known { differ: &["-", "xweb.example", "regex.example"], ..Known::default() };
+    wildcards: Known { differ: &["xwhole.example"], ..Known::default() };
+    ssh_default: Known::default();
+    nixos: Known::default();
+    alpn: Known::default();
+    rate_limit: Known::default();
+    environment: Known::default();
+    named_defaults: Known::default();
+    backend_names: Known::default();
+}
+
+/// All that is said of a file, word for word: it is what a person has to go by. `BLESS=1` writes it anew.
+#[test]
+fn what_is_lost_line_by_line() {
+    let mut files = 0;
+    for entry in inputs().read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "cfg") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let output = import(name);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = path.with_extension("said");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&expected, &said).unwrap();
+        }
+        assert_eq!(said, std::fs::read_to_string(&expected).unwrap(), "{name}");
+        let code = if said.contains(": lost: ") { 3 } else { 0 };
+        assert_eq!(output.status.code(), Some(code), "{name}");
+        files += 1;
+    }
+    assert!(files > 12, "only {files} files");
+}
+
+/// Not readable is 1, with the line where that shows; a good file that passes nothing on is no configuration either.
+#[test]
+fn what_is_no_haproxy_cfg() {
+    let folder = Folder::new();
+    for (text, expected) in [
+        ("bind :443\n", ":1: \"bind\" belongs to no section; this is no haproxy.cfg\n"),
+        ("global\nfrontend a\n  bind ':443\n", ":3: a ' that is not closed\n"),
+        ("frontend\n", ":1: \"frontend\" has no name\n"),
+        ("backend a from b\n", ":1: there is no defaults \"b\" before this\n"),
+        ("global\n", ": nothing in it passes TLS or TCP on, so there is no route to write\n"),
+    ] {
+        let path = folder.write("haproxy.cfg", text);
+        let output = program().arg("import").arg(&path).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said), (Some(1), format!("{}{expected}", path.display())));
+        assert!(output.stdout.is_empty(), "{text}");
+    }
+    let output = program().args(["import", "/nonexistent"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+fn inputs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import")
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"))
+}
+
+fn import(name: &str) -> std::process::Output {
+    program().current_dir(inputs()).args(["import", name]).output().unwrap()
+}
+
+fn compare(test: &str, name: &str, known: &Known) {
+    if !Command::new("sh").args(["-c", "command -v haproxy"]).stdout(Stdio::null()).status().unwrap().success() {
+        return skip(test, "haproxy is not installed");
+    }
+    in_namespace(test, || {
+        let imported = import(&format!("{name}.cfg"));
+        let config: Value = serde_json::from_slice(&imported.stdout).unwrap();
+        check(&imported.stdout);
+        let _servers = servers(&config);
+        let questions = questions(name, &config);
+        let theirs = {
+            let _haproxy = Haproxy::start(name, &questions);
+            answers(&questions)
+        };
+        let ours = {
+            let mut config = config;
+            config["health_check"] = json!({ "type": "off" });
+            for route in config["routes"].as_object_mut().unwrap().values_mut() {
+                route.as_object_mut().unwrap().remove("health_check");
+            }
+            let _proxy = Proxy::launch(config, Launch::default());
+            answers(&questions)
+        };
+        let answered = theirs.values().filter(|answer| *answer != REFUSED).count();
+        assert!(answered >= 3, "HAProxy refused nearly all: {theirs:?}");
+        hold(known, &theirs, &ours);
+    });
+}
+
+/// Equal but for what is known to differ, all of which differs.
+fn hold(known: &Known, theirs: &BTreeMap<Question, String>, ours: &BTreeMap<Question, String>) {
+    let mut differ = BTreeSet::new();
+    for (question, answer) in ours {
+        let name = question.name.as_str();
+        let lower = name.to_ascii_lowercase();
+        // RFC 6066 section 3 has names without a dot at their end; HAProxy takes one for another name, ours does not.
+        let plain = lower.strip_suffix('.').unwrap_or(&lower).to_owned();
+        let asked = if name.ends_with('.') || known.case_counts { plain } else { name.to_owned() };
+        let same = Question { name: asked, ..question.clone() };
+        let expected = theirs.get(&same).unwrap_or_else(|| panic!("HAProxy was not asked for {same:?}"));
+        if answer != expected {
+            assert!(
+                known.differ.iter().any(|part| *part == name || lower.trim_end_matches('.').ends_with(part)),
+                "{question:?}: HAProxy {expected}, ours {answer}"
+            );
+            differ.insert(lower);
+        }
+    }
+    for name in known.differ {
+        assert!(
+            differ.contains(*name) || differ.iter().any(|other| other.ends_with(name)),
+            "{name} does not differ: {differ:?}"
+        );
+    }
+}
+
+/// A hello, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    to: SocketAddr,
+    /// "-": none.
+    name: String,
+    alpn: Vec<&'static str>,
+    /// Nothing is sent before the server has spoken.
+    is_plain: bool,
+}
+
+const REFUSED: &str = "refused";
+
+/// Each name that the file has, its neighbours, and a hello without a name; on every port of the configuration.
+fn questions(name: &str, config: &Value) -> Vec<Question> {
+    let mut text = std::fs::read_to_string(inputs().join(format!("{name}.cfg"))).unwrap();
+    for entry in inputs().join("maps").read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if text.contains(path.file_name().unwrap().to_str().unwrap()) {
+            text += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    text += &config.to_string();
+    let of_name = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
+    let words = text.split(|char| !of_name(char)).map(|word| word.trim_matches('.').to_owned());
+    let is_name = |word: &String| {
+        let bytes = word.as_bytes();
+        word.contains('.')
+            && !word.contains("..")
+            && !word.contains("ssl")
+            && bytes.iter().any(u8::is_ascii_alphabetic)
+            && !["haproxy.config", "named.cfg"].contains(&word.as_str())
+            && word.ends_with(|char: char| char.is_ascii_alphabetic())
+    };
+    let names: BTreeSet<String> = words.filter(is_name).collect();
+    assert!(!names.is_empty(), "no names in {name}");
+    let mut all = BTreeSet::from(["-".to_owned()]);
+    for name in names {
+        let parent = name.split_once('.').unwrap().1.to_owned();
+        for near in [format!("x.{name}"), format!("x.y.{name}"), format!("x{name}"), format!("{name}x"), parent, name] {
+            all.insert(near.to_ascii_uppercase());
+            all.insert(format!("{near}."));
+            all.insert(near);
+        }
+    }
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().map(|all| all.iter().map(|one| one.as_str().unwrap().to_owned()).collect()).unwrap_or_default()
+    };
+    let mut listeners: Vec<(String, bool)> = strings(&config["listen"]).into_iter().map(|to| (to, false)).collect();
+    for route in config["routes"].as_object().unwrap().values() {
+        listeners.extend(strings(&route["listen"]).into_iter().map(|to| (to, route["sni"].is_null())));
+    }
+    let mut questions = BTreeSet::new();
+    for (to, is_plain) in listeners {
+        let to: SocketAddr = to.parse().unwrap();
+        let ip = if to.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { to.ip() };
+        let to = SocketAddr::new(ip, to.port());
+        if is_plain {
+            questions.insert(Question { to, name: "-".to_owned(), alpn: Vec::new(), is_plain });
+            continue;
+        }
+        for name in &all {
+            for alpn in [&[][..], &["h2"], &["http/1.1"], &["acme-tls/1"]] {
+                // Only a file that asks for protocols tells them apart.
+                if alpn.is_empty() || text.contains("alpn") || name == "-" {
+                    questions.insert(Question { to, name: name.clone(), alpn: alpn.to_vec(), is_plain });
+                }
+            }
+        }
+    }
+    questions.into_iter().collect()
+}
+
+/// The server that each gets. Each comes from an address of its own, so that limits on addresses hold for none.
+fn answers(questions: &[Question]) -> BTreeMap<Question, String> {
+    let mut answers = BTreeMap::new();
+    for (batch, questions) in questions.chunks(64).enumerate() {
+        let asked: Vec<_> = questions
+            .iter()
+            .enumerate()
+            .map(|(index, question)| {
+                let question = question.clone();
+                let from = Ipv4Addr::new(127, 9, (batch % 250) as u8, index as u8 + 1);
+                thread::spawn(move || (question.clone(), answer(&question, from)))
+            })
+            .collect();
+        answers.extend(asked.into_iter().map(|asked| asked.join().unwrap()));
+    }
+    answers
+}
+
+fn answer(question: &Question, from: Ipv4Addr) -> String {
+    let mut client = Client::connect_from(from.into(), question.to);
+    client.stream.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
+    let mut hello = HelloBuilder::new();
+    if question.name != "-" {
+        hello = hello.sni(&question.name);
+    }
+    if !question.alpn.is_empty() {
+        hello = hello.alpn(&question.alpn);
+    }
+    let hello = hello.build();
+    if !question.is_plain {
+        client.send(&hello);
+    }
+    match client.try_greeting() {
+        Ok(greeting) => {
+            if question.is_plain {
+                client.send(&hello);
+            }
+            client.expect(&hello);
+            greeting
+        }
+        Err(error) => {
+            let ends = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::WouldBlock];
+            assert!(ends.contains(&error.kind()), "{question:?}: {error}");
+            REFUSED.to_owned()
+        }
+    }
+}
+
+/// Every server of the configuration, which says its address and the kind of header that it got. They are behind a link, as a
+/// listener of all addresses would clash with theirs.
+fn servers(config: &Value) -> Vec<Origin> {
+    sh("ip netns add servers; ip link add to-servers type veth peer name eth0 netns servers
+        ip addr add 10.0.255.1/24 dev to-servers; ip link set to-servers up; ip route add 10.1.0.0/24 via 10.0.255.2
+        ip -n servers addr add 10.0.255.2/24 dev eth0; ip -n servers link set eth0 up; ip -n servers link set lo up
+        ip -n servers route add default via 10.0.255.1");
+    let mut origins: BTreeMap<SocketAddr, Origin> = BTreeMap::new();
+    for route in config["routes"].as_object().unwrap().values() {
+        // Whichever of them answers, it is the same.
+        let first = route["servers"][0]["address"].as_str().unwrap().to_owned();
+        let expect = if route["proxy_protocol"] == "off" { Expect::Nothing } else { Expect::Header };
+        for server in route["servers"].as_array().unwrap() {
+            let address: SocketAddr = server["address"].as_str().unwrap().parse().unwrap();
+            sh(&format!("ip -n servers addr replace {}/32 dev lo", address.ip()));
+            if let Some(source) = server["source"].as_str() {
+                sh(&format!("ip addr replace {source}/32 dev lo"));
+            }
+            let serve = || inside("servers", || Origin::serve_at(address, expect, greet(&first)));
+            origins.entry(address).or_insert_with(serve);
+        }
+    }
+    origins.into_values().collect()
+}
+
+fn greet(first: &str) -> impl Fn(Visit) + Send + Sync + use<> {
+    let first = first.to_owned();
+    move |visit| {
+        let header =
+            visit.header.as_ref().map_or("none", |header| if header.raw.starts_with(b"PROXY ") { "v1" } else { "v2" });
+        crate::kit::origin::echo(&format!("{first} {header}"))(visit);
+    }
+}
+
+fn check(config: &[u8]) {
+    let folder = Folder::new();
+    let path = folder.write("imported.json", std::str::from_utf8(config).unwrap());
+    let output = program().args(["check", "--config"]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+struct Haproxy(std::process::Child);
+
+impl Haproxy {
+    /// With the file as it is, but for the lines that only root of the host can follow.
+    fn start(name: &str, questions: &[Question]) -> Haproxy {
+        let text = std::fs::read_to_string(inputs().join(format!("{name}.cfg"))).unwrap();
+        let of_root = ["user ", "group ", "chroot ", "daemon"];
+        let lines = text.lines().filter(|line| !of_root.iter().any(|word| line.trim_start().starts_with(word)));
+        // The servers here pass no check.
+        let unchecked = |word| if word == "check" { "no-check" } else { word };
+        let lines = lines.map(|line| line.split(' ').map(unchecked).collect::<Vec<_>>().join(" "));
+        let folder = Folder::new();
+        let path = folder.write("haproxy.cfg", &(lines.collect::<Vec<_>>().join("\n") + "\n"));
+        let mut child = Command::new("haproxy")
+            .current_dir(inputs())
+            .args(["-db", "-f"])
+            .arg(path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let to = questions.first().unwrap().to;
+        wait_until("HAProxy listens", || {
+            assert!(child.try_wait().unwrap().is_none(), "HAProxy has ended");
+            TcpStream::connect(to).is_ok()
+        });
+        Haproxy(child)
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
