@@ -1,5 +1,6 @@
 {
   lib,
+  stdenv,
   rustPlatform,
   clippy,
   rustfmt,
@@ -42,6 +43,10 @@ let
     cargoLock.lockFile = ../Cargo.lock;
     # All symbols: nixpkgs strips debugging ones only, and tells cargo to leave them.
     stripAllList = [ "bin" ];
+    # Man pages, and completions for bash, zsh and fish, as the program itself writes them.
+    postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+      $out/bin/${manifest.package.name} generate $out
+    '';
 
     # What no machine is too slow for, with the program that is installed; `tests.all` is the rest.
     checkType = "tests";
@@ -61,6 +66,7 @@ let
         pname = "${old.pname}-demo";
         cargoBuildFlags = [ "--example=demo" ];
         doCheck = false;
+        postInstall = "";
         installPhase = ''
           runHook preInstall
           install -D target/*/release/examples/demo --target-directory $out/bin

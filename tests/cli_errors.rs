@@ -2,7 +2,7 @@
 #![expect(clippy::panic, reason = "a section that is not there is a mistake in the list")]
 use std::fmt::Write as _;
 
-use fiscalismia_lb::config::parse;
+use fiscalismia_lb::config::{parse, schema};
 
 const CASES: &str = include_str!("cli_errors.txt");
 
@@ -49,6 +49,46 @@ fn every_error_text() {
     }
     assert_eq!(said.len(), CASES.len());
     assert!(errors_in_list > 150, "only {errors_in_list} errors in the list");
+}
+
+/// A schema that refuses what the program takes marks good files as wrong in an editor.
+#[test]
+fn schema_takes_what_is_good() {
+    let schema = jsonschema::validator_for(&schema()).unwrap();
+    let (mut section, mut good, mut refused) = ("", 0, 0);
+    for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with("    ") && !line.starts_with('#')) {
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once("]  ")) {
+            section = name;
+            continue;
+        }
+        let text = file(section, line);
+        let Ok(json) = serde_json::from_str(&text) else { continue };
+        if parse("lb.json", &text).is_ok() {
+            assert!(schema.is_valid(&json), "{text}: {:?}", schema.iter_errors(&json).next().map(|e| e.to_string()));
+            good += 1;
+        } else if !schema.is_valid(&json) {
+            refused += 1;
+        }
+    }
+    // Two routes for one name, say, are beyond what a schema can tell.
+    assert!(good > 5 && refused > 100, "{good} {refused}");
+}
+
+/// The files that people begin with.
+#[test]
+fn schema_takes_the_examples() {
+    let schema = jsonschema::validator_for(&schema()).unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut checked = 0;
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let json = serde_json::from_str(&text).unwrap();
+        assert!(schema.is_valid(&json), "{}: {:?}", path.display(), schema.validate(&json).map_err(|e| e.to_string()));
+        assert!(parse("example", &text).is_ok(), "{}", path.display());
+        checked += 1;
+    }
+    assert!(checked > 0);
 }
 
 /// Lengths that are too long to stand in the list, and the longest that is good.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use fiscalismia_lb::config::{self, Config, plain};
 
 mod check;
+mod generate;
 mod health;
 mod import;
 mod route;
@@ -29,13 +30,14 @@ enum Command {
     Import(import::Import),
     Health(health::Health),
     Schema(schema::Schema),
+    Generate(generate::Generate),
 }
 
 const AFTER_HELP: &str = "\
 Without --config the file is /etc/fiscalismia-lb/config.json.
 
-Signals of run: SIGHUP reads the file again; SIGTERM or SIGUSR1 lets connections finish, at most for timeouts.drain; one more, \
-or SIGINT, stops at once.
+Signals of run: SIGHUP reads the file again; SIGTERM and SIGUSR1 let connections finish, at most for timeouts.drain; a \
+second one, or SIGINT, stops at once.
 
 Exit codes: 0 fine; 1 the configuration is rejected, or something failed; 2 wrong arguments; 3 import \
 has left something out.
@@ -63,6 +65,7 @@ impl Arguments {
             Command::Import(import) => return import.run(),
             Command::Health(health) => health.run(),
             Command::Schema(schema) => schema.run(),
+            Command::Generate(generate) => generate.run(),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
