@@ -66,7 +66,7 @@
         rate = 50;
         period = "5s";
       };
-      # How long a restart may keep new connections waiting for open ones to end.
+      # How long open connections may take to end when the host goes down.
       timeouts.drain = "5s";
     };
 

@@ -77,7 +77,7 @@ in
       example = lib.literalExpression "pkgs.fiscalismia-lb";
       description = ''
         The package to run. An upgrade restarts the service: its sockets stay open meanwhile, so that nobody is refused, and open
-        connections have `settings.timeouts.drain` to end.
+        connections go on in the new process.
       '';
     };
 
