@@ -56,7 +56,7 @@ fn process(s: &Snapshot) -> Value {
         "accept_pauses": process.accept_pauses,
         "ports_short": process.ports_short,
         "log_lines_lost": s.lost_lines,
-        "rate_limit_sources": s.sources.0,
+        "rate_limit_sources": s.sources.remembered,
         "last_probe": process.last_probe.map(|time| s.unix(time)),
         "config": {
             "generation": 1 + process.reloads,

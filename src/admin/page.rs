@@ -304,7 +304,7 @@ fn footer(snapshot: &Snapshot, view: View) -> Markup {
                 "Configuration " (1 + process.reloads) ", " (worked) " " (format::moment(process.last_reload)) ". "
                 "Accepting " (paused(process.accept_pauses)) ". "
                 "Log lines lost: " (format::count(snapshot.lost_lines)) ". "
-                "Addresses whose rate is remembered: " (format::count(snapshot.sources.0 as u64)) "."
+                "Addresses whose rate is remembered: " (format::count(snapshot.sources.remembered as u64)) "."
             }
             p {
                 "Also as " a href="/stats.json" { "JSON" } ", " a href="/stats;csv" { "CSV" } " and "

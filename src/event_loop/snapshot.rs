@@ -8,7 +8,7 @@ use crate::config::Probe;
 use crate::context::Context;
 use crate::fleet;
 use crate::metrics::{
-    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, Sample, ServerNow, Snapshot, StandingNow,
+    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, Sample, ServerNow, Snapshot, SourcesNow, StandingNow,
 };
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
@@ -43,7 +43,7 @@ pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
         half_closed: 0,
         pipes: PipesNow { most: pipes.most(), used: pipes.lent(), free: pipes.kept() },
         lost_lines: context.log.lost(),
-        sources: (sources.sources(), sources.evicted()),
+        sources: SourcesNow { remembered: sources.sources(), evicted: sources.evicted() },
         frontends: Vec::new(),
         routes: room.routes,
         servers: room.servers,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Fleet, Route, RouteId, Server, ServerId};
 use crate::metrics::Traffic;
+use crate::net::Key;
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
@@ -99,6 +100,39 @@ impl Fleet {
         route.traffic_mut(closing.server).closed(reason, bytes_up, bytes_down);
     }
 
+    /// Has a session wait until a server of its route has room; how many are ahead of it.
+    pub fn wait(&mut self, id: RouteId, key: Key) -> u64 {
+        self.route_mut(id).map_or(0, |route| route.queue.join(key))
+    }
+
+    /// Has a session wait no longer.
+    pub fn quit(&mut self, id: RouteId, key: Key) {
+        if let Some(route) = self.route_mut(id) {
+            route.queue.quit(key);
+        }
+    }
+
+    /// The session that has waited longest where a server has room now; it waits no longer.
+    pub fn next_with_room(&mut self) -> Option<Key> {
+        while let Some(id) = self.roomy.last().copied() {
+            if let Some(route) = self.route_mut(id)
+                && !route.group.is_full()
+                && let Some(key) = route.queue.pop()
+            {
+                return Some(key);
+            }
+            self.roomy.pop();
+        }
+        None
+    }
+
+    /// Notes that a server of a route may have got room, come up or gone down.
+    pub(super) fn note_room(&mut self, id: RouteId) {
+        if self.route(id).is_some_and(|route| !route.queue.is_empty()) {
+            self.roomy.push(id);
+        }
+    }
+
     /// How many connections a route and a server have now.
     #[must_use]
     pub fn open_now(&self, id: RouteId, server: Option<u32>) -> Open {
@@ -120,7 +154,7 @@ impl Route {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::net::{Key, Slots};
+    use crate::net::Slots;
     use crate::policy::health::Spread;
 
     fn fleet(max_connections: u32) -> (Fleet, RouteId) {

@@ -15,4 +15,6 @@ pub use exposition::Exposition;
 pub use histograms::Histograms;
 pub use history::{History, STEP, Sample, Step};
 pub use parked::ParkedProcess;
-pub use snapshot::{FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, ServerNow, Snapshot, StandingNow, State};
+pub use snapshot::{
+    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, ServerNow, Snapshot, SourcesNow, StandingNow, State,
+};

@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// Lines lost to a reader of the log that stalled.
     pub lost_lines: u64,
     /// Addresses of which the rate limit remembers the rate, and how many it forgot early.
-    pub sources: (usize, u64),
+    pub sources: SourcesNow,
     /// Frontends that are listened for.
     pub frontends: Vec<FrontendNow>,
     /// Routes in the order of the file.
@@ -83,6 +83,15 @@ pub enum Phase {
     Connect,
     /// Bytes move.
     Relay,
+}
+
+/// Source addresses whose rate is limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourcesNow {
+    /// Those that are remembered.
+    pub remembered: usize,
+    /// How many were forgotten too early, as there were too many.
+    pub evicted: u64,
 }
 
 /// A frontend at one moment.
@@ -301,7 +310,7 @@ impl Snapshot {
             half_closed: 0,
             pipes: PipesNow { most: 0, used: 0, free: 0 },
             lost_lines: 0,
-            sources: (0, 0),
+            sources: SourcesNow::default(),
             frontends: Vec::new(),
             routes: Vec::new(),
             servers: Vec::new(),

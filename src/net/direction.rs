@@ -50,6 +50,15 @@ pub struct ParkedDirection {
     flow: Flow,
 }
 
+/// How far a direction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Bytes written.
+    pub bytes: u64,
+    /// Whether everything is written and FIN was read.
+    pub has_ended: bool,
+}
+
 /// Why a pump stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -134,8 +143,8 @@ impl Direction {
 
     /// How far it has come: bytes written, and whether it has ended.
     #[must_use]
-    pub fn standing(&self) -> (u64, bool) {
-        (self.bytes, self.has_ended())
+    pub fn standing(&self) -> Standing {
+        Standing { bytes: self.bytes, has_ended: self.has_ended() }
     }
 
     /// Ends the direction where it stands: what is held is thrown away.

@@ -10,7 +10,7 @@ mod stream;
 mod token;
 
 pub use dial::{NO_PORT, dial, is_shortage, words};
-pub use direction::{Direction, ParkedDirection, Progress};
+pub use direction::{Direction, ParkedDirection, Progress, Standing};
 pub use listener::{Accepted, BACKLOG, Listener, canonical};
 pub use output::Output;
 pub use pipes::Pipes;

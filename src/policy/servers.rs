@@ -73,6 +73,17 @@ pub enum Rise {
     Unchecked,
 }
 
+/// Whether the servers that take connections have room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vacancy {
+    /// One of them has.
+    Room,
+    /// Each has its `max_connections`.
+    Full,
+    /// No server takes connections.
+    NoServer,
+}
+
 /// Which server a connection gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
@@ -164,16 +175,16 @@ impl Group {
             return Pick::Server(i);
         }
         match self.vacancy() {
-            None => Pick::NoServer,
-            Some(false) => Pick::Full,
-            Some(true) => Pick::TriedAll,
+            Vacancy::NoServer => Pick::NoServer,
+            Vacancy::Full => Pick::Full,
+            Vacancy::Room => Pick::TriedAll,
         }
     }
 
     /// Whether every server that takes connections has its `max_connections`.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.vacancy() == Some(false)
+        self.vacancy() == Vacancy::Full
     }
 
     /// Counts a connection of a member, from the connect on.
@@ -265,10 +276,15 @@ impl Group {
         self.members.len() as u32 - 1
     }
 
-    /// Whether a server that takes connections has room; `None`: no server takes any.
-    fn vacancy(&self) -> Option<bool> {
-        let mut room = self.rotation.iter().filter_map(|turn| self.member(turn.index)).map(|member| !member.is_full());
-        Some(room.next()? || room.any(|room| room))
+    fn vacancy(&self) -> Vacancy {
+        let mut vacancy = Vacancy::NoServer;
+        for member in self.rotation.iter().filter_map(|turn| self.member(turn.index)) {
+            if !member.is_full() {
+                return Vacancy::Room;
+            }
+            vacancy = Vacancy::Full;
+        }
+        vacancy
     }
 
     /// The backup that takes the place of the other servers, where none of them takes connections.

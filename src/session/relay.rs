@@ -10,7 +10,7 @@ use super::routed::{ParkedRouted, Routed};
 use super::{Client, Lent, Moved, Next, Session, Shared, Side};
 use crate::context::Context;
 use crate::fleet::{Placed, Places};
-use crate::net::{self, Direction, ParkedDirection, Pipes, Progress, Stream, Token};
+use crate::net::{self, Direction, ParkedDirection, Pipes, Progress, Standing, Stream, Token};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
@@ -211,7 +211,7 @@ impl Relay {
     }
 
     /// Notes whose byte or FIN was the last, given how far each direction had come before.
-    fn note_change(&mut self, [up, down]: [(u64, bool); 2], now: Time) {
+    fn note_change(&mut self, [up, down]: [Standing; 2], now: Time) {
         if self.up.standing() != up {
             self.last_word = Side::Client;
             self.last_heard = now;

@@ -82,10 +82,10 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
         line.number(s.lost_lines);
     }),
     gauge("fiscalismia_lb_rate_limit_sources", "Addresses whose rate is remembered now.", |s, line| {
-        line.number(s.sources.0 as u64);
+        line.number(s.sources.remembered as u64);
     }),
     counter("fiscalismia_lb_rate_limit_evicted_total", "Addresses forgotten early, for want of room.", |s, line| {
-        line.number(s.sources.1);
+        line.number(s.sources.evicted);
     }),
     gauge("fiscalismia_lb_last_probe_timestamp_seconds", "When a probe of any server finished last.", |s, line| {
         line.maybe(s.process.last_probe.map(|time| s.unix(time)));
