@@ -28,13 +28,13 @@ const LAYERS: &[Layer] = &[
     ("http", SHARED, &["mio", "serde"]),
     ("admin", ADMIN, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
     ("event_loop", EVENT_LOOP, EVENT_LOOP_CRATES),
-    ("cli", &["config", "policy", "event_loop"], CLI_CRATES),
+    ("cli", &["config", "policy", "event_loop", "wire"], CLI_CRATES),
     ("main", &["cli"], &["clap", "log", "simple_logger"]),
 ];
 
 /// What the commands use beside what the proxy does.
 const CLI_CRATES: &[&str] =
-    &["clap", "clap_complete", "clap_mangen", "ipnet", "regex_syntax", "rustix", "serde", "serde_json"];
+    &["clap", "clap_complete", "clap_mangen", "ipnet", "regex_syntax", "rustix", "serde", "serde_json", "socket2"];
 
 /// What sessions, probes and the admin endpoints use; never each other.
 const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context", "vocabulary"];

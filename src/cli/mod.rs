@@ -13,6 +13,7 @@ mod import;
 mod route;
 mod run;
 mod schema;
+mod r#try;
 
 /// Routes TLS by SNI, without opening it, and hands the client's address on in a PROXY header
 #[derive(Parser)]
@@ -27,6 +28,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Route(route::Route),
+    Try(r#try::Try),
     Import(import::Import),
     Health(health::Health),
     Schema(schema::Schema),
@@ -62,6 +64,7 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
             Command::Route(route) => route.run(),
+            Command::Try(r#try) => r#try.run(),
             Command::Import(import) => return import.run(),
             Command::Health(health) => health.run(),
             Command::Schema(schema) => schema.run(),

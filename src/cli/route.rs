@@ -86,7 +86,7 @@ fn server_line(server: &Server) -> String {
     format!("  {name}{}, weight {}{backup}\n", server.address, server.weight)
 }
 
-fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> String {
+pub(super) fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> String {
     let hello = if sni.is_empty() { "a hello without a name".to_owned() } else { format!("{sni:?}") };
     let offer = if alpn.is_empty() { String::new() } else { format!(" with ALPN {}", alpn.join(", ")) };
     let (reject, effect) = (config.reject.word(), config.reject.effect());
@@ -94,7 +94,7 @@ fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> String {
 }
 
 /// Refuses what no hello could ask for.
-fn sni(text: &str) -> Result<String, String> {
+pub(super) fn sni(text: &str) -> Result<String, String> {
     let length = text.strip_suffix('.').unwrap_or(text).len();
     if length > SNI_MAX {
         return Err(format!("a name has at most {SNI_MAX} bytes, not {length}"));

@@ -11,6 +11,7 @@ use super::{HealthCheck, Probe, ProxyProtocol, SniPattern, defaults};
 pub(super) struct Settings {
     kind: Kind,
     interval: Duration,
+    fast_interval: Option<Duration>,
     timeout: Duration,
     fall: u32,
     rise: u32,
@@ -34,6 +35,7 @@ impl Default for Settings {
         Settings {
             kind: defaults::CHECK_TYPE,
             interval: defaults::CHECK_INTERVAL,
+            fast_interval: None,
             timeout: defaults::CHECK_TIMEOUT,
             fall: defaults::CHECK_FALL,
             rise: defaults::CHECK_RISE,
@@ -56,6 +58,7 @@ pub(super) fn settings(
     let settings = fields.object(key, |fields| Settings {
         kind: fields.or(&keys::TYPE, base.kind),
         interval: fields.or(&keys::INTERVAL, base.interval),
+        fast_interval: fields.optional(&keys::FAST_INTERVAL).or(base.fast_interval),
         timeout: fields.or(&keys::TIMEOUT, base.timeout),
         fall: fields.or(&keys::FALL, base.fall),
         rise: fields.or(&keys::RISE, base.rise),
@@ -104,6 +107,7 @@ impl Settings {
         HealthCheck {
             probe,
             interval: self.interval,
+            fast_interval: self.fast_interval.unwrap_or(self.interval),
             timeout: self.timeout,
             fall: self.fall,
             rise: self.rise,

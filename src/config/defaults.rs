@@ -3,7 +3,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::check::Kind;
-use super::{Balance, LogConnections, LogFormat, OnDown, ProxyProtocol, Reject, ZeroCopy};
+use super::{Balance, LogConnections, LogFormat, OnAllDown, OnDown, ProxyProtocol, Reject, ZeroCopy};
 
 pub(super) const CLIENT_HELLO: Duration = Duration::from_secs(5);
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
@@ -47,6 +47,7 @@ pub(super) const PORTS: RangeInclusive<u16> = 1..=65535;
 pub(super) const BALANCE: Balance = Balance::RoundRobin;
 pub(super) const PROXY_PROTOCOL: ProxyProtocol = ProxyProtocol::V2;
 pub(super) const ON_DOWN: OnDown = OnDown::Keep;
+pub(super) const ON_ALL_DOWN: OnAllDown = OnAllDown::Refuse;
 pub(super) const REJECT: Reject = Reject::Drop;
 pub(super) const LOG_FORMAT: LogFormat = LogFormat::Haproxy;
 pub(super) const LOG_CONNECTIONS: LogConnections = LogConnections::All;

@@ -85,6 +85,10 @@ pub struct Route {
     pub proxy_tlvs: ProxyTlvs,
     /// What happens to open connections of a server that goes down.
     pub on_down: OnDown,
+    /// What happens to new connections while no server is up.
+    pub on_all_down: OnAllDown,
+    /// Clients that may come; empty: all.
+    pub allow_from: Vec<IpNet>,
     /// Timeouts, the file's own where the route has none.
     pub timeouts: RouteTimeouts,
     /// How its servers are probed, the file's own where the route has none.
@@ -104,9 +108,17 @@ impl Route {
             proxy_protocol: defaults::PROXY_PROTOCOL,
             proxy_tlvs: ProxyTlvs::default(),
             on_down: defaults::ON_DOWN,
+            on_all_down: defaults::ON_ALL_DOWN,
+            allow_from: Vec::new(),
             timeouts,
             health_check: HealthCheck::off(),
         }
+    }
+
+    /// Whether a client with this address may come.
+    #[must_use]
+    pub fn allows(&self, client: IpAddr) -> bool {
+        self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&client))
     }
 }
 
@@ -202,6 +214,15 @@ pub enum OnDown {
     Close,
 }
 
+/// What happens to new connections while no server of a route is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAllDown {
+    /// They are refused at once.
+    Refuse,
+    /// They try a server all the same.
+    Try,
+}
+
 /// Timeouts of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -238,6 +259,8 @@ pub struct HealthCheck {
     pub probe: Probe,
     /// From one probe's start to the next.
     pub interval: Duration,
+    /// The same while a verdict is pending: some probes have passed or failed, and not enough of them yet.
+    pub fast_interval: Duration,
     /// For one probe, from connect to verdict.
     pub timeout: Duration,
     /// Failures in a row that take a server down.
@@ -257,6 +280,7 @@ impl HealthCheck {
         HealthCheck {
             probe: Probe::Off,
             interval: defaults::CHECK_INTERVAL,
+            fast_interval: defaults::CHECK_INTERVAL,
             timeout: defaults::CHECK_TIMEOUT,
             fall: defaults::CHECK_FALL,
             rise: defaults::CHECK_RISE,

@@ -1,6 +1,8 @@
 //! One route and its servers.
 use std::collections::HashMap;
 
+use ipnet::IpNet;
+
 use super::addresses::needs_link;
 use super::keys::{route as keys, server as server_keys, timeouts as timeout_keys};
 use super::read::Fields;
@@ -34,6 +36,8 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
         balance: fields.or(&keys::BALANCE, defaults::BALANCE),
         proxy_tlvs: proxy_tlvs(fields, proxy_protocol),
         on_down: fields.or(&keys::ON_DOWN, defaults::ON_DOWN),
+        on_all_down: fields.or(&keys::ON_ALL_DOWN, defaults::ON_ALL_DOWN),
+        allow_from: allow_from(fields),
         timeouts: fields
             .object(&keys::TIMEOUTS, |fields| route_timeouts(fields, defaults.timeouts))
             .unwrap_or(defaults.timeouts),
@@ -71,6 +75,11 @@ fn sni(name: &str, fields: &mut Fields<'_, '_>, alpn: &[Box<str>], claims: &mut 
         sni.push(pattern);
     }
     sni
+}
+
+fn allow_from(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
+    fields.refuse_empty(&keys::ALLOW_FROM, "leave it out to let all clients in");
+    fields.list(&keys::ALLOW_FROM).into_iter().flatten().collect()
 }
 
 fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> ProxyTlvs {

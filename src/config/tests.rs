@@ -35,6 +35,8 @@ fn defaults_are_as_promised() {
         proxy_protocol: ProxyProtocol::V2,
         proxy_tlvs: ProxyTlvs::default(),
         on_down: OnDown::Keep,
+        on_all_down: OnAllDown::Refuse,
+        allow_from: Vec::new(),
         timeouts: RouteTimeouts {
             connect: Duration::from_secs(5),
             tunnel: Duration::from_mins(5),
@@ -43,6 +45,7 @@ fn defaults_are_as_promised() {
         health_check: HealthCheck {
             probe: Probe::Tcp,
             interval: Duration::from_secs(10),
+            fast_interval: Duration::from_secs(10),
             timeout: Duration::from_secs(5),
             fall: 3,
             rise: 2,
@@ -90,8 +93,9 @@ fn every_key_reaches_its_field() {
                       "max_connections": 7, "source": "2001:db8::1", "interface": "eth1" }],
         "balance": "source", "proxy_protocol": "v2",
         "proxy_tlvs": ["authority", "alpn", "unique_id", "crc32c"], "on_down": "close",
+        "on_all_down": "try", "allow_from": ["10.0.0.0/8"],
         "timeouts": { "connect": "1s", "tunnel": "2s", "half_closed": "3s" },
-        "health_check": { "type": "http", "interval": "4s", "timeout": "500ms", "fall": 5, "rise": 6, "port": 8080,
+        "health_check": { "type": "http", "interval": "4s", "fast_interval": "1s", "timeout": "500ms", "fall": 5, "rise": 6, "port": 8080,
                           "path": "/up", "expect": [200, 204], "proxy_header": false }
       } },
       "timeouts": { "client_hello": "7s", "drain": "0s" },
@@ -122,6 +126,8 @@ fn every_key_reaches_its_field() {
         proxy_protocol: ProxyProtocol::V2,
         proxy_tlvs: ProxyTlvs { authority: true, alpn: true, unique_id: true, crc32c: true },
         on_down: OnDown::Close,
+        on_all_down: OnAllDown::Try,
+        allow_from: vec!["10.0.0.0/8".parse().unwrap()],
         timeouts: RouteTimeouts {
             connect: Duration::from_secs(1),
             tunnel: Duration::from_secs(2),
@@ -130,6 +136,7 @@ fn every_key_reaches_its_field() {
         health_check: HealthCheck {
             probe: Probe::Http { path: "/up".into(), expect: [200, 204], host: Some("a.example".into()) },
             interval: Duration::from_secs(4),
+            fast_interval: Duration::from_secs(1),
             timeout: Duration::from_millis(500),
             fall: 5,
             rise: 6,

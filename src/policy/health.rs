@@ -103,7 +103,12 @@ impl Health {
         }
         self.running = false;
         self.unjudged = false;
+        let change = self.judge(now, checked);
         self.schedule(now);
+        change
+    }
+
+    fn judge(&mut self, now: Time, checked: Checked) -> Option<Change> {
         let passed = checked.result.passed();
         self.proven |= passed;
         self.last = Some(checked);
@@ -252,8 +257,11 @@ impl Health {
         self.next_probe = self.next_probe + micros((late / self.interval() + 1) * self.interval());
     }
 
+    /// From one probe to the next, which is shorter while the last results are not enough for a verdict.
     fn interval(&self) -> u128 {
-        self.check.interval.as_micros().max(1)
+        let is_pending = self.to_change < self.patience();
+        let interval = if is_pending { self.check.fast_interval } else { self.check.interval };
+        interval.as_micros().max(1)
     }
 }
 
@@ -352,6 +360,7 @@ mod tests {
         HealthCheck {
             probe: Probe::Tcp,
             interval: 10 * SECOND,
+            fast_interval: 10 * SECOND,
             timeout: 5 * SECOND,
             fall: 3,
             rise: 2,
@@ -460,6 +469,31 @@ mod tests {
         assert_eq!(health.next_probe(), Some(at(43)));
     }
 
+    /// Without this, a server that falters is probed no sooner than one that is well, or one that is well ever more often.
+    #[test]
+    fn a_pending_verdict_hastens_probes() {
+        let mut health = Health::new(&HealthCheck { fast_interval: 2 * SECOND, ..check() }, at(0), at(0));
+        let mut seen = Vec::new();
+        for passed in [true, false, true, false, false, false, true, true, true] {
+            let now = health.next_probe().unwrap();
+            probe(&mut health, now, passed);
+            seen.push((now, health.is_up()));
+        }
+        // Down at the third failure in a row, up at the second pass; on the grid again then.
+        let expected = [
+            (0, true),
+            (10, true),
+            (12, true),
+            (22, true),
+            (24, true),
+            (26, false),
+            (36, false),
+            (38, true),
+            (48, true),
+        ];
+        assert_eq!(seen, expected.map(|(second, up)| (at(second), up)));
+    }
+
     /// Without probes nothing may take a server down, and a server that was down must come back.
     #[test]
     fn off_is_always_up() {
@@ -483,7 +517,7 @@ mod tests {
     fn adopting_keeps_health_and_takes_the_new_pace() {
         let mut health = fresh();
         probe(&mut health, at(0), true);
-        let quick = HealthCheck { interval: 4 * SECOND, fall: 1, ..check() };
+        let quick = HealthCheck { interval: 4 * SECOND, fast_interval: 4 * SECOND, fall: 1, ..check() };
         assert_eq!(health.adopt(at(1), &quick, at(1)), None);
         assert_eq!(health.next_probe(), Some(at(2)), "the old moment, 10, less whole new intervals");
         assert_eq!(health.fraction(), (1, 1));

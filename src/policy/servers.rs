@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::health::{Change, Checked, Health, ParkedHealth, Spread, Standing};
 use super::time::Time;
-use crate::config::{Balance, HealthCheck, Route, Server};
+use crate::config::{Balance, HealthCheck, OnAllDown, Route, Server};
 use hash::{exponential, hash_address, hash_name, mix};
 
 /// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
@@ -22,6 +22,7 @@ const REMEMBERED: usize = 32;
 #[derive(Debug)]
 pub struct Group {
     balance: Balance,
+    on_all_down: OnAllDown,
     members: Vec<Member>,
     /// Indices of the members that are in the file, in its order.
     order: Vec<u32>,
@@ -103,7 +104,8 @@ impl Group {
     pub fn new(route: &Route, spread: &mut Spread) -> Group {
         let standing = Standing::new(spread.now());
         let (members, order, rotation) = Default::default();
-        let mut group = Group { balance: route.balance, members, order, rotation, is_limited: false, standing };
+        let Route { balance, on_all_down, .. } = *route;
+        let mut group = Group { balance, on_all_down, members, order, rotation, is_limited: false, standing };
         group.update(route, spread);
         group
     }
@@ -112,6 +114,7 @@ impl Group {
     /// its address changed, its health.
     pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Updated {
         self.balance = route.balance;
+        self.on_all_down = route.on_all_down;
         let mut updated = Updated::default();
         for (i, member) in (0..).zip(&mut self.members) {
             let same = match route.servers.iter().find(|server| server.name == member.server.name) {
@@ -252,7 +255,11 @@ impl Group {
     /// Starts over with who takes connections now. Turns owed under other shares would be paid in a burst.
     fn resettle(&mut self, now: Time) {
         let backup = self.backup_in_service();
-        let in_service = (0..).zip(&self.members).filter(|(i, member)| member.is_in_service(*i, backup));
+        let up = self.members.iter().any(Member::takes_connections);
+        let tries_all = !up && self.on_all_down == OnAllDown::Try;
+        let in_service = (0..)
+            .zip(&self.members)
+            .filter(|(i, member)| if tries_all { member.is_wanted() } else { member.is_in_service(*i, backup) });
         self.rotation.clear();
         self.rotation.extend(in_service.map(|(index, member)| Turn {
             index,
@@ -260,7 +267,6 @@ impl Group {
             owed: 0,
         }));
         self.is_limited = self.members.iter().any(|member| member.server.max_connections.is_some());
-        let up = self.members.iter().any(Member::takes_connections);
         self.standing.set(now, up);
     }
 
@@ -384,7 +390,12 @@ impl Member {
     /// Whether it is up and in the file with a weight above 0.
     #[must_use]
     pub fn takes_connections(&self) -> bool {
-        self.health.is_up() && self.server.weight > 0 && !self.retired
+        self.health.is_up() && self.is_wanted()
+    }
+
+    /// Whether it is in the file with a weight above 0.
+    fn is_wanted(&self) -> bool {
+        self.server.weight > 0 && !self.retired
     }
 
     /// Whether it is its turn to take connections, being the member with index `i` while `backup` stands in for others.

@@ -59,7 +59,8 @@ fn turn_away(mut client: Client, reason: DropReason, reject: Reject) {
         Reject::Drop => client.stream.vanish(client.source),
         Reject::Alert => {
             let alert = match reason {
-                DropReason::UnknownSni | DropReason::NoSni => Alert::UnrecognizedName,
+                // Whoever may not come does not learn that the name is there.
+                DropReason::UnknownSni | DropReason::NoSni | DropReason::NotAllowed => Alert::UnrecognizedName,
                 DropReason::NotTls | DropReason::MalformedHello => Alert::DecodeError,
                 _ => Alert::InternalError,
             };

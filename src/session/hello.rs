@@ -160,7 +160,10 @@ impl Hello {
             (Verdict::Hello(hello), None) => {
                 lent.context.process.histograms.hello(hello.len);
                 match lent.context.fleet.find(hello.sni, hello.alpn()) {
-                    Some(id) => return route(&self.client, self.bound, id, &hello, front, lent),
+                    Some(id) if is_allowed(&self.client, id, lent) => {
+                        return route(&self.client, self.bound, id, &hello, front, lent);
+                    }
+                    Some(_) => (DropReason::NotAllowed, hello.sni, "not from that address"),
                     None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
                     None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
                 }
@@ -170,6 +173,10 @@ impl Hello {
         context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni, why: &why });
         Judgement::Refused(reason)
     }
+}
+
+fn is_allowed(client: &Client, id: RouteId, lent: &Lent<'_>) -> bool {
+    lent.context.fleet.route(id).is_none_or(|route| route.config().allows(client.source.ip()))
 }
 
 /// Gives the hello its route, and writes the PROXY header to the end of `front`.

@@ -11,6 +11,8 @@ pub enum DropReason {
     UnknownSni,
     /// No name, and no route for that.
     NoSni,
+    /// Its address is not in the route's `allow_from`.
+    NotAllowed,
     /// The first bytes are no TLS.
     NotTls,
     /// The hello is broken.
@@ -39,11 +41,12 @@ const SNI: &str = "SNI_REJECTED";
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::RateLimited,
         DropReason::TooManyConnections,
         DropReason::UnknownSni,
         DropReason::NoSni,
+        DropReason::NotAllowed,
         DropReason::NotTls,
         DropReason::MalformedHello,
         DropReason::HelloTimeout,
@@ -66,6 +69,9 @@ impl DropReason {
             }
             DropReason::UnknownSni => DropWords::new("unknown_sni", SNI, "no route for the name"),
             DropReason::NoSni => DropWords::new("no_sni", SNI, "no name"),
+            DropReason::NotAllowed => {
+                DropWords::new("not_allowed", SNI, "from an address that the route does not take")
+            }
             DropReason::NotTls => DropWords::new("not_tls", SNI, "not TLS"),
             DropReason::MalformedHello => DropWords::new("malformed_hello", SNI, "broken hello"),
             DropReason::HelloTimeout => DropWords::new("hello_timeout", SNI, "no whole hello in time"),

@@ -1,9 +1,12 @@
 //! Which route a hello gets.
+use std::net::IpAddr;
+
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use serde_json::json;
 
 use crate::kit::client::{Client, End};
 use crate::kit::origin::Origin;
+use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 
 /// Exact beats wildcard beats `*`; a wildcard is one label; ALPN beats none for the same name.
@@ -78,4 +81,36 @@ fn two_listeners() {
 fn route_of(proxy: &Proxy, hello: &HelloBuilder) -> String {
     let mut client = proxy.connect();
     client.send(&hello.clone().build()).greeting()
+}
+
+/// A client from elsewhere would reach a server that is for some networks only, or nobody would.
+#[test]
+fn allow_from_lets_in_who_is_in_it() {
+    let origin = Origin::echo("inner");
+    let proxy = Proxy::start(json!({
+        "routes": { "inner": { "sni": ["inner.test"], "servers": [origin.server()], "allow_from": ["127.0.9.0/24"] } },
+        "reject": "alert"
+    }));
+    let mut guest = Client::connect_from(IpAddr::from([127, 0, 9, 7]), proxy.address);
+    assert_eq!(guest.hello("inner.test").greeting(), "inner");
+    let mut stranger = Client::connect_from(IpAddr::from([127, 0, 8, 7]), proxy.address);
+    // The very alert of a name that is nowhere.
+    assert_eq!(stranger.hello("inner.test").rest(), (b"\x15\x03\x03\x00\x02\x02\x70".to_vec(), End::Fin));
+    let close = proxy.close_of(stranger.address);
+    assert_eq!((close.field("drop"), close.ts()), ("SNI_REJECTED", "PR"));
+    let said = proxy.entry(stranger.address, "TCP-REQ-CONT");
+    assert!(said.text.contains("not from that address"), "{}", said.text);
+}
+
+/// Clients of a route whose servers only seem down would be refused, though the file says to try.
+#[test]
+fn on_all_down_tries_all_the_same() {
+    let origin = Origin::echo("a");
+    let nobody = free_address();
+    let proxy = Proxy::start(json!({ "routes": { "r": {
+        "sni": ["r.test"], "servers": [{ "name": "a", "address": origin.address }], "on_all_down": "try",
+        "health_check": { "interval": "100ms", "port": nobody.port() }
+    } } }));
+    proxy.wait_for_notice("Server r/a is DOWN");
+    assert_eq!(proxy.connect().hello("r.test").greeting(), "a");
 }

@@ -9,7 +9,7 @@ use crate::config::values::{PATH_PATTERN, http_path};
 pub(in crate::config) static OBJECT: Object = Object {
     keys_are: "a key of health_check",
     place: "health_check",
-    keys: &[&TYPE, &INTERVAL, &TIMEOUT, &FALL, &RISE, &PORT, &PATH, &EXPECT, &PROXY_HEADER],
+    keys: &[&TYPE, &INTERVAL, &FAST_INTERVAL, &TIMEOUT, &FALL, &RISE, &PORT, &PATH, &EXPECT, &PROXY_HEADER],
 };
 
 pub(in crate::config) static TYPE: Key<Choice<Kind>> = Key::new(
@@ -24,6 +24,12 @@ pub(in crate::config) static INTERVAL: Key<Span> = Key::new(
     "From one probe's start to the next.",
     Span(defaults::DURATIONS),
     Is(defaults::CHECK_INTERVAL),
+);
+pub(in crate::config) static FAST_INTERVAL: Key<Span> = Key::new(
+    "fast_interval",
+    "The same while a verdict is pending: a probe has failed or passed, and not yet as many as `fall` or `rise` ask for.",
+    Span(defaults::DURATIONS),
+    Means("`interval`"),
 );
 pub(in crate::config) static TIMEOUT: Key<Span> = Key::new(
     "timeout",

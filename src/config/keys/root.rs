@@ -45,8 +45,12 @@ pub(in crate::config) static ROUTES: Key<Named> = Key::new(
     Named(&route::OBJECT),
     Required,
 );
-pub(in crate::config) static TIMEOUTS: Key<Group> =
-    Key::new("timeouts", "", Group(&timeouts::OBJECT), Means("as its keys say"));
+pub(in crate::config) static TIMEOUTS: Key<Group> = Key::new(
+    "timeouts",
+    "How long things may take. A route's own `timeouts` override them, key by key.",
+    Group(&timeouts::OBJECT),
+    Means("as its keys say"),
+);
 pub(in crate::config) static RETRIES: Key<Integer<u32>> = Key::new(
     "retries",
     "More tries after a failed connect, each on another server where there is one, else on the same after the lesser of \

@@ -1,16 +1,30 @@
 //! `routes.NAME`: where connections for some names go.
+use ipnet::IpNet;
+
 use super::Absent::{Is, Means, Required};
 use super::{Key, Object, health_check, server, timeouts};
-use crate::config::addresses::{ADDRESS_PATTERN, written_server_address};
+use crate::config::addresses::{ADDRESS_PATTERN, NETWORK_PATTERN, network, written_server_address};
 use crate::config::kinds::{Choice, Either, Group, List, Text};
 use crate::config::sni::{PATTERN, Written, pattern};
 use crate::config::values::{PROTOCOL_PATTERN, protocol};
-use crate::config::{Balance, OnDown, ProxyProtocol, Tlv, defaults};
+use crate::config::{Balance, OnAllDown, OnDown, ProxyProtocol, Tlv, defaults};
 
 pub(in crate::config) static OBJECT: Object = Object {
     keys_are: "a route's key",
     place: "routes.NAME",
-    keys: &[&SNI, &ALPN, &SERVERS, &BALANCE, &PROXY_PROTOCOL, &PROXY_TLVS, &ON_DOWN, &TIMEOUTS, &HEALTH_CHECK],
+    keys: &[
+        &SNI,
+        &ALPN,
+        &SERVERS,
+        &BALANCE,
+        &PROXY_PROTOCOL,
+        &PROXY_TLVS,
+        &ON_DOWN,
+        &ON_ALL_DOWN,
+        &ALLOW_FROM,
+        &TIMEOUTS,
+        &HEALTH_CHECK,
+    ],
 };
 
 pub(in crate::config) static SNI: Key<List<Text<Written>>> = Key::new(
@@ -65,6 +79,18 @@ pub(in crate::config) static ON_DOWN: Key<Choice<OnDown>> = Key::new(
     "What happens to the open connections of a server that goes down.",
     Choice(&[("keep", OnDown::Keep), ("close", OnDown::Close)]),
     Is(defaults::ON_DOWN),
+);
+pub(in crate::config) static ON_ALL_DOWN: Key<Choice<OnAllDown>> = Key::new(
+    "on_all_down",
+    "What happens to new connections while no server is up: `refuse` them at once, or `try` a server all the same.",
+    Choice(&[("refuse", OnAllDown::Refuse), ("try", OnAllDown::Try)]),
+    Is(defaults::ON_ALL_DOWN),
+);
+pub(in crate::config) static ALLOW_FROM: Key<List<Text<IpNet>>> = Key::new(
+    "allow_from",
+    "Networks that clients may come from; one from elsewhere is refused.",
+    List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 1 },
+    Means("all"),
 );
 pub(in crate::config) static TIMEOUTS: Key<Group> =
     Key::new("timeouts", "The route's own timeouts.", Group(&timeouts::ROUTE), Means("the file's"));

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Balance, HealthCheck, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+use crate::config::{Balance, HealthCheck, OnAllDown, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 
 fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
     let pattern = |text: &&str| match text.split_once("*.") {
@@ -19,10 +19,13 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
         proxy_protocol: ProxyProtocol::V2,
         proxy_tlvs: ProxyTlvs::default(),
         on_down: OnDown::Keep,
+        on_all_down: OnAllDown::Refuse,
+        allow_from: Vec::new(),
         timeouts: RouteTimeouts { connect: Duration::ZERO, tunnel: Duration::ZERO, half_closed: Duration::ZERO },
         health_check: HealthCheck {
             probe: Probe::Off,
             interval: Duration::ZERO,
+            fast_interval: Duration::ZERO,
             timeout: Duration::ZERO,
             fall: 1,
             rise: 1,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::random::Random;
 use super::*;
-use crate::config::{OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+use crate::config::{OnAllDown, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 use crate::vocabulary::CheckResult;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -36,10 +36,13 @@ fn route(balance: Balance, servers: Vec<Server>) -> Route {
         proxy_protocol: ProxyProtocol::V2,
         proxy_tlvs: ProxyTlvs::default(),
         on_down: OnDown::Keep,
+        on_all_down: OnAllDown::Refuse,
+        allow_from: Vec::new(),
         timeouts: RouteTimeouts { connect: second, tunnel: second, half_closed: second },
         health_check: HealthCheck {
             probe: Probe::Tcp,
             interval: second,
+            fast_interval: second,
             timeout: second,
             fall: 1,
             rise: 1,
@@ -437,4 +440,21 @@ fn update_starts_health_afresh_for_another_address_and_a_return() {
     assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved]), &mut spread()).outdated, [2]);
     let member = group.member(0).unwrap();
     assert_eq!((member.open(), member.health().is_up()), (1, true));
+}
+
+/// Without this, `on_all_down: "try"` refuses like the other choice, or goes on trying servers that are down when one is up.
+#[test]
+fn servers_are_tried_when_all_are_down() {
+    let servers = vec![server("a", 1), server("b", 1), server("off", 0), backup("c")];
+    let mut group =
+        Group::new(&Route { on_all_down: OnAllDown::Try, ..route(Balance::RoundRobin, servers) }, &mut spread());
+    for index in [0, 1, 3] {
+        report(&mut group, index, false);
+    }
+    assert!(!group.standing().is_up(), "it is still without a server for all who ask");
+    assert_eq!(picks(&mut group, 6), [0, 1, 3, 0, 1, 3]);
+    assert_eq!(group.pick(CLIENT, &[0, 1]), Pick::Server(3), "a retry goes to another one");
+    assert_eq!(group.pick(CLIENT, &[0, 1, 3]), Pick::TriedAll);
+    report(&mut group, 1, true);
+    assert_eq!(picks(&mut group, 3), [1, 1, 1]);
 }
