@@ -38,6 +38,7 @@ pub mod http;
 pub mod metrics;
 pub mod net;
 pub mod policy;
+pub mod preface;
 pub mod probe;
 pub mod session;
 pub mod systemd;

@@ -23,9 +23,10 @@ const LAYERS: &[Layer] = &[
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["mio", "rustix"]),
     ("handover", &[], &["rustix", "serde", "serde_json"]),
     ("systemd", SYSTEMD, &["sd_notify", "listenfd", "rustix", "socket2"]),
-    ("session", SHARED, &["mio", "rustix", "serde"]),
+    ("preface", &["vocabulary", "wire", "net"], &["serde"]),
+    ("session", CLIENTS, &["mio", "rustix", "serde"]),
     ("probe", SHARED, &["mio", "rustix"]),
-    ("http", SHARED, &["mio", "serde"]),
+    ("http", CLIENTS, &["mio", "serde"]),
     ("admin", ADMIN, &["mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
     ("event_loop", EVENT_LOOP, EVENT_LOOP_CRATES),
     ("cli", &["config", "policy", "event_loop", "wire"], CLI_CRATES),
@@ -41,6 +42,10 @@ const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_
 
 /// What systemd is told of, and where its sockets go.
 const SYSTEMD: &[&str] = &["config", "policy", "net", "fleet", "context", "vocabulary"];
+
+/// What those use whose clients may come through a balancer.
+const CLIENTS: &[&str] =
+    &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context", "preface", "vocabulary"];
 
 /// The admin endpoints are a function from a request to an answer.
 const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http", "vocabulary"];

@@ -34,6 +34,7 @@ fn keys() -> Vec<Key> {
 fn good_file() -> Value {
     json!({
         "listen": ["0.0.0.0:443"],
+        "accept_proxy": { "from": ["10.0.0.0/8"] },
         "limits": { "per_source": { "rate": 1, "concurrent": 1 } },
         "admin": { "stats_credentials": { "username_file": "/u", "password_file": "/p" } },
         "routes": { "r": { "sni": ["a.example"], "servers": [{ "address": "172.24.0.3:443" }],

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::keys::{Key, timeouts as timeout_keys};
+use ipnet::IpNet;
+
+use super::keys::{Key, accept_proxy as accept_proxy_keys, timeouts as timeout_keys};
 use super::keys::{
     admin as admin_keys, limits as limit_keys, logging as log_keys, redirect as redirect_keys, root as keys,
 };
@@ -83,7 +85,9 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
     let retries = fields.or(&keys::RETRIES, defaults::RETRIES);
     let health_check =
         check::settings(fields, &keys::HEALTH_CHECK, &check::Settings::default(), defaults::PROXY_PROTOCOL);
-    let defaults = RouteDefaults { timeouts: route_timeouts, health_check };
+    let accept_proxy = accept_proxy(fields);
+    let has_balancers = !accept_proxy.is_empty();
+    let defaults = RouteDefaults { timeouts: route_timeouts, health_check, has_balancers };
     let routes = routes(fields, &defaults);
     if !routes.iter().any(|route| matches!(route.health_check.probe, Probe::Http { .. })) {
         check::refuse_http_only(fields, &keys::HEALTH_CHECK);
@@ -95,11 +99,23 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
         retries,
         limits: limits(fields),
         reject: fields.or(&keys::REJECT, defaults::REJECT),
+        accept_proxy,
         redirect: redirect.unwrap_or_default(),
         admin: admin.unwrap_or_default(),
         log: log(fields),
         zero_copy: fields.or(&keys::ZERO_COPY, defaults::ZERO_COPY),
     }
+}
+
+/// The networks of balancers in front.
+fn accept_proxy(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
+    let networks = fields.object(&keys::ACCEPT_PROXY, |fields| {
+        let networks = fields.list(&accept_proxy_keys::FROM);
+        fields.refuse_empty(&accept_proxy_keys::FROM, "list at least one network, like \"10.0.0.0/24\"");
+        fields.require(&accept_proxy_keys::FROM, "\"from\": [\"10.0.0.0/24\"]");
+        networks.into_iter().flatten().collect()
+    });
+    networks.unwrap_or_default()
 }
 
 /// The addresses under `key`, whose path is `owner`; `taken` may hold none of them.

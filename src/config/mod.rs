@@ -48,6 +48,8 @@ pub struct Config {
     pub limits: Limits,
     /// What a client that is not let in gets to see.
     pub reject: Reject,
+    /// Networks of balancers in front, which begin each connection with a PROXY header.
+    pub accept_proxy: Vec<IpNet>,
     /// Addresses of the plain HTTP redirect.
     pub redirect: Vec<SocketAddr>,
     /// The endpoints for whoever runs the proxy.
@@ -59,6 +61,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a connection from `ip` is a balancer's.
+    #[must_use]
+    pub fn is_balancer(&self, ip: IpAddr) -> bool {
+        self.accept_proxy.iter().any(|network| network.contains(&ip))
+    }
+
     /// Servers of all routes together.
     #[must_use]
     pub fn server_count(&self) -> usize {
@@ -194,6 +202,8 @@ pub struct ProxyTlvs {
     pub unique_id: bool,
     /// `PP2_TYPE_CRC32C` over the header.
     pub crc32c: bool,
+    /// What a balancer in front told.
+    pub received: bool,
 }
 
 /// One of them, as the file lists it.
@@ -203,6 +213,7 @@ enum Tlv {
     Alpn,
     UniqueId,
     Crc32c,
+    Received,
 }
 
 /// What happens to open connections of a server that goes down.

@@ -17,6 +17,8 @@ pub(super) const ROUTE_TIMEOUTS: RouteTimeouts =
 pub(super) struct RouteDefaults {
     pub(super) timeouts: RouteTimeouts,
     pub(super) health_check: check::Settings,
+    /// Balancers in front may have told something of a client.
+    pub(super) has_balancers: bool,
 }
 
 pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, claims: &mut Claims) -> Route {
@@ -34,7 +36,7 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
     Route {
         name: name.into(),
         balance: fields.or(&keys::BALANCE, defaults::BALANCE),
-        proxy_tlvs: proxy_tlvs(fields, proxy_protocol),
+        proxy_tlvs: proxy_tlvs(fields, proxy_protocol, defaults.has_balancers),
         on_down: fields.or(&keys::ON_DOWN, defaults::ON_DOWN),
         on_all_down: fields.or(&keys::ON_ALL_DOWN, defaults::ON_ALL_DOWN),
         allow_from: allow_from(fields),
@@ -82,7 +84,7 @@ fn allow_from(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
     fields.list(&keys::ALLOW_FROM).into_iter().flatten().collect()
 }
 
-fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> ProxyTlvs {
+fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol, has_balancers: bool) -> ProxyTlvs {
     let list = fields.list(&keys::PROXY_TLVS);
     if !list.is_empty() && protocol != ProxyProtocol::V2 {
         fields.error(&keys::PROXY_TLVS, "needs proxy_protocol \"v2\"; leave it out");
@@ -94,10 +96,14 @@ fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol) -> ProxyTlvs
             Some(Tlv::Alpn) => &mut tlvs.alpn,
             Some(Tlv::UniqueId) => &mut tlvs.unique_id,
             Some(Tlv::Crc32c) => &mut tlvs.crc32c,
+            Some(Tlv::Received) => &mut tlvs.received,
             None => continue,
         };
         if std::mem::replace(flag, true) {
             fields.error_in(&keys::PROXY_TLVS, index, "is in this list already; leave it out");
+        } else if tlvs.received && !has_balancers {
+            fields.error_in(&keys::PROXY_TLVS, index, "\"received\" needs accept_proxy.from; leave it out");
+            tlvs.received = false;
         }
     }
     tlvs

@@ -3,7 +3,7 @@ use mio::event::Event;
 
 use crate::admin::{self, Credentials, Reply, Report};
 use crate::context::Context;
-use crate::http::{Answer, Asked, Clients, Outcome};
+use crate::http::{Answer, Asked, Clients, Outcome, Way};
 use crate::metrics::Room;
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::ADMIN_CLIENTS;
@@ -44,7 +44,7 @@ impl Admins {
             context.admins -= 1;
         }
         context.admins += 1;
-        let outcome = self.clients.accept(accepted, context.now, &context.registry);
+        let outcome = self.clients.accept(accepted, Way::Direct, context.now, &context.registry);
         settle(outcome, context)
     }
 

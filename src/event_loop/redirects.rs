@@ -6,7 +6,7 @@ use mio::event::Event;
 use crate::context::{Context, Timer};
 use crate::handover::{Cargo, Incoming, Span, State};
 use crate::http::redirect::{self, MAX_A_SECOND};
-use crate::http::{Clients, End, Outcome, ParkedClient};
+use crate::http::{Clients, End, Outcome, ParkedClient, Way};
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::per_second::PerSecond;
@@ -62,7 +62,8 @@ impl Redirects {
         self.rate.take(context.now);
         context.redirects += 1;
         context.process.http.accepted(context.now, context.redirects);
-        let outcome = self.clients.accept(accepted, context.now, &context.registry);
+        let way = if context.config.is_balancer(accepted.source.ip()) { Way::Balancer } else { Way::Direct };
+        let outcome = self.clients.accept(accepted, way, context.now, &context.registry);
         self.settle(outcome, context);
     }
 

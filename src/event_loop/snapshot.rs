@@ -20,8 +20,15 @@ use crate::vocabulary::{DropReason, Role};
 /// Drops for where a client came from, before a byte was read.
 const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooManyConnections];
 /// Drops for what a client sent, or did not send.
-const BY_HELLO: [DropReason; 4] =
-    [DropReason::NotTls, DropReason::MalformedHello, DropReason::HelloTimeout, DropReason::ClosedEarly];
+const BY_HELLO: [DropReason; 7] = [
+    DropReason::NotTls,
+    DropReason::MalformedHello,
+    DropReason::HelloTimeout,
+    DropReason::ClosedEarly,
+    DropReason::NoProxyHeader,
+    DropReason::MalformedProxyHeader,
+    DropReason::NoClientAddress,
+];
 
 /// Takes a snapshot, with the memory of an earlier one. Connections that are open count with the bytes that they have moved
 /// so far, so that a graph of bytes does not wait for them to end.

@@ -7,9 +7,10 @@ use mio::event::Event;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Body, Made, Refusal};
-use super::{End, PHASE_TIMEOUT};
+use super::{End, PHASE_TIMEOUT, Way};
 use crate::net::{Accepted, Received, Stream, Token};
 use crate::policy::time::Time;
+use crate::preface::{self, Preface};
 use crate::vocabulary::CloseReason;
 use crate::wire::http_head::{self, Head, Verdict};
 
@@ -21,9 +22,15 @@ const MAX_EXTRA: usize = 256 * 1024;
 
 /// A client, in one of its phases.
 pub(super) enum Client<B> {
+    Announced(Announced),
     Reading(Reading),
     Writing(Writing<B>),
     Leaving(Leaving),
+}
+
+/// A connection of a balancer that has not told its client yet.
+pub(super) struct Announced {
+    peer: Peer,
 }
 
 /// A client whose request is not whole yet.
@@ -77,6 +84,8 @@ pub struct ParkedClient {
     source: SocketAddr,
     accepted: Time,
     until: Time,
+    /// A balancer's that has not told its client yet comes by that way still.
+    way: Way,
 }
 
 /// What becomes of a client after it was worked on.
@@ -101,16 +110,19 @@ pub(super) struct Turn<'a, B> {
 }
 
 impl<B: Body> Client<B> {
-    pub(super) fn new(accepted: Accepted, now: Time) -> Client<B> {
+    pub(super) fn new(accepted: Accepted, way: Way, now: Time) -> Client<B> {
         let Accepted { stream, source } = accepted;
         let until = now + PHASE_TIMEOUT;
         let peer = Peer { stream, source, accepted: now, until, bytes_up: 0, bytes_down: 0 };
-        Client::Reading(Reading { peer, head: Vec::new() })
+        match way {
+            Way::Balancer => Client::Announced(Announced { peer }),
+            Way::Direct => Client::Reading(Reading { peer, head: Vec::new() }),
+        }
     }
 
     /// Goes on with a client of another process.
     pub(super) fn take_up(parked: ParkedClient, head: Vec<u8>, socket: OwnedFd) -> Client<B> {
-        let ParkedClient { source, accepted, until } = parked;
+        let ParkedClient { source, accepted, until, way } = parked;
         let peer = Peer {
             stream: Stream::handed_on(socket),
             source,
@@ -119,21 +131,29 @@ impl<B: Body> Client<B> {
             bytes_up: head.len() as u64,
             bytes_down: 0,
         };
-        Client::Reading(Reading { peer, head })
+        match way {
+            Way::Balancer => Client::Announced(Announced { peer }),
+            Way::Direct => Client::Reading(Reading { peer, head }),
+        }
     }
 
     /// What another process needs to go on: with it, what came of the request, and the socket. `None` for a client that has
     /// its answer, as far as it will come.
     pub(super) fn park(&self) -> Option<(ParkedClient, &[u8], BorrowedFd<'_>)> {
-        let Client::Reading(Reading { peer, head }) = self else { return None };
+        let (peer, head, way) = match self {
+            Client::Announced(Announced { peer }) => (peer, &[][..], Way::Balancer),
+            Client::Reading(Reading { peer, head }) => (peer, &head[..], Way::Direct),
+            Client::Writing(_) | Client::Leaving(_) => return None,
+        };
         let Peer { source, accepted, until, .. } = *peer;
-        Some((ParkedClient { source, accepted, until }, head, peer.stream.as_fd()))
+        Some((ParkedClient { source, accepted, until, way }, head, peer.stream.as_fd()))
     }
 
     /// Notes what an event says.
     pub(super) fn note(&mut self, event: &Event) {
         match self {
-            Client::Reading(Reading { peer, .. })
+            Client::Announced(Announced { peer })
+            | Client::Reading(Reading { peer, .. })
             | Client::Writing(Writing { peer, .. })
             | Client::Leaving(Leaving { peer, .. }) => peer.stream.note(event),
         }
@@ -142,6 +162,7 @@ impl<B: Body> Client<B> {
     /// Does what can be done now.
     pub(super) fn advance(self, turn: &mut Turn<'_, B>) -> Next<B> {
         match self {
+            Client::Announced(announced) => announced.advance(turn),
             Client::Reading(reading) => reading.advance(turn),
             Client::Writing(writing) => writing.advance(turn),
             Client::Leaving(leaving) => leaving.advance(turn),
@@ -174,7 +195,7 @@ impl<B: Body> Client<B> {
     /// the end of a whole one.
     pub(super) fn end(self, reason: CloseReason, spent: &mut Option<B>) -> End {
         match self {
-            Client::Reading(Reading { peer, .. }) => peer.end(reason),
+            Client::Announced(Announced { peer }) | Client::Reading(Reading { peer, .. }) => peer.end(reason),
             Client::Writing(writing) => writing.abandon(reason, spent),
             Client::Leaving(Leaving { peer, .. }) => peer.end(CloseReason::Answered),
         }
@@ -184,7 +205,7 @@ impl<B: Body> Client<B> {
     pub(super) fn worth(&self) -> (u8, Time) {
         let phase = match self {
             Client::Leaving(_) => 0,
-            Client::Reading(_) => 1,
+            Client::Announced(_) | Client::Reading(_) => 1,
             Client::Writing(_) => 2,
         };
         (phase, self.until())
@@ -193,9 +214,26 @@ impl<B: Body> Client<B> {
     /// When its phase is over.
     pub(super) fn until(&self) -> Time {
         match self {
-            Client::Reading(Reading { peer, .. })
+            Client::Announced(Announced { peer })
+            | Client::Reading(Reading { peer, .. })
             | Client::Writing(Writing { peer, .. })
             | Client::Leaving(Leaving { peer, .. }) => peer.until,
+        }
+    }
+}
+
+impl Announced {
+    /// Reads the header if it is whole, and goes on with the client that it tells of.
+    fn advance<B>(mut self, turn: &Turn<'_, B>) -> Next<B> {
+        match preface::read(&mut self.peer.stream) {
+            Preface::Incomplete if self.peer.watch(turn) => Next::Wait(Client::Announced(self)),
+            Preface::Incomplete => Next::Ended(self.peer.end(CloseReason::OutOfResources)),
+            Preface::Client(told) => {
+                let peer = Peer { source: told.source, ..self.peer };
+                Reading { peer, head: Vec::new() }.advance(turn)
+            }
+            Preface::Check => Next::Ended(End { is_check: true, ..self.peer.end(CloseReason::Answered) }),
+            Preface::Refused(reason, why) => Next::Ended(End { why, ..self.peer.end(CloseReason::Dropped(reason)) }),
         }
     }
 }
@@ -327,7 +365,7 @@ impl Peer {
 
     fn account(&self, reason: CloseReason) -> End {
         let Peer { source, accepted, bytes_up, bytes_down, .. } = *self;
-        End { source, accepted, bytes_up, bytes_down, reason }
+        End { source, accepted, bytes_up, bytes_down, reason, is_check: false, why: None }
     }
 
     /// Closes.

@@ -6,6 +6,8 @@
 //!   Reading ------------------------> Writing ---------> Leaving ---> ended
 //! ```
 //!
+//! Before that, a client who came through a balancer is Announced by it.
+//!
 //! A phase lasts [`PHASE_TIMEOUT`] at most. One request a connection: closing after the answer keeps a client's life short, and
 //! what it sends behind its request out of it.
 mod answer;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use mio::Registry;
 use mio::event::Event;
+use serde::{Deserialize, Serialize};
 
 use crate::net::{Accepted, Key, Slots, Token, slot_number};
 use crate::policy::time::Time;
@@ -68,6 +71,19 @@ pub struct End {
     pub bytes_down: u64,
     /// Why it ended.
     pub reason: CloseReason,
+    /// It was a balancer's own check, which is nobody's business.
+    pub is_check: bool,
+    /// What was wrong with what a balancer told.
+    pub why: Option<&'static str>,
+}
+
+/// The way by which a client came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Its own.
+    Direct,
+    /// A balancer's, which begins with a PROXY header.
+    Balancer,
 }
 
 impl<B: Body> Clients<B> {
@@ -90,9 +106,9 @@ impl<B: Body> Clients<B> {
     }
 
     /// Begins with a client that was let in; its request may be there already.
-    pub fn accept(&mut self, accepted: Accepted, now: Time, registry: &Registry) -> Outcome {
+    pub fn accept(&mut self, accepted: Accepted, way: Way, now: Time, registry: &Registry) -> Outcome {
         let key = self.slots.reserve();
-        let next = Client::new(accepted, now).advance(&mut self.turn(key, now, registry));
+        let next = Client::new(accepted, way, now).advance(&mut self.turn(key, now, registry));
         self.settle(key, next)
     }
 

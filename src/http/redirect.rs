@@ -30,6 +30,9 @@ pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
 
 /// Logs and counts the end of a client.
 pub fn log_end(end: End, context: &mut Context) {
+    if end.is_check {
+        return;
+    }
     let counts = Counts { frontend: context.redirects, ..context.counts(Open::default()) };
     let timing = Timing { total: context.now - end.accepted, ..Timing::default() };
     let whose = Whose {
@@ -40,6 +43,10 @@ pub fn log_end(end: End, context: &mut Context) {
         server: None,
         unique_id: None,
     };
+    if let Some(why) = end.why {
+        context.process.http.errors += 1;
+        context.log.write(context.now, &whose, &Step::Refuse { sni: None, why: &why });
+    }
     let End { bytes_up, bytes_down, reason, .. } = end;
     context.log.write(context.now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });
     context.process.http.moved(bytes_up, bytes_down);

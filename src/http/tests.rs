@@ -47,7 +47,7 @@ impl Site {
                 None => thread::yield_now(),
             }
         };
-        let outcome = self.clients.accept(accepted, self.now, self.poll.registry());
+        let outcome = self.clients.accept(accepted, Way::Direct, self.now, self.poll.registry());
         (client, outcome)
     }
 

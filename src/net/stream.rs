@@ -132,6 +132,26 @@ impl Stream {
         }
     }
 
+    /// Looks at what is there, and leaves it there. Where that is not enough, more of it brings an edge, and so does the end.
+    pub fn peek(&mut self, room: &mut [u8]) -> Received {
+        match net::recv(&self.fd, &mut *room, RecvFlags::PEEK) {
+            Ok((_, 0)) => Received::End,
+            Ok((_, n)) => Received::Bytes(n),
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Received::Blocked
+            }
+            Err(Errno::INTR) => self.peek(room),
+            Err(error) => Received::Failed(error),
+        }
+    }
+
+    /// Whether the poll has said that nothing follows what is in the receive queue.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ends
+    }
+
     /// Writes what the socket takes of `bytes`; 0 where it takes none for now.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The end of a connection: every one comes through [`close`], which writes its log line and settles its counters.
 use super::routed::Routed;
-use super::{Client, Lent, Moved, Next};
+use super::{Admission, Client, Lent, Moved, Next};
 use crate::access_log::{Step, Timing};
 use crate::config::Reject;
 use crate::context::Context;
@@ -16,9 +16,10 @@ const MOST_UNREAD: usize = 256 * 1024;
 pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
     log(client, routed, moved, reason, lent);
     let Lent { shared, context, .. } = lent;
-    match client.refused {
-        Some(_) => shared.let_refused_go(),
-        None => shared.sources.closed(client.source.ip()),
+    match client.admission {
+        Admission::Refused(_) => shared.let_refused_go(),
+        Admission::Granted => shared.sources.closed(client.source.ip()),
+        Admission::Unlimited => {}
     }
     let Moved { up, down, spliced } = moved;
     context.process.closed(reason, up, down, spliced);
@@ -27,6 +28,11 @@ pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reas
         let server = routed.server_id().map(|id| id.server);
         context.fleet.close(routed.route(), &Closing { server, reason, bytes_up: up, bytes_down: down, lasted });
     }
+}
+
+/// Counts the end of a balancer's own check, of which the log says nothing.
+pub(super) fn check(lent: &mut Lent<'_>) {
+    lent.context.process.closed(CloseReason::Answered, 0, 0, 0);
 }
 
 fn log(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {

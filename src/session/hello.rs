@@ -46,7 +46,7 @@ enum Judgement {
 impl Hello {
     pub(super) fn accept(client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
         let until = client.accepted + lent.context.config.timeouts.client_hello;
-        if client.refused.is_none() {
+        if client.refused().is_none() {
             let context = &mut *lent.context;
             let counts = context.counts(Open::default());
             context.log.write(context.now, &client.whose(), &Step::Accept(counts));
@@ -131,7 +131,7 @@ impl Hello {
     }
 
     pub(super) fn end(self, reason: CloseReason, lent: &mut Lent<'_>) {
-        let reason = self.client.refused.map_or(reason, CloseReason::Dropped);
+        let reason = self.client.refused().map_or(reason, CloseReason::Dropped);
         close::close(&self.client, None, Moved::default(), reason, lent);
     }
 
@@ -145,16 +145,19 @@ impl Hello {
     }
 
     fn refuse(self, reason: DropReason, lent: &mut Lent<'_>) -> Next {
-        let reason = self.client.refused.unwrap_or(reason);
+        let reason = self.client.refused().unwrap_or(reason);
         close::refuse(self.client, reason, lent)
     }
 
     /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
     fn judge(&mut self, fresh: &[u8], front: &mut [u8], lent: &mut Lent<'_>) -> Judgement {
         let raw = if self.raw.is_empty() { fresh } else { &self.raw };
-        let (reason, sni, why) = match (self.reader.read(raw), self.client.refused) {
+        let (reason, sni, why) = match (self.reader.read(raw), self.client.refused()) {
             (Verdict::Incomplete, _) => return Judgement::Incomplete,
             (_, Some(reason)) => return Judgement::Refused(reason),
+            (Verdict::NotTls, None) if proxy_header::begins(raw) && self.client.told.is_none() => {
+                (DropReason::NotTls, None, "a PROXY header, which is not accepted from here")
+            }
             (Verdict::NotTls, None) => (DropReason::NotTls, None, "not TLS"),
             (Verdict::Malformed(why), None) => (DropReason::MalformedHello, None, why),
             (Verdict::Hello(hello), None) => {
@@ -218,7 +221,7 @@ fn write_header(
                 alpn: hello.alpn().next().filter(|_| wanted.alpn),
                 unique_id,
                 crc32c: wanted.crc32c,
-                received: b"",
+                received: client.told.as_ref().filter(|_| wanted.received).map_or(b"", |told| &told.tlvs),
             };
             proxy_header::v2(room, client.source, client.destination(bound)?, &tlvs).len()
         }

@@ -1,7 +1,9 @@
 //! One client's connection, from accept to close. Each phase is a struct with what is valid then, in a file of its own:
 //!
 //! ```text
-//!            whole hello, route            connected, header written          both directions ended
+//!   Preface, of a balancer in front
+//!     | header
+//!     v      whole hello, route            connected, header written          both directions ended
 //!   Hello ---------------------> Connect -------------------------> Relay ---------------------------> close
 //!     |                          |     ^                              |                                  ^
 //!     | refused, too late        |     | a server has room, or        | broken off, silent too long      |
@@ -15,6 +17,7 @@ mod close;
 mod connect;
 mod hello;
 mod parked;
+mod preface;
 mod queue;
 mod relay;
 mod routed;
@@ -30,11 +33,13 @@ use crate::fleet::ServerId;
 use crate::metrics::Phase;
 use crate::net::{Accepted, Stream, canonical};
 use crate::policy::time::Time;
+use crate::preface::Told;
 use crate::vocabulary::{CloseReason, DropReason, Role};
 use connect::Connect;
 use hello::Hello;
 use hello::SCRATCH_ROOM;
 pub use parked::{Parked, Record, Sockets};
+use preface::Preface;
 use queue::Queue;
 use relay::Relay;
 pub use shared::{Lent, Shared, UniqueIds};
@@ -44,6 +49,8 @@ const REFUSED_SHARE: u64 = 8;
 
 /// One client's connection. A phase that lasts longer than a turn is boxed: it goes from hand to hand at every event.
 pub enum Session {
+    /// A balancer's, whose PROXY header is not whole yet.
+    Preface(Box<Preface>),
     /// Its hello is not whole yet.
     Hello(Box<Hello>),
     /// It waits for a server to have room, or for the next try.
@@ -86,26 +93,57 @@ pub struct Moved {
     pub spliced: u64,
 }
 
+/// A client of which no limit has been asked yet.
+struct Arrival {
+    stream: Stream,
+    source: SocketAddr,
+    accepted: Time,
+    told: Option<Box<Told>>,
+}
+
 /// The client of a session: what every phase has.
 pub struct Client {
     stream: Stream,
     source: SocketAddr,
     accepted: Time,
-    /// Why its address may not have this connection; `None` where it may.
-    refused: Option<DropReason>,
+    admission: Admission,
+    /// What a balancer told of it.
+    told: Option<Box<Told>>,
+}
+
+/// What the limits on source addresses say of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    /// Its address may have it.
+    Granted,
+    /// Its address may not have it.
+    Refused(DropReason),
+    /// It is a balancer's, for which there are none.
+    Unlimited,
 }
 
 impl Session {
-    /// Begins with a client that the listener at `bound` has let in, and reads its hello if it is there.
-    ///
-    /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
-    /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
+    /// Begins with a client that the listener at `bound` has let in, and reads what it has said already.
     pub fn accept(accepted: Accepted, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
         let Accepted { stream, source } = accepted;
         let now = lent.context.now;
         lent.shared.line.note_spoken(now);
-        let refused = lent.shared.sources.admit(now, source.ip()).err();
-        let client = Client { stream, source, accepted: now, refused };
+        if lent.context.config.is_balancer(source.ip()) {
+            let client = Client { stream, source, accepted: now, admission: Admission::Unlimited, told: None };
+            return Preface::accept(client, bound, lent);
+        }
+        Session::admit(Arrival { stream, source, accepted: now, told: None }, bound, lent)
+    }
+
+    /// Asks the limits about a client whose address is known.
+    ///
+    /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
+    /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
+    fn admit(arrival: Arrival, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
+        let Arrival { stream, source, accepted, told } = arrival;
+        let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
+        let admission = refused.map_or(Admission::Granted, Admission::Refused);
+        let client = Client { stream, source, accepted, admission, told };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             lent.context.process.https.refused += 1;
@@ -141,6 +179,7 @@ impl Session {
     /// Does what can be done now.
     pub fn advance(self, lent: &mut Lent<'_>) -> Next {
         match self {
+            Session::Preface(preface) => preface.advance(lent),
             Session::Hello(hello) => hello.advance(lent),
             Session::Queue(queue) => queue.advance(lent),
             Session::Connect(connect) => connect.advance(lent),
@@ -158,6 +197,7 @@ impl Session {
         match self {
             // What it was put off for may be that somebody spoke.
             Session::Relay(relay) if relay.is_put_off() => relay.advance(lent),
+            Session::Preface(preface) => preface.expire(lent),
             Session::Hello(hello) => hello.expire(lent),
             Session::Queue(queue) => queue.expire(lent),
             Session::Connect(connect) => connect.expire(lent),
@@ -176,6 +216,7 @@ impl Session {
     /// Ends it, whatever it does.
     pub fn kill(self, lent: &mut Lent<'_>) {
         match self {
+            Session::Preface(preface) => preface.end(CloseReason::Killed, lent),
             Session::Hello(hello) => hello.end(CloseReason::Killed, lent),
             Session::Queue(queue) => queue.end(CloseReason::Killed, lent),
             Session::Connect(connect) => connect.end(CloseReason::Killed, lent),
@@ -196,14 +237,14 @@ impl Session {
     #[must_use]
     pub fn admitted_source(&self) -> Option<IpAddr> {
         let client = self.client();
-        client.refused.is_none().then(|| client.source.ip())
+        (client.admission == Admission::Granted).then(|| client.source.ip())
     }
 
     /// What it is about.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self {
-            Session::Hello(_) => Phase::Hello,
+            Session::Preface(_) | Session::Hello(_) => Phase::Hello,
             Session::Queue(_) => Phase::Queue,
             Session::Connect(_) => Phase::Connect,
             Session::Relay(_) => Phase::Relay,
@@ -228,6 +269,7 @@ impl Session {
     /// When it is over unless something happens.
     fn deadline(&self) -> Time {
         match self {
+            Session::Preface(preface) => preface.deadline(),
             Session::Hello(hello) => hello.deadline(),
             Session::Queue(queue) => queue.deadline(),
             Session::Connect(connect) => connect.deadline(),
@@ -237,6 +279,7 @@ impl Session {
 
     fn client(&self) -> &Client {
         match self {
+            Session::Preface(preface) => &preface.client,
             Session::Hello(hello) => &hello.client,
             Session::Queue(queue) => &queue.routed.client,
             Session::Connect(connect) => &connect.routed.client,
@@ -246,6 +289,7 @@ impl Session {
 
     fn client_mut(&mut self) -> &mut Client {
         match self {
+            Session::Preface(preface) => &mut preface.client,
             Session::Hello(hello) => &mut hello.client,
             Session::Queue(queue) => &mut queue.routed.client,
             Session::Connect(connect) => &mut connect.routed.client,
@@ -267,8 +311,19 @@ impl Client {
         }
     }
 
+    /// Why its address may not have the connection.
+    fn refused(&self) -> Option<DropReason> {
+        match self.admission {
+            Admission::Refused(reason) => Some(reason),
+            Admission::Granted | Admission::Unlimited => None,
+        }
+    }
+
     /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.
     fn destination(&self, bound: SocketAddr) -> io::Result<SocketAddr> {
+        if let Some(told) = &self.told {
+            return Ok(told.destination);
+        }
         if bound.ip().is_unspecified() { self.stream.local_address().map(canonical) } else { Ok(bound) }
     }
 }

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use super::hello::Hello;
+use super::preface::Preface;
 use super::relay::{Held, ParkedRelay, Relay};
-use super::{Client, Lent, Moved, Next, Session, close};
+use super::{Admission, Client, Lent, Moved, Next, Session, close};
 use crate::fleet::Places;
 use crate::net::{Pipes, Stream};
 use crate::policy::time::Time;
+use crate::preface::Told;
 use crate::vocabulary::{CloseReason, DropReason};
 
 /// A session that another process is to go on with.
@@ -29,6 +31,8 @@ pub struct Parked<'a> {
 pub struct Record {
     source: SocketAddr,
     accepted: Time,
+    /// What a balancer told of it.
+    told: Option<Box<Told>>,
     phase: Phase,
 }
 
@@ -36,6 +40,10 @@ pub struct Record {
 /// server anew.
 #[derive(Serialize, Deserialize)]
 enum Phase {
+    /// A balancer's header has not come whole.
+    Preface {
+        until: Time,
+    },
     Hello {
         until: Time,
         /// Why its address may not have it, by the reason's name.
@@ -74,12 +82,14 @@ impl Session {
     /// # Errors
     /// The kernel's words, when a pipe cannot be read.
     pub fn park(&mut self, pipes: &mut Pipes) -> Result<Parked<'_>, String> {
-        let Client { source, accepted, refused, .. } = *self.client();
+        let Client { source, accepted, ref told, .. } = *self.client();
+        let (refused, told) = (self.client().refused(), told.clone());
         let until = self.deadline();
-        let record = |phase| Record { source, accepted, phase };
+        let record = |phase| Record { source, accepted, told: told.clone(), phase };
         let refused = refused.map(|reason| reason.name().to_owned());
         let hello = || record(Phase::Hello { until, refused });
         Ok(match self {
+            Session::Preface(session) => Parked::of(record(Phase::Preface { until }), &session.client, &[]),
             Session::Hello(session) => Parked::of(hello(), &session.client, session.raw()),
             Session::Queue(session) => Parked::of(hello(), &session.routed.client, session.hello()),
             Session::Connect(session) => Parked::of(hello(), &session.routed.client, session.hello()),
@@ -92,19 +102,22 @@ impl Session {
 
     /// Goes on with a session of another process, whose servers stand in `places`.
     pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
-        let Record { source, accepted, phase } = record;
-        let refused = match &phase {
-            Phase::Hello { refused, .. } => refused.as_deref().map(reason),
-            Phase::Relay(_) => None,
+        let Record { source, accepted, told, phase } = record;
+        let admission = match &phase {
+            Phase::Preface { .. } => Admission::Unlimited,
+            Phase::Hello { refused: Some(name), .. } => Admission::Refused(reason(name)),
+            Phase::Hello { refused: None, .. } | Phase::Relay(_) => Admission::Granted,
         };
-        match refused {
-            Some(_) => lent.shared.refused += 1,
-            None => lent.shared.sources.opened(source.ip()),
+        match admission {
+            Admission::Refused(_) => lent.shared.refused += 1,
+            Admission::Granted => lent.shared.sources.opened(source.ip()),
+            Admission::Unlimited => {}
         }
-        let client = Client { stream: Stream::handed_on(sockets.client), source, accepted, refused };
+        let client = Client { stream: Stream::handed_on(sockets.client), source, accepted, admission, told };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
             (Phase::Relay(_), None) => return lose(client, lent),
+            (Phase::Preface { until }, _) => return Preface::take_up(client, until, lent),
             (Phase::Hello { until, .. }, _) => {
                 let [raw, _] = held;
                 return Hello::take_up(client, until, raw.to_vec(), lent);

@@ -21,6 +21,12 @@ pub enum DropReason {
     HelloTimeout,
     /// The client left before its hello was whole.
     ClosedEarly,
+    /// From a balancer, without the PROXY header that it must begin with.
+    NoProxyHeader,
+    /// From a balancer, with a PROXY header that is broken.
+    MalformedProxyHeader,
+    /// From a balancer, with a PROXY header that tells no address of a client.
+    NoClientAddress,
 }
 
 struct DropWords {
@@ -41,7 +47,7 @@ const SNI: &str = "SNI_REJECTED";
 
 impl DropReason {
     /// Every reason, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 12] = [
         DropReason::RateLimited,
         DropReason::TooManyConnections,
         DropReason::UnknownSni,
@@ -51,6 +57,9 @@ impl DropReason {
         DropReason::MalformedHello,
         DropReason::HelloTimeout,
         DropReason::ClosedEarly,
+        DropReason::NoProxyHeader,
+        DropReason::MalformedProxyHeader,
+        DropReason::NoClientAddress,
     ];
 
     /// Its place in [`DropReason::ALL`].
@@ -76,6 +85,9 @@ impl DropReason {
             DropReason::MalformedHello => DropWords::new("malformed_hello", SNI, "broken hello"),
             DropReason::HelloTimeout => DropWords::new("hello_timeout", SNI, "no whole hello in time"),
             DropReason::ClosedEarly => DropWords::new("closed_early", SNI, "left before the hello was whole"),
+            DropReason::NoProxyHeader => DropWords::new("no_proxy_header", SNI, "no PROXY header from a balancer"),
+            DropReason::MalformedProxyHeader => DropWords::new("malformed_proxy_header", SNI, "broken PROXY header"),
+            DropReason::NoClientAddress => DropWords::new("no_client_address", SNI, "PROXY header without an address"),
         }
     }
 
@@ -125,7 +137,7 @@ pub enum CloseReason {
     OutOfResources,
     /// Ended by an operator, by `on_down` or by the drain deadline.
     Killed,
-    /// The proxy itself has answered: a client of the redirect.
+    /// The proxy itself has answered: a client of the redirect, or the check of a balancer in front.
     Answered,
 }
 

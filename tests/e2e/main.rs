@@ -4,6 +4,7 @@
 //! shows. `kit` is what the tests are made of.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
 
+mod accept_proxy;
 mod balance;
 mod handover;
 mod health;

@@ -152,7 +152,7 @@ fn assert_all_pass(servers: &[(&str, Value)]) {
     assert!(failed.is_empty(), "{failed:#?}\n{:#?}", proxy.other_lines());
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();

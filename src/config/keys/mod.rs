@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::kinds::{Kind, nullable};
 use super::tree::Value;
 
+pub(in crate::config) mod accept_proxy;
 pub(in crate::config) mod admin;
 pub(in crate::config) mod health_check;
 pub(in crate::config) mod limits;

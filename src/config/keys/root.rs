@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 
 use super::Absent::{Is, Means, Required};
-use super::{Key, Object, admin, health_check, limits, logging, redirect, route, timeouts};
+use super::{Key, Object, accept_proxy, admin, health_check, limits, logging, redirect, route, timeouts};
 use crate::config::addresses::{ADDRESS_PATTERN, tls_address};
 use crate::config::kinds::{Choice, Group, Integer, List, Named, Text};
 use crate::config::values::any_text;
@@ -20,6 +20,7 @@ pub(in crate::config) static OBJECT: Object = Object {
         &HEALTH_CHECK,
         &LIMITS,
         &REJECT,
+        &ACCEPT_PROXY,
         &REDIRECT,
         &ADMIN,
         &LOG,
@@ -73,6 +74,8 @@ pub(in crate::config) static REJECT: Key<Choice<Reject>> = Key::new(
     Choice(Reject::CHOICES),
     Is(defaults::REJECT),
 );
+pub(in crate::config) static ACCEPT_PROXY: Key<Group> =
+    Key::new("accept_proxy", "Balancers in front.", Group(&accept_proxy::OBJECT), Means("none"));
 pub(in crate::config) static REDIRECT: Key<Group> =
     Key::new("redirect", "Plain HTTP that sends clients to https.", Group(&redirect::OBJECT), Means("none"));
 pub(in crate::config) static ADMIN: Key<Group> =

@@ -62,13 +62,15 @@ pub(in crate::config) static PROXY_PROTOCOL: Key<Choice<ProxyProtocol>> = Key::n
 pub(in crate::config) static PROXY_TLVS: Key<List<Choice<Tlv>>> = Key::new(
     "proxy_tlvs",
     "What a PROXY v2 header says beyond addresses: `authority` the name asked for, `alpn` the client's first protocol, \
-     `unique_id` 16 bytes that are also in the log, `crc32c` a checksum.",
+     `unique_id` 16 bytes that are also in the log, `crc32c` a checksum, `received` what a balancer in front told, but for \
+     its checksum.",
     List {
         of: Choice(&[
             ("authority", Tlv::Authority),
             ("alpn", Tlv::Alpn),
             ("unique_id", Tlv::UniqueId),
             ("crc32c", Tlv::Crc32c),
+            ("received", Tlv::Received),
         ]),
         least: 0,
     },

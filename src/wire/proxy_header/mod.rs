@@ -6,7 +6,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use read::{Header, Parsed, parse};
+pub use read::{Header, Parsed, begins, parse};
 pub use write::{LOCAL, MAX_LEN, v1, v2};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

@@ -43,6 +43,12 @@ pub enum Header<'a> {
     },
 }
 
+/// Whether a header of either version begins with `bytes`, of which enough has come to tell.
+#[must_use]
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&SIGNATURE) || bytes.starts_with(V1_PREFIX)
+}
+
 /// Reads a header of either version from the front of `bytes`.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {

@@ -1,0 +1,78 @@
+//! From accept to the end of a balancer's header: only then is it known whose the connection is.
+use std::net::SocketAddr;
+
+use super::{Arrival, Client, Lent, Moved, Next, Session, close};
+use crate::access_log::Step;
+use crate::net::Token;
+use crate::policy::time::Time;
+use crate::preface::{self, Preface as Read};
+use crate::vocabulary::{CloseReason, DropReason};
+
+/// A connection of a balancer that has not told its client yet.
+pub struct Preface {
+    /// The balancer, which has no limits.
+    pub(super) client: Client,
+    /// The address of its listener.
+    bound: SocketAddr,
+    /// When header and hello must be whole.
+    until: Time,
+}
+
+impl Preface {
+    pub(super) fn accept(client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
+        let until = client.accepted + lent.context.config.timeouts.client_hello;
+        Preface { client, bound, until }.advance(lent)
+    }
+
+    /// Reads the header if it is whole, and goes on with the client that it tells of.
+    pub(super) fn advance(mut self, lent: &mut Lent<'_>) -> Next {
+        match preface::read(&mut self.client.stream) {
+            Read::Incomplete => self.wait(lent),
+            Read::Client(told) => {
+                let Client { stream, accepted, .. } = self.client;
+                let arrival = Arrival { stream, source: told.source, accepted, told: Some(told.into()) };
+                Session::admit(arrival, self.bound, lent)
+            }
+            Read::Check => {
+                close::check(lent);
+                Next::Ended
+            }
+            Read::Refused(reason, why) => {
+                if let Some(why) = why {
+                    let context = &mut *lent.context;
+                    context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni: None, why: &why });
+                }
+                close::refuse(self.client, reason, lent)
+            }
+        }
+    }
+
+    /// Goes on with a connection of another process. Nothing was taken from its socket.
+    pub(super) fn take_up(client: Client, until: Time, lent: &mut Lent<'_>) -> Next {
+        let Ok(bound) = client.stream.local_address() else {
+            return close::refuse(client, DropReason::ClosedEarly, lent);
+        };
+        Preface { client, bound, until }.advance(lent)
+    }
+
+    pub(super) fn expire(self, lent: &mut Lent<'_>) -> Next {
+        close::refuse(self.client, DropReason::HelloTimeout, lent)
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.until
+    }
+
+    pub(super) fn end(self, reason: CloseReason, lent: &mut Lent<'_>) {
+        close::close(&self.client, None, Moved::default(), reason, lent);
+    }
+
+    fn wait(mut self, lent: &mut Lent<'_>) -> Next {
+        if self.client.stream.watch(&lent.context.registry, Token::Client(lent.key)).is_err() {
+            self.end(CloseReason::OutOfResources, lent);
+            return Next::Ended;
+        }
+        lent.arm(self.until);
+        Next::Wait(Session::Preface(self.into()))
+    }
+}
