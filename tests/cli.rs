@@ -87,6 +87,20 @@ fn check_counts_and_warns() {
     assert_eq!(told(&output), (Some(0), expected, ""));
 }
 
+/// A password file at a wrong path is found out before the service runs; systemd's is there only then.
+#[test]
+fn credentials_that_are_not_there() {
+    let config = r#"{ "listen": ["127.0.0.1:1443"], "limits": { "connections": 1 },
+        "routes": { "r": { "sni": ["*"], "servers": ["127.0.0.1:1"] } },
+        "admin": { "listen": ["127.0.0.1:8404"],
+                   "stats_credentials": { "username_file": "no/user", "password_file": "/run/credentials/x/password" } } }"#;
+    let output = run("credentials_that_are_not_there", config.as_bytes(), &["check", "lb.json"]);
+    let expected = "lb.json: ok, 1 route, 1 server, 1 listener\n\
+                    lb.json: warning: admin.stats_credentials.username_file: no/user is not there, and /stats answers 403 \
+                    without it\n";
+    assert_eq!(told(&output), (Some(0), expected, ""));
+}
+
 /// Errors: all, a line each, on stderr, with exit code 1 for every command that reads the file.
 #[test]
 fn all_errors_on_stderr() {

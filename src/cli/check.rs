@@ -1,9 +1,9 @@
 //! `check`: one line about the file, then a line for each warning.
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fiscalismia_lb::config::{self, count};
+use fiscalismia_lb::config::{self, Config, count};
 use fiscalismia_lb::policy::fds::Demand;
 use rustix::process::{Resource, getrlimit};
 
@@ -36,6 +36,28 @@ impl Check {
         for warning in Demand::of(&config).warning(fd_limit).into_iter().chain(config::warnings(&config)) {
             let _ = writeln!(text, "{}: warning: {warning}", path.display());
         }
+        for (key, file) in missing_credentials(&config) {
+            let _ = writeln!(
+                text,
+                "{}: warning: {key}: {} is not there, and /stats answers 403 without it",
+                path.display(),
+                file.display()
+            );
+        }
         print(&text)
     }
+}
+
+/// Where systemd puts credentials, for the time that the service runs.
+const CREDENTIALS: &str = "/run/credentials";
+
+/// Files with credentials that are not there, each with its key.
+fn missing_credentials(config: &Config) -> Vec<(&'static str, &Path)> {
+    let files = config.admin.stats_credentials.iter().flat_map(|files| {
+        [
+            ("admin.stats_credentials.username_file", &*files.username_file),
+            ("admin.stats_credentials.password_file", &*files.password_file),
+        ]
+    });
+    files.filter(|(_, file)| !file.starts_with(CREDENTIALS) && !file.exists()).collect()
 }

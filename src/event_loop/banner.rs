@@ -1,9 +1,11 @@
 //! What the log says first: which version serves what, and under which limits.
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::EventLoop;
 use crate::access_log::Level;
-use crate::config::{self, PerSource, Route, Server, count};
+use crate::config::{self, Config, PerSource, Route, Server, count};
+use crate::net;
 
 /// Routes that are told one by one.
 const MOST_ROUTES: usize = 40;
@@ -35,10 +37,39 @@ pub(super) fn warn(event_loop: &mut EventLoop) {
     let EventLoop { door, admins, context, .. } = event_loop;
     let fds = door.fds.demand(&context.config).warning(door.fds.limit());
     let credentials = admins.warnings().iter().cloned();
-    for warning in fds.into_iter().chain(config::warnings(&context.config)).chain(credentials) {
+    for warning in
+        fds.into_iter().chain(config::warnings(&context.config)).chain(credentials).chain(lacking(&context.config))
+    {
         context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
     }
     door.listeners.name_unused_sockets(context);
+}
+
+/// Devices and local addresses that servers are to be reached by, and that this host lacks.
+fn lacking(config: &Config) -> Vec<String> {
+    let (mut devices, mut sources) = (HashMap::new(), HashMap::new());
+    let mut lacking = Vec::new();
+    for (route, server) in
+        config.routes.iter().flat_map(|route| route.servers.iter().map(move |server| (route, server)))
+    {
+        let mut tell = |what: String| {
+            lacking.push(format!(
+                "routes.{}: server {}: this host has no {what}, so no connection gets there",
+                route.name, server.name
+            ));
+        };
+        if let Some(device) = &server.interface
+            && !*devices.entry(device).or_insert_with(|| net::has_device(device))
+        {
+            tell(format!("device {device:?}"));
+        }
+        if let Some(source) = server.source
+            && !*sources.entry(source).or_insert_with(|| net::has_address(source))
+        {
+            tell(format!("address {source}"));
+        }
+    }
+    lacking
 }
 
 fn title(event_loop: &EventLoop) -> String {

@@ -1,6 +1,7 @@
 //! Mechanics over mio: what the kernel offers, with no opinion on what it is for.
 mod dial;
 mod direction;
+mod host;
 mod keepalive;
 mod listener;
 mod output;
@@ -11,6 +12,7 @@ mod token;
 
 pub use dial::{NO_PORT, dial, is_shortage, words};
 pub use direction::{Direction, ParkedDirection, Progress, Standing};
+pub use host::{has_address, has_device};
 pub use listener::{Accepted, BACKLOG, Listener, canonical};
 pub use output::Output;
 pub use pipes::Pipes;

@@ -136,3 +136,19 @@ fn a_route_that_is_gone_keeps_its_connections() {
 fn routes(origin: &Origin) -> Value {
     json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server_with(json!({ "name": "s" }))] } } })
 }
+
+/// Nothing else listens there, so "stop what listens there" would send an operator on a search for nothing.
+#[test]
+fn a_listener_of_its_own_in_the_way_is_named() {
+    let origin = Origin::echo("a");
+    let mut config = routes(&origin);
+    let port = free_address().port();
+    config["listen"] = json!([format!("0.0.0.0:{port}")]);
+    let proxy = Proxy::start(config.clone());
+    config["listen"] = json!([format!("127.0.0.1:{port}")]);
+    proxy.reload(config);
+    proxy.wait_for_notice(&format!(
+        "listen: cannot listen on 127.0.0.1:{port}: Address already in use; this program listens on 0.0.0.0:{port}, and no \
+         reload can change that one for this, so restart it"
+    ));
+}

@@ -1,0 +1,29 @@
+//! What this host has: devices and addresses.
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+
+/// Whether there is a network device of that name. True where that cannot be told: a host without /sys.
+#[must_use]
+pub fn has_device(name: &str) -> bool {
+    let devices = Path::new("/sys/class/net");
+    !devices.is_dir() || devices.join(name).exists()
+}
+
+/// Whether a socket can be bound to that address. True where something else than a missing address is in the way.
+#[must_use]
+pub fn has_address(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).map_or_else(|error| error.kind() != ErrorKind::AddrNotAvailable, |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, a server that no connection will ever reach is not warned of.
+    #[test]
+    fn what_is_not_there_is_told() {
+        assert!(has_device("lo") && !has_device("nowhere0"));
+        assert!(has_address([127, 0, 0, 1].into()) && !has_address([203, 0, 113, 9].into()));
+    }
+}
