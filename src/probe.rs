@@ -61,7 +61,7 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
     if !fleet.probe_timer(id)?.fired(at) {
         return None;
     }
-    let due = fleet.listed(id)?.health().next_probe()?;
+    let due = fleet.listed(id)?.next_probe()?;
     if due > *now {
         fleet.probe_timer(id)?.arm(timers, due, Timer::NextProbe(id));
         return None;

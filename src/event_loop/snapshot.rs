@@ -153,10 +153,10 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
         if member.server().backup {
             backup += 1;
             // Of the backups, connections go to the first only.
-            backup_weight = if backup == 1 { member.server().weight.into() } else { backup_weight };
+            backup_weight = if backup == 1 { member.weight().into() } else { backup_weight };
         } else {
             active += 1;
-            weight += u64::from(member.server().weight);
+            weight += u64::from(member.weight());
         }
     }
     RouteNow {
@@ -183,7 +183,9 @@ fn server(route: &fleet::Route, index: u32, member: &Member, server: &fleet::Ser
         name: Rc::clone(server.name()),
         index,
         address: config.address,
-        weight: config.weight,
+        weight: member.weight(),
+        set: *member.set(),
+        weight_in_file: config.weight,
         is_backup: config.backup,
         limit: config.max_connections,
         open: member.open(),

@@ -210,7 +210,7 @@ impl Fleet {
     pub fn schedule_probes(&mut self, mut arm: impl FnMut(ServerId, &mut Deadline, Time)) {
         for (id, route) in ids().zip(&mut self.routes) {
             for (index, server) in (0..).zip(&mut route.servers) {
-                if let Some(at) = route.group.member(index).and_then(|member| member.health().next_probe()) {
+                if let Some(at) = route.group.member(index).and_then(Member::next_probe) {
                     arm(ServerId { route: id, server: index }, &mut server.next_probe, at);
                 }
             }

@@ -8,6 +8,7 @@ use super::{Fleet, Route, RouteId, Server, ServerId};
 use crate::config::{self, HealthCheck, OnDown, RouteTimeouts};
 use crate::metrics::{Traffic, Usage};
 use crate::policy::health::{ParkedHealth, Spread, Standing};
+use crate::policy::servers::Override;
 
 /// A route.
 #[derive(Default, Serialize, Deserialize)]
@@ -32,6 +33,7 @@ struct ParkedServer {
     traffic: Traffic,
     usage: Usage,
     health: Option<ParkedHealth>,
+    set: Override,
 }
 
 /// Where another process's routes and servers stand in this one.
@@ -124,6 +126,7 @@ impl Route {
                 traffic: server.traffic.clone(),
                 usage: server.usage.clone(),
                 health: member.map(|member| member.health().park()),
+                set: member.map(|member| *member.set()).unwrap_or_default(),
             }
         });
         ParkedRoute {
@@ -161,6 +164,7 @@ impl Route {
         if let Some(health) = parked.health.filter(|_| is_same) {
             self.group.take_up(spread.now(), index, health);
         }
+        self.group.take_up_override(spread.now(), index, parked.set);
         let place = index as usize;
         if self.servers.len() <= place {
             self.servers.resize_with(place + 1, Server::default);

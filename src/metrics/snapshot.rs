@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Frontend, History, Process, Traffic, Usage};
 use crate::policy::health::Checked;
+use crate::policy::servers::{Mode, Override};
 use crate::policy::time::Time;
 use crate::vocabulary::{Balance, CheckResult, DropReason};
 
@@ -161,6 +162,10 @@ pub struct ServerNow {
     pub address: SocketAddr,
     /// Share of new connections.
     pub weight: u16,
+    /// The same, as the file has it.
+    pub weight_in_file: u16,
+    /// What an operator has set.
+    pub set: Override,
     /// Whether it is used only when no other is up.
     pub is_backup: bool,
     /// Connections that there may be.
@@ -220,8 +225,10 @@ pub enum State {
     Up,
     /// Its probes fail.
     Down,
-    /// It is up and finishes what it has: its weight is 0.
+    /// It is up and finishes what it has: its weight is 0, or an operator drains it.
     Drain,
+    /// An operator has taken it out, probes too.
+    Maint,
 }
 
 impl Phase {
@@ -248,6 +255,7 @@ impl State {
             State::Up => "UP",
             State::Down => "DOWN",
             State::Drain => "DRAIN",
+            State::Maint => "MAINT",
         }
     }
 }
@@ -331,10 +339,12 @@ impl ServerNow {
     /// Its state.
     #[must_use]
     pub fn state(&self) -> State {
-        match self.standing.is_up {
-            false => State::Down,
-            true if self.weight == 0 => State::Drain,
-            true => State::Up,
+        match (self.set.mode, self.standing.is_up) {
+            (Mode::Maint, _) => State::Maint,
+            (_, false) => State::Down,
+            (Mode::Drain, true) => State::Drain,
+            (Mode::Ready, true) if self.weight == 0 => State::Drain,
+            (Mode::Ready, true) => State::Up,
         }
     }
 
@@ -342,7 +352,7 @@ impl ServerNow {
     #[must_use]
     pub fn status(&self) -> String {
         let word = self.state().word();
-        match self.unsettled() {
+        match self.unsettled().filter(|_| self.state() != State::Maint) {
             Some((so_far, of)) => format!("{word} {so_far}/{of}"),
             None if self.probes.is_none() && self.state() == State::Up => "no check".into(),
             None => word.into(),

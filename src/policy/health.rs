@@ -96,6 +96,11 @@ impl Health {
         self.running = true;
     }
 
+    /// Forgets a probe that is running: its verdict will not count.
+    pub fn stop_probe(&mut self) {
+        self.running = false;
+    }
+
     /// Takes the verdict of the probe that is running; without one (health started afresh meanwhile) it does nothing.
     pub fn report(&mut self, now: Time, checked: Checked) -> Option<Change> {
         if !self.running {

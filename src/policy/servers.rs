@@ -4,6 +4,7 @@
 //! of the route does, and then only the first of them in the file does, as in HAProxy without `allbackups`. A retry
 //! counts as no other server does, once all that are up have refused its connection.
 mod hash;
+mod overrides;
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use super::health::{Change, Checked, Health, ParkedHealth, Spread, Standing};
 use super::time::Time;
 use crate::config::{Balance, HealthCheck, OnAllDown, Route, Server};
 use hash::{exponential, hash_address, hash_name, mix};
+pub use overrides::{Mode, Override};
 
 /// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
 const REMEMBERED: usize = 32;
@@ -47,6 +49,8 @@ pub struct Member {
     server: Server,
     health: Health,
     open: u32,
+    /// What an operator has set.
+    set: Override,
     /// Gone from the file; the last of its connections may still be open.
     retired: bool,
     /// Hash of its name.
@@ -261,11 +265,7 @@ impl Group {
             .zip(&self.members)
             .filter(|(i, member)| if tries_all { member.is_wanted() } else { member.is_in_service(*i, backup) });
         self.rotation.clear();
-        self.rotation.extend(in_service.map(|(index, member)| Turn {
-            index,
-            weight: member.server.weight.into(),
-            owed: 0,
-        }));
+        self.rotation.extend(in_service.map(|(index, member)| Turn { index, weight: member.weight().into(), owed: 0 }));
         self.is_limited = self.members.iter().any(|member| member.server.max_connections.is_some());
         self.standing.set(now, up);
     }
@@ -345,7 +345,14 @@ fn nearest<'a>(client: IpAddr, rotation: &[Turn], eligible: impl Fn(&Turn) -> Op
 impl Member {
     fn new(server: &Server, check: &HealthCheck, spread: &mut Spread) -> Member {
         let health = Health::new(check, spread.now(), spread.first_probe(check.interval));
-        Member { server: server.clone(), health, open: 0, retired: false, hash: hash_name(&server.name) }
+        Member {
+            server: server.clone(),
+            health,
+            open: 0,
+            set: Override::default(),
+            retired: false,
+            hash: hash_name(&server.name),
+        }
     }
 
     /// Takes over a changed entry of the same name; answers why that brings it up.
@@ -387,15 +394,15 @@ impl Member {
         self.retired
     }
 
-    /// Whether it is up and in the file with a weight above 0.
+    /// Whether it is up and in the file with a weight above 0, and no operator keeps connections away from it.
     #[must_use]
     pub fn takes_connections(&self) -> bool {
         self.health.is_up() && self.is_wanted()
     }
 
-    /// Whether it is in the file with a weight above 0.
+    /// Whether it is in the file with a weight above 0, and no operator keeps connections away from it.
     fn is_wanted(&self) -> bool {
-        self.server.weight > 0 && !self.retired
+        self.weight() > 0 && self.set.mode == Mode::Ready && !self.retired
     }
 
     /// Whether it is its turn to take connections, being the member with index `i` while `backup` stands in for others.
@@ -411,13 +418,13 @@ impl Member {
     }
 
     fn load(&self) -> Load {
-        Load { open: u64::from(self.open), weight: u64::from(self.server.weight) }
+        Load { open: u64::from(self.open), weight: u64::from(self.weight()) }
     }
 
     /// Exponentially distributed with its weight as the rate: among several, it is the least as often as its weight
     /// is a part of theirs.
     fn waiting_time(&self, client: u64) -> f64 {
-        exponential(mix(client ^ self.hash)) / f64::from(self.server.weight)
+        exponential(mix(client ^ self.hash)) / f64::from(self.weight())
     }
 }
 

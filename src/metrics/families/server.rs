@@ -6,13 +6,17 @@ use crate::policy::health::Checked;
 use crate::vocabulary::CheckResult;
 
 pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
-    gauge("haproxy_server_status", "1 for the state that it is in, else 0; DRAIN: its weight is 0.", |s, line| {
-        let state = s.state();
-        line.labelled("state", "DOWN", (state == State::Down).into());
-        line.labelled("state", "UP", (state == State::Up).into());
-        line.labelled("state", "MAINT", 0);
-        line.labelled("state", "DRAIN", (state == State::Drain).into());
-    }),
+    gauge(
+        "haproxy_server_status",
+        "1 for the state that it is in, else 0; DRAIN: it finishes what it has; MAINT: an operator has taken it out.",
+        |s, line| {
+            let state = s.state();
+            line.labelled("state", "DOWN", (state == State::Down).into());
+            line.labelled("state", "UP", (state == State::Up).into());
+            line.labelled("state", "MAINT", (state == State::Maint).into());
+            line.labelled("state", "DRAIN", (state == State::Drain).into());
+        },
+    ),
     gauge("haproxy_server_current_sessions", "Connections now.", |s, line| line.number(s.open.into())),
     gauge("haproxy_server_max_sessions", "Most connections at once so far.", |s, line| {
         line.number(s.usage.most_sessions);

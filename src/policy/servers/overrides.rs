@@ -1,0 +1,191 @@
+//! What an operator has set for a server while it runs, which holds beside what the file says.
+use serde::{Deserialize, Serialize};
+
+use super::{Group, Member};
+use crate::policy::health::Change;
+use crate::policy::time::Time;
+
+/// Whether a server takes new connections, and is probed. HAProxy's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// As its probes and its weight say.
+    #[default]
+    Ready,
+    /// No new connections. It is probed on.
+    Drain,
+    /// No new connections and no probes.
+    Maint,
+}
+
+/// What an operator has set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Override {
+    /// Whether it takes new connections.
+    pub mode: Mode,
+    /// The weight in place of the file's.
+    pub weight: Option<u16>,
+    /// Since when.
+    pub since: Time,
+    /// When it ends by itself.
+    pub until: Option<Time>,
+    /// The user who set it.
+    pub uid: u32,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Mode; 3] = [Mode::Ready, Mode::Drain, Mode::Maint];
+
+    /// The word for it on the command line.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Ready => "ready",
+            Mode::Drain => "drain",
+            Mode::Maint => "maint",
+        }
+    }
+}
+
+impl Override {
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.mode != Mode::Ready || self.weight.is_some()
+    }
+}
+
+impl Member {
+    /// What an operator has set.
+    #[must_use]
+    pub fn set(&self) -> &Override {
+        &self.set
+    }
+
+    /// Its share of new connections: the operator's word, else the file's.
+    #[must_use]
+    pub fn weight(&self) -> u16 {
+        self.set.weight.unwrap_or(self.server.weight)
+    }
+
+    /// When to start the next probe; `None` while one is running, and where there are none.
+    #[must_use]
+    pub fn next_probe(&self) -> Option<Time> {
+        self.health.next_probe().filter(|_| self.set.mode != Mode::Maint)
+    }
+}
+
+impl Group {
+    /// Goes on with what an operator has set in another process.
+    pub fn take_up_override(&mut self, now: Time, index: u32, set: Override) {
+        if let Some(member) = self.members.get_mut(index as usize) {
+            member.set = set;
+            self.resettle(now);
+        }
+    }
+
+    /// Sets what an operator wants of a server. One that leaves [`Mode::Maint`] counts as new: it is up, and one failed probe
+    /// takes it down; so the answer may be a change.
+    pub fn set(&mut self, now: Time, index: u32, set: Override) -> Option<Change> {
+        let member = self.members.get_mut(index as usize)?;
+        let before = std::mem::replace(&mut member.set, set);
+        let change = match (before.mode, set.mode) {
+            (Mode::Maint, Mode::Maint) => None,
+            (Mode::Maint, _) => member.health.restart(now, now),
+            (_, Mode::Maint) => {
+                member.health.stop_probe();
+                None
+            }
+            _ => None,
+        };
+        self.resettle(now);
+        change
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::config;
+    use crate::policy::health::{Checked, Spread};
+    use crate::policy::servers::Pick;
+    use crate::vocabulary::CheckResult;
+    use std::time::Duration;
+
+    fn group() -> Group {
+        let text = r#"{ "listen": ["127.0.0.1:0"], "routes": { "a": { "sni": ["*"],
+            "servers": ["127.0.0.1:1", "127.0.0.1:2"] } } }"#;
+        let config = config::parse("test", text).unwrap();
+        Group::new(&config.routes[0], &mut Spread::new(Time::ZERO, 2))
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    fn mode(mode: Mode) -> Override {
+        Override { mode, ..Override::default() }
+    }
+
+    fn picks(group: &mut Group, count: usize) -> [usize; 2] {
+        let mut picks = [0; 2];
+        for _ in 0..count {
+            if let Pick::Server(index) = group.pick(IpAddr::V4(Ipv4Addr::LOCALHOST), &[]) {
+                picks[index as usize] += 1;
+            }
+        }
+        picks
+    }
+
+    fn report(group: &mut Group, index: u32, passed: bool) -> Option<Change> {
+        let result = if passed { CheckResult::L4Ok } else { CheckResult::L4Connection };
+        group.probe_started(index);
+        group.report(at(1), index, Checked { result, status: None, info: "".into(), took: Duration::ZERO })
+    }
+
+    /// Without this, a server that is drained for maintenance goes on getting clients, or is taken for one that is down.
+    #[test]
+    fn a_drained_server_gets_no_new_connections() {
+        let mut group = group();
+        assert_eq!(group.set(at(0), 0, mode(Mode::Drain)), None);
+        assert_eq!(picks(&mut group, 10), [0, 10]);
+        assert!(group.member(0).unwrap().health().is_up());
+        assert!(group.member(0).unwrap().next_probe().is_some(), "it is probed on");
+        group.set(at(0), 1, mode(Mode::Drain));
+        assert_eq!(picks(&mut group, 1), [0, 0]);
+        group.set(at(0), 0, Override::default());
+        assert_eq!(picks(&mut group, 10), [10, 0]);
+    }
+
+    /// Without this, probes of a server in maintenance fill the log, or a verdict from before takes it down afterwards.
+    #[test]
+    fn a_server_in_maintenance_is_not_probed() {
+        let mut group = group();
+        report(&mut group, 0, true);
+        group.probe_started(0);
+        group.set(at(1), 0, mode(Mode::Maint));
+        assert_eq!(group.member(0).unwrap().next_probe(), None);
+        let late = Checked { result: CheckResult::L4Connection, status: None, info: "".into(), took: Duration::ZERO };
+        assert_eq!(group.report(at(1), 0, late), None);
+        group.set(at(9), 0, Override::default());
+        assert_eq!(group.member(0).unwrap().next_probe(), Some(at(9)));
+        assert_eq!(report(&mut group, 0, false), Some(Change::Down), "it counts as new");
+        group.set(at(9), 0, mode(Mode::Maint));
+        assert_eq!(group.set(at(10), 0, Override::default()), Some(Change::Up));
+    }
+
+    /// Without this, an operator's weight is the file's, or lasts only until the next verdict.
+    #[test]
+    fn an_operators_weight_goes_before_the_files() {
+        let mut group = group();
+        group.set(at(0), 0, Override { weight: Some(3), ..Override::default() });
+        report(&mut group, 1, true);
+        assert_eq!(picks(&mut group, 40), [30, 10]);
+        group.set(at(0), 0, Override { weight: Some(0), ..Override::default() });
+        assert_eq!(picks(&mut group, 10), [0, 10]);
+    }
+}
