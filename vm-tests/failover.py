@@ -1,4 +1,4 @@
-# VM only: two hosts for one address (nixos/test-failover tries that without virtual machines).
+# NixOS only: two hosts for one address (nixos/test-failover tries that without virtual machines).
 HOLDS = "ip -4 address show dev lo to 203.0.113.50 | grep --quiet inet"
 ASK = "curl --silent --show-error --fail --max-time 2 https://fiscalismia.com/"
 

@@ -10,11 +10,17 @@ def in_the_sandbox(command: str) -> str:
 
 
 with subtest("a client over the rate limit is not answered, others are"):
-    flood = json.loads(client.succeed("netprobe flood fiscalismia.com 500"))
-    t.assertEqual(flood["connections"], 500)
-    t.assertLessEqual(flood["answered"], 50)
-    t.assertGreater(flood["answered"], 0)
-    client.fail("curl --silent --ipv4 --max-time 2 https://fiscalismia.com/")
+
+    def is_out(_last_try: bool) -> bool:
+        """Unless its five seconds were over before this asked, on a busy machine."""
+        flood = json.loads(client.succeed("netprobe flood fiscalismia.com 500"))
+        t.assertEqual(flood["connections"], 500)
+        t.assertLessEqual(flood["answered"], 50)
+        t.assertGreater(flood["answered"], 0)
+        status, _ = client.execute("curl --silent --ipv4 --max-time 2 https://fiscalismia.com/")
+        return bool(status != 0)
+
+    retry(is_out, timeout=60)
     client.succeed(ask("fiscalismia.com", "--interface 198.51.100.8"))
     t.assertRegex(journal(), rf"{CLIENT}:\d+ .* drop=RATE_LIMITED ")
 

@@ -1,4 +1,4 @@
-# VM only: the image under Podman (nixos/test-podman runs the Containerfile's).
+# NixOS only: the image under Podman (nixos/test-podman runs the Containerfile's).
 start_all()
 for server in (demo, frontend, backend, monitoring):
     server.wait_for_unit("nginx.service")

@@ -39,7 +39,7 @@ with subtest("/stats asks for the password that the files have"):
     for route in ("frontend", "backend", "demo", "demo_backend", "monitoring"):
         t.assertIn(route, page)
 
-with subtest("VM only: Grafana has the dashboard, and Prometheus the rules"):
+with subtest("NixOS only: Grafana has the dashboard, and Prometheus the rules"):
     monitoring.wait_for_unit("grafana.service")
     monitoring.wait_for_open_port(3000)
     found = json.loads(monitoring.succeed("curl --silent --fail --user admin:admin 'http://127.0.0.1:3000/api/search?type=dash-db'"))

@@ -12,29 +12,32 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import machine, network, services
+from . import container, machine, network, services
 
 # What the lab does not show of a scenario that passes begins so.
 DETAIL = "  | "
-VM_ONLY = "VM only: "
+# What takes a systemd, and what takes a NixOS.
+VM_ONLY, NIXOS_ONLY = "VM only: ", "NixOS only: "
 
 
-def run(tests: Path, name: str, program: Path, rendered: Path) -> int:
+def run(tests: Path, name: str, program: Path, rendered: Path, with_machine: bool) -> int:
     script = tests / f"{name}.py"
-    if script.read_text().startswith(f"# {VM_ONLY}"):
-        print(f"skipped: {script.read_text().splitlines()[0].removeprefix(f'# {VM_ONLY}')}")
+    if script.read_text().startswith(f"# {NIXOS_ONLY}"):
+        print(f"skipped: {script.read_text().splitlines()[0].removeprefix(f'# {NIXOS_ONLY}')}")
         return 0
     topology = json.loads((tests / "topology.json").read_text())
     state = Path(tempfile.mkdtemp(prefix=f"lab-{name}-"))
     try:
-        return run_script(tests, name, services.Lab(tests, state, program, rendered, topology, name))
+        return run_script(tests, name, services.Lab(tests, state, program, rendered, topology, name), with_machine)
     finally:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def run_script(tests: Path, name: str, lab: services.Lab) -> int:
+def run_script(tests: Path, name: str, lab: services.Lab, with_machine: bool) -> int:
     services.make_site(lab)
     machines = {host: machine.Machine(host, lab.state / host, say) for host in lab.topology["hosts"]}
+    if with_machine:
+        machines["loadbalancer"] = container.Container("loadbalancer", lab.state / "loadbalancer", lab.rendered, say)
     for host, one in machines.items():
         services.describe(lab, host)
         one.boot()
@@ -55,7 +58,8 @@ def run_script(tests: Path, name: str, lab: services.Lab) -> int:
     }
     try:
         for part in (tests / "shared/steps.py", tests / f"{name}.py"):
-            exec(compile(without_vm_only(part), part, "exec"), names)
+            left_out = (NIXOS_ONLY,) if with_machine else (NIXOS_ONLY, VM_ONLY)
+            exec(compile(without(part, left_out), part, "exec"), names)
         if sent := network.redirects_sent():
             raise machine.Failed(f"the fabric has sent {sent} redirects")
     except Exception:
@@ -81,17 +85,20 @@ def say(text: str) -> None:
     print("\n".join(DETAIL + line for line in text.splitlines()), flush=True)
 
 
-def without_vm_only(script: Path) -> ast.Module:
-    """Steps whose name begins with "VM only: " become a line that says so."""
+def without(script: Path, kinds: tuple[str, ...]) -> ast.Module:
+    """Steps whose name begins with one of `kinds` become a line that says so."""
     tree = ast.parse(script.read_text(), script)
-    VmOnly().visit(tree)
+    LeftOut(kinds).visit(tree)
     return ast.fix_missing_locations(tree)
 
 
-class VmOnly(ast.NodeTransformer):
+class LeftOut(ast.NodeTransformer):
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        self.kinds = kinds
+
     def visit_With(self, node: ast.With) -> ast.AST:
         match node.items[0].context_expr:
-            case ast.Call(func=ast.Name(id="subtest"), args=[ast.Constant(value=str(name))]) if name.startswith(VM_ONLY):
+            case ast.Call(func=ast.Name(id="subtest"), args=[ast.Constant(value=str(name))]) if name.startswith(self.kinds):
                 skipped = ast.parse(f"print({f'skipped, {name}'!r})").body[0]
                 return ast.copy_location(skipped, node)
         return node

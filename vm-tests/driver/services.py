@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import network
+from .container import Container
 from .machine import Machine
 
 DRIVER = Path(__file__).resolve().parent
@@ -153,6 +154,9 @@ UNITS: dict[str, tuple[str, Callable[[Lab, Path], dict[str, Any]]]] = {
 
 def configure_network(lab: Lab, machine: Machine) -> None:
     """The load balancer's own comes from the NixOS module, the others' from the topology."""
+    if isinstance(machine, Container):
+        machine.configure_network([leg["interface"] for leg in lab.topology["hosts"][machine.name]["legs"].values()])
+        return
     if machine.name == "loadbalancer":
         for text in network.networkd_files(lab.rendered):
             network.batch(list(network.of_networkd(text)), machine.inside)

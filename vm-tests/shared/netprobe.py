@@ -1,7 +1,7 @@
 """What the scenarios need to know of a network, with nothing but Python.
 
 netprobe open HOST PORT             exit 0 if the port takes a connection
-netprobe scan HOST [LAST]           the open TCP ports up to LAST, 65535 unless given, as JSON
+netprobe scan LAST HOST...          the open TCP ports up to LAST of each host, as JSON
 netprobe ping HOST                  exit 0 if an echo is answered
 netprobe silence HOST PORT WHAT...  on a connection each, send a hello for the name after `hello:`, or the text after `text:`;
                                     exit 0 if nothing comes back for eight seconds, no end of a connection either
@@ -42,49 +42,50 @@ def port_is_open(host: str, port: str) -> None:
 
 
 # More at once are lost on the way: a hub that hands on every packet to every port, as that of the VM tests, drops a burst.
-BATCH, PAUSE = 2048, 0.25
+BATCH, PAUSE = 1024, 0.3
 # The kernel repeats a SYN after one second and after three.
 SILENT_AFTER = 3.6
+# By descriptor: the connection, its host and port, and until when it may be silent.
+Waiting = dict[int, tuple[socket.socket, tuple[str, int], float]]
 
 
-def scan(host: str, last: str = "65535") -> None:
+def scan(last: str, *hosts: str) -> None:
     """A port that answers neither the first SYN nor the repeated ones, with SYN-ACK or RST, is closed by a firewall."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     most = hard - BATCH - 64
     if most <= 0:
         sys.exit(f"a scan takes more than {hard} files")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    end = int(last) + 1
-    batches = (range(first, min(first + BATCH, end)) for first in range(1, end, BATCH))
+    places = [(host, port) for port in range(1, int(last) + 1) for host in hosts]
     poll = select.epoll()
-    waiting: dict[int, tuple[socket.socket, int, float]] = {}
-    found: list[int] = []
-    for batch in batches:
+    waiting: Waiting = {}
+    found: list[tuple[str, int]] = []
+    for first in range(0, len(places), BATCH):
         while len(waiting) > most:
             found += answers(poll, waiting, PAUSE)
-        for port in batch:
+        for place in places[first : first + BATCH]:
+            family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
             connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            if connection.connect_ex((host, port)) == errno.EINPROGRESS:
-                waiting[connection.fileno()] = (connection, port, time.monotonic() + SILENT_AFTER)
+            if connection.connect_ex(place) == errno.EINPROGRESS:
+                waiting[connection.fileno()] = (connection, place, time.monotonic() + SILENT_AFTER)
                 poll.register(connection, select.EPOLLOUT)
             else:
                 connection.close()
         found += answers(poll, waiting, PAUSE)
     while waiting:
         found += answers(poll, waiting, PAUSE)
-    print(json.dumps(sorted(found)))
+    print(json.dumps({host: sorted(port for at, port in found if at == host) for host in hosts}))
 
 
-def answers(poll: select.epoll, waiting: dict[int, tuple[socket.socket, int, float]], seconds: float) -> list[int]:
+def answers(poll: select.epoll, waiting: Waiting, seconds: float) -> list[tuple[str, int]]:
     """The ports that answer within so many seconds. Those that have been silent for long enough are no longer waited for."""
     found = []
     end = time.monotonic() + seconds
     while waiting and (left := end - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left):
-            connection, port, _ = waiting.pop(descriptor)
+            connection, place, _ = waiting.pop(descriptor)
             if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                found.append(port)
+                found.append(place)
             connection.close()
     for descriptor in [one for one, (*_, until) in waiting.items() if until < end]:
         waiting.pop(descriptor)[0].close()
