@@ -256,8 +256,7 @@ in
 
       systemd.services.fiscalismia-lb-floating-ip = {
         description = "Leads the floating IP to this host";
-        wants = [ "network-online.target" ];
-        after = [ "network-online.target" ];
+        # Not after network-online.target: it would be waited for again, at the very moment that a link is gone.
         # What keepalived started, a switch leaves alone.
         restartIfChanged = false;
         environment = {

@@ -9,6 +9,7 @@ let
     duration
     endpoint
     interface
+    network
     port
     ;
 
@@ -118,6 +119,10 @@ let
         example = "2s";
         description = "Time between two probes. A server is out of use after up to `fall` times this.";
       };
+      fast_interval = optional duration {
+        example = "1s";
+        description = "Time between two probes while a verdict is pending; `interval` unless set.";
+      };
       timeout = optional duration {
         example = "1s";
         description = "A probe that takes longer has failed.";
@@ -174,6 +179,22 @@ types.submodule {
         `**.a.b` beats `*`. Clients that ask for a name of no route are not answered.
       '';
     };
+    allow_from = mkOption {
+      type = types.listOf network;
+      default = [ ];
+      example = [ "198.51.100.0/24" ];
+      description = "Clients of this route; one from elsewhere is refused. Empty: everybody.";
+    };
+    on_all_down =
+      optional
+        (types.enum [
+          "refuse"
+          "try"
+        ])
+        {
+          example = "try";
+          description = "What a client gets while every server is down: an end at once, or a try all the same.";
+        };
     alpn = mkOption {
       type = types.listOf (types.strMatching ".{1,255}");
       default = [ ];

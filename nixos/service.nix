@@ -39,12 +39,13 @@ in
     # A fixed path, for a store path in the unit would make each change of the configuration a restart.
     environment.etc.${configPath}.source = checkedConfigFile;
 
+    systemd.targets.network-online.wantedBy = [ "multi-user.target" ];
     systemd.services.fiscalismia-lb = {
       description = "TLS load balancer that routes by SNI";
       documentation = [ "https://github.com/fiscalismia/fiscalismia-lb" ];
       wantedBy = [ "multi-user.target" ];
-      # A server that the first probe cannot reach for want of a carrier would be down for `rise` probes.
-      wants = [ "network-online.target" ];
+      # A server that the first probe cannot reach for want of a carrier would be down for `rise` probes. Ordered, and not wanted
+      # here: a restart beside a link that is gone would wait for it anew.
       after = [ "network-online.target" ];
       reloadTriggers = [ checkedConfigFile ];
       # Stopped and started in two steps, a switch would close the sockets in between.

@@ -90,6 +90,7 @@ let
         systemd.enableStrictShellChecks = off;
         systemd.services = units systemd.types.services;
         systemd.sockets = units systemd.types.sockets;
+        systemd.targets = any;
         systemd.units = units systemd.types.units;
         systemd.network.enable = off;
         systemd.network.networks = mkOption {

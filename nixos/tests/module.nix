@@ -65,6 +65,8 @@ in
       (evaluate (minimal {
         routes.frontend = {
           alpn = [ "h2" ];
+          allow_from = [ "198.51.100.0/24" ];
+          on_all_down = "try";
           balance = "source";
           proxy_protocol = "v2";
           proxy_tlvs = [ "authority" ];
@@ -72,6 +74,7 @@ in
           timeouts.half_closed = "5s";
           health_check = {
             type = "http";
+            fast_interval = "1s";
             proxy_header = false;
             expect = [
               200
@@ -94,6 +97,8 @@ in
     expected = {
       sni = [ "fiscalismia.com" ];
       alpn = [ "h2" ];
+      allow_from = [ "198.51.100.0/24" ];
+      on_all_down = "try";
       balance = "source";
       proxy_protocol = "v2";
       proxy_tlvs = [ "authority" ];
@@ -101,6 +106,7 @@ in
       timeouts.half_closed = "5s";
       health_check = {
         type = "http";
+        fast_interval = "1s";
         proxy_header = false;
         expect = [
           200
@@ -314,6 +320,19 @@ in
       RestartSec = "500ms";
       steps = null;
       startLimitIntervalSec = 0;
+    };
+  };
+  # At boot alone: with a link gone, each start would wait for it.
+  testNetworkIsAwaitedOnce = {
+    expr = {
+      after = lib.filter (lib.hasPrefix "network") (serviceOf deployment).after;
+      wants = lib.filter (lib.hasPrefix "network") (serviceOf deployment).wants;
+      inherit (deployment.systemd.targets) network-online;
+    };
+    expected = {
+      after = [ "network-online.target" ];
+      wants = [ ];
+      network-online.wantedBy = [ "multi-user.target" ];
     };
   };
   # One that never comes would hold the start for a minute and a half, and one made anew would be another.
