@@ -134,7 +134,7 @@ fn unreadable_files() {
         (b"", "lb.json: is empty; write { \"listen\": [ ... ], \"routes\": { ... } }\n"),
         (
             b"{\n  \"listen\": [\"0.0.0.0:443\",]\n}",
-            "lb.json: line 2: no comma stands after the last one; leave it out\n      \"listen\": [\"0.0.0.0:443\",]\n                              ^\n",
+            "lb.json: line 2: a comma may not stand after the last one; leave it out\n      \"listen\": [\"0.0.0.0:443\",]\n                              ^\n",
         ),
     ] {
         let output = run("unreadable_files", bytes, &["check", "--config", "lb.json"]);
@@ -158,6 +158,7 @@ fn wrong_arguments() {
         &["route", "--config", "lb.json", &long],
         &["route", "--config", "lb.json", "münchen.example"],
         &["route", "--config", "lb.json", "."],
+        &["route", "--config", "lb.json", "a.example", "--from", "somewhere"],
         &["health", "https://127.0.0.1/health"],
         &["health", "127.0.0.1:8404"],
         &["health", "http:///health"],
@@ -304,6 +305,23 @@ fn route_explains() {
         let arguments = [&["route", "--config", "lb.json"], hello].concat();
         let output = run("route_explains", DEMO.as_bytes(), &arguments);
         assert_eq!(told(&output), (Some(0), expected.as_str(), ""), "{hello:?}");
+    }
+}
+
+/// A client's address decides whether it may come, and by its hash which server it gets.
+#[test]
+fn route_from_an_address() {
+    let inner = DEMO.replace(r#""balance": "source","#, r#""balance": "source", "allow_from": ["10.0.0.0/8"],"#);
+    for (arguments, expected) in [
+        (&["demo.example", "--from", "10.1.2.3"][..], "from 10.1.2.3: demo01, while all of them are up"),
+        (&["demo.example", "--from", "::ffff:10.1.2.3"], "from 10.1.2.3: demo01, while all of them are up"),
+        (&["demo.example", "--from", "192.0.2.1"], "from 192.0.2.1: refused, as it is not in allow_from"),
+        (&["demo.test", "--alpn", "h2", "--from", "192.0.2.1"], "from 192.0.2.1: any of them, by round_robin"),
+    ] {
+        let arguments = [&["route", "-c", "lb.json"], arguments].concat();
+        let output = run("route_from_an_address", inner.as_bytes(), &arguments);
+        let (code, stdout, stderr) = told(&output);
+        assert_eq!((code, stdout.lines().last(), stderr), (Some(0), Some(expected), ""));
     }
 }
 

@@ -1,10 +1,14 @@
 //! `route`: the route of a hello, its servers, and why.
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use clap::Args;
-use fiscalismia_lb::config::{self, Config, Server, SniPattern, count};
+use fiscalismia_lb::config::{self, Balance, Config, Server, SniPattern, count};
+use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
+use fiscalismia_lb::policy::servers::{Group, Pick};
+use fiscalismia_lb::policy::time::Time;
 
 use super::{ConfigFile, Outcome, load, print};
 
@@ -24,6 +28,9 @@ pub(super) struct Route {
     /// A protocol that the hello offers; several in the client's order
     #[arg(long, value_name = "PROTOCOL")]
     alpn: Vec<String>,
+    /// The client's address: whether it may come, and with "balance": "source" which server it gets
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
 }
 
 impl Route {
@@ -38,7 +45,9 @@ impl Route {
         };
         let found = find(alpn);
         let mut text = match found {
-            Some((route, found)) => explain(route, found, sni),
+            Some((route, found)) => {
+                explain(route, found, sni) + &self.from.map(|from| from_line(route, from)).unwrap_or_default()
+            }
             None => explain_none(&config, sni, alpn),
         };
         for (protocol, (route, other)) in protocols(&config).filter_map(|p| Some((p, find(&[p.to_owned()])?))) {
@@ -47,6 +56,25 @@ impl Route {
             }
         }
         print(&text)
+    }
+}
+
+/// What a client's address means for the route.
+fn from_line(route: &config::Route, from: IpAddr) -> String {
+    let from = from.to_canonical();
+    if !route.allows(from) {
+        return format!("from {from}: refused, as it is not in allow_from\n");
+    }
+    if route.balance != Balance::Source {
+        return format!("from {from}: any of them, by {}\n", route.balance.word());
+    }
+    let mut group = Group::new(route, &mut Spread::new(Time::ZERO, route.servers.len() as u32));
+    match group.pick(from, &[]) {
+        Pick::Server(index) => {
+            let name = group.member(index).map(|member| &*member.server().name).unwrap_or_default();
+            format!("from {from}: {name}, while all of them are up\n")
+        }
+        _ => format!("from {from}: none of them, as each has weight 0\n"),
     }
 }
 

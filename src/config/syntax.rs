@@ -266,7 +266,7 @@ impl<'t> Reader<'t> {
     fn unexpected(&self, next: Next, token: Token<'_>) -> String {
         match (next, token) {
             (Next::Value | Next::Key, Token::Close(_)) if self.is_after_comma() => {
-                "no comma stands after the last one; leave it out".to_owned()
+                "a comma may not stand after the last one; leave it out".to_owned()
             }
             (Next::Value | Next::FirstValue, Token::Close(_) | Token::Comma) => "a value is missing here".to_owned(),
             (Next::Key | Next::FirstKey, Token::Word(word)) => {
@@ -325,7 +325,9 @@ fn check_word(word: &str, at: usize) -> Result<(), Fault> {
         "yes" | "on" => format!("{word} is no word of JSON; write true"),
         "no" | "off" => format!("{word} is no word of JSON; write false, or {word:?} where a word is asked for"),
         "none" | "nil" | "undefined" => format!("{word} is no word of JSON; write null, or leave the key out"),
-        "nan" | "infinity" | "inf" | "-infinity" => format!("{word} is no number that JSON has"),
+        "nan" | "infinity" | "inf" | "-infinity" => {
+            format!("{word} is no number that JSON has; write another one, or leave the key out")
+        }
         _ if is_nearly_a_number(word) => {
             format!("{word} is no number as JSON has it; write it without a plus, zeros in front, or a bare point")
         }
