@@ -39,6 +39,9 @@ let
     let
       nixos = config.networking.firewall;
       name = "allowed${lib.toUpper protocol}Ports";
+      ranges = map (range: "${toString range.from}-${toString range.to}") (
+        nixos."allowed${lib.toUpper protocol}PortRanges" or [ ]
+      );
       elsewhere = lib.concatMap (interface: nixos.interfaces.${interface}.${name} or [ ]) (
         lib.unique ([ publicInterface ] ++ privateInterfaces)
       );
@@ -46,8 +49,20 @@ let
         lib.unique (nixos.${name} ++ elsewhere)
       );
     in
-    warnIf (ports != [ ])
-      "networking.firewall opens ${protocol} ${list ports}, which stays closed. Name who may connect in ${option}.firewall.allowedIngress (private interfaces) or .publicIngress.";
+    warnIf (ports ++ ranges != [ ])
+      "networking.firewall opens ${protocol} ${list (ports ++ ranges)}, which stays closed. Name who may connect in ${option}.firewall.allowedIngress (private interfaces) or .publicIngress.";
+  # Ends of `forward` are left to NixOS's firewall.
+  trusted = lib.subtractLists (
+    [ "lo" ]
+    ++ lib.concatMap (entry: [
+      entry.from
+      entry.to
+    ]) firewall.forward
+  ) (config.networking.firewall.trustedInterfaces or [ ]);
+  trust =
+    warnIf (trusted != [ ])
+      "networking.firewall trusts ${list trusted}, and its packets are dropped all the same. Name what may pass in ${option}.firewall.forward or, for a private interface, .allowedIngress.";
+
   adminPort =
     lib.optional (cfg.admin.address != null)
       (addresses.parseEndpoint cfg.admin.address).port;
@@ -122,6 +137,7 @@ in
       ssh
       ++ opened "tcp" (publicPorts ++ sshPorts ++ adminPort)
       ++ opened "udp" [ ]
+      ++ trust
       ++ clock
       ++ containers
       ++ tunnel

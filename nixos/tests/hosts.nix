@@ -434,6 +434,28 @@ in
       }
       { }
       "networking.firewall opens udp 161, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+  testOpenedRanges =
+    warns
+      {
+        networking.firewall.allowedUDPPortRanges = [
+          {
+            from = 60000;
+            to = 61000;
+          }
+        ];
+      }
+      { }
+      "networking.firewall opens udp 60000-61000, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+  testTrustedInterface =
+    warns
+      {
+        networking.firewall.trustedInterfaces = [
+          "lo"
+          "br0"
+        ];
+      }
+      { }
+      "networking.firewall trusts br0, and its packets are dropped all the same. Name what may pass in services.fiscalismia-lb.firewall.forward or, for a private interface, .allowedIngress.";
   testOpenedPortsThatAreLetIn = quiet { networking.firewall.allowedTCPPorts = [ 9100 ]; } {
     firewall.allowedIngress = [
       {
