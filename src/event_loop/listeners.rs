@@ -189,3 +189,18 @@ fn remedy(error: &io::Error, address: SocketAddr) -> String {
 fn place(listener: &Listener<Role>) -> Place {
     (listener.configured, listener.role)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever has no IPv6 would be told to write an address that the machine has, and `[::]` is no address to look for.
+    #[test]
+    fn without_ipv6_its_address_is_to_be_left_out() {
+        let any = "[::]:443".parse().unwrap();
+        let remedy_for = |error: Errno, address| remedy(&error.into(), address);
+        assert_eq!(remedy_for(Errno::AFNOSUPPORT, any), "; this machine has no IPv6, so leave \"[::]:443\" out");
+        let other = remedy_for(Errno::ADDRNOTAVAIL, "192.0.2.1:443".parse().unwrap());
+        assert_eq!(other, "; write an address that this machine has");
+    }
+}

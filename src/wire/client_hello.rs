@@ -178,7 +178,7 @@ impl<'a> Record<'a> {
             return Err(Verdict::Malformed("a handshake record is empty"));
         }
         if len > MAX_PLAINTEXT {
-            return Err(Verdict::Malformed("a record is longer than 16 KiB"));
+            return Err(Verdict::Malformed("a record is longer than TLS allows"));
         }
         Ok(Record { len, payload: rest.get(..len).unwrap_or(rest) })
     }
@@ -196,7 +196,7 @@ fn message_end(handshake: &[u8]) -> Result<Option<usize>, Verdict<'static>> {
         }
         [_, a, b, c, ..] => match HANDSHAKE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize {
             end if end <= MAX_HANDSHAKE => Ok(Some(end)),
-            _ => Err(Verdict::Malformed("the hello is longer than 32 KiB")),
+            _ => Err(Verdict::Malformed("the hello is longer than any client sends")),
         },
         _ => Ok(None),
     }
@@ -220,7 +220,7 @@ fn host_name(body: &[u8]) -> Result<&[u8], &'static str> {
         // RFC 6066: "represented as a byte string using ASCII encoding".
         1..=MAX_NAME if name.is_ascii() && !name.contains(&0) => Ok(name),
         1..=MAX_NAME => Err("the server name has a byte that no name can have"),
-        _ => Err("the server name is longer than 253 bytes"),
+        _ => Err("the server name is longer than DNS allows"),
     }
 }
 
