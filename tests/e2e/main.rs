@@ -6,6 +6,7 @@
 
 mod accept_proxy;
 mod balance;
+mod balance_source;
 mod handover;
 mod health;
 mod import;
@@ -19,6 +20,7 @@ mod peers;
 mod points;
 mod probes;
 mod proxy_header;
+mod proxy_header_peers;
 mod redirect;
 mod reject;
 mod routing;

@@ -61,19 +61,19 @@ fn servers_that_insist_on_a_header_stay_up() {
 }
 
 /// Servers that are running, and the certificate that they and their clients share.
-struct Peers {
-    folder: Folder,
+pub(crate) struct Peers {
+    pub(crate) folder: Folder,
     certificate: PathBuf,
-    nginx: Server,
-    haproxy: Server,
+    pub(crate) nginx: Server,
+    pub(crate) haproxy: Server,
 }
 
-struct Server {
+pub(crate) struct Server {
     name: &'static str,
     /// For TLS.
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// For plain HTTP.
-    plain: SocketAddr,
+    pub(crate) plain: SocketAddr,
     log: PathBuf,
     process: Child,
 }
@@ -85,7 +85,7 @@ impl Drop for Server {
     }
 }
 
-fn with_peers(test: &str, body: impl FnOnce(Peers)) {
+pub(crate) fn with_peers(test: &str, body: impl FnOnce(Peers)) {
     for program in ["nginx", "haproxy", "curl", "openssl"] {
         if !Command::new("sh").args(["-c", "command -v $0", program]).stdout(Stdio::null()).status().unwrap().success()
         {
@@ -124,7 +124,7 @@ impl Peers {
     }
 
     /// Asks with curl through the proxy at `to`; holds what `server` answers and logs to what curl says of itself.
-    fn curl(&self, to: SocketAddr, server: &Server) -> SocketAddr {
+    pub(crate) fn curl(&self, to: SocketAddr, server: &Server) -> SocketAddr {
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "20", "--write-out", "%{local_ip} %{local_port}\n"])
             .args(["--cacert", self.certificate.to_str().unwrap()])
@@ -144,7 +144,7 @@ impl Peers {
     }
 
     /// Asks with openssl through the proxy at `to`; answers the name of the server that answered.
-    fn s_client(&self, to: SocketAddr) -> String {
+    pub(crate) fn s_client(&self, to: SocketAddr) -> String {
         let script = "printf 'GET / HTTP/1.0\\r\\nHost: a.test\\r\\n\\r\\n' | \"$0\" \"$@\"";
         let output = Command::new("sh")
             .args(["-c", script, "openssl", "s_client", "-quiet", "-verify_return_error", "-servername", "a.test"])
