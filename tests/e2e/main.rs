@@ -7,6 +7,7 @@
 mod accept_proxy;
 mod balance;
 mod balance_source;
+mod chaos;
 mod handover;
 mod health;
 mod import;

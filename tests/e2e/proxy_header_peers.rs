@@ -103,8 +103,7 @@ fn headers() -> Vec<Vec<u8>> {
         v2(0x11, 0x11, &v4),
         v2(0x01, 0x11, &v4),
     ];
-    let line = |rest: &str| headers.push(format!("PROXY {rest}\r\n").into_bytes());
-    [
+    let lines = [
         "TCP4 192.0.2.1 198.51.100.2 50000 443",
         "TCP4 192.0.2.1 198.51.100.2 50000 0",
         "TCP4 0.0.0.0 198.51.100.2 50000 443",
@@ -134,8 +133,8 @@ fn headers() -> Vec<Vec<u8>> {
         "TCP5 192.0.2.1 198.51.100.2 50000 443",
         "TCP4\t192.0.2.1\t198.51.100.2\t50000\t443",
         "",
-    ]
-    .map(line);
+    ];
+    headers.extend(lines.map(|rest| format!("PROXY {rest}\r\n").into_bytes()));
     for end in ["\n", "\r", "\n\r", " \r\n", "\0\r\n"] {
         headers.push(format!("PROXY TCP4 192.0.2.1 198.51.100.2 50000 443{end}").into_bytes());
     }

@@ -8,6 +8,7 @@ pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod manager;
 pub(crate) mod namespace;
+pub(crate) mod oracle;
 pub(crate) mod origin;
 pub(crate) mod places;
 pub(crate) mod program;

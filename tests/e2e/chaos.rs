@@ -1,0 +1,186 @@
+//! No byte is lost, kept or made up, whatever comes: the kernel's own figures of both sockets of every relay say so.
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::kit::client::Client;
+use crate::kit::namespace::skip;
+use crate::kit::oracle::{self, held};
+use crate::kit::origin::{Expect, Origin, Visit};
+use crate::kit::proxy::Proxy;
+use crate::kit::stream::Seeded;
+
+/// Clients at once that keep to no order.
+const CLIENTS: u64 = 16;
+/// Looks at what the relays hold while everything goes on.
+const LOOKS: usize = 20;
+/// The most that a relay may hold of one direction: a pipe of 1 MiB, or what was read at once and not all written.
+const MOST_HELD: i64 = 1 << 20;
+
+/// Without this, what a short write leaves over could be written twice, or not at all.
+#[test]
+fn copied_bytes_are_all_accounted_for() {
+    chaos("off");
+}
+
+/// Without this, what lies in a pipe could be forgotten.
+#[test]
+fn spliced_bytes_are_all_accounted_for() {
+    chaos("auto");
+}
+
+fn chaos(zero_copy: &str) {
+    if !oracle::is_available() {
+        return skip("chaos", "ss is not installed");
+    }
+    let calm = Origin::echo("calm");
+    let mut origins = [Origin::serve(Expect::Header, disorderly), Origin::serve(Expect::Header, disorderly)];
+    let mut config = config(&calm, &origins, zero_copy);
+    let proxy = Proxy::start(config.clone());
+    let (over, mut most) = (AtomicBool::new(false), 0);
+    let calm_clients: Vec<Client> = thread::scope(|scope| {
+        // A look that fails must not leave them running: the scope waits for them.
+        let _over = SetOnDrop(&over);
+        for seed in 1..=CLIENTS {
+            let (over, proxy) = (&over, &proxy);
+            scope.spawn(move || {
+                let mut numbers = Seeded::new(seed);
+                while !over.load(Ordering::Relaxed) {
+                    drop(come(proxy.address, &mut numbers));
+                }
+            });
+        }
+        let one_look = |look| {
+            match look % 5 {
+                1 => {
+                    config["retries"] = json!(look);
+                    proxy.reload(config.clone());
+                }
+                3 => {
+                    // Its clients are ended as soon as a probe finds out.
+                    origins[0].stop_listening();
+                    thread::sleep(Duration::from_millis(100));
+                    origins[0] = Origin::serve_at(origins[0].address, Expect::Header, disorderly);
+                }
+                _ => {}
+            }
+            let mut client = proxy.connect();
+            client.hello("calm.test").send(&vec![b'c'; look * 5_000]);
+            thread::sleep(Duration::from_millis(20));
+            for held in look_at(&proxy, &[&calm, &origins[0], &origins[1]]) {
+                assert!(
+                    held.iter().all(|bytes| (0..=MOST_HELD).contains(bytes)),
+                    "look {look}: a relay holds {held:?}"
+                );
+                most = held.into_iter().fold(most, i64::max);
+            }
+            client
+        };
+        (0..LOOKS).map(one_look).collect()
+    });
+    assert!(most > 0, "no relay ever held a byte: nothing was looked at");
+    let mut calm_clients = calm_clients;
+    for (look, client) in calm_clients.iter_mut().enumerate() {
+        assert_eq!(client.greeting(), "calm");
+        let mut back = vec![0; crate::kit::hello::hello("calm.test").len() + look * 5_000];
+        client.stream.read_exact(&mut back).unwrap();
+    }
+    // Everything has gone through, and nothing is left within.
+    let left = look_at(&proxy, &[&calm]);
+    assert_eq!(left, vec![[0, 0]; LOOKS]);
+}
+
+/// What the relay of each connection to these origins holds, one moment for all.
+fn look_at(proxy: &Proxy, origins: &[&Origin]) -> Vec<[i64; 2]> {
+    proxy.halt();
+    let sockets = oracle::sockets();
+    proxy.signal(Signal::CONT);
+    let mut all = Vec::new();
+    for origin in origins {
+        for seen in origin.seen() {
+            let Some((header, client)) =
+                seen.header.and_then(|header| Some((i64::try_from(header.raw.len()).ok()?, header.source?)))
+            else {
+                continue;
+            };
+            let client = sockets.get(&(proxy.address, client));
+            let server = sockets.get(&(seen.peer, origin.address));
+            if let Some((client, server)) = client.zip(server) {
+                all.push(held(client, &server.that_connected(), header));
+            }
+        }
+    }
+    all
+}
+
+/// A client that says much or little, reads or does not, and ends in one way or another.
+fn come(to: SocketAddr, numbers: &mut Seeded) -> io::Result<()> {
+    let mut client = Client::new(TcpStream::connect(to)?);
+    client.stream.set_read_timeout(Some(Duration::from_millis(20)))?;
+    client.stream.set_write_timeout(Some(Duration::from_millis(50)))?;
+    client.stream.write_all(&crate::kit::hello::hello("a.test"))?;
+    let mut buffer = vec![b'x'; 256 * 1024];
+    for _ in 0..numbers.below(30) {
+        match numbers.below(12) {
+            0 => client.stream.shutdown(Shutdown::Write)?,
+            1 => thread::sleep(Duration::from_millis(5)),
+            2..7 => {
+                let count = numbers.below(buffer.len());
+                let _ = client.stream.write(&buffer[..count])?;
+            }
+            _ => _ = client.stream.read(&mut buffer)?,
+        }
+    }
+    if numbers.below(3) == 0 {
+        client.reset();
+    }
+    Ok(())
+}
+
+/// A server that sends back what comes, as long as it pleases.
+fn disorderly(mut visit: Visit) {
+    let port = visit.stream.peer_addr().map_or(0, |peer| peer.port());
+    let mut numbers = Seeded::new(port.into());
+    let mut buffer = vec![0; 64 * 1024];
+    let mut go = || -> io::Result<()> {
+        loop {
+            let n = visit.stream.read(&mut buffer)?;
+            match numbers.below(60) {
+                _ if n == 0 => return Ok(()),
+                0 => visit.stream.shutdown(Shutdown::Write)?,
+                // With bytes unread, this is a reset.
+                1 => return Ok(()),
+                2..6 => thread::sleep(Duration::from_millis(5)),
+                _ => {}
+            }
+            visit.stream.write_all(&buffer[..n])?;
+        }
+    };
+    drop(go());
+}
+
+fn config(calm: &Origin, origins: &[Origin; 2], zero_copy: &str) -> Value {
+    json!({
+        "routes": {
+            "calm": { "sni": ["calm.test"], "servers": [calm.server()] },
+            "a": { "sni": ["a.test"], "servers": [origins[0].server(), origins[1].server()], "on_down": "close" }
+        },
+        "health_check": { "interval": "50ms", "fall": 1, "rise": 1 },
+        "zero_copy": zero_copy,
+        "reject": "close"
+    })
+}
+
+/// Sets it when dropped.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
