@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::access_log::{AccessLog, Counts, Level};
 use crate::config::Config;
-use crate::fleet::{Fleet, Open, ServerId};
+use crate::fleet::{Fleet, Open, Own, Route, RouteId, ServerId};
 use crate::metrics::Process;
 use crate::net::{self, Key};
 use crate::policy::time::Time;
@@ -80,15 +80,24 @@ impl Context {
         }
     }
 
-    /// How many connections there are, for a log line of one that has these on its route and server.
+    /// How many connections there are, for a log line of one that came in at `frontend` and has these on its route and server.
     #[must_use]
-    pub fn counts(&self, open: Open) -> Counts {
+    pub fn counts(&self, frontend: Option<RouteId>, open: Open) -> Counts {
         Counts {
             process: self.sessions + self.redirects + self.admins,
-            frontend: self.sessions,
+            frontend: self.at(frontend),
             route: open.route,
             server: open.server,
             ahead: 0,
+        }
+    }
+
+    /// Clients now who came in at the addresses of a route, or at the file's own.
+    #[must_use]
+    pub fn at(&self, frontend: Option<RouteId>) -> u64 {
+        match frontend {
+            None => self.sessions - self.fleet.at_owners(),
+            Some(id) => self.fleet.route(id).and_then(Route::own).map_or(0, Own::open),
         }
     }
 }

@@ -26,6 +26,7 @@ use mio::event::Event;
 
 use crate::admin::Reply;
 use crate::context::{Context, Timer};
+use crate::fleet::RouteId;
 use crate::metrics::{History, STEP, Snapshot};
 use crate::net::{Accepted, Key, Listener, Token};
 use crate::policy::fds::{ADMIN_CLIENTS, REDIRECT_CLIENTS};
@@ -231,12 +232,14 @@ impl EventLoop {
         let Some((role, bound)) = self.door.listeners.get(key).map(|listener| (listener.role, listener.bound)) else {
             return;
         };
+        let owner = self.door.listeners.owner(key);
+        let frontend = owner.and_then(|owner| self.context.fleet.owner(owner));
         for _ in 0..most {
             if !self.has_room(role) {
                 break;
             }
             let Some(accepted) = self.door.accept(key, &mut self.context) else { return };
-            self.begin(accepted, role, bound);
+            self.begin(accepted, role, bound, frontend);
         }
         // The last client of a turn may have taken the last of the room: then nobody asks again in this one.
         if self.has_room(role) || !self.door.listeners.get(key).is_some_and(Listener::is_readable) {
@@ -250,10 +253,10 @@ impl EventLoop {
     }
 
     /// Begins with a client of the listener at `bound`, as its role wants.
-    fn begin(&mut self, accepted: Accepted, role: Role, bound: SocketAddr) {
+    fn begin(&mut self, accepted: Accepted, role: Role, bound: SocketAddr, frontend: Option<RouteId>) {
         let context = &mut self.context;
         match role {
-            Role::Https => self.sessions.begin(accepted, bound, context),
+            Role::Https => self.sessions.begin(accepted, bound, frontend, context),
             Role::Http => self.redirects.begin(accepted, context),
             Role::Admin => {
                 let asked = self.admins.begin(accepted, context);

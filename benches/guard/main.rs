@@ -167,7 +167,7 @@ fn find(prefix: &str, rounds: u64) {
         )
     });
     let config = config(&routes.collect::<Vec<_>>().join(","));
-    let table = RouteTable::new(&config.routes);
+    let table = RouteTable::new(&config.routes, &[]);
     let names: Vec<_> = (0..1000).map(|number| format!("{prefix}{number}.example.com").into_bytes()).collect();
     for name in names.iter().cycle().take(rounds as usize) {
         let found = table.find(Some(black_box(name)), [b"h2".as_slice()].into_iter());

@@ -217,9 +217,10 @@ pub fn config(data: &[u8]) {
             for warning in config::warnings(&config) {
                 assert!(!warning.contains('\n'), "{warning:?}");
             }
-            let table = RouteTable::new(&config.routes);
             for (index, route) in config.routes.iter().enumerate() {
-                assert!(!route.sni.is_empty() && !route.servers.is_empty());
+                let table = RouteTable::new(&config.routes, &route.listen);
+                assert!(!route.sni.is_empty() || !route.listen.is_empty());
+                assert!(!route.servers.is_empty());
                 for pattern in &route.sni {
                     let name = match pattern {
                         SniPattern::Exact(name) => Some(name.to_string()),

@@ -392,7 +392,7 @@ impl Proxy {
         self.context.sessions += 1;
         let accepted = (0..PATIENCE).find_map(|_| listener.accept().unwrap()).unwrap();
         let mut lent = Lent { key: self.key, shared: &mut self.shared, context: &mut self.context };
-        let next = Session::accept(accepted, listener.bound, &mut lent);
+        let next = Session::accept(accepted, listener.bound, None, &mut lent);
         self.settle(next);
     }
 

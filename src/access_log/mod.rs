@@ -46,7 +46,7 @@ pub struct AccessLog {
 #[derive(Clone, Copy)]
 pub struct Whose<'a> {
     /// Name of its frontend.
-    pub frontend: &'static str,
+    pub frontend: &'a str,
     /// The client.
     pub source: SocketAddr,
     /// When it was accepted.

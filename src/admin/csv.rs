@@ -59,7 +59,7 @@ struct Column {
 }
 
 const COLUMNS: &[Column] = &[
-    all("pxname", |f, c| c.text(f.frontend.name), |b, c| c.text(&b.route.name), |s, c| c.text(&s.route.name)),
+    all("pxname", |f, c| c.text(&f.frontend.name), |b, c| c.text(&b.route.name), |s, c| c.text(&s.route.name)),
     all("svname", |_, c| c.text("FRONTEND"), |_, c| c.text("BACKEND"), |s, c| c.text(&s.now.name)),
     back("qcur", |b, c| c.number(b.route.queued as u64), |_, c| c.number(0)),
     back("qmax", |b, c| c.number(b.route.most_queued as u64), |_, c| c.number(0)),

@@ -88,7 +88,7 @@ fn history(s: &Snapshot) -> Value {
 
 fn frontend(now: &FrontendNow, s: &Snapshot) -> Value {
     json!({
-        "name": now.name,
+        "name": *now.name,
         "state": if now.is_open { "UP" } else { "DOWN" },
         "sessions": {
             "now": now.sessions,

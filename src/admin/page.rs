@@ -175,7 +175,12 @@ fn troubles(snapshot: &Snapshot) -> Markup {
 /// What there is now. `mood`: the colour of servers that are down.
 fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
     let step = snapshot.history.steps().last();
-    let https = &snapshot.process.https;
+    let [of_file, of_routes] = [&snapshot.process.https, &snapshot.process.owned];
+    let let_in = of_file.accepted.total() + of_routes.accepted.total();
+    let a_second = of_file.accepted.per_second(snapshot.now) + of_routes.accepted.per_second(snapshot.now);
+    // Two peaks need not be of the same second.
+    let peak = [of_file, of_routes].map(|all| all.accepted.most()).into_iter().max().unwrap_or_default();
+    let is_peak_known = [of_file, of_routes].iter().any(|all| all.accepted.total() == 0);
     let all = snapshot.servers.len();
     let up = snapshot.servers.iter().filter(|server| server.state() != State::Down).count();
     let share = snapshot.phases.iter().sum::<u64>() as f64 / snapshot.capacity.max(1) as f64;
@@ -194,15 +199,16 @@ fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
                 @if phases.is_empty() { "nobody is here" } @else { (phases.join(" · ")) }
                 @if snapshot.half_closed > 0 { " · " (format::count(snapshot.half_closed)) "\u{a0}half closed" }
             }))
-            (tile("New a second", "", &format::count(https.accepted.per_second(snapshot.now).into()), html! {
-                "peak " (format::count(https.accepted.most().into())) br; (format::count(https.accepted.total())) " in all"
+            (tile("New a second", "", &format::count(a_second.into()), html! {
+                @if is_peak_known { "peak " (format::count(peak.into())) br; }
+                (format::count(let_in)) " in all"
             }))
             (tile("Bytes a second", "", &format::bytes(step.map_or(0.0, |step| step.bytes_up + step.bytes_down)), html! {
-                (routes::arrows(https.bytes_up, https.bytes_down)) br; (format::bytes(snapshot.process.bytes_spliced as f64)) " spliced"
+                (routes::arrows(of_file.bytes_up + of_routes.bytes_up, of_file.bytes_down + of_routes.bytes_down)) br; (format::bytes(snapshot.process.bytes_spliced as f64)) " spliced"
             }))
             (tile("Dropped", "", &format::count(dropped), html! {
                 (format::rate(step.map_or(0.0, |step| step.dropped))) " a second" br;
-                (percent(dropped, https.accepted.total())) " of all"
+                (percent(dropped, let_in)) " of all"
             }))
             (tile("Servers up", if up < all { mood } else { "" }, &format!("{up} of {all}"), html! {
                 (format::count(snapshot.routes.len() as u64)) " routes" br;

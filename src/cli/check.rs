@@ -30,7 +30,7 @@ impl Check {
             path.display(),
             count(config.routes.len(), "route"),
             count(config.server_count(), "server"),
-            count(config.listen.len(), "listener"),
+            count(config.addresses().count(), "listener"),
         );
         let fd_limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         for warning in Demand::of(&config).warning(fd_limit).into_iter().chain(config::warnings(&config)) {

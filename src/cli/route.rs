@@ -1,7 +1,7 @@
 //! `route`: the route of a hello, its servers, and why.
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use fiscalismia_lb::config::{self, Balance, Config, Server, SniPattern, count};
@@ -31,13 +31,21 @@ pub(super) struct Route {
     /// The client's address: whether it may come, and with "balance": "source" which server it gets
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
+    /// The port where the hello comes in, for routes with a "listen" of their own
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
 }
 
 impl Route {
     pub(super) fn run(self) -> Outcome {
         let (sni, alpn) = (&*self.sni, &*self.alpn);
         let config = load(&self.file.config)?;
-        let table = RouteTable::new(&config.routes);
+        let (listen, owner) = frontend(&config, self.port)?;
+        if let Some(owner) = owner.filter(|owner| owner.sni.is_empty()) {
+            let from = self.from.map(|from| from_line(owner, from)).unwrap_or_default();
+            return print(&(describe(owner, "all that comes to its own listen") + &from));
+        }
+        let table = RouteTable::new(&config.routes, listen);
         let find = |offered: &[String]| {
             let name = (!sni.is_empty()).then_some(sni.as_bytes());
             let found = table.find(name, offered.iter().map(String::as_bytes))?;
@@ -78,6 +86,21 @@ fn from_line(route: &config::Route, from: IpAddr) -> String {
     }
 }
 
+/// The addresses where a hello comes in, and the route that owns them: those with that port; without one, the file's, or the
+/// first route's where the file has none.
+pub(super) fn frontend(
+    config: &Config,
+    port: Option<u16>,
+) -> Result<(&[SocketAddr], Option<&config::Route>), Vec<String>> {
+    let has = |listen: &[SocketAddr]| port.is_none_or(|port| listen.iter().any(|address| address.port() == port));
+    let owner = config.owners().find(|owner| has(&owner.listen));
+    match (owner, port) {
+        _ if !config.listen.is_empty() && has(&config.listen) => Ok((&[], None)),
+        (Some(owner), _) => Ok((&owner.listen, Some(owner))),
+        (None, port) => Err(vec![format!("nothing listens on port {}", port.unwrap_or_default())]),
+    }
+}
+
 /// Every protocol that a route asks for, once.
 fn protocols(config: &Config) -> impl Iterator<Item = &str> {
     let all: BTreeSet<&str> =
@@ -96,6 +119,10 @@ fn explain(route: &config::Route, found: Match, sni: &str) -> String {
     if let Some(protocol) = found.alpn.and_then(|position| route.alpn.get(position)) {
         let _ = write!(why, ", ALPN {protocol}");
     }
+    describe(route, &why)
+}
+
+fn describe(route: &config::Route, why: &str) -> String {
     let balance = route.balance.word();
     let servers: String = route.servers.iter().map(server_line).collect();
     format!("route {}: {why}\nbalance {balance} over {}\n{servers}", route.name, count(route.servers.len(), "server"))

@@ -13,7 +13,7 @@ use super::keys::{
 use super::kinds::{List, Text};
 use super::read::{Fields, Path, Report, object};
 use super::regular_file::{Unreadable, read_regular_file};
-use super::route::{ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
+use super::route::{Others, ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
 use super::syntax::{Fault, fault};
 use super::tree::Value;
 use super::{
@@ -74,7 +74,6 @@ fn not_json(file_name: &str, text: &str, error: &serde_json::Error) -> Error {
 
 fn config(fields: &mut Fields<'_, '_>) -> Config {
     fields.optional(&keys::SCHEMA);
-    fields.require(&keys::LISTEN, "\"listen\": [\"0.0.0.0:443\", \"[::]:443\"]");
     fields.refuse_empty(&keys::LISTEN, "list at least one address, like \"0.0.0.0:443\"");
     let mut taken = Vec::new();
     let listen = listeners(fields, &keys::LISTEN, "listen", &mut taken);
@@ -88,7 +87,10 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
     let accept_proxy = accept_proxy(fields);
     let has_balancers = !accept_proxy.is_empty();
     let defaults = RouteDefaults { timeouts: route_timeouts, health_check, has_balancers };
-    let routes = routes(fields, &defaults);
+    let routes = routes(fields, &defaults, taken);
+    if routes.is_empty() || routes.iter().any(|route| route.listen.is_empty()) {
+        fields.require(&keys::LISTEN, "\"listen\": [\"0.0.0.0:443\", \"[::]:443\"]");
+    }
     if !routes.iter().any(|route| matches!(route.health_check.probe, Probe::Http { .. })) {
         check::refuse_http_only(fields, &keys::HEALTH_CHECK);
     }
@@ -126,6 +128,18 @@ fn listeners(
     taken: &mut Vec<(SocketAddr, String)>,
 ) -> Vec<SocketAddr> {
     let addresses = fields.list(key);
+    take(fields, key, &addresses, owner, taken);
+    addresses.into_iter().flatten().collect()
+}
+
+/// Notes which of the addresses under `key` are taken already, and takes them.
+pub(super) fn take(
+    fields: &mut Fields<'_, '_>,
+    key: &'static Key<List<Text<SocketAddr>>>,
+    addresses: &[Option<SocketAddr>],
+    owner: &str,
+    taken: &mut Vec<(SocketAddr, String)>,
+) {
     for (index, address) in addresses.iter().enumerate() {
         let Some(address) = *address else { continue };
         if let Some((other, path)) = taken.iter().find(|(other, _)| overlap(address, *other)) {
@@ -134,7 +148,6 @@ fn listeners(
         }
         taken.push((address, format!("{owner}[{index}]")));
     }
-    addresses.into_iter().flatten().collect()
 }
 
 /// Whether the kernel would refuse to listen on both. Families never clash: an IPv6 listener takes IPv6 only.
@@ -167,12 +180,12 @@ fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
     timeouts.unwrap_or((unset, ROUTE_TIMEOUTS))
 }
 
-fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults) -> Vec<Rc<Route>> {
+fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, taken: Vec<(SocketAddr, String)>) -> Vec<Rc<Route>> {
     const EXAMPLE: &str = "{ \"sni\": [\"a.example\"], \"servers\": [\"172.24.0.3:443\"] }";
     fields.require(&keys::ROUTES, &format!("\"routes\": {{ \"NAME\": {EXAMPLE} }}"));
-    let mut claims = HashMap::new();
+    let mut others = Others { taken, claims: HashMap::new(), owners: HashMap::new() };
     let wanted = format!("add a route, like \"NAME\": {EXAMPLE}");
-    fields.map(&keys::ROUTES, &wanted, |name, fields| Rc::new(route(name, fields, defaults, &mut claims)))
+    fields.map(&keys::ROUTES, &wanted, |name, fields| Rc::new(route(name, fields, defaults, &mut others)))
 }
 
 fn limits(fields: &mut Fields<'_, '_>) -> Limits {

@@ -36,7 +36,7 @@ pub use words::{count, plain};
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Addresses for TLS, in the order of the file. An IPv6 address takes IPv6 only.
+    /// Addresses for TLS of all routes without their own, in the order of the file. An IPv6 address takes IPv6 only.
     pub listen: Vec<SocketAddr>,
     /// Routes in the order of the file; names are unique.
     pub routes: Vec<Rc<Route>>,
@@ -67,6 +67,19 @@ impl Config {
         self.accept_proxy.iter().any(|network| network.contains(&ip))
     }
 
+    /// The routes that own addresses, in the order of the file: of those that share them, the first.
+    pub fn owners(&self) -> impl Iterator<Item = &Rc<Route>> {
+        let is_first = |(index, route): &(usize, &Rc<Route>)| {
+            !route.listen.is_empty() && !self.routes.iter().take(*index).any(|other| other.listen == route.listen)
+        };
+        self.routes.iter().enumerate().filter(is_first).map(|(_, route)| route)
+    }
+
+    /// Addresses of all listeners for clients that are routed.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().chain(self.owners().flat_map(|route| &route.listen)).copied()
+    }
+
     /// Servers of all routes together.
     #[must_use]
     pub fn server_count(&self) -> usize {
@@ -79,7 +92,9 @@ impl Config {
 pub struct Route {
     /// The key in `routes`; HAProxy would call it the backend.
     pub name: Box<str>,
-    /// Names that the route serves.
+    /// Its own addresses, beside those of the file; none: it is served there. Routes that share one share all.
+    pub listen: Vec<SocketAddr>,
+    /// Names that the route serves; none, on addresses of its own: whatever comes there.
     pub sni: Vec<SniPattern>,
     /// Only hellos that offer one of these; empty: any hello.
     pub alpn: Vec<Box<str>>,
@@ -109,6 +124,7 @@ impl Route {
     pub fn gone(name: &str, timeouts: RouteTimeouts) -> Route {
         Route {
             name: name.into(),
+            listen: Vec::new(),
             sni: Vec::new(),
             alpn: Vec::new(),
             servers: Vec::new(),

@@ -1,9 +1,11 @@
 //! One route and its servers.
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
 use super::addresses::needs_link;
+use super::file::take;
 use super::keys::{route as keys, server as server_keys, timeouts as timeout_keys};
 use super::read::Fields;
 use super::sni::{Claims, claim};
@@ -21,12 +23,28 @@ pub(super) struct RouteDefaults {
     pub(super) has_balancers: bool,
 }
 
-pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, claims: &mut Claims) -> Route {
+/// What a route must not take from others.
+pub(super) struct Others {
+    /// Addresses that are taken, and by which key.
+    pub(super) taken: Vec<(SocketAddr, String)>,
+    /// Names, by the addresses where they hold: the file's own are none.
+    pub(super) claims: HashMap<Vec<SocketAddr>, Claims>,
+    /// Addresses of routes, and the first route that has them.
+    pub(super) owners: HashMap<Vec<SocketAddr>, Owner>,
+}
+
+pub(super) struct Owner {
+    name: Box<str>,
+    has_names: bool,
+}
+
+pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, others: &mut Others) -> Route {
     if let Err(what) = check_name(name) {
         fields.error_here(what);
     }
     let alpn = alpn(fields);
-    let sni = sni(name, fields, &alpn, claims);
+    let listen = listen(name, fields, others);
+    let sni = sni(name, fields, &alpn, others.claims.entry(listen.clone()).or_default());
     let servers = servers(fields);
     let proxy_protocol = fields.or(&keys::PROXY_PROTOCOL, defaults::PROXY_PROTOCOL);
     let health_check = check::settings(fields, &keys::HEALTH_CHECK, &defaults.health_check, proxy_protocol);
@@ -45,6 +63,7 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
             .unwrap_or(defaults.timeouts),
         health_check: health_check.resolve(&sni, proxy_protocol),
         proxy_protocol,
+        listen,
         alpn,
         sni,
         servers,
@@ -65,7 +84,36 @@ fn alpn(fields: &mut Fields<'_, '_>) -> Vec<Box<str>> {
     alpn
 }
 
+/// Its own addresses. Routes share all of them or none: one table of names holds for all.
+fn listen(name: &str, fields: &mut Fields<'_, '_>, others: &mut Others) -> Vec<SocketAddr> {
+    fields.refuse_empty(&keys::LISTEN, "leave it out to be served at the file's \"listen\"");
+    let addresses = fields.list(&keys::LISTEN);
+    let listen: Vec<SocketAddr> = addresses.iter().copied().flatten().collect();
+    if listen.is_empty() {
+        return listen;
+    }
+    let has_names = fields.has(&keys::SNI);
+    if let Some(Owner { name: other, has_names: other_has_names }) = others.owners.get(&listen) {
+        if !has_names || !other_has_names {
+            let plain = if has_names { other } else { name };
+            let what =
+                format!("{other:?} listens there too, and {plain:?} takes all that comes there; give it \"sni\"");
+            fields.error(&keys::LISTEN, what);
+        }
+    } else {
+        take(fields, &keys::LISTEN, &addresses, &format!("routes.{name}.listen"), &mut others.taken);
+        others.owners.insert(listen.clone(), Owner { name: name.into(), has_names });
+    }
+    listen
+}
+
 fn sni(name: &str, fields: &mut Fields<'_, '_>, alpn: &[Box<str>], claims: &mut Claims) -> Vec<SniPattern> {
+    if fields.has(&keys::LISTEN) && !fields.has(&keys::SNI) {
+        if !alpn.is_empty() {
+            fields.error(&keys::ALPN, "needs \"sni\": without names no hello is read");
+        }
+        return Vec::new();
+    }
     fields.require(&keys::SNI, "\"sni\": [\"a.example\"], or [\"*\"] for all that no other route takes");
     fields.refuse_empty(&keys::SNI, "write a name like \"a.example\", or \"*\" for all that no other route takes");
     let mut sni = Vec::new();

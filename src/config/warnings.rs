@@ -14,10 +14,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if config.admin.listen.is_empty() && config.admin.stats_credentials.is_some() {
         warnings.push("admin.stats_credentials: there is no admin.listen, so there is no /stats".to_owned());
     }
-    warnings.extend(one_label_only(&config.routes));
+    for listen in std::iter::once(&[][..]).chain(config.owners().map(|owner| &*owner.listen)) {
+        warnings
+            .extend(one_label_only(&config.routes.iter().filter(|route| route.listen == listen).collect::<Vec<_>>()));
+    }
+    if !config.listen.is_empty() && config.routes.iter().all(|route| !route.listen.is_empty()) {
+        warnings.push("listen: every route has a \"listen\" of its own, so no route serves these addresses".to_owned());
+    }
     for route in &config.routes {
         warnings.extend(route_warnings(route).into_iter().map(|what| format!("routes.{}: {what}", route.name)));
-        let own = route.servers.iter().filter(|server| config.listen.iter().any(|listen| reaches(server, *listen)));
+        let own = route.servers.iter().filter(|server| config.addresses().any(|listen| reaches(server, listen)));
         warnings.extend(own.map(|server| {
             format!(
                 "routes.{}: server {} is this proxy itself: a connection would go in circles",
@@ -32,7 +38,8 @@ fn listener_warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let ours =
         [("listen", &config.listen), ("redirect.listen", &config.redirect), ("admin.listen", &config.admin.listen)];
-    for (key, addresses) in ours {
+    let of_routes = config.owners().map(|owner| (format!("routes.{}.listen", owner.name), &owner.listen));
+    for (key, addresses) in ours.map(|(key, addresses)| (key.to_owned(), addresses)).into_iter().chain(of_routes) {
         for (index, address) in addresses.iter().enumerate() {
             if address.port() == 0 {
                 warnings.push(format!(
@@ -66,9 +73,9 @@ fn too_many_probes(config: &Config) -> Option<String> {
 }
 
 /// `*.a.b` was meant for all below `a.b`, perhaps: then the `*` of another route takes what is deeper.
-fn one_label_only(routes: &[Rc<Route>]) -> Vec<String> {
+fn one_label_only(routes: &[&Rc<Route>]) -> Vec<String> {
     let Some(default) = routes.iter().find(|route| route.sni.contains(&SniPattern::Default)) else { return Vec::new() };
-    let names = || routes.iter().flat_map(|route| route.sni.iter().map(move |name| (route, name)));
+    let names = || routes.iter().flat_map(|route| route.sni.iter().map(move |name| (*route, name)));
     let all_below: HashSet<&str> = names()
         .filter_map(|(_, name)| if let SniPattern::Subdomains(parent) = name { Some(&**parent) } else { None })
         .collect();

@@ -17,7 +17,7 @@ pub(super) fn say(event_loop: &mut EventLoop) {
     let mut lines = vec![title(event_loop)];
     lines.extend(event_loop.door.listeners.iter().map(|listener| {
         let whose = if listener.inherited { ", on a socket of the service manager" } else { "" };
-        format!("Listening on {} for {}{whose}.", listener.bound, listener.role.socket_name())
+        format!("Listening on {} for {}{whose}.", listener.bound, event_loop.door.listeners.purpose(listener))
     }));
     let config = &event_loop.context.config;
     lines.extend(config.routes.iter().take(MOST_ROUTES).map(|route| describe_route(route)));
@@ -108,7 +108,8 @@ fn describe_source(limits: &PerSource) -> String {
 }
 
 fn describe_route(route: &Route) -> String {
-    let names = list(&route.sni, ToString::to_string);
+    let names =
+        if route.sni.is_empty() { "all that comes in".to_owned() } else { list(&route.sni, ToString::to_string) };
     let alpn = if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(" or ")) };
     let balance = if route.servers.len() == 1 { String::new() } else { format!(" by {}", route.balance.word()) };
     let header = route.proxy_protocol.header();

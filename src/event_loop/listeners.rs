@@ -1,12 +1,15 @@
 //! Opening listeners, and keeping them over reloads.
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use mio::Registry;
 use rustix::io::Errno;
 
 use crate::access_log::Level;
-use crate::config::{Config, plain};
+use crate::config::{Config, Route, plain};
 use crate::context::Context;
 use crate::net::{Key, Listener, Slots, Token};
 use crate::systemd::Inherited;
@@ -19,6 +22,8 @@ type Place = (SocketAddr, Role);
 pub(super) struct Listeners {
     slots: Slots<Listener<Role>>,
     inherited: Inherited,
+    /// The routes that own addresses, by where these are served.
+    owners: HashMap<SocketAddr, Box<str>>,
 }
 
 /// A listener that is not wanted any more.
@@ -31,7 +36,7 @@ pub(super) struct Unwanted {
 impl Listeners {
     /// None yet; `inherited` sockets are used in place of binding their addresses.
     pub(super) fn new(inherited: Inherited) -> Listeners {
-        Listeners { slots: Slots::new(), inherited }
+        Listeners { slots: Slots::new(), inherited, owners: HashMap::new() }
     }
 
     /// Opens what `config` asks for and is not open yet, and puts it under the poll.
@@ -43,7 +48,7 @@ impl Listeners {
         let fresh = self.wanted(config).into_iter().filter(|place| !already.contains(place));
         let (mut opened, mut errors) = (Vec::new(), Vec::new());
         for place in fresh {
-            match self.open_one(place) {
+            match self.open_one(place, config) {
                 Ok(listener) => opened.push(listener),
                 Err(error) => errors.push(error),
             }
@@ -71,12 +76,12 @@ impl Listeners {
         Ok(())
     }
 
-    fn open_one(&self, (address, role): Place) -> Result<Listener<Role>, String> {
+    fn open_one(&self, (address, role): Place, config: &Config) -> Result<Listener<Role>, String> {
         let inherited = self.inherited.listener(address, role);
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
-            let taken = self.inherited.places().find(|(bound, _)| bound.port() == address.port());
+            let taken = self.inherited.places().find(|(bound, ..)| bound.port() == address.port());
             let what_to_do = match (taken, self.in_the_way(address)) {
-                (Some((bound, role)), _) => format!("; {bound} is passed for {}", role.socket_name()),
+                (Some((bound, _, name)), _) => format!("; {bound} is passed for {name}"),
                 (None, Some(own)) => {
                     format!(
                         "; this program listens on {own}, and no reload can change that one for this, so restart it"
@@ -84,7 +89,12 @@ impl Listeners {
                 }
                 (None, None) => remedy(&error, address),
             };
-            format!("{}: cannot listen on {address}: {}{what_to_do}", role.key(), plain(&error))
+            let owner = config.owners().find(|owner| owner.listen.contains(&address));
+            let key = match owner.filter(|_| role == Role::Https) {
+                Some(owner) => Cow::Owned(format!("routes.{}.listen", owner.name)),
+                None => Cow::Borrowed(role.key()),
+            };
+            format!("{key}: cannot listen on {address}: {}{what_to_do}", plain(&error))
         })
     }
 
@@ -114,11 +124,43 @@ impl Listeners {
         self.slots.vacate(key);
     }
 
+    /// Clients come in for the owners that `config` names from now on.
+    pub(super) fn note_owners(&mut self, config: &Config) {
+        let served = |address: SocketAddr| self.inherited.serving(address, Role::Https).unwrap_or(address);
+        let of = |owner: &Rc<Route>| {
+            owner.listen.iter().map(|address| (served(*address), owner.name.clone())).collect::<Vec<_>>()
+        };
+        self.owners = config.owners().flat_map(of).collect();
+    }
+
+    /// The route that owns the address of a listener; `None`: the file does.
+    pub(super) fn owner(&self, key: Key) -> Option<&str> {
+        if self.owners.is_empty() {
+            return None;
+        }
+        self.owner_of(self.slots.get(key)?)
+    }
+
+    fn owner_of(&self, listener: &Listener<Role>) -> Option<&str> {
+        self.owners.get(&listener.configured).map(|name| &**name)
+    }
+
+    /// Whether clients can come in at the addresses of a route, or of the file.
+    pub(super) fn is_open(&self, owner: Option<&str>) -> bool {
+        self.iter().any(|listener| listener.role == Role::Https && self.owner_of(listener) == owner)
+    }
+
+    /// What a listener is for, in a word.
+    pub(super) fn purpose<'a>(&'a self, listener: &'a Listener<Role>) -> &'a str {
+        self.owner_of(listener).unwrap_or(listener.role.socket_name())
+    }
+
     /// Where the configuration wants listeners: at the addresses of the sockets that serve its own, where there are such.
     fn wanted(&self, config: &Config) -> Vec<Place> {
         let mut wanted = Vec::new();
-        let (https, http, admin) = (&config.listen, &config.redirect, &config.admin.listen);
-        for (addresses, role) in [(https, Role::Https), (http, Role::Http), (admin, Role::Admin)] {
+        let https: Vec<SocketAddr> = config.addresses().collect();
+        let (http, admin) = (&config.redirect, &config.admin.listen);
+        for (addresses, role) in [(&https, Role::Https), (http, Role::Http), (admin, Role::Admin)] {
             for address in addresses {
                 let place = (self.inherited.serving(*address, role).unwrap_or(*address), role);
                 // One socket may serve an address of each family.
@@ -133,8 +175,9 @@ impl Listeners {
     /// Says of which sockets nobody lets clients in.
     pub(super) fn name_unused_sockets(&self, context: &mut Context) {
         let wanted = self.wanted(&context.config);
-        for (address, role) in self.inherited.places().filter(|place| !wanted.contains(place)) {
-            let (name, key) = (role.socket_name(), role.key());
+        for (address, role, name) in self.inherited.places().filter(|(at, role, _)| !wanted.contains(&(*at, *role))) {
+            let is_of_role = role.socket_name() == name;
+            let key = if is_of_role { Cow::Borrowed(role.key()) } else { Cow::Owned(format!("routes.{name}.listen")) };
             let words = format_args!(
                 "Warning: the socket {name} that is passed at {address} is not used, for {key} does not have that \
                  address: who connects there waits in vain."

@@ -196,6 +196,7 @@ impl EventLoop {
         let shares = self.door.fds.share_out(&config).map_err(|error| vec![error])?;
         self.door.open(&config, &self.context.registry)?;
         self.close_unwanted(Some(&config));
+        self.door.listeners.note_owners(&config);
         self.admins.change(credentials);
         let context = &mut self.context;
         let reloaded = context.fleet.reload(&config, &mut spread(&config, context.now));

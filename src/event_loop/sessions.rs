@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::config::PerSource;
 use crate::context::Context;
-use crate::fleet::{Places, ServerId};
+use crate::fleet::{Places, RouteId, ServerId};
 use crate::handover::{Cargo, Incoming, Span, State};
 use crate::net::{Accepted, Key, Slots};
 use crate::session::{Lent, Next, Parked, Session, Shared, Side, Sockets};
@@ -68,12 +68,24 @@ impl Sessions {
         !self.again.is_empty() || !self.shared.line.is_empty()
     }
 
-    /// Begins with a client that the listener at `bound` has let in.
-    pub(super) fn begin(&mut self, accepted: Accepted, bound: SocketAddr, context: &mut Context) {
+    /// Begins with a client that the listener at `bound` has let in, an address of the route `frontend` or of the file.
+    pub(super) fn begin(
+        &mut self,
+        accepted: Accepted,
+        bound: SocketAddr,
+        frontend: Option<RouteId>,
+        context: &mut Context,
+    ) {
         let key = self.slots.reserve();
         context.sessions = self.len();
-        context.process.https.accepted(context.now, self.len());
-        let next = Session::accept(accepted, bound, &mut Lent { key, shared: &mut self.shared, context });
+        match frontend {
+            None => context.process.https.accepted(context.now, context.at(None)),
+            Some(id) => {
+                context.process.owned.accepted(context.now, context.fleet.at_owners() + 1);
+                context.fleet.come_in(id, context.now);
+            }
+        }
+        let next = Session::accept(accepted, bound, frontend, &mut Lent { key, shared: &mut self.shared, context });
         self.settle(key, next, context);
     }
 

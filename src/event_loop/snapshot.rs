@@ -1,12 +1,13 @@
 //! The proxy at one moment, for whoever asks.
+use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
 use super::EventLoop;
 use super::sessions::Sessions;
-use crate::config::Probe;
+use crate::config::{self, Probe};
 use crate::context::Context;
-use crate::fleet;
+use crate::fleet::{self, RouteId};
 use crate::metrics::{
     FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, Sample, ServerNow, Snapshot, SourcesNow, StandingNow,
 };
@@ -56,8 +57,8 @@ pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
         servers: room.servers,
         history: event_loop.history.clone(),
     };
-    add_open_sessions(event_loop, &mut snapshot);
-    snapshot.frontends = frontends(event_loop, &snapshot);
+    let at_owners = add_open_sessions(event_loop, &mut snapshot);
+    snapshot.frontends = frontends(event_loop, &snapshot, &at_owners);
     snapshot
 }
 
@@ -66,10 +67,10 @@ pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
     let process = &context.process;
     let mut sample = Sample {
         at: context.now,
-        accepted: process.https.accepted.total(),
+        accepted: process.https.accepted.total() + process.owned.accepted.total(),
         dropped: process.drops.iter().sum(),
-        bytes_up: process.https.bytes_up,
-        bytes_down: process.https.bytes_down,
+        bytes_up: process.https.bytes_up + process.owned.bytes_up,
+        bytes_down: process.https.bytes_down + process.owned.bytes_down,
     };
     for session in sessions.iter() {
         let moved = session.moved();
@@ -79,7 +80,11 @@ pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
     sample
 }
 
-fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) {
+/// Bytes of open connections, by the route at whose addresses they came in.
+type AtOwners = HashMap<RouteId, (u64, u64)>;
+
+fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) -> AtOwners {
+    let mut at_owners = AtOwners::new();
     let routes = event_loop.context.fleet.order();
     for session in event_loop.sessions.iter() {
         if let Some(count) = snapshot.phases.get_mut(session.phase() as usize) {
@@ -87,8 +92,13 @@ fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) {
         }
         snapshot.half_closed += u64::from(session.is_half_closed());
         let (moved, Some(id)) = (session.moved(), session.server()) else { continue };
-        snapshot.process.https.bytes_up += moved.up;
-        snapshot.process.https.bytes_down += moved.down;
+        let process = &mut snapshot.process;
+        let counters = if session.frontend().is_none() { &mut process.https } else { &mut process.owned };
+        counters.moved(moved.up, moved.down);
+        if let Some(counters) = session.frontend().map(|id| at_owners.entry(id).or_default()) {
+            counters.0 += moved.up;
+            counters.1 += moved.down;
+        }
         snapshot.process.bytes_spliced += moved.spliced;
         let Some(index) = routes.of(id.route) else { continue };
         let Some(route) = snapshot.routes.get_mut(index) else { continue };
@@ -99,28 +109,33 @@ fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) {
             traffic.bytes_down += moved.down;
         }
     }
+    at_owners
 }
 
-fn frontends(event_loop: &EventLoop, snapshot: &Snapshot) -> Vec<FrontendNow> {
+fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) -> Vec<FrontendNow> {
     let EventLoop { context, sessions, door, .. } = event_loop;
     let process = &snapshot.process;
+    let owned: Vec<FrontendNow> =
+        context.config.owners().filter_map(|owner| owned(event_loop, owner, at_owners)).collect();
     let is_open = |role| door.listeners.iter().any(|listener| listener.role == role);
-    let of = |reasons: &[DropReason]| {
-        snapshot.drops().filter(|(reason, _)| reasons.contains(reason)).map(|(_, count)| count).sum()
+    // What was dropped is counted for the process, and for each route's own addresses.
+    let at_file = |reasons: &[DropReason], of_owned: fn(&FrontendNow) -> u64| {
+        let all: u64 = snapshot.drops().filter(|(reason, _)| reasons.contains(reason)).map(|(_, count)| count).sum();
+        all.saturating_sub(owned.iter().map(of_owned).sum())
     };
     let https = FrontendNow {
-        name: Role::Https.name(),
+        name: Role::Https.name().into(),
         is_http: false,
-        is_open: is_open(Role::Https),
-        sessions: context.sessions,
+        is_open: door.listeners.is_open(None),
+        sessions: context.at(None),
         limit: sessions.shared.capacity,
         counters: process.https.clone(),
-        denied: process.drops.iter().sum(),
-        denied_connections: of(&BY_SOURCE),
-        errors: of(&BY_HELLO),
+        denied: at_file(&DropReason::ALL, |owned| owned.denied),
+        denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections),
+        errors: at_file(&BY_HELLO, |owned| owned.errors),
     };
     let http = FrontendNow {
-        name: Role::Http.name(),
+        name: Role::Http.name().into(),
         is_http: true,
         is_open: is_open(Role::Http),
         sessions: context.redirects,
@@ -131,7 +146,35 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot) -> Vec<FrontendNow> {
         errors: process.http.errors,
     };
     let has_redirect = !context.config.redirect.is_empty();
-    [Some(https), has_redirect.then_some(http)].into_iter().flatten().collect()
+    let has_own = !context.config.listen.is_empty() || https.counters.accepted.total() > 0;
+    let of_file = [has_own.then_some(https), has_redirect.then_some(http)];
+    of_file.into_iter().flatten().chain(owned).collect()
+}
+
+/// The frontend of a route's own addresses.
+fn owned(event_loop: &EventLoop, owner: &config::Route, at_owners: &AtOwners) -> Option<FrontendNow> {
+    let EventLoop { context, sessions, door, .. } = event_loop;
+    let id = context.fleet.owner(&owner.name)?;
+    let route = context.fleet.route(id)?;
+    let own = route.own()?;
+    let mut counters = own.counters().clone();
+    let (up, down) = at_owners.get(&id).copied().unwrap_or_default();
+    counters.moved(up, down);
+    let of = |reasons: &[DropReason]| {
+        let count = |reason: &DropReason| own.drops().get(reason.index()).copied().unwrap_or_default();
+        reasons.iter().map(count).sum()
+    };
+    Some(FrontendNow {
+        name: Rc::clone(route.name()),
+        is_http: false,
+        is_open: door.listeners.is_open(Some(&owner.name)),
+        sessions: own.open(),
+        limit: sessions.shared.capacity,
+        counters,
+        denied: of(&DropReason::ALL),
+        denied_connections: of(&BY_SOURCE),
+        errors: of(&BY_HELLO),
+    })
 }
 
 fn add_routes(context: &Context, Room { routes, servers }: &mut Room) {

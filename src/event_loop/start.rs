@@ -118,6 +118,7 @@ impl EventLoop {
         let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Listeners::new(sockets);
         let opened = listeners.open(&config, &registry);
+        listeners.note_owners(&config);
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
         let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
         let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;

@@ -167,7 +167,7 @@ mod tests {
         );
         let config = config::parse("test", &text).unwrap();
         let fleet = Fleet::new(&config, &mut Spread::new(Time::ZERO, 2));
-        let id = fleet.find(None, std::iter::empty()).unwrap();
+        let id = fleet.find(None, None, std::iter::empty()).unwrap();
         (fleet, id)
     }
 

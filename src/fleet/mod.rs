@@ -1,6 +1,7 @@
 //! Every route and every server as they are now: the configuration's word, policy's state, and the counters.
 //!
 //! Places in here outlive reloads: a session that began under an older configuration still finds its route and server.
+mod frontends;
 mod ledger;
 mod parked;
 mod queue;
@@ -15,6 +16,7 @@ use crate::policy::routes::RouteTable;
 use crate::policy::servers::{Group, Member, Rise, Updated};
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
+pub use frontends::Own;
 pub use ledger::{Closing, Open};
 pub use parked::{ParkedRoute, Placed, Places};
 pub use queue::Queue;
@@ -62,6 +64,8 @@ pub struct Route {
     /// Connections that have this route now.
     open: u64,
     queue: Queue,
+    /// What belongs to its own addresses, once it has had some.
+    own: Option<Box<Own>>,
     /// Not in the configuration any more.
     retired: bool,
 }
@@ -81,6 +85,10 @@ const REMEMBERED: usize = 32;
 /// All routes.
 pub struct Fleet {
     table: RouteTable,
+    /// The routes that own addresses.
+    owners: HashMap<Box<str>, RouteId>,
+    /// Clients now who came in at addresses of routes.
+    at_owners: u64,
     /// Where the routes of the configuration, and so of `table`, stand in `routes`.
     places: Vec<RouteId>,
     routes: Vec<Route>,
@@ -92,8 +100,14 @@ impl Fleet {
     /// The routes of a first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
-        let mut fleet =
-            Fleet { table: RouteTable::default(), places: Vec::new(), routes: Vec::new(), roomy: Vec::new() };
+        let mut fleet = Fleet {
+            table: RouteTable::default(),
+            owners: HashMap::new(),
+            at_owners: 0,
+            places: Vec::new(),
+            routes: Vec::new(),
+            roomy: Vec::new(),
+        };
         fleet.reload(config, spread);
         fleet
     }
@@ -107,7 +121,7 @@ impl Fleet {
         let mut free = Vec::new();
         for (place, route) in ids().zip(&mut self.routes) {
             route.retired = !kept.contains(&*route.config.name);
-            if route.retired && route.open == 0 {
+            if route.retired && route.open == 0 && route.own.as_ref().is_none_or(|own| own.open() == 0) {
                 known.remove(&route.config.name);
                 free.push(place);
             }
@@ -126,7 +140,8 @@ impl Fleet {
             };
             self.places.push(place);
         }
-        self.table = RouteTable::new(&config.routes);
+        self.table = RouteTable::new(&config.routes, &[]);
+        self.own_addresses(config);
         // A server that is new, or may have more connections, has room.
         self.roomy.extend(&self.places);
         reloaded
@@ -156,9 +171,18 @@ impl Fleet {
         RouteId((self.routes.len() - 1) as u32)
     }
 
-    /// The route that a hello with this name and these protocols gets.
-    pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<RouteId> {
-        self.places.get(self.table.find(sni, alpn)?.route).copied()
+    /// The route that a hello with this name and these protocols gets, which came in at the addresses of `frontend`.
+    pub fn find<'a>(
+        &self,
+        frontend: Option<RouteId>,
+        sni: Option<&[u8]>,
+        alpn: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Option<RouteId> {
+        let table = match frontend {
+            None => &self.table,
+            Some(id) => self.route(id)?.own.as_ref()?.table(),
+        };
+        self.places.get(table.find(sni, alpn)?.route).copied()
     }
 
     /// A route; one that left the file too, while it has connections.
@@ -262,6 +286,7 @@ impl Route {
             usage: Usage::default(),
             open: 0,
             queue: Queue::default(),
+            own: None,
             retired: false,
             name: (&*config.name).into(),
         };
@@ -373,7 +398,7 @@ mod tests {
     }
 
     fn find(fleet: &Fleet, name: &str) -> Option<RouteId> {
-        fleet.find(Some(name.as_bytes()), std::iter::empty())
+        fleet.find(None, Some(name.as_bytes()), std::iter::empty())
     }
 
     /// Without this, a reload loses counters, or counts one route's connections on another.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use super::frontends::ParkedOwn;
 use super::{Fleet, Route, RouteId, Server, ServerId};
 use crate::config::{self, HealthCheck, OnDown, RouteTimeouts};
 use crate::metrics::{Traffic, Usage};
@@ -21,6 +22,8 @@ pub struct ParkedRoute {
     usage: Usage,
     most_queued: usize,
     standing: Option<Standing>,
+    /// Counters of its own addresses.
+    own: Option<ParkedOwn>,
     servers: Vec<ParkedServer>,
 }
 
@@ -108,6 +111,14 @@ impl Places {
     }
 }
 
+impl Places {
+    /// Where the route stands that has this index in the other process.
+    #[must_use]
+    pub fn route(&self, index: usize) -> Option<RouteId> {
+        self.0.get(index).map(|place| place.route)
+    }
+}
+
 impl RouteId {
     /// Its index among all routes, those that left the file too.
     #[must_use]
@@ -137,6 +148,7 @@ impl Route {
             usage: self.usage.clone(),
             most_queued: self.queue.most(),
             standing: (!self.retired).then(|| self.group.standing().clone()),
+            own: self.own.as_ref().map(|own| own.park()),
             servers: servers.collect(),
         }
     }
@@ -145,6 +157,9 @@ impl Route {
         self.unplaced = parked.unplaced;
         self.usage = parked.usage;
         self.queue.remember(parked.most_queued);
+        if let Some(own) = parked.own {
+            self.own.get_or_insert_default().take_up(own);
+        }
         let seats = parked.servers.into_iter().map(|server| self.take_up_server(server, parked.closes_on_down, spread));
         let seats = seats.collect();
         if let Some(standing) = parked.standing.filter(|_| !self.retired) {
@@ -201,7 +216,7 @@ mod tests {
     }
 
     fn find(fleet: &Fleet, name: &str) -> RouteId {
-        fleet.find(Some(name.as_bytes()), std::iter::empty()).unwrap()
+        fleet.find(None, Some(name.as_bytes()), std::iter::empty()).unwrap()
     }
 
     /// Takes a fleet over to a process with another configuration, by way of text.

@@ -15,8 +15,10 @@ const WINDOW: u64 = 1024;
 /// Counters of the process.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// The TLS frontend.
+    /// The frontend of the file's own `listen`.
     pub https: Frontend,
+    /// All the frontends of routes with a `listen` of their own together.
+    pub owned: Frontend,
     /// The redirect.
     pub http: Frontend,
     /// TLS clients refused before they had a route, by [`DropReason::index`].
@@ -133,6 +135,7 @@ impl Process {
     pub fn new(started: u64, histograms: Histograms) -> Process {
         Process {
             https: Frontend::default(),
+            owned: Frontend::default(),
             http: Frontend::default(),
             drops: [0; DropReason::ALL.len()],
             closes: [0; CloseReason::ALL.len()],
@@ -149,8 +152,7 @@ impl Process {
     }
 
     /// Counts the end of a TLS connection.
-    pub fn closed(&mut self, reason: CloseReason, bytes_up: u64, bytes_down: u64, spliced: u64) {
-        self.https.moved(bytes_up, bytes_down);
+    pub fn closed(&mut self, reason: CloseReason, spliced: u64) {
         self.bytes_spliced += spliced;
         if let Some(closes) = self.closes.get_mut(reason.index()) {
             *closes += 1;

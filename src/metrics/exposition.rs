@@ -116,7 +116,7 @@ impl Subject for Snapshot {
 
 impl Subject for FrontendNow {
     fn labels(&self) -> (&str, &str) {
-        (self.name, "")
+        (&self.name, "")
     }
 }
 
@@ -237,8 +237,8 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Snapshot {
-        let frontend = |name| FrontendNow {
-            name,
+        let frontend = |name: &str| FrontendNow {
+            name: name.into(),
             is_http: false,
             is_open: true,
             sessions: 1,

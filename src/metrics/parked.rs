@@ -12,6 +12,7 @@ use crate::vocabulary::{CloseReason, DropReason};
 #[serde(default)]
 pub struct ParkedProcess {
     https: Frontend,
+    owned: Frontend,
     http: Frontend,
     drops: BTreeMap<String, u64>,
     closes: BTreeMap<String, u64>,
@@ -31,6 +32,7 @@ impl Process {
         let named = |(name, count): (&str, u64)| (name.to_owned(), count);
         ParkedProcess {
             https: self.https.clone(),
+            owned: self.owned.clone(),
             http: self.http.clone(),
             drops: drops.map(named).collect(),
             closes: closes.map(named).collect(),
@@ -45,6 +47,7 @@ impl Process {
     /// Goes on counting where another process stopped. When the configuration was read stays this process's own.
     pub fn take_up(&mut self, parked: ParkedProcess) {
         self.https = parked.https;
+        self.owned = parked.owned;
         self.http = parked.http;
         for (reason, count) in DropReason::ALL.iter().zip(&mut self.drops) {
             *count = parked.drops.get(reason.name()).copied().unwrap_or_default();

@@ -99,7 +99,7 @@ pub struct SourcesNow {
 #[derive(Debug)]
 pub struct FrontendNow {
     /// Its name.
-    pub name: &'static str,
+    pub name: Rc<str>,
     /// Whether it speaks HTTP, as the redirect does.
     pub is_http: bool,
     /// Whether it lets clients in.

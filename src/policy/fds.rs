@@ -45,7 +45,7 @@ impl Demand {
     #[must_use]
     pub fn of(config: &Config) -> Demand {
         let (redirect, admin) = (&config.redirect, &config.admin.listen);
-        let listeners = config.listen.len() + redirect.len() + admin.len();
+        let listeners = config.addresses().count() + redirect.len() + admin.len();
         let most = |listeners: usize, clients: usize| if listeners == 0 { 0 } else { clients };
         let side = most(redirect.len(), REDIRECT_CLIENTS) + most(admin.len(), ADMIN_CLIENTS) + config.server_count();
         Demand {

@@ -3,6 +3,7 @@
 //!
 //! A lookup is two hash lookups at most whatever the number of routes, where there are `**` names one more for each label,
 //! and allocates nothing.
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use fnv::FnvHashMap;
@@ -66,12 +67,12 @@ pub enum NameMatch {
 }
 
 impl RouteTable {
-    /// The table of `routes`. Where two claim the same name and ALPN, which a checked configuration does not, the first
+    /// The table of those `routes` that listen at these addresses, none for the file's own. Where two claim the same name and ALPN, which a checked configuration does not, the first
     /// gets it.
     #[must_use]
-    pub fn new(routes: &[Rc<Route>]) -> RouteTable {
+    pub fn new(routes: &[Rc<Route>], listen: &[SocketAddr]) -> RouteTable {
         let mut table = RouteTable::default();
-        for (index, route) in routes.iter().enumerate() {
+        for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.listen == listen) {
             for pattern in &route.sni {
                 table.candidates(pattern).add(index, route);
             }

@@ -4,7 +4,7 @@ use super::{Admission, Client, Lent, Moved, Next};
 use crate::access_log::{Step, Timing};
 use crate::config::Reject;
 use crate::context::Context;
-use crate::fleet::{Closing, Open};
+use crate::fleet::{Closing, Open, RouteId};
 use crate::net::Received;
 use crate::vocabulary::{CloseReason, DropReason};
 use crate::wire::alert::Alert;
@@ -22,7 +22,14 @@ pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reas
         Admission::Unlimited => {}
     }
     let Moved { up, down, spliced } = moved;
-    context.process.closed(reason, up, down, spliced);
+    context.process.closed(reason, spliced);
+    match client.frontend {
+        None => context.process.https.moved(up, down),
+        Some(id) => {
+            context.process.owned.moved(up, down);
+            context.fleet.go_out(id, reason, up, down);
+        }
+    }
     if let Some(routed) = routed {
         let lasted = routed.is_connected().then(|| context.now - client.accepted);
         let server = routed.server_id().map(|id| id.server);
@@ -31,8 +38,11 @@ pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reas
 }
 
 /// Counts the end of a balancer's own check, of which the log says nothing.
-pub(super) fn check(lent: &mut Lent<'_>) {
-    lent.context.process.closed(CloseReason::Answered, 0, 0, 0);
+pub(super) fn check(frontend: Option<RouteId>, lent: &mut Lent<'_>) {
+    lent.context.process.closed(CloseReason::Answered, 0);
+    if let Some(id) = frontend {
+        lent.context.fleet.go_out(id, CloseReason::Answered, 0, 0);
+    }
 }
 
 fn log(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
@@ -41,18 +51,27 @@ fn log(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReas
         (routed.timing(now), routed.counts(lent))
     } else {
         let timing = Timing { total: now - client.accepted, ..Timing::default() };
-        (timing, lent.context.counts(Open::default()))
+        (timing, lent.context.counts(client.frontend, Open::default()))
     };
     let Context { log, fleet, .. } = &mut *lent.context;
-    let whose = routed.map_or_else(|| client.whose(), |routed| routed.whose(fleet));
+    let whose = routed.map_or_else(|| client.whose(fleet), |routed| routed.whose(fleet));
     log.write(now, &whose, &Step::Close { timing, bytes_up: moved.up, bytes_down: moved.down, reason, counts });
 }
 
 /// Ends the connection of a client that is not let in.
 pub(super) fn refuse(client: Client, reason: DropReason, lent: &mut Lent<'_>) -> Next {
     close(&client, None, Moved::default(), CloseReason::Dropped(reason), lent);
-    turn_away(client, reason, lent.context.config.reject);
+    let reject = alert_only_to_tls(&client, lent);
+    turn_away(client, reason, reject);
     Next::Ended
+}
+
+/// How a client is turned away: what need not be TLS understands no alert.
+fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
+    match lent.context.config.reject {
+        Reject::Alert if lent.context.fleet.takes_all(client.frontend).is_some() => Reject::Close,
+        reject => reject,
+    }
 }
 
 /// Closes a client that was refused, in the way that `reject` says.
@@ -78,7 +97,7 @@ fn turn_away(mut client: Client, reason: DropReason, reject: Reject) {
 /// Ends the connection of a client whose route has no server for it.
 pub(super) fn give_up(mut routed: Routed, reason: CloseReason, lent: &mut Lent<'_>) -> Next {
     routed.close(Moved::default(), reason, lent);
-    if lent.context.config.reject == Reject::Alert {
+    if alert_only_to_tls(&routed.client, lent) == Reject::Alert {
         say(&mut routed.client, Alert::InternalError);
     }
     Next::Ended

@@ -61,7 +61,7 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
             Ok(mut stream) => {
                 routed.assign(server, lent);
                 match stream.write(&payload) {
-                    Ok(0) => return Connect::wait(routed, stream, payload, lent),
+                    Ok(0) if !is_through(&payload, &stream) => return Connect::wait(routed, stream, payload, lent),
                     Ok(written) => {
                         return Relay::begin(routed, stream, Direction::starting_with(&payload, written), lent);
                     }
@@ -81,6 +81,11 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
             return give_up(routed, reason, lent);
         }
     }
+}
+
+/// Whether a write of nothing has shown that the server is connected: a socket that still connects takes no write at all.
+fn is_through(payload: &[u8], server: &Stream) -> bool {
+    payload.is_empty() && server.is_writable()
 }
 
 fn dial(id: ServerId, context: &Context) -> Result<Stream, Errno> {
@@ -116,7 +121,7 @@ impl Connect {
             return Next::Wait(Session::Connect(self));
         }
         match self.server.write(&self.payload) {
-            Ok(0) => Next::Wait(Session::Connect(self)),
+            Ok(0) if !is_through(&self.payload, &self.server) => Next::Wait(Session::Connect(self)),
             Ok(written) => {
                 let Connect { routed, server, payload, .. } = *self;
                 Relay::begin(routed, server, Direction::starting_with(&payload, written), lent)

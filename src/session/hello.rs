@@ -48,8 +48,8 @@ impl Hello {
         let until = client.accepted + lent.context.config.timeouts.client_hello;
         if client.refused().is_none() {
             let context = &mut *lent.context;
-            let counts = context.counts(Open::default());
-            context.log.write(context.now, &client.whose(), &Step::Accept(counts));
+            let counts = context.counts(client.frontend, Open::default());
+            context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
         }
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(lent)
     }
@@ -162,9 +162,9 @@ impl Hello {
             (Verdict::Malformed(why), None) => (DropReason::MalformedHello, None, why),
             (Verdict::Hello(hello), None) => {
                 lent.context.process.histograms.hello(hello.len);
-                match lent.context.fleet.find(hello.sni, hello.alpn()) {
+                match lent.context.fleet.find(self.client.frontend, hello.sni, hello.alpn()) {
                     Some(id) if is_allowed(&self.client, id, lent) => {
-                        return route(&self.client, self.bound, id, &hello, front, lent);
+                        return route(&self.client, self.bound, id, Some(&hello), front, lent);
                     }
                     Some(_) => (DropReason::NotAllowed, hello.sni, "not from that address"),
                     None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
@@ -173,7 +173,7 @@ impl Hello {
             }
         };
         let context = &mut *lent.context;
-        context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni, why: &why });
+        context.log.write(context.now, &self.client.whose(&context.fleet), &Step::Refuse { sni, why: &why });
         Judgement::Refused(reason)
     }
 }
@@ -182,12 +182,46 @@ fn is_allowed(client: &Client, id: RouteId, lent: &Lent<'_>) -> bool {
     lent.context.fleet.route(id).is_none_or(|route| route.config().allows(client.source.ip()))
 }
 
+/// Gives a client its route at once: all that comes to the address is the route's, and the server may speak first.
+pub(super) fn take_all(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
+    let context = &mut *lent.context;
+    let counts = context.counts(client.frontend, Open::default());
+    context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
+    give(client, bound, id, lent)
+}
+
+/// Goes on with such a client of another process.
+pub(super) fn take_up_all(client: Client, id: RouteId, lent: &mut Lent<'_>) -> Next {
+    match client.stream.local_address() {
+        Ok(bound) if client.refused().is_none() => give(client, bound, id, lent),
+        _ => close::refuse(client, DropReason::ClosedEarly, lent),
+    }
+}
+
+fn give(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
+    if !is_allowed(&client, id, lent) {
+        let context = &mut *lent.context;
+        let refused = Step::Refuse { sni: None, why: &"not from that address" };
+        context.log.write(context.now, &client.whose(&context.fleet), &refused);
+        return close::refuse(client, DropReason::NotAllowed, lent);
+    }
+    let mut front = [0; HEADER_ROOM];
+    match route(&client, bound, id, None, &mut front, lent) {
+        Judgement::Found(found) => {
+            let header = front.get(HEADER_ROOM - usize::from(found.header)..).unwrap_or_default();
+            line_up(Routed::open(client, found, lent), Cow::Borrowed(header), lent)
+        }
+        Judgement::Refused(reason) => close::refuse(client, reason, lent),
+        Judgement::Incomplete => close::refuse(client, DropReason::ClosedEarly, lent),
+    }
+}
+
 /// Gives the hello its route, and writes the PROXY header to the end of `front`.
 fn route(
     client: &Client,
     bound: SocketAddr,
     id: RouteId,
-    hello: &client_hello::Hello<'_>,
+    hello: Option<&client_hello::Hello<'_>>,
     front: &mut [u8],
     lent: &mut Lent<'_>,
 ) -> Judgement {
@@ -206,7 +240,7 @@ fn write_header(
     client: &Client,
     bound: SocketAddr,
     route: &config::Route,
-    hello: &client_hello::Hello<'_>,
+    hello: Option<&client_hello::Hello<'_>>,
     unique_id: Option<[u8; 16]>,
     front: &mut [u8],
 ) -> std::io::Result<usize> {
@@ -217,8 +251,8 @@ fn write_header(
         ProxyProtocol::V2 => {
             let wanted = route.proxy_tlvs;
             let tlvs = Tlvs {
-                authority: hello.sni.filter(|_| wanted.authority),
-                alpn: hello.alpn().next().filter(|_| wanted.alpn),
+                authority: hello.and_then(|hello| hello.sni).filter(|_| wanted.authority),
+                alpn: hello.and_then(|hello| hello.alpn().next()).filter(|_| wanted.alpn),
                 unique_id,
                 crc32c: wanted.crc32c,
                 received: client.told.as_ref().filter(|_| wanted.received).map_or(b"", |told| &told.tlvs),

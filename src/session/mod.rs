@@ -29,7 +29,7 @@ use std::net::{IpAddr, SocketAddr};
 use mio::event::Event;
 
 use crate::access_log::Whose;
-use crate::fleet::ServerId;
+use crate::fleet::{Fleet, RouteId, ServerId};
 use crate::metrics::Phase;
 use crate::net::{Accepted, Stream, canonical};
 use crate::policy::time::Time;
@@ -98,6 +98,7 @@ struct Arrival {
     stream: Stream,
     source: SocketAddr,
     accepted: Time,
+    frontend: Option<RouteId>,
     told: Option<Box<Told>>,
 }
 
@@ -106,6 +107,8 @@ pub struct Client {
     stream: Stream,
     source: SocketAddr,
     accepted: Time,
+    /// The route at whose own addresses it came in; `None`: at the file's.
+    frontend: Option<RouteId>,
     admission: Admission,
     /// What a balancer told of it.
     told: Option<Box<Told>>,
@@ -124,15 +127,16 @@ enum Admission {
 
 impl Session {
     /// Begins with a client that the listener at `bound` has let in, and reads what it has said already.
-    pub fn accept(accepted: Accepted, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
+    pub fn accept(accepted: Accepted, bound: SocketAddr, frontend: Option<RouteId>, lent: &mut Lent<'_>) -> Next {
         let Accepted { stream, source } = accepted;
         let now = lent.context.now;
         lent.shared.line.note_spoken(now);
         if lent.context.config.is_balancer(source.ip()) {
-            let client = Client { stream, source, accepted: now, admission: Admission::Unlimited, told: None };
+            let client =
+                Client { stream, source, accepted: now, frontend, admission: Admission::Unlimited, told: None };
             return Preface::accept(client, bound, lent);
         }
-        Session::admit(Arrival { stream, source, accepted: now, told: None }, bound, lent)
+        Session::admit(Arrival { stream, source, accepted: now, frontend, told: None }, bound, lent)
     }
 
     /// Asks the limits about a client whose address is known.
@@ -140,18 +144,25 @@ impl Session {
     /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
     /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
     fn admit(arrival: Arrival, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
-        let Arrival { stream, source, accepted, told } = arrival;
+        let Arrival { stream, source, accepted, frontend, told } = arrival;
+        let takes_all = lent.context.fleet.takes_all(frontend);
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client { stream, source, accepted, admission, told };
+        let client = Client { stream, source, accepted, frontend, admission, told };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
-            lent.context.process.https.refused += 1;
-            if lent.shared.refused > lent.shared.capacity / REFUSED_SHARE {
+            match frontend {
+                None => lent.context.process.https.refused += 1,
+                Some(id) => lent.context.fleet.refused(id),
+            }
+            if takes_all.is_some() || lent.shared.refused > lent.shared.capacity / REFUSED_SHARE {
                 return close::refuse(client, reason, lent);
             }
         }
-        Hello::accept(client, bound, lent)
+        match takes_all {
+            None => Hello::accept(client, bound, lent),
+            Some(route) => hello::take_all(client, bound, route, lent),
+        }
     }
 
     /// Takes what an event says, and does what can be done now. A session that moves bulk stands in line instead: those
@@ -240,6 +251,12 @@ impl Session {
         (client.admission == Admission::Granted).then(|| client.source.ip())
     }
 
+    /// The route at whose own addresses its client came in.
+    #[must_use]
+    pub fn frontend(&self) -> Option<RouteId> {
+        self.client().frontend
+    }
+
     /// What it is about.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -300,9 +317,10 @@ impl Session {
 
 impl Client {
     /// What its log lines begin with.
-    fn whose(&self) -> Whose<'static> {
+    fn whose<'a>(&self, fleet: &'a Fleet) -> Whose<'a> {
+        let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
         Whose {
-            frontend: Role::Https.name(),
+            frontend: owner.unwrap_or(Role::Https.name()),
             source: self.source,
             accepted: self.accepted,
             route: None,

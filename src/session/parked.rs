@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use super::hello::Hello;
+use super::hello::{self, Hello};
 use super::preface::Preface;
 use super::relay::{Held, ParkedRelay, Relay};
 use super::{Admission, Client, Lent, Moved, Next, Session, close};
-use crate::fleet::Places;
+use crate::fleet::{Places, RouteId};
 use crate::net::{Pipes, Stream};
 use crate::policy::time::Time;
 use crate::preface::Told;
@@ -33,6 +33,9 @@ pub struct Record {
     accepted: Time,
     /// What a balancer told of it.
     told: Option<Box<Told>>,
+    /// Which route of the other process owns the addresses where the client came in.
+    #[serde(default)]
+    frontend: Option<usize>,
     phase: Phase,
 }
 
@@ -82,10 +85,11 @@ impl Session {
     /// # Errors
     /// The kernel's words, when a pipe cannot be read.
     pub fn park(&mut self, pipes: &mut Pipes) -> Result<Parked<'_>, String> {
-        let Client { source, accepted, ref told, .. } = *self.client();
+        let Client { source, accepted, frontend, ref told, .. } = *self.client();
         let (refused, told) = (self.client().refused(), told.clone());
         let until = self.deadline();
-        let record = |phase| Record { source, accepted, told: told.clone(), phase };
+        let frontend = frontend.map(RouteId::index);
+        let record = |phase| Record { source, accepted, frontend, told: told.clone(), phase };
         let refused = refused.map(|reason| reason.name().to_owned());
         let hello = || record(Phase::Hello { until, refused });
         Ok(match self {
@@ -102,7 +106,11 @@ impl Session {
 
     /// Goes on with a session of another process, whose servers stand in `places`.
     pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
-        let Record { source, accepted, told, phase } = record;
+        let Record { source, accepted, frontend, told, phase } = record;
+        let frontend = frontend.and_then(|index| places.route(index));
+        if let Some(id) = frontend {
+            lent.context.fleet.resume_at(id);
+        }
         let admission = match &phase {
             Phase::Preface { .. } => Admission::Unlimited,
             Phase::Hello { refused: Some(name), .. } => Admission::Refused(reason(name)),
@@ -113,12 +121,15 @@ impl Session {
             Admission::Granted => lent.shared.sources.opened(source.ip()),
             Admission::Unlimited => {}
         }
-        let client = Client { stream: Stream::handed_on(sockets.client), source, accepted, admission, told };
+        let client = Client { stream: Stream::handed_on(sockets.client), source, accepted, frontend, admission, told };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
             (Phase::Relay(_), None) => return lose(client, lent),
             (Phase::Preface { until }, _) => return Preface::take_up(client, until, lent),
             (Phase::Hello { until, .. }, _) => {
+                if let Some(route) = lent.context.fleet.takes_all(frontend) {
+                    return hello::take_up_all(client, route, lent);
+                }
                 let [raw, _] = held;
                 return Hello::take_up(client, until, raw.to_vec(), lent);
             }

@@ -29,18 +29,22 @@ impl Preface {
         match preface::read(&mut self.client.stream) {
             Read::Incomplete => self.wait(lent),
             Read::Client(told) => {
-                let Client { stream, accepted, .. } = self.client;
-                let arrival = Arrival { stream, source: told.source, accepted, told: Some(told.into()) };
+                let Client { stream, accepted, frontend, .. } = self.client;
+                let arrival = Arrival { stream, source: told.source, accepted, frontend, told: Some(told.into()) };
                 Session::admit(arrival, self.bound, lent)
             }
             Read::Check => {
-                close::check(lent);
+                close::check(self.client.frontend, lent);
                 Next::Ended
             }
             Read::Refused(reason, why) => {
                 if let Some(why) = why {
                     let context = &mut *lent.context;
-                    context.log.write(context.now, &self.client.whose(), &Step::Refuse { sni: None, why: &why });
+                    context.log.write(
+                        context.now,
+                        &self.client.whose(&context.fleet),
+                        &Step::Refuse { sni: None, why: &why },
+                    );
                 }
                 close::refuse(self.client, reason, lent)
             }

@@ -199,7 +199,7 @@ impl Routed {
             route: Some(&self.found.config.name),
             server: self.server_id().and_then(|id| Some(&*fleet.server(id)?.name)),
             unique_id: self.found.unique_id,
-            ..self.client.whose()
+            ..self.client.whose(fleet)
         }
     }
 
@@ -212,6 +212,9 @@ impl Routed {
     /// Connections at once, for its log lines.
     pub(super) fn counts(&self, lent: &Lent<'_>) -> Counts {
         let context = &*lent.context;
-        Counts { ahead: self.ahead, ..context.counts(context.fleet.open_now(self.found.route, self.server)) }
+        Counts {
+            ahead: self.ahead,
+            ..context.counts(self.client.frontend, context.fleet.open_now(self.found.route, self.server))
+        }
     }
 }

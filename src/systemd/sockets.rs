@@ -18,6 +18,8 @@ pub struct Inherited(Vec<Socket>);
 
 struct Socket {
     fd: OwnedFd,
+    /// As systemd has it: of a role, or of the route whose `listen` it serves.
+    name: String,
     role: Role,
     bound: SocketAddr,
     /// It takes IPv4 as well as IPv6.
@@ -39,16 +41,16 @@ impl Inherited {
         Some(socket.fd.try_clone().and_then(|fd| Listener::inherit(fd, address, role)))
     }
 
-    /// Where they listen, and for whom.
-    pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role)> {
-        self.0.iter().map(|socket| (socket.bound, socket.role))
+    /// Where they listen, for whom, and their names.
+    pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role, &str)> {
+        self.0.iter().map(|socket| (socket.bound, socket.role, &*socket.name))
     }
 }
 
 /// What systemd passes to the process.
 #[derive(Default)]
 pub struct Passed {
-    /// Listening sockets, under the names of their roles.
+    /// Listening sockets, under the names of their roles, or of routes with a `listen` of their own.
     pub sockets: Inherited,
     /// What the process before has left, the last first.
     pub parcels: Vec<OwnedFd>,
@@ -57,7 +59,7 @@ pub struct Passed {
 /// What is passed: listening sockets, and what was stored.
 ///
 /// # Errors
-/// A sentence about a socket that is not for TCP, that does not listen or whose name says no role, or about an environment
+/// A sentence about a socket that is not for TCP, that does not listen or that has no name, or about an environment
 /// that contradicts itself.
 pub fn passed() -> Result<Passed, String> {
     let failed = |error| format!("LISTEN_FDS: {error}");
@@ -92,17 +94,20 @@ fn look(socket: &TcpListener) -> io::Result<(SocketAddr, bool, bool)> {
 
 impl Socket {
     fn new(name: &str, socket: TcpListener) -> Result<Socket, String> {
-        let Some(role) = Role::ALL.into_iter().find(|role| role.socket_name() == name) else {
+        // Without FileDescriptorName= a socket has its unit's name, systemd.socket(5), or one of sd_listen_fds(3).
+        if name.ends_with(".socket") || ["", "unknown", "connection"].contains(&name) {
             return Err(format!(
-                "the service manager passes a socket named {name:?}; FileDescriptorName= must be https, http or admin"
+                "the service manager passes a socket named {name:?}; FileDescriptorName= must be https, http, admin, or the \
+                 name of a route with a listen of its own"
             ));
-        };
+        }
+        let role = Role::ALL.into_iter().find(|role| role.socket_name() == name).unwrap_or(Role::Https);
         let (bound, takes_both, listens) =
             look(&socket).map_err(|error| format!("the socket {name:?} that the service manager passes: {error}"))?;
         if !listens {
             return Err(format!("the socket {name:?} at {bound} does not listen; Accept= must be no"));
         }
-        Ok(Socket { fd: socket.into(), role, bound, takes_both })
+        Ok(Socket { fd: socket.into(), name: name.to_owned(), role, bound, takes_both })
     }
 
     fn serves(&self, address: SocketAddr) -> bool {

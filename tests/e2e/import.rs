@@ -51,6 +51,9 @@ side_by_side! {
     environment: Known::default();
     named_defaults: Known::default();
     backend_names: Known::default();
+    two_frontends: Known::default();
+    plain_tcp: Known::default();
+    listen: Known::default();
 }
 
 /// All that is said of a file, word for word: it is what a person has to go by. `BLESS=1` writes it anew.
@@ -290,10 +293,10 @@ fn answer(question: &Question, from: Ipv4Addr) -> String {
 /// Every server of the configuration, which says its address and the kind of header that it got. They are behind a link, as a
 /// listener of all addresses would clash with theirs.
 fn servers(config: &Value) -> Vec<Origin> {
-    sh("ip netns add servers; ip link add to-servers type veth peer name eth0 netns servers
+    sh("new servers; ip link add to-servers type veth peer name eth0 netns $LB_E2E_HOSTS/servers
         ip addr add 10.0.255.1/24 dev to-servers; ip link set to-servers up; ip route add 10.1.0.0/24 via 10.0.255.2
-        ip -n servers addr add 10.0.255.2/24 dev eth0; ip -n servers link set eth0 up; ip -n servers link set lo up
-        ip -n servers route add default via 10.0.255.1");
+        at servers ip addr add 10.0.255.2/24 dev eth0; at servers ip link set eth0 up
+        at servers ip route add default via 10.0.255.1");
     let mut origins: BTreeMap<SocketAddr, Origin> = BTreeMap::new();
     for route in config["routes"].as_object().unwrap().values() {
         // Whichever of them answers, it is the same.
@@ -301,7 +304,7 @@ fn servers(config: &Value) -> Vec<Origin> {
         let expect = if route["proxy_protocol"] == "off" { Expect::Nothing } else { Expect::Header };
         for server in route["servers"].as_array().unwrap() {
             let address: SocketAddr = server["address"].as_str().unwrap().parse().unwrap();
-            sh(&format!("ip -n servers addr replace {}/32 dev lo", address.ip()));
+            sh(&format!("at servers ip addr replace {}/32 dev lo", address.ip()));
             if let Some(source) = server["source"].as_str() {
                 sh(&format!("ip addr replace {source}/32 dev lo"));
             }

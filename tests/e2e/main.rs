@@ -14,6 +14,7 @@ mod import;
 mod kit;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod log_forms;
 mod log_lines;
 mod many_routes;

@@ -320,7 +320,7 @@ fn sockets_that_are_of_no_use() {
     idle.bind(&free_address().into()).unwrap();
     let udp = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     for (socket, name, words) in [
-        (listener.try_clone().unwrap().into(), "web.socket", "FileDescriptorName= must be https, http or admin"),
+        (listener.try_clone().unwrap().into(), "web.socket", "FileDescriptorName= must be https, http, admin, or the"),
         (idle, "https", "does not listen; Accept= must be no"),
         (udp, "https", "is not for TCP"),
     ] {

@@ -28,13 +28,23 @@ pub(super) struct Try {
     /// A protocol that the hello offers; several in the client's order
     #[arg(long, value_name = "PROTOCOL")]
     alpn: Vec<String>,
+    /// The port where the hello comes in, for routes with a "listen" of their own
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
 }
 
 impl Try {
     pub(super) fn run(self) -> Outcome {
         let config = load(&self.file.config)?;
         let name = self.sni.strip_suffix('.').unwrap_or(&self.sni);
-        let table = RouteTable::new(&config.routes);
+        let (listen, owner) = route::frontend(&config, self.port)?;
+        if let Some(owner) = owner.filter(|owner| owner.sni.is_empty()) {
+            return Err(vec![format!(
+                "route {} takes all that comes to its own listen, and a hello is nothing to its servers",
+                owner.name
+            )]);
+        }
+        let table = RouteTable::new(&config.routes, listen);
         let found = table.find((!name.is_empty()).then_some(name.as_bytes()), self.alpn.iter().map(String::as_bytes));
         let Some(route) = found.and_then(|found| config.routes.get(found.route)) else {
             return Err(vec![route::explain_none(&config, name, &self.alpn).trim_end().to_owned()]);

@@ -36,9 +36,10 @@ pub(in crate::config) static SCHEMA: Key<Text<()>> = Key::new(
 );
 pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
     "listen",
-    "Addresses for TLS. `[::]:443` takes IPv6 only, so the two families are two entries.",
+    "Addresses for TLS. `[::]:443` takes IPv6 only, so the two families are two entries. Needed unless every route has its \
+     own.",
     List { of: Text { read: tls_address, pattern: ADDRESS_PATTERN }, least: 1 },
-    Required,
+    Means("none"),
 );
 pub(in crate::config) static ROUTES: Key<Named> = Key::new(
     "routes",

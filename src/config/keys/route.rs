@@ -1,9 +1,11 @@
 //! `routes.NAME`: where connections for some names go.
+use std::net::SocketAddr;
+
 use ipnet::IpNet;
 
 use super::Absent::{Is, Means, Required};
 use super::{Key, Object, health_check, server, timeouts};
-use crate::config::addresses::{ADDRESS_PATTERN, NETWORK_PATTERN, network, written_server_address};
+use crate::config::addresses::{ADDRESS_PATTERN, NETWORK_PATTERN, network, tls_address, written_server_address};
 use crate::config::kinds::{Choice, Either, Group, List, Text};
 use crate::config::sni::{PATTERN, Written, pattern};
 use crate::config::values::{PROTOCOL_PATTERN, protocol};
@@ -13,6 +15,7 @@ pub(in crate::config) static OBJECT: Object = Object {
     keys_are: "a route's key",
     place: "routes.NAME",
     keys: &[
+        &LISTEN,
         &SNI,
         &ALPN,
         &SERVERS,
@@ -27,12 +30,19 @@ pub(in crate::config) static OBJECT: Object = Object {
     ],
 };
 
+pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
+    "listen",
+    "The route's own addresses, opened beside the file's `listen`, which it then does not serve. With `sni`, the names hold \
+     there; without, all that comes there is the route's at once, TLS or not, and the server may speak first.",
+    List { of: Text { read: tls_address, pattern: ADDRESS_PATTERN }, least: 1 },
+    Means("the file's"),
+);
 pub(in crate::config) static SNI: Key<List<Text<Written>>> = Key::new(
     "sni",
     "Names that the route serves: `a.b` this name, `*.a.b` one label more, `**.a.b` one label or more, `*` all that no \
-     other route takes, a hello without a name too.",
+     other route takes, a hello without a name too. Only a route with its own `listen` may have none.",
     List { of: Text { read: pattern, pattern: PATTERN }, least: 1 },
-    Required,
+    Means("all that comes to its `listen`"),
 );
 pub(in crate::config) static ALPN: Key<List<Text<Box<str>>>> = Key::new(
     "alpn",

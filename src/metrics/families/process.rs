@@ -27,11 +27,13 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     }),
     gauge("haproxy_process_max_fds", "File descriptors that there may be.", |s, line| line.number(s.most_fds)),
     counter("haproxy_process_connections_total", "Clients let in, those of the admin endpoints apart.", |s, line| {
-        line.number(s.process.https.accepted.total() + s.process.http.accepted.total());
+        line.number(
+            s.process.https.accepted.total() + s.process.owned.accepted.total() + s.process.http.accepted.total(),
+        );
     }),
     counter("haproxy_process_bytes_out_total", "Bytes sent to clients and servers.", |s, line| {
-        let [https, http] = [&s.process.https, &s.process.http];
-        line.number(https.bytes_up + https.bytes_down + http.bytes_down);
+        let [https, owned, http] = [&s.process.https, &s.process.owned, &s.process.http];
+        line.number(https.bytes_up + https.bytes_down + owned.bytes_up + owned.bytes_down + http.bytes_down);
     }),
     counter("haproxy_process_spliced_bytes_out_total", "Of these, bytes that never left the kernel.", |s, line| {
         line.number(s.process.bytes_spliced);

@@ -12,6 +12,7 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
     };
     Rc::new(Route {
         name: name.into(),
+        listen: Vec::new(),
         sni: sni.iter().map(pattern).collect(),
         alpn: alpn.iter().map(|&protocol| protocol.into()).collect(),
         servers: Vec::new(),
@@ -38,7 +39,7 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
 /// The name of the route that a hello gets.
 fn found<'r>(routes: &'r [Rc<Route>], sni: &str, alpn: &[&str]) -> Option<&'r str> {
     let sni = (sni != "-").then_some(sni.as_bytes());
-    let found = RouteTable::new(routes).find(sni, alpn.iter().map(|protocol| protocol.as_bytes()))?;
+    let found = RouteTable::new(routes, &[]).find(sni, alpn.iter().map(|protocol| protocol.as_bytes()))?;
     Some(&routes[found.route].name)
 }
 
@@ -148,7 +149,7 @@ fn alpn_decides_among_routes_for_one_name() {
 /// The answer says why: `fiscalismia-lb route` explains with it.
 #[test]
 fn says_why() {
-    let table = RouteTable::new(&[route("a", &["a.test", "*.a.test"], &["h2", "h3"]), route("b", &["*"], &[])]);
+    let table = RouteTable::new(&[route("a", &["a.test", "*.a.test"], &["h2", "h3"]), route("b", &["*"], &[])], &[]);
     let by_alpn = table.find(Some(b"x.a.test"), [&b"h3"[..]].into_iter());
     assert_eq!(by_alpn, Some(Match { route: 0, name: NameMatch::Wildcard, alpn: Some(1) }));
     assert_eq!(table.find(None, no_alpn()), Some(Match { route: 1, name: NameMatch::Default, alpn: None }));
@@ -158,7 +159,7 @@ fn says_why() {
 #[test]
 fn ten_thousand_routes() {
     let routes: Vec<_> = (0..10_000).map(|n| route(&n.to_string(), &[&format!("host{n}.example.test")], &[])).collect();
-    let table = RouteTable::new(&routes);
+    let table = RouteTable::new(&routes, &[]);
     for n in 0..routes.len() {
         let found = table.find(Some(format!("HOST{n}.example.test").as_bytes()), no_alpn());
         assert_eq!(found.map(|found| found.route), Some(n));

@@ -29,6 +29,7 @@ fn route(balance: Balance, servers: Vec<Server>) -> Route {
     let second = Duration::from_secs(1);
     Route {
         name: "route".into(),
+        listen: Vec::new(),
         sni: Vec::new(),
         alpn: Vec::new(),
         servers,

@@ -75,6 +75,11 @@ impl Proxy {
             config["listen"] = json!([free_address()]);
         }
         let address = config["listen"][0].as_str().unwrap().parse().unwrap();
+        Proxy::launch_as(&config, address, launch)
+    }
+
+    /// Starts it with this configuration as it is.
+    pub(crate) fn launch_as(config: &Value, address: SocketAddr, launch: Launch) -> Proxy {
         let folder = Folder::new();
         let file = folder.write("lb.json", &config.to_string());
         let lines = Lines::default();

@@ -1,0 +1,161 @@
+//! Routes with addresses of their own: each is a frontend too, with a table of names and counters that are its own.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fleet, Route, RouteId};
+use crate::config::Config;
+use crate::metrics::Frontend;
+
+use crate::policy::routes::RouteTable;
+use crate::policy::time::Time;
+use crate::vocabulary::{CloseReason, DropReason};
+
+/// What belongs to the addresses that a route owns.
+#[derive(Default)]
+pub struct Own {
+    /// The names that hold there: of the route, and of those that share its addresses.
+    table: RouteTable,
+    counters: Frontend,
+    /// Clients dropped before they had a route, by [`DropReason::index`].
+    drops: [u64; DropReason::ALL.len()],
+    /// Clients now.
+    open: u64,
+}
+
+/// What of it another process goes on with; drops stand under the names of their reasons.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ParkedOwn {
+    counters: Frontend,
+    drops: BTreeMap<String, u64>,
+}
+
+impl Own {
+    pub(super) fn park(&self) -> ParkedOwn {
+        let drops = DropReason::ALL.iter().map(|reason| reason.name().to_owned()).zip(self.drops);
+        ParkedOwn { counters: self.counters.clone(), drops: drops.collect() }
+    }
+
+    pub(super) fn take_up(&mut self, parked: ParkedOwn) {
+        self.counters = parked.counters;
+        for (reason, count) in DropReason::ALL.iter().zip(&mut self.drops) {
+            *count = parked.drops.get(reason.name()).copied().unwrap_or_default();
+        }
+    }
+
+    pub(super) fn table(&self) -> &RouteTable {
+        &self.table
+    }
+
+    /// Clients now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> &Frontend {
+        &self.counters
+    }
+
+    /// Clients dropped before they had a route, by [`DropReason::index`].
+    #[must_use]
+    pub fn drops(&self) -> &[u64] {
+        &self.drops
+    }
+}
+
+impl Fleet {
+    /// Gives the routes that own addresses in `config` their tables. A route that owned some keeps its counters, and its
+    /// table while it has clients that came in there.
+    pub(super) fn own_addresses(&mut self, config: &Config) {
+        let owners: Vec<_> = config.owners().map(|owner| (owner.name.clone(), owner.listen.clone())).collect();
+        self.owners.clear();
+        for (name, listen) in owners {
+            let index = config.routes.iter().position(|route| route.name == name);
+            let Some(id) = index.and_then(|index| self.places.get(index)).copied() else { continue };
+            let table = RouteTable::new(&config.routes, &listen);
+            if let Some(route) = self.route_mut(id) {
+                route.own.get_or_insert_default().table = table;
+                self.owners.insert(name, id);
+            }
+        }
+        let owners: Vec<RouteId> = self.owners.values().copied().collect();
+        for (id, route) in super::ids().zip(&mut self.routes) {
+            // The places of another configuration mean nothing any more.
+            if let Some(own) = route.own.as_mut().filter(|_| !owners.contains(&id)) {
+                own.table = RouteTable::default();
+            }
+        }
+    }
+
+    /// The route of that name, where it owns addresses.
+    #[must_use]
+    pub fn owner(&self, name: &str) -> Option<RouteId> {
+        self.owners.get(name).copied()
+    }
+
+    /// The route that takes all that comes to the addresses of `frontend`; `None` where names are looked at.
+    #[must_use]
+    pub fn takes_all(&self, frontend: Option<RouteId>) -> Option<RouteId> {
+        frontend.filter(|id| self.route(*id).is_some_and(|route| route.config.sni.is_empty()))
+    }
+
+    /// Clients now who came in at addresses of routes.
+    #[must_use]
+    pub fn at_owners(&self) -> u64 {
+        self.at_owners
+    }
+
+    /// A client has come in at the addresses of `id`.
+    pub fn come_in(&mut self, id: RouteId, now: Time) {
+        self.at_owners += 1;
+        if let Some(own) = self.own_mut(id) {
+            own.open += 1;
+            own.counters.accepted(now, own.open);
+        }
+    }
+
+    /// A client of another process that came in there counts from now on.
+    pub fn resume_at(&mut self, id: RouteId) {
+        self.at_owners += 1;
+        if let Some(route) = self.route_mut(id) {
+            route.own.get_or_insert_default().open += 1;
+        }
+    }
+
+    /// A client that came in there may not have another connection.
+    pub fn refused(&mut self, id: RouteId) {
+        if let Some(own) = self.own_mut(id) {
+            own.counters.refused += 1;
+        }
+    }
+
+    /// A client that came in there has ended.
+    pub fn go_out(&mut self, id: RouteId, reason: CloseReason, bytes_up: u64, bytes_down: u64) {
+        debug_assert!(self.at_owners > 0, "a client is counted off twice");
+        self.at_owners = self.at_owners.saturating_sub(1);
+        let Some(own) = self.own_mut(id) else { return };
+        own.open = own.open.saturating_sub(1);
+        own.counters.moved(bytes_up, bytes_down);
+        if let CloseReason::Dropped(reason) = reason
+            && let Some(drops) = own.drops.get_mut(reason.index())
+        {
+            *drops += 1;
+        }
+    }
+
+    fn own_mut(&mut self, id: RouteId) -> Option<&mut Own> {
+        self.route_mut(id)?.own.as_deref_mut()
+    }
+}
+
+impl Route {
+    /// What belongs to its own addresses, once it has had some.
+    #[must_use]
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_deref()
+    }
+}
