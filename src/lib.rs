@@ -5,23 +5,24 @@
 //!
 //! # The life of a connection
 //!
-//! 1. [`event_loop`] sleeps until a listener ([`net::Listener`]) has a client in its backlog, and lets it in while there
-//!    are fds for it and its server.
+//! 1. [`event_loop`] sleeps until a listener ([`net::Listener`]) has a client in its backlog. Its door lets the client in
+//!    while there are fds ([`policy::fds`]) for it and its server.
 //! 2. [`policy::rate_limit`] may turn it away.
 //! 3. [`session`] begins: the hello is read, in however many segments and records it comes ([`wire::client_hello`]).
-//! 4. [`policy::routes`] finds the route of its name; [`fleet`] knows what has become of that route.
+//! 4. [`policy::routes`] finds the route of its name; [`fleet`] has that route and its servers as they are now, and its ledger
+//!    counts the connection from here on.
 //! 5. [`policy::servers`] picks a server that [`policy::health`] holds for up, as [`probe`]s found it.
 //! 6. The server is connected to, and again another if it refuses, and gets the PROXY header ([`wire::proxy_header`]) and
 //!    the hello in one write.
-//! 7. Bytes move in two [`net::Direction`]s, spliced where a direction proves to be bulk, until both have ended or one of
-//!    the [`policy::timers`] comes up.
+//! 7. Bytes move in two [`net::Direction`]s, spliced where a direction proves to be bulk ([`policy::line`] says whose turn that
+//!    is), until both have ended or one of the [`policy::timers`] comes up.
 //! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
 //!    [`metrics`].
 //!
 //! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, and to [`admin`], which shows the
 //! operator how the proxy is.
 //!
-//! [`context`] is what the one thread lends to each of these while it works. [`config`] is checked once, when it is read:
+//! [`event_loop::EventLoop`] composes the owners of all that, and [`context`] is what it lends to each of them. [`config`] is checked once, when it is read:
 //! a value of its types is good. [`systemd`] is told, and passes sockets.
 //!
 //! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.

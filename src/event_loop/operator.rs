@@ -191,7 +191,7 @@ impl EventLoop {
         self.manager.ready(&self.context);
     }
 
-    fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
+    pub(super) fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
         let shares = self.door.fds.share_out(&config).map_err(|error| vec![error])?;
         self.door.open(&config, &self.context.registry)?;

@@ -1,5 +1,10 @@
 //! The loop itself, with scripted time: what it does with many sessions at once.
+#![allow(clippy::disallowed_types, reason = "clients and servers have sockets")]
 mod rig;
+mod simulation;
+
+use std::net::TcpListener;
+use std::time::Duration;
 
 use rig::{Rig, second};
 use signal_hook::consts::signal::SIGTERM;
@@ -75,4 +80,100 @@ fn a_pause_sends_nobody_away_while_a_server_has_room() {
     let snapshot = rig.snapshot();
     assert_eq!((snapshot.routes[0].queued, snapshot.routes[0].open, snapshot.connections), (0, 1, 1));
     assert_eq!(snapshot.process.closes[CloseReason::ServersFull.index()], 0);
+}
+
+/// Without this, a client that came late is served before one that waits, or a reload that makes room serves nobody.
+#[test]
+fn clients_that_wait_are_served_in_their_order() {
+    let mut rig = Rig::with_server(r#""max_connections": 1"#, r#""timeouts": { "connect": "60s" }"#);
+    let first = rig.client();
+    let mut waiting: Vec<_> = (0..3_u8)
+        .map(|number| {
+            let mut client = rig.connect();
+            client.say(&rig::hello());
+            client.say(&[number]);
+            rig.turns();
+            client
+        })
+        .collect();
+    assert_eq!(rig.snapshot().routes[0].queued, 3);
+    drop(first);
+    rig.hang_up();
+    rig.turns();
+    assert_eq!(rig.serve(), 1);
+    let hello = rig::hello().len();
+    assert_eq!(rig.heard(0, hello + 1)[hello], 0);
+    rig.adopt_keys(r#""max_connections": 3"#, r#""timeouts": { "connect": "60s" }"#);
+    rig.turns();
+    assert_eq!(rig.serve(), 3);
+    assert_eq!((rig.heard(1, hello + 1)[hello], rig.heard(2, hello + 1)[hello]), (1, 2));
+    waiting.clear();
+    rig.hang_up();
+    rig.turns();
+    let snapshot = rig.snapshot();
+    assert_eq!((snapshot.routes[0].open, snapshot.servers[0].open, snapshot.routes[0].most_queued), (0, 0, 3));
+    rig.check_gauges();
+}
+
+/// Without this, a server that refuses is tried without end, or at once and in vain.
+#[test]
+fn a_server_that_refuses_is_tried_as_often_as_retries_say() {
+    let mut rig = Rig::of(
+        r#"{ "listen": ["127.0.0.1:0"], "retries": 2, "reject": "close", "routes": { "a": { "sni": ["a.test"],
+            "servers": ["127.0.0.1:1"], "health_check": { "type": "off" } } } }"#,
+    );
+    let mut client = rig.connect();
+    client.say(&rig::hello());
+    for tries in 1..=3 {
+        rig.turns();
+        assert_eq!(rig.snapshot().servers[0].traffic.connects, tries);
+        rig.pass(Duration::from_millis(999));
+        rig.turns();
+        assert_eq!(rig.snapshot().servers[0].traffic.connects, tries, "a pause of a second comes first");
+        rig.pass(Duration::from_millis(1));
+    }
+    rig.turns();
+    let snapshot = rig.snapshot();
+    assert_eq!((snapshot.connections, snapshot.servers[0].traffic.retries, snapshot.servers[0].open), (0, 2, 0));
+    assert_eq!(snapshot.process.closes[CloseReason::ServerRefused.index()], 1);
+}
+
+/// Without this, a reload forgets who has connections open, or cuts them.
+#[test]
+fn a_reload_keeps_what_is_open() {
+    let mut rig = Rig::new(r#""reject": "close""#);
+    let _open = [rig.client(), rig.client()];
+    rig.adopt_keys(r#""weight": 1"#, r#""reject": "close", "limits": { "per_source": { "concurrent": 3 } }"#);
+    let _third = rig.client();
+    let mut fourth = rig.connect();
+    fourth.say(&rig::hello());
+    rig.turns();
+    let snapshot = rig.snapshot();
+    assert_eq!((snapshot.connections, snapshot.process.https.refused, snapshot.routes[0].open), (3, 1, 3));
+}
+
+/// Without this, a server that has gone is found down late, or by one probe that failed, and comes back as slowly.
+#[test]
+fn a_server_goes_down_and_comes_back_by_its_probes() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let mut rig = Rig::of(&format!(
+        r#"{{ "listen": ["127.0.0.1:0"], "routes": {{ "a": {{ "sni": ["a.test"], "servers": ["{address}"],
+            "health_check": {{ "type": "tcp", "interval": "10s", "fall": 3, "rise": 2 }} }} }} }}"#
+    ));
+    let probes = |rig: &mut Rig, count: usize| {
+        for _ in 0..count {
+            rig.pass(second(10));
+            rig.turns();
+        }
+        rig.snapshot().servers[0].standing.is_up
+    };
+    assert!(probes(&mut rig, 2));
+    drop(server);
+    assert!(probes(&mut rig, 2), "two of three have failed");
+    assert!(!probes(&mut rig, 2));
+    let _server = TcpListener::bind(address).unwrap();
+    probes(&mut rig, 1);
+    assert!(probes(&mut rig, 2));
+    assert_eq!(rig.snapshot().servers[0].standing.downs, 1);
 }

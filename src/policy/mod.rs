@@ -6,7 +6,7 @@ pub mod health;
 pub mod line;
 pub mod per_second;
 #[cfg(test)]
-mod random;
+pub(crate) mod random;
 pub mod rate_limit;
 pub mod routes;
 pub mod servers;

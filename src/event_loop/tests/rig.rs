@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_types, reason = "clients and servers have sockets")]
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token};
 
 use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource};
-use crate::config;
+use crate::config::{self, Config};
 use crate::metrics::Snapshot;
 use crate::net::Output;
 use crate::policy::time::Time;
@@ -27,7 +27,7 @@ pub(super) struct Rig {
     time: Rc<Cell<u64>>,
     signals: Rc<RefCell<Vec<i32>>>,
     events: Events,
-    server: TcpListener,
+    server: Option<TcpListener>,
     /// What the server has accepted.
     served: Vec<TcpStream>,
 }
@@ -77,6 +77,18 @@ pub(super) fn hello() -> Vec<u8> {
     HelloBuilder::new().sni("a.test").build()
 }
 
+fn config_of(server: SocketAddr, server_keys: &str, keys: &str) -> String {
+    format!(
+        r#"{{ "listen": ["127.0.0.1:0"], "health_check": {{ "type": "off" }}, {keys},
+            "routes": {{ "a": {{ "sni": ["a.test"], "proxy_protocol": "off",
+                "servers": [{{ "address": "{server}", {server_keys} }}] }} }} }}"#
+    )
+}
+
+fn parse(text: &str) -> Config {
+    config::parse("test", text).unwrap_or_else(|errors| panic!("{}", errors[0]))
+}
+
 impl Rig {
     /// With more keys of the configuration.
     pub(super) fn new(keys: &str) -> Rig {
@@ -87,13 +99,12 @@ impl Rig {
     pub(super) fn with_server(server_keys: &str, keys: &str) -> Rig {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         server.set_nonblocking(true).unwrap();
-        let address = server.local_addr().unwrap();
-        let text = format!(
-            r#"{{ "listen": ["127.0.0.1:0"], "health_check": {{ "type": "off" }}, {keys},
-                "routes": {{ "a": {{ "sni": ["a.test"], "proxy_protocol": "off",
-                    "servers": [{{ "address": "{address}", {server_keys} }}] }} }} }}"#
-        );
-        let config = config::parse("test", &text).unwrap_or_else(|errors| panic!("{}", errors[0]));
+        let text = config_of(server.local_addr().unwrap(), server_keys, keys);
+        Rig { server: Some(server), ..Rig::of(&text) }
+    }
+
+    /// With a whole configuration, and servers of its own.
+    pub(super) fn of(text: &str) -> Rig {
         let (time, signals) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
         let host = Host {
             fds: Fds::at_most(100_000),
@@ -104,11 +115,28 @@ impl Rig {
             signals: Box::new(Signals(Rc::clone(&signals))),
             time: Box::new(Scripted(Rc::clone(&time))),
         };
-        let event_loop = EventLoop::new(Path::new("test"), config, host).unwrap();
-        Rig { event_loop, time, signals, events: Events::with_capacity(8), server, served: Vec::new() }
+        let event_loop = EventLoop::new(Path::new("test"), parse(text), host).unwrap();
+        Rig { event_loop, time, signals, events: Events::with_capacity(8), server: None, served: Vec::new() }
     }
 
-    fn address(&self) -> SocketAddr {
+    /// Takes over another configuration, as a reload does.
+    pub(super) fn adopt(&mut self, text: &str) {
+        self.event_loop.adopt(parse(text)).unwrap();
+    }
+
+    /// The same with other keys of the server and the file.
+    pub(super) fn adopt_keys(&mut self, server_keys: &str, keys: &str) {
+        let server = self.server.as_ref().unwrap().local_addr().unwrap();
+        self.adopt(&config_of(server, server_keys, keys));
+    }
+
+    /// Nothing that is shared is still taken when nobody is there.
+    pub(super) fn check_gauges(&self) {
+        let shared = &self.event_loop.sessions.shared;
+        assert_eq!((shared.refused(), shared.pipes.lent(), shared.line.is_empty()), (0, 0, true));
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
         self.event_loop.door.listeners.iter().next().unwrap().bound
     }
 
@@ -124,13 +152,36 @@ impl Rig {
         let before = self.served.len();
         for _ in 0..PATIENCE {
             self.turns();
-            self.served.extend(self.server.accept().map(|(stream, _)| stream));
-            if self.served.len() > before {
+            if self.serve() > before {
                 return client;
             }
             Rig::settle();
         }
         panic!("no server for a client");
+    }
+
+    /// Has the server accept; how many it has accepted in all.
+    pub(super) fn serve(&mut self) -> usize {
+        while let Ok((stream, _)) = self.server.as_ref().unwrap().accept() {
+            self.served.push(stream);
+        }
+        self.served.len()
+    }
+
+    /// What the server reads of its connection with that number, which is not less than `least` bytes.
+    pub(super) fn heard(&mut self, number: usize, least: usize) -> Vec<u8> {
+        let mut bytes = vec![0; least];
+        for _ in 0..PATIENCE {
+            self.turns();
+            let stream = &mut self.served[number];
+            stream.set_nonblocking(true).unwrap();
+            if stream.peek(&mut bytes).is_ok_and(|n| n == least) {
+                stream.read_exact(&mut bytes).unwrap();
+                return bytes;
+            }
+            Rig::settle();
+        }
+        panic!("the server hears nothing");
     }
 
     /// The server hangs up on all.
@@ -156,9 +207,13 @@ impl Rig {
 
     /// Turns until nothing is left to be done.
     pub(super) fn turns(&mut self) {
+        // What a turn begins may bring an event at once.
+        let mut idle = 0;
         for _ in 0..PATIENCE {
             self.turn();
-            if self.events.is_empty() && self.event_loop.due() > self.event_loop.context.now {
+            let is_idle = self.events.is_empty() && self.event_loop.due() > self.event_loop.context.now;
+            idle = if is_idle { idle + 1 } else { 0 };
+            if idle == 2 {
                 return;
             }
         }
