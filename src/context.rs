@@ -48,6 +48,8 @@ pub enum Timer {
     NextProbe(ServerId),
     /// A running probe's deadline.
     Probe(Key),
+    /// Wrong passwords are to be summed up.
+    Refusals,
     /// The redirect may take another client.
     NextRedirect,
     /// Accepting goes on, after the kernel had run short.

@@ -16,6 +16,7 @@ mod snapshot;
 mod start;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::io;
 use std::net::SocketAddr;
@@ -196,6 +197,7 @@ impl EventLoop {
                 Timer::NextProbe(id) => self.probes.start(id, at, &mut self.context),
                 Timer::Probe(key) => self.probes.expire(key, &mut self.context),
                 // Accepting follows in every turn.
+                Timer::Refusals => self.admins.log_refusals(&mut self.context),
                 Timer::NextRedirect => self.redirects.note_room(at),
                 Timer::Accept => self.door.resume(),
                 Timer::Drain => self.end_drain(),

@@ -11,7 +11,7 @@ use fiscalismia_lb::access_log::AccessLog;
 use fiscalismia_lb::config;
 use fiscalismia_lb::context::Context;
 use fiscalismia_lb::fleet::Fleet;
-use fiscalismia_lb::metrics::{Histograms, Phase, Process};
+use fiscalismia_lb::metrics::{Phase, Process};
 use fiscalismia_lb::net::{Key, Listener, Output, Slots, Token};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::time::Time;
@@ -369,7 +369,7 @@ impl Proxy {
         let context = Context {
             now: Time::ZERO,
             fleet: Fleet::new(&config, &mut Spread::new(Time::ZERO, 2)),
-            process: Process::new(0, Histograms::new().unwrap()),
+            process: Process::new(0),
             sessions: 0,
             redirects: 0,
             admins: 0,

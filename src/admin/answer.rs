@@ -1,12 +1,15 @@
 //! Which answer a request gets.
+use std::net::SocketAddr;
+
 use super::Desk;
 use super::credentials::Access;
 use super::report::{self, Form, Report, View};
 use crate::access_log::Level;
-use crate::context::Context;
+use crate::context::{Context, Timer};
 use crate::fleet::Fleet;
 use crate::http::{Answer, Asked, Status};
 use crate::metrics::Snapshot;
+use crate::policy::tries::{MAX_A_SECOND, Notice, SUMMARY_PERIOD, Tries};
 use crate::wire::http_head::Head;
 
 /// What a request gets.
@@ -24,7 +27,7 @@ pub struct Wanted {
 }
 
 /// Chooses what a request gets.
-pub fn reply(asked: &Asked, desk: &Desk<'_>, context: &mut Context) -> Reply {
+pub fn reply(asked: &Asked, desk: &mut Desk<'_>, context: &mut Context) -> Reply {
     let head = match asked.request() {
         Ok(head) => head,
         Err(refusal) => return Reply::Answer(refusal.into()),
@@ -37,16 +40,12 @@ pub fn reply(asked: &Asked, desk: &Desk<'_>, context: &mut Context) -> Reply {
         ("/health", _) if desk.is_draining => text(Status::Unavailable, "", "draining\n"),
         ("/health", _) => text(Status::Ok, "", "ok\n"),
         ("/ready", _) => ready(&context.fleet, desk.is_draining),
-        (_, Some((form, view))) => match access(form, &head, desk) {
+        (_, Some((form, view))) => match access(form, &head, asked.source(), desk, context) {
             Access::Granted => Reply::Report(Wanted { form, view }),
-            Access::Denied => {
-                // A browser asks without credentials first.
-                if head.authorization.is_some() {
-                    let source = asked.source();
-                    let words = format_args!("/stats is refused to {source}: wrong user name or password.");
-                    context.log.say(context.now, Level::Warning, words);
-                }
-                text(Status::Unauthorized, CHALLENGE, "user name and password are wanted\n")
+            Access::Denied => text(Status::Unauthorized, CHALLENGE, "/stats needs a user name and a password\n"),
+            Access::Limited => {
+                let why = format!("more than {MAX_A_SECOND} wrong passwords a second from one address\n");
+                Reply::Answer(Answer::text(Status::TooManyRequests, "Retry-After: 1\r\n", why))
             }
             Access::Closed => text(Status::Forbidden, "", CLOSED),
         },
@@ -64,8 +63,49 @@ const CLOSED: &str = "/stats shows itself to nobody, as there is no password for
     or set STATS_USERNAME and STATS_PASSWORD in the environment.\n";
 const ENDPOINTS: &str = "there are /health, /ready, /metrics, /stats, /stats;csv and /stats.json\n";
 
-fn access(form: Form, head: &Head<'_>, desk: &Desk<'_>) -> Access {
-    if form == Form::Metrics { Access::Granted } else { desk.credentials.judge(head.authorization) }
+fn access(form: Form, head: &Head<'_>, source: SocketAddr, desk: &mut Desk<'_>, context: &mut Context) -> Access {
+    if form == Form::Metrics {
+        return Access::Granted;
+    }
+    // A browser asks without credentials first.
+    if head.authorization.is_none() {
+        return desk.credentials.judge(None);
+    }
+    let access = if desk.tries.may_try(source.ip(), context.now) {
+        desk.credentials.judge(head.authorization)
+    } else {
+        Access::Limited
+    };
+    if access == Access::Denied {
+        desk.tries.failed(source.ip(), context.now);
+    }
+    if [Access::Denied, Access::Limited].contains(&access) {
+        log_refusal(source, desk.tries, context);
+    }
+    access
+}
+
+/// A password that is guessed must not fill the log: the first is a line, the others are summed up.
+fn log_refusal(source: SocketAddr, tries: &mut Tries, context: &mut Context) {
+    match tries.refused(context.now) {
+        Notice::Now => {
+            let words = format_args!("/stats is refused to {source}: wrong user name or password.");
+            context.log.say(context.now, Level::Warning, words);
+        }
+        Notice::At(due) => context.timers.push(due, Timer::Refusals),
+        Notice::Due => {}
+    }
+}
+
+/// Logs how many refusals there were since that was told last.
+pub fn log_refusals(tries: &mut Tries, context: &mut Context) {
+    if let count @ 1.. = tries.summary(context.now) {
+        let words = format_args!(
+            "/stats was refused {count} more times in {SUMMARY_PERIOD:?}: wrong user name or password, or more than \
+             {MAX_A_SECOND} tries a second from one address."
+        );
+        context.log.say(context.now, Level::Warning, words);
+    }
 }
 
 /// Whether every route has a server in service.

@@ -26,6 +26,8 @@ pub(super) enum Access {
     Granted,
     /// It has no credentials, or wrong ones.
     Denied,
+    /// Its address has tried too many wrong ones.
+    Limited,
     /// Nobody may: there are no credentials to compare with.
     Closed,
 }

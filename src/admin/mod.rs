@@ -8,14 +8,18 @@ mod json;
 mod page;
 mod report;
 
-pub use answer::{Reply, Wanted, reply};
+pub use answer::{Reply, Wanted, log_refusals, reply};
 pub use credentials::Credentials;
 pub use report::Report;
+
+use crate::policy::tries::Tries;
 
 /// What answers are made of, beside the [`crate::context::Context`].
 pub struct Desk<'a> {
     /// Who may see /stats.
     pub credentials: &'a Credentials,
+    /// Wrong passwords of late.
+    pub tries: &'a mut Tries,
     /// Whether the proxy is on its way out.
     pub is_draining: bool,
 }

@@ -8,12 +8,15 @@ use crate::metrics::Room;
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::ADMIN_CLIENTS;
 use crate::policy::time::Time;
+use crate::policy::tries::Tries;
 use crate::vocabulary::CloseReason;
 
 /// All clients of the admin endpoints.
 pub(super) struct Admins {
     clients: Clients<Report>,
     credentials: Credentials,
+    /// Wrong passwords of late.
+    tries: Tries,
 }
 
 /// A client that has asked; it is to be [answered](Admins::answer) in this turn.
@@ -25,7 +28,7 @@ pub(super) struct Request {
 
 impl Admins {
     pub(super) fn new(credentials: Credentials) -> Admins {
-        Admins { clients: Clients::new(Token::Admin), credentials }
+        Admins { clients: Clients::new(Token::Admin), credentials, tries: Tries::default() }
     }
 
     /// Takes over the credentials of a reload.
@@ -83,9 +86,14 @@ impl Admins {
     }
 
     /// What a request gets.
-    pub(super) fn reply(&self, request: &Request, is_draining: bool, context: &mut Context) -> Reply {
-        let desk = admin::Desk { credentials: &self.credentials, is_draining };
-        admin::reply(&request.asked, &desk, context)
+    pub(super) fn reply(&mut self, request: &Request, is_draining: bool, context: &mut Context) -> Reply {
+        let mut desk = admin::Desk { credentials: &self.credentials, tries: &mut self.tries, is_draining };
+        admin::reply(&request.asked, &mut desk, context)
+    }
+
+    /// Logs how many wrong passwords there were since that was told last.
+    pub(super) fn log_refusals(&mut self, context: &mut Context) {
+        admin::log_refusals(&mut self.tries, context);
     }
 
     pub(super) fn answer(&mut self, request: Request, answer: Answer<Report>, context: &mut Context) {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::EventLoop;
 use super::sessions::Sessions;
+use super::usage;
 use crate::config::{self, Probe};
 use crate::context::Context;
 use crate::fleet::{self, RouteId};
@@ -56,6 +57,7 @@ pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
         routes: room.routes,
         servers: room.servers,
         history: event_loop.history.clone(),
+        usage: usage::measure(),
     };
     let at_owners = add_open_sessions(event_loop, &mut snapshot);
     snapshot.frontends = frontends(event_loop, &snapshot, &at_owners);

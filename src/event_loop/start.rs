@@ -22,7 +22,7 @@ use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::fleet::Fleet;
-use crate::metrics::{Histograms, History, Process};
+use crate::metrics::{History, Process};
 use crate::net::Output;
 use crate::policy::fds::Shares;
 use crate::policy::health::Spread;
@@ -121,7 +121,6 @@ impl EventLoop {
         listeners.note_owners(&config);
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
         let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
-        let histograms = Histograms::new().map_err(|error| format!("histograms: {error}"))?;
         // Nothing fails from here on: what is received could not be left to another try.
         let mut deliveries = Deliveries::receive(parcels);
         let clock = Clock::new(time, deliveries.beginning());
@@ -132,7 +131,7 @@ impl EventLoop {
         let context = Context {
             now,
             fleet: Fleet::new(&config, &mut spread(&config, now)),
-            process: Process::new(clock.epoch(), histograms),
+            process: Process::new(clock.epoch()),
             log: AccessLog::new(output, config.log),
             config: Rc::new(config),
             sessions: 0,

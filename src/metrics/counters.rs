@@ -132,7 +132,7 @@ pub struct Summary {
 impl Process {
     /// Nothing has happened yet, at `started` microseconds from the Unix epoch.
     #[must_use]
-    pub fn new(started: u64, histograms: Histograms) -> Process {
+    pub fn new(started: u64) -> Process {
         Process {
             https: Frontend::default(),
             owned: Frontend::default(),
@@ -147,7 +147,7 @@ impl Process {
             last_reload: started,
             last_reload_worked: true,
             last_probe: None,
-            histograms,
+            histograms: Histograms::new(),
         }
     }
 

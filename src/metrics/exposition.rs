@@ -65,6 +65,14 @@ impl Line<'_> {
         self.float(value.unwrap_or(f64::NAN));
     }
 
+    /// A whole number that may not exist.
+    pub(super) fn count(&mut self, value: Option<u64>) {
+        match value {
+            Some(value) => self.number(value),
+            None => self.maybe(None),
+        }
+    }
+
     /// A duration that may not exist.
     pub(super) fn duration(&mut self, value: Option<Duration>) {
         self.maybe(value.map(|value| value.as_secs_f64()));

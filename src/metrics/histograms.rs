@@ -1,8 +1,8 @@
-//! What is counted by size.
+//! What is counted by size. Plain figures, so that a snapshot has a copy; the `prometheus` crate writes them.
 use std::time::Duration;
 
-use prometheus::core::Collector as _;
-use prometheus::{Histogram, HistogramOpts, TextEncoder};
+use prometheus::TextEncoder;
+use prometheus::proto::{Bucket, Histogram as Written, Metric, MetricFamily, MetricType};
 
 /// Bytes: a hello without and with a post-quantum key share lies on either side of 1024; more than 16 KiB is not read.
 const HELLO_BYTES: [f64; 7] = [256.0, 512.0, 1024.0, 1536.0, 2048.0, 4096.0, 16384.0];
@@ -11,58 +11,129 @@ const CONNECT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 /// Seconds. A turn delays every connection that is not its turn yet.
 const TURN_SECONDS: [f64; 10] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25];
 
-/// The histograms, which are the `prometheus` crate's. Plain counters are not.
+/// The histograms.
 #[derive(Clone, Debug)]
 pub struct Histograms {
-    hello: Histogram,
-    connect: Histogram,
-    turn: Histogram,
+    hello: Histogram<7>,
+    connect: Histogram<10>,
+    turn: Histogram<10>,
+}
+
+#[derive(Clone, Debug)]
+struct Histogram<const N: usize> {
+    /// The greatest value that each bucket takes.
+    bounds: &'static [f64; N],
+    counts: [u64; N],
+    /// Those of no bucket too.
+    count: u64,
+    sum: f64,
 }
 
 impl Histograms {
     /// Nothing has happened yet.
-    ///
-    /// # Errors
-    /// None: names and buckets are good. The crate cannot know that.
-    pub fn new() -> prometheus::Result<Histograms> {
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
-        };
-        Ok(Histograms {
-            hello: histogram("fiscalismia_lb_hello_size_bytes", "Bytes of whole hellos.", &HELLO_BYTES)?,
-            connect: histogram(
-                "fiscalismia_lb_connect_duration_seconds",
-                "From the first try to connect to a server to success.",
-                &CONNECT_SECONDS,
-            )?,
-            turn: histogram(
-                "fiscalismia_lb_turn_duration_seconds",
-                "One turn of the event loop, the sleep apart.",
-                &TURN_SECONDS,
-            )?,
-        })
+    #[must_use]
+    pub fn new() -> Histograms {
+        Histograms {
+            hello: Histogram::new(&HELLO_BYTES),
+            connect: Histogram::new(&CONNECT_SECONDS),
+            turn: Histogram::new(&TURN_SECONDS),
+        }
     }
 
     /// Counts a whole hello.
-    pub fn hello(&self, bytes: usize) {
-        self.hello.observe(bytes as f64);
+    pub fn hello(&mut self, bytes: usize) {
+        self.hello.add(bytes as f64);
     }
 
     /// Counts a connect that worked.
-    pub fn connect(&self, took: Duration) {
-        self.connect.observe(took.as_secs_f64());
+    pub fn connect(&mut self, took: Duration) {
+        self.connect.add(took.as_secs_f64());
     }
 
     /// Counts a turn.
-    pub fn turn(&self, took: Duration) {
-        self.turn.observe(took.as_secs_f64());
+    pub fn turn(&mut self, took: Duration) {
+        self.turn.add(took.as_secs_f64());
     }
 
     /// Appends them in Prometheus' text format.
     pub(super) fn write(&self, out: &mut String) {
-        for histogram in [&self.hello, &self.connect, &self.turn] {
-            // Fails for a histogram without samples of its own, which these are not.
-            let _ = TextEncoder::new().encode_utf8(&histogram.collect(), out);
+        let families = [
+            self.hello.family("fiscalismia_lb_hello_size_bytes", "Size of whole ClientHellos."),
+            self.connect.family(
+                "fiscalismia_lb_connect_duration_seconds",
+                "Time from the first try to connect to a server until a try succeeded.",
+            ),
+            self.turn.family(
+                "fiscalismia_lb_turn_duration_seconds",
+                "Time that one turn of the event loop took, without the sleep before it.",
+            ),
+        ];
+        // Fails for a family without series, which these are not.
+        let _ = TextEncoder::new().encode_utf8(&families, out);
+    }
+}
+
+impl Default for Histograms {
+    fn default() -> Histograms {
+        Histograms::new()
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    fn new(bounds: &'static [f64; N]) -> Histogram<N> {
+        Histogram { bounds, counts: [0; N], count: 0, sum: 0.0 }
+    }
+
+    fn add(&mut self, value: f64) {
+        let bucket = self.bounds.iter().zip(&mut self.counts).find(|(bound, _)| value <= **bound);
+        if let Some((_, count)) = bucket {
+            *count += 1;
         }
+        self.count += 1;
+        self.sum += value;
+    }
+
+    fn family(&self, name: &str, help: &str) -> MetricFamily {
+        let mut so_far = 0;
+        let buckets = self.bounds.iter().zip(self.counts).map(|(bound, count)| {
+            so_far += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(so_far);
+            bucket
+        });
+        let mut written = Written::default();
+        written.set_bucket(buckets.collect());
+        written.set_sample_count(self.count);
+        written.set_sample_sum(self.sum);
+        let mut metric = Metric::default();
+        metric.set_histogram(written);
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        family
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, one scrape tells of different moments: no connection yet, and seven hellos.
+    #[test]
+    fn a_copy_stays_as_it_was() {
+        let mut histograms = Histograms::new();
+        histograms.hello(600);
+        let copy = histograms.clone();
+        histograms.hello(600);
+        let text = |of: &Histograms| {
+            let mut text = String::new();
+            of.write(&mut text);
+            text
+        };
+        assert!(text(&copy).contains("fiscalismia_lb_hello_size_bytes_count 1\n"), "{}", text(&copy));
+        assert!(text(&histograms).contains("fiscalismia_lb_hello_size_bytes_count 2\n"));
     }
 }

@@ -17,4 +17,5 @@ pub use history::{History, STEP, Sample, Step};
 pub use parked::ParkedProcess;
 pub use snapshot::{
     FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, ServerNow, Snapshot, SourcesNow, StandingNow, State,
+    UsageNow,
 };

@@ -50,6 +50,23 @@ pub struct Snapshot {
     pub servers: Vec<ServerNow>,
     /// The last hour.
     pub history: History,
+    /// What the process takes.
+    pub usage: UsageNow,
+}
+
+/// What the process takes, and the kernel's table of connections; `None`: the kernel does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsageNow {
+    /// CPU time so far, in seconds.
+    pub cpu: f64,
+    /// Resident memory in bytes.
+    pub resident: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<u64>,
+    /// Connections that the kernel tracks, all of the host's.
+    pub conntrack_entries: Option<u64>,
+    /// The most that it can track.
+    pub conntrack_max: Option<u64>,
 }
 
 /// The memory of a snapshot, empty, for the next one. With a thousand routes it is near a megabyte: given back, the kernel
@@ -310,7 +327,7 @@ impl Snapshot {
             started: 0,
             process_started: 0,
             is_draining: false,
-            process: Process::new(0, super::Histograms::new().unwrap()),
+            process: Process::new(0),
             connections: 0,
             capacity: 0,
             most_fds: 0,
@@ -323,6 +340,7 @@ impl Snapshot {
             routes: Vec::new(),
             servers: Vec::new(),
             history: History::default(),
+            usage: UsageNow::default(),
         }
     }
 }

@@ -12,3 +12,4 @@ pub mod routes;
 pub mod servers;
 pub mod time;
 pub mod timers;
+pub mod tries;

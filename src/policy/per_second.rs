@@ -30,6 +30,12 @@ impl PerSecond {
         }
     }
 
+    /// Whether one was let in within the last second.
+    #[must_use]
+    pub fn is_recent(&self, now: Time) -> bool {
+        self.taken.back().is_some_and(|last| *last + SECOND > now)
+    }
+
     /// Lets one in, if it is time.
     pub fn take(&mut self, now: Time) -> bool {
         if self.ready_at() > now {

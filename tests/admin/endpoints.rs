@@ -246,3 +246,25 @@ fn haproxys_ways_to_ask_for_the_statistics_work() {
         assert_eq!(answer.body.contains("data-server=\"gone\""), !path.contains("up"), "{path}");
     }
 }
+
+/// Without this, a password is guessed as fast as the proxy answers, and each guess is a line of the log.
+#[test]
+fn wrong_passwords_are_few_and_summed_up() {
+    let (proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
+    let wrong = "GET /stats HTTP/1.1\r\nHost: lb\r\nAuthorization: Basic Z3JldGU6Z3JldGU=\r\n\r\n";
+    let (mut denied, started) = (0, Instant::now());
+    while started.elapsed() < Duration::from_secs(2) {
+        match ask(admin, wrong).status {
+            401 => denied += 1,
+            status => assert_eq!(status, 429),
+        }
+    }
+    // More than two seconds may have gone by.
+    let seconds = started.elapsed().as_secs() + 1;
+    assert!((10..=10 * seconds).contains(&denied), "{denied} passwords were looked at in {seconds} s");
+    assert_eq!(ask(admin, "GET /health HTTP/1.1\r\nHost: lb\r\n\r\n").status, 200);
+    proxy.wait_for_notice("/stats was refused ");
+    let told = proxy.other_lines().iter().filter(|line| line.contains("/stats")).count();
+    assert_eq!(told, 2);
+    assert_eq!(get(admin, "/stats").status, 200, "the right one works again");
+}

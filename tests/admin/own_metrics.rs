@@ -95,6 +95,29 @@ fn probes_turns_and_sources_move() {
     assert!(value(admin, "turn_duration_seconds_count") > turns);
 }
 
+/// A thread that is busy, a leak, and a table of connections that is full are found out by what these say.
+#[test]
+fn what_the_process_takes_is_told() {
+    let origin = Origin::echo("here");
+    let (proxy, admin) = start(routed(&origin));
+    let before = metrics(admin);
+    let fds = before.value("process_open_fds");
+    if !fds.is_nan() {
+        assert!((fds - proxy.open_fds() as f64).abs() < 3.0, "{fds}");
+        let held: Vec<Client> = (0..20).map(|_| greeted(&proxy, "a.test")).collect();
+        assert!(metrics(admin).value("process_open_fds") >= fds + 40.0);
+        drop(held);
+    }
+    assert!(before.value("process_max_fds") >= 20.0);
+    let resident = before.value("process_resident_memory_bytes");
+    assert!((1e6..1e9).contains(&resident), "{resident}");
+    let busy = proxy.cpu_time().as_secs_f64();
+    assert!(metrics(admin).value("process_cpu_seconds_total") >= busy - 0.01);
+    let conntrack = |what: &str| std::fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{what}"));
+    assert_eq!(before.value("fiscalismia_lb_conntrack_max").is_nan(), conntrack("max").is_err());
+    assert_eq!(before.value("fiscalismia_lb_conntrack_entries").is_nan(), conntrack("count").is_err());
+}
+
 /// Without this, an alert on lines that are lost never fires.
 #[test]
 fn lost_lines_are_counted() {
