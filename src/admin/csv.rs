@@ -192,7 +192,7 @@ const COLUMNS: &[Column] = &[
         |_, c| c.text("tcp"),
         |_, c| c.text("tcp"),
     ),
-    back("algo", |b, c| c.text(b.route.balance.haproxy()), |_, _| {}),
+    back("algo", |b, c| c.text(b.route.config.balance.haproxy()), |_, _| {}),
     front("conn_rate", |f, c| c.number(f.frontend.counters.accepted.per_second(f.snapshot.now).into())),
     front("conn_rate_max", |f, c| c.number(f.frontend.counters.accepted.most().into())),
     front("conn_tot", |f, c| c.number(f.frontend.counters.accepted.total())),

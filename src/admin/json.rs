@@ -65,6 +65,13 @@ fn process(s: &Snapshot) -> Value {
             "failed_reloads": process.failed_reloads,
         },
         "frontends": s.frontends.iter().map(|now| frontend(now, s)).collect::<Value>(),
+        "changes": s.process.changes.latest().map(|change| json!({
+            "at": s.unix(change.at),
+            "route": *change.route,
+            "server": *change.server,
+            "state": if change.is_up { "UP" } else { "DOWN" },
+            "why": *change.why,
+        })).collect::<Value>(),
         "history": history(s),
     })
 }
@@ -111,6 +118,7 @@ fn route(now: &RouteNow, s: &Snapshot) -> Value {
     let servers = s.servers_of(now).iter().map(|now| server(now, s));
     route.extend(entries([
         ("name", json!(*now.name)),
+        ("sni", now.config.sni.iter().map(|name| json!(name.to_string())).collect()),
         ("state", json!(if now.standing.is_up { "UP" } else { "DOWN" })),
         ("queued", json!(now.queued)),
         ("queued_peak", json!(now.most_queued)),

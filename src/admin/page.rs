@@ -18,16 +18,30 @@ const REFRESH: u32 = 10;
 /// Servers that are named on top when they are down; of more, the number.
 const MOST_NAMED: usize = 6;
 
-/// Appends what stands above the routes (0), a route, or what stands below; `false`: there is no more.
+/// Appends what stands above the routes (0), each route in full, what stands between, each route in a line, and what stands
+/// below; `false`: there is no more. A route is shown in one of both ways.
 pub(super) fn piece(snapshot: &Snapshot, view: View, index: usize, out: &mut Vec<u8>) -> bool {
-    let Some(index) = index.checked_sub(1) else {
+    let all = snapshot.routes.len();
+    let Some(place) = index.checked_sub(1) else {
         append(&above(snapshot, view), out);
         return true;
     };
-    match snapshot.routes.get(index) {
-        Some(route) => append(&routes::route(route, view, snapshot), out),
-        None if index == snapshot.routes.len() => append(&below(snapshot, view), out),
-        None => return false,
+    if let Some(route) = snapshot.routes.get(place) {
+        if !routes::is_folded(route, snapshot) {
+            append(&routes::route(route, view, snapshot), out);
+        }
+        return true;
+    }
+    match place - all {
+        0 => append(&between(snapshot), out),
+        line if line <= all => {
+            let route = snapshot.routes.get(line - 1).filter(|route| routes::is_folded(route, snapshot));
+            if let Some(route) = route {
+                append(&routes::folded(route, snapshot), out);
+            }
+        }
+        after if after == all + 1 => append(&below(snapshot, view), out),
+        _ => return false,
     }
     true
 }
@@ -57,19 +71,42 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
             style { (PreEscaped(STYLE)) }
         }
         (tag("<body>"))
-        (header(snapshot, &mood))
+        (header(snapshot, view, &mood))
         (tag("<main>"))
         (troubles(snapshot))
         (tiles(snapshot, mood.class))
         (chart::charts(snapshot))
-        (tag("<section class=\"routes card\"><h2>Routes and servers</h2><div class=\"scroll\"><table>"))
+        (tag("<section class=\"routes card\"><h2 id=\"routes\">Routes and servers</h2>"))
+        @if snapshot.routes.iter().all(|route| routes::is_folded(route, snapshot)) {
+            p.sub { "Every route has all of its servers." }
+        }
+        (tag("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"routes\"><table>"))
         (routes::head())
+    }
+}
+
+/// Ends the table of routes in full, and begins that of routes in a line.
+fn between(snapshot: &Snapshot) -> Markup {
+    let folded = snapshot.routes.iter().filter(|route| routes::is_folded(route, snapshot)).count();
+    html! {
+        (tag("</table></div>"))
+        @if folded > 0 {
+            (tag("<details>"))
+            summary { (config::count(folded, "route")) " with all servers up" }
+            (tag("<table class=\"folded\">"))
+            (routes::folded_head())
+            (tag("<tbody>"))
+        }
     }
 }
 
 fn below(snapshot: &Snapshot, view: View) -> Markup {
     html! {
-        (tag("</table></div></section>"))
+        @if snapshot.routes.iter().any(|route| routes::is_folded(route, snapshot)) {
+            (tag("</tbody></table></details>"))
+        }
+        (tag("</section>"))
+        (changes(snapshot))
         div.columns {
             (drops(snapshot))
             (ends(snapshot))
@@ -94,7 +131,9 @@ impl Mood {
         let all = snapshot.servers.len();
         let (class, words) = match (snapshot.is_draining, dead, down) {
             (true, _, _) => ("warn", "Draining".to_owned()),
-            (false, 0, 0) => ("good", format!("All {all} servers up")),
+            (false, 0, 0) => {
+                ("good", if all == 1 { "The server is up".to_owned() } else { format!("All {all} servers up") })
+            }
             (false, 0, _) => ("warn", format!("{down} of {all} servers down")),
             (false, _, _) => ("bad", format!("{} without a server", config::count(dead, "route"))),
         };
@@ -115,7 +154,7 @@ fn icon(class: &str) -> String {
     )
 }
 
-fn header(snapshot: &Snapshot, mood: &Mood) -> Markup {
+fn header(snapshot: &Snapshot, view: View, mood: &Mood) -> Markup {
     let now = format::moment(snapshot.unix_micros(snapshot.now));
     let uptime = snapshot.now.since(crate::policy::time::Time::ZERO);
     let own_uptime = Duration::from_micros(snapshot.unix_micros(snapshot.now).saturating_sub(snapshot.process_started));
@@ -129,7 +168,8 @@ fn header(snapshot: &Snapshot, mood: &Mood) -> Markup {
                         ", this process "
                         span title={ "since " (format::moment(snapshot.process_started)) } { (format::span(own_uptime)) }
                     }
-                    " · " (now)
+                    " · " (now) " · "
+                    @if view.is_still { "paused, " a href="/stats" { "resume" } } @else { a href="/stats;norefresh" { "pause" } }
                 }
             }
             p class={ "mood " (mood.class) } #mood { (mood.words) }
@@ -159,10 +199,13 @@ fn troubles(snapshot: &Snapshot) -> Markup {
         @if !down.is_empty() || reload_failed {
             ul.troubles {
                 @for (route, server) in down.iter().take(MOST_NAMED) {
-                    li { b { (route) "/" (server.name) } " is down for " (format::span(server.standing.age)) ": " (routes::verdict(server)) }
+                    li {
+                        a href={ "#" (route) "/" (server.name) } { (route) "/" (server.name) }
+                        " is down for " (format::span(server.standing.age)) ": " (routes::verdict(server))
+                    }
                 }
                 @if down.len() > MOST_NAMED {
-                    li { "… and " (down.len() - MOST_NAMED) " servers more" }
+                    li { "… and " (config::count(down.len() - MOST_NAMED, "other server")) }
                 }
                 @if reload_failed {
                     li { b { "The last reload was refused" } " at " (format::moment(snapshot.process.last_reload)) "; the log says why." }
@@ -196,7 +239,7 @@ fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
             (tile("Connections", "", &format::count(snapshot.phases.iter().sum()), html! {
                 "of " (format::count(snapshot.capacity))
                 span class={ "bar" @if share > 0.8 { " warn" } } { i style={ "width:" (format!("{:.1}", share * 100.0)) "%" } {} }
-                @if phases.is_empty() { "nobody is here" } @else { (phases.join(" · ")) }
+                @if phases.is_empty() { "no client" } @else { (phases.join(" · ")) }
                 @if snapshot.half_closed > 0 { " · " (format::count(snapshot.half_closed)) "\u{a0}half closed" }
             }))
             (tile("New a second", "", &format::count(a_second.into()), html! {
@@ -211,7 +254,7 @@ fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
                 (percent(dropped, let_in)) " of all"
             }))
             (tile("Servers up", if up < all { mood } else { "" }, &format!("{up} of {all}"), html! {
-                (format::count(snapshot.routes.len() as u64)) " routes" br;
+                (config::count(snapshot.routes.len(), "route")) br;
                 @match snapshot.process.last_probe {
                     Some(time) => { "last probe " (format::span(snapshot.now.since(time))) " ago" }
                     None => "no probe yet",
@@ -270,6 +313,26 @@ fn bars<'a>(counts: impl Iterator<Item = (&'a str, &'a str, u64)>, all: u64) -> 
 
 fn share(part: u64, whole: u64) -> String {
     format!("{:.1}", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+/// The last changes of servers.
+fn changes(snapshot: &Snapshot) -> Markup {
+    html! {
+        section.card.changes {
+            h2 { "Last changes of servers" }
+            @if snapshot.process.changes.latest().next().is_none() { p.sub { "None since the start." } }
+            ol {
+                @for change in snapshot.process.changes.latest() {
+                    @let (class, word) = if change.is_up { ("good", "UP") } else { ("bad", "DOWN") };
+                    li {
+                        small { (format::moment(snapshot.unix_micros(change.at))) } " "
+                        span class={ "state " (class) } { (word) } " "
+                        b { (change.route) "/" (change.server) } " " (change.why)
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn frontends(snapshot: &Snapshot) -> Markup {

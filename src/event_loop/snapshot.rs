@@ -206,7 +206,7 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
     }
     RouteNow {
         name: Rc::clone(route.name()),
-        balance: route.config().balance,
+        config: Rc::clone(route.config()),
         standing: standing(route.group().standing(), now),
         open: route.open(),
         queued: route.queue().len(),

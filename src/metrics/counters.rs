@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Histograms;
+use super::{Changes, Histograms};
 use crate::policy::time::Time;
 use crate::vocabulary::{CloseReason, DropReason};
 
@@ -43,6 +43,8 @@ pub struct Process {
     pub last_probe: Option<Time>,
     /// What is counted by size.
     pub histograms: Histograms,
+    /// The last changes of servers.
+    pub changes: Changes,
 }
 
 /// Counters of a frontend.
@@ -148,6 +150,7 @@ impl Process {
             last_reload_worked: true,
             last_probe: None,
             histograms: Histograms::new(),
+            changes: Changes::default(),
         }
     }
 

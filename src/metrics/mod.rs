@@ -2,6 +2,7 @@
 //!
 //! [`Process`], [`Traffic`] and [`Usage`] are bumped where things happen; a [`Snapshot`] is taken when somebody asks, and
 //! everything shown is a function of that. `families` is the only list of metric names.
+mod changes;
 mod counters;
 mod exposition;
 mod families;
@@ -10,6 +11,7 @@ mod history;
 mod parked;
 mod snapshot;
 
+pub use changes::{Change, Changes};
 pub use counters::{Frontend, Process, Rate, Summary, Traffic, Usage};
 pub use exposition::Exposition;
 pub use histograms::Histograms;

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Frontend, History, Process, Traffic, Usage};
+use crate::config::Route;
 use crate::policy::health::Checked;
 use crate::policy::servers::{Mode, Override};
 use crate::policy::time::Time;
-use crate::vocabulary::{Balance, CheckResult, DropReason};
+use crate::vocabulary::{CheckResult, DropReason};
 
 /// The proxy at one moment.
 #[derive(Debug)]
@@ -140,8 +141,8 @@ pub struct FrontendNow {
 pub struct RouteNow {
     /// Its name.
     pub name: Rc<str>,
-    /// How a server is picked.
-    pub balance: Balance,
+    /// What the file says of it.
+    pub config: Rc<Route>,
     /// Whether any server takes connections.
     pub standing: StandingNow,
     /// Connections now.

@@ -1,4 +1,6 @@
 //! What a finished probe changes, and what the log says of servers.
+use std::rc::Rc;
+
 use rustix::io::Errno;
 
 use super::PAUSE;
@@ -6,9 +8,11 @@ use crate::access_log::Level;
 use crate::config::OnDown;
 use crate::context::{Context, Timer};
 use crate::fleet::{Route, ServerId};
+use crate::metrics;
 use crate::net;
 use crate::policy::health::{Change, Checked};
 use crate::policy::servers::{Member, Rise};
+use crate::policy::time::Time;
 
 /// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
 /// comes back. Answers whether it did either.
@@ -16,7 +20,7 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
     let Context { fleet, now, timers, log, process, fallen, .. } = context;
     process.last_probe = Some(*now);
     let Some(route) = fleet.route(id.route) else { return false };
-    let words = describe(&checked);
+    let (words, found) = (describe(&checked), found(&checked));
     let had_server = route.group().standing().is_up();
     let change = fleet.report(*now, id, checked);
     let next = fleet.route(id.route).and_then(|route| route.group().member(id.server)?.health().next_probe());
@@ -29,10 +33,12 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
         None => {}
         Some(Change::Up) => {
             log.notice(*now, format_args!("{} is UP, {words}. {}", title(route, member), counts(route, "online")));
+            process.changes.push(changed(*now, route, member, true, found));
         }
         Some(Change::Down) => {
             let words = format_args!("{} is DOWN, {words}. {}", title(route, member), counts(route, "left"));
             log.say(*now, Level::Warning, words);
+            process.changes.push(changed(*now, route, member, false, found));
             if had_server && !route.group().standing().is_up() {
                 log.say(*now, Level::Error, format_args!("backend {} has no server available!", route.config().name));
             }
@@ -60,7 +66,7 @@ pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
 
 /// Says in the log that a server came up by a changed file.
 pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
-    let Context { fleet, now, log, .. } = context;
+    let Context { fleet, now, log, process, .. } = context;
     let Some(route) = fleet.route(id.route) else { return };
     let Some(member) = route.group().member(id.server) else { return };
     let why = match why {
@@ -70,6 +76,20 @@ pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
     };
     let words = format_args!("{} is UP, reason: {why}. {}", title(route, member), counts(route, "online"));
     log.notice(*now, words);
+    process.changes.push(changed(*now, route, member, true, why.to_owned()));
+}
+
+/// The change of a server, for the page.
+fn changed(at: Time, route: &Route, member: &Member, is_up: bool, why: String) -> metrics::Change {
+    let server = member.server().name.clone();
+    metrics::Change { at, route: Rc::clone(route.name()), server, is_up, why: why.into() }
+}
+
+/// What a probe found, in a few words.
+fn found(checked: &Checked) -> String {
+    let code = checked.status.map(|status| format!(" {status}")).unwrap_or_default();
+    let info = if checked.info.is_empty() { String::new() } else { format!(": {}", checked.info) };
+    format!("{}{code}{info}", checked.result.describe())
 }
 
 /// A server as HAProxy calls it.

@@ -87,17 +87,25 @@ fn points(snapshot: &Snapshot, steps: &[Step], of: fn(&Step) -> f64, top: f64) -
     steps.iter().map(place).filter(|(x, _)| *x >= 0.0).collect()
 }
 
+/// In whole pixels, each from the one before, and a level stretch as one: with an hour of steps that is a third of the bytes.
 fn outline(points: &[(f64, f64)]) -> String {
     let mut path = String::new();
-    for (index, (x, y)) in points.iter().enumerate() {
-        let _ = write!(path, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
+    let mut pixels = points.iter().map(|(x, y)| (x.round() as i64, y.round() as i64)).peekable();
+    let Some((mut x, mut y)) = pixels.next() else { return path };
+    let _ = write!(path, "M{x} {y}");
+    while let Some((to, level)) = pixels.next() {
+        if level == y && pixels.peek().is_some_and(|(_, next)| *next == y) {
+            continue;
+        }
+        let _ = write!(path, "l{} {}", to - x, level - y);
+        (x, y) = (to, level);
     }
     path
 }
 
 fn area(points: &[(f64, f64)]) -> String {
     let (Some((first, _)), Some((last, _))) = (points.first(), points.last()) else { return String::new() };
-    format!("{}L{last:.1} {HEIGHT}L{first:.1} {HEIGHT}Z", outline(points))
+    format!("{}L{last:.0} {HEIGHT}L{first:.0} {HEIGHT}Z", outline(points))
 }
 
 /// The next of 1, 2, 5, 10, 20, … that is not below `peak`.
@@ -125,8 +133,10 @@ mod tests {
     #[test]
     fn paths_are_well_formed() {
         let points = [(0.0, 100.0), (2.0, 50.25), (4.0, 0.0)];
-        assert_eq!(outline(&points), "M0.0 100.0L2.0 50.2L4.0 0.0");
-        assert_eq!(area(&points), "M0.0 100.0L2.0 50.2L4.0 0.0L4.0 100L0.0 100Z");
+        assert_eq!(outline(&points), "M0 100l2 -50l2 -50");
+        assert_eq!(area(&points), "M0 100l2 -50l2 -50L4 100L0 100Z");
+        let level = [(0.0, 9.0), (2.0, 9.0), (4.0, 9.0), (6.0, 5.0), (8.0, 5.0)];
+        assert_eq!(outline(&level), "M0 9l4 0l2 -4l2 0");
         assert_eq!(area(&[]), "");
     }
 }

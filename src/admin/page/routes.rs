@@ -3,7 +3,8 @@ use maud::{Markup, html};
 
 use super::super::report::View;
 use super::format;
-use crate::metrics::{RouteNow, ServerNow, Snapshot, State, Summary, Usage};
+use crate::config;
+use crate::metrics::{RouteNow, ServerNow, Snapshot, StandingNow, State, Summary, Traffic, Usage};
 
 /// Names the columns.
 pub(super) fn head() -> Markup {
@@ -18,6 +19,7 @@ pub(super) fn head() -> Markup {
                 th.n scope="col" { "A second" }
                 th.n scope="col" { "Bytes" }
                 th.n scope="col" { "Connect" }
+                th scope="col" { "Limit, errors" }
                 th scope="col" { "Last probe" }
                 th.n scope="col" { "Weight" }
             }
@@ -25,27 +27,82 @@ pub(super) fn head() -> Markup {
     }
 }
 
+/// So many routes are shown in full, whatever they are like.
+const MAX_UNFOLDED: usize = 12;
+/// Names of a route that are shown.
+const MAX_NAMES: usize = 3;
+
+/// Whether a route is shown in a line: there are many, and it is well.
+pub(super) fn is_folded(route: &RouteNow, snapshot: &Snapshot) -> bool {
+    let is_well = |server: &ServerNow| server.state() != State::Down && server.unsettled().is_none();
+    snapshot.routes.len() > MAX_UNFOLDED
+        && route.standing.is_up
+        && route.queued == 0
+        && snapshot.servers_of(route).iter().all(is_well)
+}
+
+/// Names the columns of routes in a line.
+pub(super) fn folded_head() -> Markup {
+    html! {
+        thead { tr { th scope="col" { "Route" } th scope="col" { "Names" } th.n scope="col" { "Servers" } th.n scope="col" { "Now" } th.n scope="col" { "Total" } } }
+    }
+}
+
+/// A route that is well, in a line.
+pub(super) fn folded(route: &RouteNow, snapshot: &Snapshot) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (route.name) }
+            td { (names(route, 1)) }
+            td { (snapshot.servers_of(route).len()) }
+            td { (format::count(route.open)) }
+            td { (format::count(route.usage.sessions.total())) }
+        }
+    }
+}
+
+/// The names that a route is for, so many of them.
+fn names(route: &RouteNow, most: usize) -> String {
+    let sni = &route.config.sni;
+    let mut names: Vec<String> = sni.iter().take(most).map(ToString::to_string).collect();
+    if let more @ 1.. = sni.len().saturating_sub(most) {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
+}
+
 /// A route and its servers.
 pub(super) fn route(route: &RouteNow, view: View, snapshot: &Snapshot) -> Markup {
-    let (class, word) = if route.standing.is_up { ("good", "UP") } else { ("bad", "DOWN") };
+    let servers = snapshot.servers_of(route);
+    let up = servers.iter().filter(|server| server.state() != State::Down).count();
+    let (class, word) = match route.standing.is_up {
+        false => ("bad", "DOWN".to_owned()),
+        true if up < servers.len() => ("warn", format!("UP {up}/{}", servers.len())),
+        true => ("good", "UP".to_owned()),
+    };
     html! {
         // With one server, its figures are those of the route; a narrow screen leaves the route's out.
-        tbody.single[route.servers.len() == 1] data-route=(route.name) {
+        tbody.single[servers.len() == 1] data-route=(route.name) {
             tr.route {
-                th scope="rowgroup" { (route.name) }
+                th scope="rowgroup" { (route.name) " " small.names { (names(route, MAX_NAMES)) } }
                 td data-of="State" { span class={ "state " (class) } { (word) } (since(snapshot, route.standing.since)) }
                 (figures(route.open, &route.usage, route.traffic.bytes_up, route.traffic.bytes_down, snapshot))
-                td data-of="Servers" { (in_service(route)) @if route.queued > 0 { ", " b { (route.queued) " waiting" } } }
+                td data-of="Limit, errors" { (notes(&route.traffic, &route.standing, None)) }
+                td data-of="Servers" {
+                    (in_service(route))
+                    @if route.queued > 0 { ", " b { (route.queued) " waiting" } }
+                    @else if route.most_queued > 0 { ", at most " (route.most_queued) " waited" }
+                }
                 td.n data-of="Weight" { (route.weight) }
             }
-            @for server in snapshot.servers_of(route).iter().filter(|server| view.shows(server)) { (line(server, snapshot)) }
+            @for server in servers.iter().filter(|server| view.shows(server)) { (line(server, snapshot)) }
         }
     }
 }
 
 fn line(server: &ServerNow, snapshot: &Snapshot) -> Markup {
     html! {
-        tr data-server=(server.name) {
+        tr data-server=(server.name) id={ (server.route) "/" (server.name) } {
             th scope="row" {
                 (server.name)
                 @if *server.name != *server.address.to_string() { " " small { (server.address) } }
@@ -53,10 +110,33 @@ fn line(server: &ServerNow, snapshot: &Snapshot) -> Markup {
             }
             td data-of="State" { (state(server)) (since(snapshot, server.standing.since)) }
             (figures(server.open.into(), &server.usage, server.traffic.bytes_up, server.traffic.bytes_down, snapshot))
+            td data-of="Limit, errors" { (notes(&server.traffic, &server.standing, server.limit)) }
             td data-of="Last probe" { (found(server)) }
             td.n data-of="Weight" { (server.weight) }
         }
     }
+}
+
+/// The limit, and what has gone wrong so far.
+fn notes(traffic: &Traffic, standing: &StandingNow, limit: Option<u32>) -> String {
+    let count = |number: u64, noun: &str| (number > 0).then(|| config::count(number as usize, noun));
+    let downtime = (!standing.downtime.is_zero()).then(|| format!("down {} in all", format::span(standing.downtime)));
+    let notes: Vec<String> = [
+        limit.map(|limit| format!("limit {limit}")),
+        count(traffic.connect_errors, "connect error"),
+        (traffic.response_errors > 0).then(|| format!("{} broken off", traffic.response_errors)),
+        match traffic.retries + traffic.redispatches {
+            0 => None,
+            1 => Some("1 retry".to_owned()),
+            more => Some(format!("{more} retries")),
+        },
+        count(standing.downs, "flap"),
+        downtime,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if notes.is_empty() { "–".to_owned() } else { notes.join(", ") }
 }
 
 /// What routes and servers have in common.
