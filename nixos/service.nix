@@ -23,6 +23,16 @@ let
     else
       configFile;
 
+  stop = pkgs.writeShellApplication {
+    name = "fiscalismia-lb-stop";
+    runtimeInputs = [
+      config.systemd.package
+      pkgs.coreutils
+      pkgs.gnugrep
+    ];
+    text = lib.removePrefix "#!/usr/bin/env bash\n" (lib.readFile ./stop);
+  };
+
   servers = lib.concatMap (route: route.servers) (lib.attrValues cfg.routes);
   # Servers on this host are reached by its loopback interface, at whatever address of its own. The networks and not the servers
   # are named, so that one server more is a reload.
@@ -36,8 +46,9 @@ in
 {
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ cfg.package ];
-    # A fixed path, for a store path in the unit would make each change of the configuration a restart.
+    # Fixed paths, for a store path in the unit would make each change of the configuration, or of systemd, a restart.
     environment.etc.${configPath}.source = checkedConfigFile;
+    environment.etc."fiscalismia-lb/stop".source = lib.getExe stop;
 
     systemd.targets.network-online.wantedBy = [ "multi-user.target" ];
     systemd.services.fiscalismia-lb = {
@@ -61,6 +72,8 @@ in
       serviceConfig = {
         Type = "notify-reload";
         ExecStart = "${lib.getExe cfg.package} run --config /etc/${configPath}";
+        # With all rights, for it asks the manager.
+        ExecStop = "+/etc/fiscalismia-lb/stop";
         WatchdogSec = "10s";
         Restart = "always";
         # Not RestartSteps, which counts for as long as the unit is there: a crash a month would end at the longest delay.
