@@ -33,7 +33,12 @@ impl Check {
             count(config.addresses().count(), "listener"),
         );
         let fd_limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        for warning in Demand::of(&config).warning(fd_limit).into_iter().chain(config::warnings(&config)) {
+        for warning in Demand::of(&config)
+            .warning(fd_limit)
+            .into_iter()
+            .chain(config::warnings(&config))
+            .chain(config::ipv6_only(&config))
+        {
             let _ = writeln!(text, "{}: warning: {warning}", path.display());
         }
         for (key, file) in missing_credentials(&config) {

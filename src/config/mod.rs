@@ -30,7 +30,7 @@ pub use error::Error;
 pub use file::{load, parse};
 pub use keys::schema;
 pub use regular_file::{Unreadable, read_regular_file};
-pub use warnings::warnings;
+pub use warnings::{ipv6_only, warnings};
 pub use words::{count, plain};
 
 /// A whole configuration file, checked.

@@ -265,6 +265,39 @@ fn warns_where_the_default_takes_deeper_names() {
     }
 }
 
+/// What people write in good faith and does not do what they mean.
+#[test]
+fn warnings_of_what_is_hardly_meant() {
+    let odd = r#"{
+      "listen": ["[::]:443"],
+      "redirect": { "listen": ["0.0.0.0:0", "[::]:80"] },
+      "admin": { "listen": ["0.0.0.0:8404"] },
+      "health_check": { "interval": "1ms" },
+      "routes": {
+        "alpn": { "sni": ["a.example"], "alpn": ["http/2", "H3", "h2"], "servers": ["172.24.0.3:443", "172.24.0.4:443"] },
+        "http": { "sni": ["b.example"], "servers": ["172.24.0.3:443"],
+                  "health_check": { "type": "http", "interval": "1s" } },
+        "port": { "sni": ["c.example"], "servers": ["172.24.0.3:443"], "health_check": { "type": "http", "port": 80,
+                                                                                       "interval": "1s" } }
+      }
+    }"#;
+    let odd = parse("lb.json", odd).unwrap();
+    assert_eq!(
+        warnings(&odd),
+        [
+            "redirect.listen[0]: port 0 is a port of the kernel's choice, another one at each start",
+            "admin.listen: \"0.0.0.0:8404\" lets everybody see the metrics who reaches this host; write an address of the \
+             inner network",
+            "health_check.interval: comes to 2002 probes a second; write a longer one",
+            "routes.alpn: alpn: clients offer \"h2\", not \"http/2\"",
+            "routes.alpn: alpn: clients offer \"h3\", not \"H3\"",
+            "routes.http: health_check: \"http\" without \"port\" speaks plain HTTP to the port for TLS, which answers 400; \
+             write the port for it",
+        ]
+    );
+    assert_eq!(ipv6_only(&odd), ["listen[0]: \"[::]:443\" takes IPv6 only; write \"0.0.0.0:443\" too for IPv4"]);
+}
+
 /// The place that is shown is where a person has to look, not where the parser gave up.
 #[test]
 fn faults_are_shown_where_they_are() {
@@ -292,4 +325,27 @@ fn duplicates_name_the_first_line() {
     let text = EXAMPLE.replace("\n}", ",\n  \"retries\": 1,\n  \"listen\": [\"[::]:444\"]\n}");
     let errors = parse("f", &text).unwrap_err();
     assert_eq!(errors[0].to_string(), "f: listen: is written twice, first in line 2; keep one");
+}
+
+/// A fault that is not found would be told in the parser's words, and one where there is none would refuse a good file.
+#[test]
+fn faults_are_found_in_all_that_is_no_json() {
+    let text = EXAMPLE.replace("30m", "\\u00e9 \\\\");
+    for (at, _) in text.char_indices() {
+        let (before, after) = text.split_at(at);
+        for put in
+            ["", "{", "}", "[", "]", ",", ":", "\"", "'", "\t", "\n", "\\", "#", "//", "1", "-", "x", "é", "\u{0}", " "]
+        {
+            for rest in [after, after.get(1..).unwrap_or(after)] {
+                let changed = format!("{before}{put}{rest}");
+                let is_json = serde_json::from_str::<serde_json::Value>(&changed).is_ok();
+                let fault = syntax::fault(&changed);
+                assert_eq!(fault.is_none(), is_json, "{changed}\n{fault:?}");
+                if let Err(errors) = parse("f", &changed) {
+                    assert!(errors.iter().all(|error| format!("{error:#}").starts_with("f: ")));
+                }
+            }
+        }
+        assert!(syntax::fault(before).is_some(), "{before}");
+    }
 }

@@ -36,19 +36,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
 
 fn listener_warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    let ours =
-        [("listen", &config.listen), ("redirect.listen", &config.redirect), ("admin.listen", &config.admin.listen)];
-    let of_routes = config.owners().map(|owner| (format!("routes.{}.listen", owner.name), &owner.listen));
-    for (key, addresses) in ours.map(|(key, addresses)| (key.to_owned(), addresses)).into_iter().chain(of_routes) {
+    for (key, addresses) in listens(config) {
         for (index, address) in addresses.iter().enumerate() {
             if address.port() == 0 {
                 warnings.push(format!(
                     "{key}[{index}]: port 0 is a port of the kernel's choice, another one at each start"
                 ));
-            }
-            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            if address.is_ipv6() && address.ip().is_unspecified() && !addresses.iter().any(SocketAddr::is_ipv4) {
-                warnings.push(format!("{key}[{index}]: \"{address}\" takes IPv6 only; write \"{v4}\" too for IPv4"));
             }
         }
     }
@@ -59,6 +52,29 @@ fn listener_warnings(config: &Config) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Addresses of all IPv6 alone, where no socket that a service manager passes may serve both families: a line each.
+#[must_use]
+pub fn ipv6_only(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (key, addresses) in listens(config) {
+        let only =
+            addresses.iter().enumerate().filter(|(_, address)| address.is_ipv6() && address.ip().is_unspecified());
+        for (index, address) in only.filter(|_| !addresses.iter().any(SocketAddr::is_ipv4)) {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            warnings.push(format!("{key}[{index}]: \"{address}\" takes IPv6 only; write \"{v4}\" too for IPv4"));
+        }
+    }
+    warnings
+}
+
+/// All keys with addresses to listen on, each with these.
+fn listens(config: &Config) -> impl Iterator<Item = (String, &Vec<SocketAddr>)> {
+    let ours =
+        [("listen", &config.listen), ("redirect.listen", &config.redirect), ("admin.listen", &config.admin.listen)];
+    let of_routes = config.owners().map(|owner| (format!("routes.{}.listen", owner.name), &owner.listen));
+    ours.into_iter().map(|(key, addresses)| (key.to_owned(), addresses)).chain(of_routes)
 }
 
 /// More probes a second than these cost more than the traffic, as a rule.

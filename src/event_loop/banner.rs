@@ -37,9 +37,9 @@ pub(super) fn warn(event_loop: &mut EventLoop) {
     let EventLoop { door, admins, context, .. } = event_loop;
     let fds = door.fds.demand(&context.config).warning(door.fds.limit());
     let credentials = admins.warnings().iter().cloned();
-    for warning in
-        fds.into_iter().chain(config::warnings(&context.config)).chain(credentials).chain(lacking(&context.config))
-    {
+    let file = config::warnings(&context.config);
+    let ipv6_only = if door.listeners.are_passed() { Vec::new() } else { config::ipv6_only(&context.config) };
+    for warning in fds.into_iter().chain(file).chain(ipv6_only).chain(credentials).chain(lacking(&context.config)) {
         context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
     }
     door.listeners.name_unused_sockets(context);

@@ -172,6 +172,11 @@ impl Listeners {
         wanted
     }
 
+    /// Whether the service manager passes sockets, of which one may serve both families.
+    pub(super) fn are_passed(&self) -> bool {
+        self.inherited.places().next().is_some()
+    }
+
     /// Says of which sockets nobody lets clients in.
     pub(super) fn name_unused_sockets(&self, context: &mut Context) {
         let wanted = self.wanted(&context.config);
