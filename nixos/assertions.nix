@@ -18,14 +18,32 @@ let
   };
   refuseIf = condition: message: lib.optional condition (refuse message);
 
-  # One entry for each name and protocol that a route takes.
+  # One entry for each address, name and protocol that a route takes.
   names = lib.concatLists (
     lib.mapAttrsToList (
       route: settings:
-      lib.mapCartesianProduct ({ sni, alpn }: { inherit route sni alpn; }) {
-        sni = map lib.toLower settings.sni;
-        alpn = if settings.alpn == [ ] then [ null ] else settings.alpn;
-      }
+      lib.mapCartesianProduct
+        (
+          {
+            listen,
+            sni,
+            alpn,
+          }:
+          {
+            inherit
+              route
+              listen
+              sni
+              alpn
+              ;
+          }
+        )
+        {
+          # Without names it takes all that comes to its addresses.
+          sni = if settings.sni == [ ] then [ "*" ] else map lib.toLower settings.sni;
+          listen = if settings.listen == [ ] then [ null ] else settings.listen;
+          alpn = if settings.alpn == [ ] then [ null ] else settings.alpn;
+        }
     ) cfg.routes
   );
   sameName =
@@ -38,6 +56,8 @@ let
         in
         refuseIf (lib.length entries > 1)
           "${option}.routes: \"${first.sni}\" is routed by ${routes}${
+            lib.optionalString (first.listen != null) " at ${first.listen}"
+          }${
             lib.optionalString (first.alpn != null) " for the protocol \"${first.alpn}\""
           }; leave it in one of them."
       )
@@ -46,12 +66,24 @@ let
           lib.groupBy (
             entry:
             builtins.toJSON [
+              entry.listen
               entry.sni
               entry.alpn
             ]
           ) names
         )
       );
+
+  wrongRoutes = lib.concatLists (
+    lib.mapAttrsToList (
+      name: settings:
+      refuseIf (settings.sni == [ ] && settings.listen == [ ])
+        "${option}.routes.${name} has neither sni nor listen, so that nothing would come to it; name hosts in sni, or addresses in listen."
+      ++
+        refuseIf (settings.listen == [ ] && cfg.settings.listen == [ ])
+          "${option}.routes.${name}: ${option}.settings.listen is empty, and this route has no listen of its own; add one."
+    ) cfg.routes
+  );
 
   wrongServers = lib.concatLists (
     lib.mapAttrsToList (
@@ -101,7 +133,7 @@ let
     refuseIf
       (!config.networking.enableIPv6 && addresses.isIpv6 (addresses.parseEndpoint endpoint).address)
       "${option}.settings.listen: ${endpoint} cannot be bound while networking.enableIPv6 is false; leave it out."
-  ) cfg.settings.listen;
+  ) (cfg.settings.listen ++ lib.concatLists (lib.attrValues cfg.listeners));
 
   wrongGateway =
     let
@@ -234,6 +266,7 @@ in
 {
   assertions = lib.mkIf cfg.enable (
     refuseIf (cfg.routes == { }) "${option}.routes is empty, so no client would be served; add a route."
+    ++ wrongRoutes
     ++ sameName
     ++ wrongServers
     ++ wrongListen

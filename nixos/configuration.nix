@@ -23,13 +23,37 @@ let
     if addresses.isIpv6 address then "[${address}]:80" else "${address}:80";
 in
 {
+  services.fiscalismia-lb.listeners = lib.filterAttrs (_: listen: listen != [ ]) (
+    (lib.foldl'
+      (
+        { taken, found }:
+        name:
+        let
+          listen = lib.subtractLists taken cfg.routes.${name}.listen;
+        in
+        {
+          taken = taken ++ listen;
+          found = found // {
+            ${name} = listen;
+          };
+        }
+      )
+      {
+        taken = cfg.settings.listen;
+        found = { };
+      }
+      (lib.attrNames cfg.routes)
+    ).found
+  );
   services.fiscalismia-lb.configuration =
-    cfg.settings
+    (if cfg.settings.listen == [ ] then removeAttrs cfg.settings [ "listen" ] else cfg.settings)
     // {
       routes = lib.mapAttrs (_: route) cfg.routes;
     }
     // lib.optionalAttrs cfg.redirect.enable {
-      redirect.listen = lib.unique (map onPort80 cfg.settings.listen);
+      redirect.listen = lib.unique (
+        map onPort80 (cfg.settings.listen ++ lib.concatLists (lib.attrValues cfg.listeners))
+      );
     }
     // lib.optionalAttrs (cfg.admin.address != null) {
       admin = {

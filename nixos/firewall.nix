@@ -19,9 +19,7 @@ let
   interfaces = lib.unique ([ cfg.publicInterface ] ++ privateInterfaces);
 
   sshPorts = config.services.openssh.ports;
-  publicPorts = lib.unique (
-    map portOf (cfg.configuration.listen ++ cfg.configuration.redirect.listen or [ ])
-  );
+  publicPorts = lib.unique (map portOf (import ./public.nix { inherit lib cfg; }));
   adminPorts = lib.optional (cfg.admin.address != null) (portOf cfg.admin.address);
   portOf = endpoint: (parseEndpoint endpoint).port;
 

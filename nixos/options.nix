@@ -218,11 +218,13 @@ in
       type = types.submodule {
         freeformType = (pkgs.formats.json { }).type;
         options.listen = mkOption {
-          type = types.nonEmptyListOf endpoint;
+          type = types.listOf endpoint;
           default = [ "0.0.0.0:443" ] ++ lib.optional config.networking.enableIPv6 "[::]:443";
           defaultText = lib.literalExpression ''[ "0.0.0.0:443" ] ++ lib.optional config.networking.enableIPv6 "[::]:443"'';
           example = [ "0.0.0.0:8443" ];
-          description = "Addresses for TLS, open on the public interface only.";
+          description = ''
+            Addresses for TLS, open on the public interface only. They may be none where every route has its own `listen`.
+          '';
         };
       };
       default = { };
@@ -238,6 +240,13 @@ in
         The rest of the configuration file, under the names of the file: `timeouts`, `retries`, `health_check`, `limits`, `reject`,
         `log`, `zero_copy`. `fiscalismia-lb check` reads the file at build time, so that a wrong one is never switched to.
       '';
+    };
+
+    listeners = mkOption {
+      type = types.attrsOf (types.listOf endpoint);
+      internal = true;
+      readOnly = true;
+      description = "Addresses of routes that have their own, each under the first route that names it.";
     };
 
     configuration = mkOption {

@@ -168,7 +168,8 @@ in
 types.submodule {
   options = {
     sni = mkOption {
-      type = types.nonEmptyListOf sni;
+      type = types.listOf sni;
+      default = [ ];
       example = [
         "demo.fiscalismia.com"
         "*.demo.fiscalismia.com"
@@ -177,6 +178,15 @@ types.submodule {
         Names of this route: `a.b` is that name, `*.a.b` any with one label more, `**.a.b` any with one label or more (the
         longest such name wins), `*` all that no other route takes, and clients that send no name. `a.b` beats `*.a.b` beats
         `**.a.b` beats `*`. Clients that ask for a name of no route are not answered.
+      '';
+    };
+    listen = mkOption {
+      type = types.listOf endpoint;
+      default = [ ];
+      example = [ "0.0.0.0:993" ];
+      description = ''
+        Addresses for this route, opened on the public interface beside `settings.listen`, which it then does not serve. With
+        {option}`sni` the names hold there; without, whatever comes there is the route's at once, TLS or not.
       '';
     };
     allow_from = mkOption {
@@ -241,6 +251,7 @@ types.submodule {
     proxy_tlvs = mkOption {
       type = types.listOf (
         types.enum [
+          "received"
           "authority"
           "alpn"
           "unique_id"
@@ -249,7 +260,10 @@ types.submodule {
       );
       default = [ ];
       example = [ "authority" ];
-      description = "What a PROXY v2 header says beyond addresses: the name asked for, the protocol, an id that is in the log too, a checksum.";
+      description = ''
+        What a PROXY v2 header says beyond addresses: what a balancer in front told, the name asked for, the protocol, an id that
+        is in the log too, a checksum.
+      '';
     };
     on_down =
       optional

@@ -37,14 +37,25 @@ let
       // socketConfig;
     };
 
-  https.fiscalismia-lb-https = socket {
-    name = "https";
-    description = "TLS for fiscalismia-lb";
-    listen = cfg.configuration.listen;
-    interface = cfg.publicInterface;
+  https = lib.optionalAttrs (cfg.settings.listen != [ ]) {
+    fiscalismia-lb-https = socket {
+      name = "https";
+      description = "TLS for fiscalismia-lb";
+      listen = cfg.settings.listen;
+      interface = cfg.publicInterface;
+    };
   };
   others =
-    lib.optionalAttrs cfg.redirect.enable {
+    lib.mapAttrs' (
+      route: listen:
+      lib.nameValuePair "fiscalismia-lb-route-${utils.escapeSystemdPath route}" (socket {
+        name = route;
+        description = "Route ${route} of fiscalismia-lb";
+        inherit listen;
+        interface = cfg.publicInterface;
+      })
+    ) cfg.listeners
+    // lib.optionalAttrs cfg.redirect.enable {
       fiscalismia-lb-http = socket {
         name = "http";
         description = "Redirect to https by fiscalismia-lb";
@@ -107,12 +118,13 @@ in
       {
         services.fiscalismia-lb =
           let
-            units = map (name: "${name}.socket") (lib.attrNames (https // others));
+            unitsOf = sockets: map (name: "${name}.socket") (lib.attrNames sockets);
+            units = unitsOf (https // others);
           in
           {
-            wantedBy = [ "fiscalismia-lb-https.socket" ];
+            wantedBy = unitsOf https;
             # A listening socket that its interface took away comes back as another one, which only a new process can be given.
-            requires = [ "fiscalismia-lb-https.socket" ];
+            requires = unitsOf https;
             partOf = [ "fiscalismia-lb-other-sockets.service" ];
             wants = units;
             after = units;

@@ -32,7 +32,7 @@ let
 
   # Opened in NixOS's own firewall by hand or by an openFirewall.
   publicPorts = map (endpoint: (addresses.parseEndpoint endpoint).port) (
-    cfg.configuration.listen ++ cfg.configuration.redirect.listen or [ ]
+    import ./public.nix { inherit lib cfg; }
   );
   opened =
     protocol: own:

@@ -256,6 +256,97 @@ in
         ''oifname { "enp7s0", "lo" } jump private-out''
       ];
 
+  # Two routes at one address share its socket.
+  testRoutesWithAddressesOfTheirOwn = {
+    expr =
+      let
+        config = host {
+          redirect.enable = true;
+          routes = {
+            imap = {
+              sni = [ "mail.example.com" ];
+              listen = [
+                "0.0.0.0:993"
+                "[::]:993"
+              ];
+              servers = [ "172.24.0.9:993" ];
+            };
+            imap2 = {
+              sni = [ "mail.example.org" ];
+              listen = [
+                "0.0.0.0:993"
+                "[::]:993"
+              ];
+              servers = [ "172.24.0.10:993" ];
+            };
+            "my db" = {
+              listen = [ "0.0.0.0:5432" ];
+              servers = [ "172.24.0.5:5432" ];
+            };
+          };
+        } { };
+      in
+      {
+        complaints = refused config ++ config.warnings;
+        rules = lib.filter (line: lib.hasInfix "tcp dport {" line || lib.hasInfix "elements" line) (
+          linesOf config
+        );
+        nixos = config.networking.firewall.interfaces.enp1s0.allowedTCPPorts;
+        sockets = lib.mapAttrs (_: socket: {
+          inherit (socket) listenStreams partOf;
+          inherit (socket.socketConfig) FileDescriptorName BindToDevice;
+        }) (lib.filterAttrs (name: _: lib.hasInfix "-route-" name) config.systemd.sockets);
+      };
+    expected = {
+      complaints = [ ];
+      rules = [
+        ''elements = { "enp7s0" . 172.24.0.3 . 443, "enp7s0" . 172.24.0.9 . 993, "enp7s0" . 172.24.0.10 . 993, "enp7s0" . 172.24.0.5 . 5432 }''
+        ''iifname "enp1s0" tcp dport { 443, 993, 5432, 80 } notrack''
+        "tcp dport { 443, 993, 5432, 80 } accept"
+      ];
+      nixos = [
+        443
+        993
+        5432
+        80
+      ];
+      sockets =
+        let
+          socket = name: listenStreams: {
+            inherit listenStreams;
+            partOf = [ "fiscalismia-lb-other-sockets.service" ];
+            FileDescriptorName = name;
+            BindToDevice = "enp1s0";
+          };
+        in
+        {
+          fiscalismia-lb-route-imap = socket "imap" [
+            "0.0.0.0:993"
+            "[::]:993"
+          ];
+          "fiscalismia-lb-route-my\\x20db" = socket "my db" [ "0.0.0.0:5432" ];
+        };
+    };
+  };
+  testNoTlsOfItsOwn = {
+    expr =
+      let
+        config = host {
+          settings.listen = [ ];
+          routes.frontend.listen = [ "0.0.0.0:8443" ];
+        } { };
+      in
+      {
+        complaints = refused config;
+        requires = config.systemd.services.fiscalismia-lb.requires;
+        hasListen = config.services.fiscalismia-lb.configuration ? listen;
+      };
+    expected = {
+      complaints = [ ];
+      requires = [ ];
+      hasListen = false;
+    };
+  };
   testWireguardLeg =
     opens
       {

@@ -65,6 +65,7 @@ in
       (evaluate (minimal {
         routes.frontend = {
           alpn = [ "h2" ];
+          listen = [ "0.0.0.0:8443" ];
           allow_from = [ "198.51.100.0/24" ];
           on_all_down = "try";
           balance = "source";
@@ -97,6 +98,7 @@ in
     expected = {
       sni = [ "fiscalismia.com" ];
       alpn = [ "h2" ];
+      listen = [ "0.0.0.0:8443" ];
       allow_from = [ "198.51.100.0/24" ];
       on_all_down = "try";
       balance = "source";

@@ -119,6 +119,33 @@ in
     };
   }) [ ];
 
+  testNoNameAndNoAddress =
+    sentence { routes.frontend.sni = [ ]; }
+      "services.fiscalismia-lb.routes.frontend has neither sni nor listen, so that nothing would come to it; name hosts in sni, or addresses in listen.";
+  testNoAddressAtAll =
+    sentence { settings.listen = [ ]; }
+      "services.fiscalismia-lb.routes.frontend: services.fiscalismia-lb.settings.listen is empty, and this route has no listen of its own; add one.";
+  testSameNameAtAnotherAddress = says (with' {
+    routes.mail = {
+      sni = [ "fiscalismia.com" ];
+      listen = [ "0.0.0.0:993" ];
+      servers = [ "172.24.0.9:993" ];
+    };
+  }) [ ];
+  testTwoRoutesForAllOfAnAddress =
+    sentence
+      {
+        routes.mail = {
+          listen = [ "0.0.0.0:25" ];
+          servers = [ "172.24.0.9:25" ];
+        };
+        routes.other = {
+          listen = [ "0.0.0.0:25" ];
+          servers = [ "172.24.0.8:25" ];
+        };
+      }
+      ''services.fiscalismia-lb.routes: "*" is routed by "mail" and "other" at 0.0.0.0:25; leave it in one of them.'';
+
   testServerOutside = sentence (server "172.24.2.3:443") "services.fiscalismia-lb.routes.frontend.servers: 172.24.2.3:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks, the interface being enp1s0 for a server on the internet.";
 
   testServerOfTheOtherFamily = sentence (server "[fd00::3]:443") "services.fiscalismia-lb.routes.frontend.servers: [fd00::3]:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks, the interface being enp1s0 for a server on the internet.";
@@ -355,7 +382,6 @@ in
     ];
   };
   testNoServer = isRefused { routes.frontend.servers = [ ]; };
-  testNoName = isRefused { routes.frontend.sni = [ ]; };
   testNameWithPort = isRefused { routes.frontend.sni = [ "fiscalismia.com:443" ]; };
   testNameWithScheme = isRefused { routes.frontend.sni = [ "https://fiscalismia.com" ]; };
   testWildcardOfThree = isRefused { routes.frontend.sni = [ "***.a.com" ]; };
