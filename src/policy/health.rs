@@ -429,6 +429,11 @@ mod tests {
         assert_eq!(health.standing().downtime(at(100)), 30 * SECOND);
         assert_eq!(health.standing().since(), at(40));
         assert_eq!(health.standing().downs(), 1);
+        for (n, seconds) in [50, 60, 70].into_iter().enumerate() {
+            probe(&mut health, at(seconds), false);
+            assert_eq!(health.failures(), 2 + n as u64);
+        }
+        assert_eq!((health.is_up(), health.standing().downs()), (false, 2));
     }
 
     /// HAProxy keeps one number from 0 to rise + fall - 1; this is that machine, fed the same results.
@@ -577,6 +582,7 @@ mod tests {
             let mut spread = Spread::new(at(5), servers);
             (0..servers).map(|_| spread.first_probe(interval)).collect::<Vec<_>>()
         };
+        assert_eq!(Spread::new(at(5), 1).now(), at(5), "since when the servers stand");
         assert_eq!(times(1, 10 * SECOND), [at(5)]);
         assert_eq!(times(2, 10 * SECOND), [at(5), at(5) + SECOND / 2]);
         let many = times(5000, 10 * SECOND);

@@ -218,6 +218,17 @@ mod tests {
         assert_eq!(timers.next(), Some(at(100)));
     }
 
+    /// A hello that comes a byte at a time arms the same deadline at every byte.
+    #[test]
+    fn arming_for_the_same_moment_again_adds_no_entry() {
+        let mut timers = Timers::new();
+        let mut deadline = Deadline::default();
+        for _ in 0..1_000 {
+            deadline.arm(&mut timers, at(100), ());
+        }
+        assert_eq!(timers.len(), 1);
+    }
+
     /// An outrun entry that acted would end a connection at a deadline it no longer has.
     #[test]
     fn an_outrun_entry_does_not_count() {

@@ -372,11 +372,14 @@ fn full_servers_are_passed_over_and_waited_for() {
         group.opened(first);
         let second = picked(group.pick(CLIENT, &[]));
         assert_ne!(first, second);
+        assert!(!group.is_full());
         assert_eq!(group.pick(CLIENT, &[second]), Pick::TriedAll, "one is full, the other was tried");
         group.opened(second);
         assert_eq!(group.pick(CLIENT, &[]), Pick::Full);
         assert_eq!(group.pick(CLIENT, &[first]), Pick::Full);
+        assert!(group.is_full(), "those who wait would be served for ever");
         group.closed(first);
+        assert!(!group.is_full());
         assert_eq!(group.pick(CLIENT, &[]), Pick::Server(first));
     }
 }
