@@ -1,5 +1,5 @@
 //! What the one thread lends to sessions, probes and admin clients while they work.
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Registry;
@@ -18,7 +18,7 @@ pub struct Context {
     /// The moment of this turn.
     pub now: Time,
     /// The configuration in force for new connections.
-    pub config: Rc<Config>,
+    pub config: Arc<Config>,
     /// Routes and servers.
     pub fleet: Fleet,
     /// Counters of the process.

@@ -11,6 +11,7 @@ mod operator;
 mod poller;
 mod probes;
 mod redirects;
+mod reload;
 mod sessions;
 mod snapshot;
 mod start;
@@ -45,6 +46,7 @@ pub use operator::SignalSource;
 use poller::Poller;
 use probes::Probes;
 use redirects::Redirects;
+use reload::Reloads;
 use sessions::Sessions;
 pub use start::Host;
 
@@ -74,6 +76,7 @@ pub struct EventLoop {
     admins: Admins,
     manager: Manager,
     operator: Operator,
+    reloads: Reloads,
     history: History,
     context: Context,
 }
@@ -85,7 +88,7 @@ impl EventLoop {
             self.turn(&mut events, Time::NEVER)?;
         }
         self.end_drain();
-        self.context.log.flush(&self.context.registry);
+        self.context.log.finish(self.context.now);
         Ok(())
     }
 
@@ -111,6 +114,7 @@ impl EventLoop {
             self.settle_servers();
             self.timers();
         }
+        self.go_on_taking();
         self.accept();
         self.settle_servers();
         self.manager.tend(self.probes.take_changed(), &mut self.context);
@@ -128,7 +132,11 @@ impl EventLoop {
     /// When something is due: at once where something is unfinished.
     fn due(&self) -> Time {
         let EventLoop { sessions, admins, context, .. } = self;
-        if sessions.can_go_on() || admins.has_unfinished() || self.door.can_accept(|role| self.has_room(role)) {
+        if self.reloads.can_go_on()
+            || sessions.can_go_on()
+            || admins.has_unfinished()
+            || self.door.can_accept(|role| self.has_room(role))
+        {
             return context.now;
         }
         context.log.deadline().unwrap_or(Time::NEVER).min(self.deadline())
@@ -169,6 +177,7 @@ impl EventLoop {
         let context = &mut self.context;
         match Token::from(event.token()) {
             Token::Signals => self.obey(),
+            Token::Reload => self.begin_takeover(),
             Token::Alarm => self.poller.note_rung(),
             Token::Output => {
                 context.log.note_writable();

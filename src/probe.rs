@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::config::{HealthCheck, Probe as Kind, ProxyProtocol};
 use crate::context::{Context, Timer};
-use crate::fleet::ServerId;
+use crate::fleet::{RouteId, ServerId};
 use crate::net::{self, Key, Received, Stream, Token};
 use crate::policy::health::Checked;
 use crate::policy::time::Time;
@@ -90,6 +90,12 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
 pub fn schedule(context: &mut Context) {
     let Context { fleet, timers, .. } = context;
     fleet.schedule_probes(|id, timer, at| timer.arm(timers, at, Timer::NextProbe(id)));
+}
+
+/// The same for the servers of a route.
+pub fn schedule_of(id: RouteId, context: &mut Context) {
+    let Context { fleet, timers, .. } = context;
+    fleet.schedule_probes_of(id, |id, timer, at| timer.arm(timers, at, Timer::NextProbe(id)));
 }
 
 impl Probe {

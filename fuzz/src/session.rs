@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fiscalismia_lb::access_log::AccessLog;
@@ -374,7 +374,7 @@ impl Proxy {
             redirects: 0,
             admins: 0,
             log: AccessLog::new(Output::stdout().unwrap(), config.log),
-            config: Rc::new(config),
+            config: Arc::new(config),
             timers: Timers::new(),
             registry: poll.registry().try_clone().unwrap(),
             told_no_port: None,

@@ -24,6 +24,9 @@ const BATCH: usize = 16 * 1024;
 /// The longest that a line waits for company.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// The longest that the process waits for the log's reader before it ends.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The log.
 pub struct AccessLog {
     output: Output,
@@ -207,7 +210,7 @@ impl AccessLog {
     /// The same with a weight of its own.
     pub fn say(&mut self, now: Time, level: Level, words: fmt::Arguments<'_>) {
         let date = self.clock.date(now);
-        let Some(buffer) = self.output.line() else { return };
+        let Some(buffer) = self.output.rare_line() else { return };
         match self.config.format {
             LogFormat::Haproxy => haproxy::write_notice(buffer, date, words),
             LogFormat::Json => json::write_notice(buffer, date, level, &words),
@@ -227,7 +230,23 @@ impl AccessLog {
         self.tell_lost(now);
         if self.output.waiting() >= BATCH || self.deadline().is_some_and(|deadline| deadline <= now) {
             self.flush(registry);
+            if self.output.waiting() > 0 {
+                self.oldest = Some(now);
+            }
         }
+    }
+
+    /// Loses no more lines: those that come now are the last ones, of all connections at once.
+    pub fn keep_all(&mut self) {
+        self.output.keep_all();
+    }
+
+    /// Writes the last lines, for whose reader it waits a moment, and says how many are lost.
+    pub fn finish(&mut self, now: Time) {
+        self.output.finish(LAST_PATIENCE);
+        self.resumed = true;
+        self.tell_lost(now);
+        self.output.finish(Duration::ZERO);
     }
 
     /// Says how many lines a stall has cost, once it is over and what was kept is written.

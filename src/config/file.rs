@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -180,12 +180,12 @@ fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
     timeouts.unwrap_or((unset, ROUTE_TIMEOUTS))
 }
 
-fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, taken: Vec<(SocketAddr, String)>) -> Vec<Rc<Route>> {
+fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, taken: Vec<(SocketAddr, String)>) -> Vec<Arc<Route>> {
     const EXAMPLE: &str = "{ \"sni\": [\"a.example\"], \"servers\": [\"172.24.0.3:443\"] }";
     fields.require(&keys::ROUTES, &format!("\"routes\": {{ \"NAME\": {EXAMPLE} }}"));
     let mut others = Others { taken, claims: HashMap::new(), owners: HashMap::new() };
     let wanted = format!("add a route, like \"NAME\": {EXAMPLE}");
-    fields.map(&keys::ROUTES, &wanted, |name, fields| Rc::new(route(name, fields, defaults, &mut others)))
+    fields.map(&keys::ROUTES, &wanted, |name, fields| Arc::new(route(name, fields, defaults, &mut others)))
 }
 
 fn limits(fields: &mut Fields<'_, '_>) -> Limits {

@@ -19,7 +19,7 @@ mod words;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -39,7 +39,7 @@ pub struct Config {
     /// Addresses for TLS of all routes without their own, in the order of the file. An IPv6 address takes IPv6 only.
     pub listen: Vec<SocketAddr>,
     /// Routes in the order of the file; names are unique.
-    pub routes: Vec<Rc<Route>>,
+    pub routes: Vec<Arc<Route>>,
     /// Timeouts that belong to no route.
     pub timeouts: Timeouts,
     /// More tries after a failed connect.
@@ -68,8 +68,8 @@ impl Config {
     }
 
     /// The routes that own addresses, in the order of the file: of those that share them, the first.
-    pub fn owners(&self) -> impl Iterator<Item = &Rc<Route>> {
-        let is_first = |(index, route): &(usize, &Rc<Route>)| {
+    pub fn owners(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let is_first = |(index, route): &(usize, &Arc<Route>)| {
             !route.listen.is_empty() && !self.routes.iter().take(*index).any(|other| other.listen == route.listen)
         };
         self.routes.iter().enumerate().filter(is_first).map(|(_, route)| route)

@@ -66,7 +66,7 @@ fn defaults_are_as_promised() {
     };
     let expected = Config {
         listen: vec!["0.0.0.0:443".parse().unwrap(), "[::]:443".parse().unwrap()],
-        routes: vec![Rc::new(frontend), Rc::new(demo)],
+        routes: vec![Arc::new(frontend), Arc::new(demo)],
         timeouts: Timeouts {
             client_hello: Duration::from_secs(5),
             drain: Duration::from_secs(30),
@@ -150,7 +150,7 @@ fn every_key_reaches_its_field() {
     };
     let expected = Config {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
-        routes: vec![Rc::new(route)],
+        routes: vec![Arc::new(route)],
         timeouts: Timeouts {
             client_hello: Duration::from_secs(7),
             drain: Duration::ZERO,

@@ -1,7 +1,7 @@
 //! What is allowed in a file, but hardly meant.
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::{Config, Probe, Route, Server, SniPattern};
 
@@ -82,14 +82,14 @@ const MANY_PROBES: f64 = 1000.0;
 
 fn too_many_probes(config: &Config) -> Option<String> {
     let probed = config.routes.iter().filter(|route| route.health_check.probe != Probe::Off);
-    let rate = |route: &Rc<Route>| route.servers.len() as f64 / route.health_check.interval.as_secs_f64();
+    let rate = |route: &Arc<Route>| route.servers.len() as f64 / route.health_check.interval.as_secs_f64();
     let a_second: f64 = probed.map(rate).sum();
     (a_second > MANY_PROBES)
         .then(|| format!("health_check.interval: comes to {a_second:.0} probes a second; write a longer one"))
 }
 
 /// `*.a.b` was meant for all below `a.b`, perhaps: then the `*` of another route takes what is deeper.
-fn one_label_only(routes: &[&Rc<Route>]) -> Vec<String> {
+fn one_label_only(routes: &[&Arc<Route>]) -> Vec<String> {
     let Some(default) = routes.iter().find(|route| route.sni.contains(&SniPattern::Default)) else { return Vec::new() };
     let names = || routes.iter().flat_map(|route| route.sni.iter().map(move |name| (*route, name)));
     let all_below: HashSet<&str> = names()

@@ -29,15 +29,16 @@ pub(super) fn say(event_loop: &mut EventLoop) {
     for line in lines {
         context.log.notice(context.now, format_args!("{line}"));
     }
-    warn(event_loop);
+    let warnings = config::warnings(&event_loop.context.config);
+    warn(event_loop, &warnings);
 }
 
 /// Says what an operator should look at again.
-pub(super) fn warn(event_loop: &mut EventLoop) {
+pub(super) fn warn(event_loop: &mut EventLoop, warnings: &[String]) {
     let EventLoop { door, admins, context, .. } = event_loop;
     let fds = door.fds.demand(&context.config).warning(door.fds.limit());
     let credentials = admins.warnings().iter().cloned();
-    let file = config::warnings(&context.config);
+    let file = warnings.iter().cloned();
     let ipv6_only = if door.listeners.are_passed() { Vec::new() } else { config::ipv6_only(&context.config) };
     for warning in fds.into_iter().chain(file).chain(ipv6_only).chain(credentials).chain(lacking(&context.config)) {
         context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));

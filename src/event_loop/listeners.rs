@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use mio::Registry;
 use rustix::io::Errno;
@@ -127,7 +127,7 @@ impl Listeners {
     /// Clients come in for the owners that `config` names from now on.
     pub(super) fn note_owners(&mut self, config: &Config) {
         let served = |address: SocketAddr| self.inherited.serving(address, Role::Https).unwrap_or(address);
-        let of = |owner: &Rc<Route>| {
+        let of = |owner: &Arc<Route>| {
             owner.listen.iter().map(|address| (served(*address), owner.name.clone())).collect::<Vec<_>>()
         };
         self.owners = config.owners().flat_map(of).collect();

@@ -1,7 +1,6 @@
 //! What an operator tells a running proxy: read the file again, finish, stop.
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Duration;
 
 use mio::event::Source;
@@ -11,17 +10,14 @@ use signal_hook::consts::signal::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIG
 use signal_hook::low_level::signal_name;
 use signal_hook_mio::v1_0::Signals;
 
+use super::EventLoop;
 use super::door::MAX_AT_CLOSE;
 use super::listeners::Unwanted;
-use super::start::{in_file, spread};
-use super::{EventLoop, banner};
 use crate::access_log::Level;
-use crate::admin::Credentials;
 use crate::config::{self, Config};
-use crate::context::{Context, Timer};
+use crate::context::Timer;
 use crate::net::Token;
 use crate::policy::fds::Shares;
-use crate::probe;
 
 /// What the loop is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +151,7 @@ impl EventLoop {
         if std::mem::replace(&mut self.operator.phase, Phase::Over) == Phase::Serving {
             self.manager.stopping(Duration::ZERO, &self.context);
         }
+        self.context.log.keep_all();
         let count = self.sessions.end_all(&mut self.context);
         self.redirects.end_all(&mut self.context);
         self.admins.end_all(&mut self.context);
@@ -165,58 +162,9 @@ impl EventLoop {
         self.context.log.notice(self.context.now, format_args!("Stopped; {ended}."));
     }
 
-    /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
-    fn reload(&mut self) {
-        self.manager.reloading();
-        // So that there is an fd to open the file with.
-        self.door.fds.give_up_spare();
-        let read = config::load(&self.operator.path).map_err(|errors| errors.iter().map(ToString::to_string).collect());
-        let taken = read.and_then(|config| self.adopt(config).map_err(|errors| in_file(&self.operator.path, &errors)));
-        self.door.fds.keep_spare();
-        let Context { log, process, now, .. } = &mut self.context;
-        let now = *now;
-        process.reloaded(self.clock.epoch() + now.as_micros(), taken.is_ok());
-        match taken {
-            Ok(()) => {
-                log.notice(now, format_args!("Reloaded {}.", self.operator.path.display()));
-                banner::warn(self);
-            }
-            Err(errors) => {
-                for error in &errors {
-                    log.say(now, Level::Error, format_args!("{error}"));
-                }
-                log.say(now, Level::Error, format_args!("Reload refused: nothing has changed."));
-            }
-        }
-        self.manager.ready(&self.context);
-    }
-
-    pub(super) fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
-        let shares = self.door.fds.share_out(&config).map_err(|error| vec![error])?;
-        self.door.open(&config, &self.context.registry)?;
-        self.close_unwanted(Some(&config));
-        self.door.listeners.note_owners(&config);
-        self.admins.change(credentials);
-        let context = &mut self.context;
-        let reloaded = context.fleet.reload(&config, &mut spread(&config, context.now));
-        if config.limits.per_source != context.config.limits.per_source {
-            self.sessions.change_limits(config.limits.per_source.as_ref());
-        }
-        context.log.change(config.log);
-        context.config = Rc::new(config);
-        self.probes.end_of(&reloaded.outdated);
-        probe::schedule(&mut self.context);
-        self.share_out_fds(shares);
-        for (id, why) in reloaded.risen {
-            probe::risen(id, why, &mut self.context);
-        }
-        Ok(())
-    }
-
     /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints. Who waits in the
     /// backlog is let in first, for closing would send them RST: unless the socket stays open for whoever comes next.
-    fn close_unwanted(&mut self, config: Option<&Config>) {
+    pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
         for Unwanted { key, is_inherited } in self.door.listeners.unwanted(config) {
             if config.is_some() || !is_inherited {
                 self.accept_from(key, MAX_AT_CLOSE);

@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::EventLoop;
 use super::sessions::Sessions;
@@ -206,7 +207,7 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
     }
     RouteNow {
         name: Rc::clone(route.name()),
-        config: Rc::clone(route.config()),
+        config: Arc::clone(route.config()),
         standing: standing(route.group().standing(), now),
         open: route.open(),
         queued: route.queue().len(),

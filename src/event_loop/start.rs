@@ -1,7 +1,7 @@
 //! From nothing to a loop that is ready to turn.
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use signal_hook_mio::v1_0::Signals;
 
@@ -15,6 +15,7 @@ use super::operator::{Operator, SignalSource};
 use super::poller::Poller;
 use super::probes::Probes;
 use super::redirects::Redirects;
+use super::reload::Reloads;
 use super::sessions::Sessions;
 use super::{EventLoop, banner, operator};
 use crate::access_log::AccessLog;
@@ -115,6 +116,7 @@ impl EventLoop {
         let Host { mut fds, sockets, parcels, manager, output, signals, time } = host;
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
+        let reloads = Reloads::new(&registry).map_err(|error| format!("no waker to be had: {error}"))?;
         let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Listeners::new(sockets);
         let opened = listeners.open(&config, &registry);
@@ -133,7 +135,7 @@ impl EventLoop {
             fleet: Fleet::new(&config, &mut spread(&config, now)),
             process: Process::new(clock.epoch()),
             log: AccessLog::new(output, config.log),
-            config: Rc::new(config),
+            config: Arc::new(config),
             sessions: 0,
             redirects: 0,
             admins: 0,
@@ -152,6 +154,7 @@ impl EventLoop {
             admins: Admins::new(credentials),
             manager,
             operator,
+            reloads,
             history: History::default(),
             context,
         };

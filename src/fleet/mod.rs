@@ -5,9 +5,11 @@ mod frontends;
 mod ledger;
 mod parked;
 mod queue;
+mod takeover;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::config::{self, Config};
 use crate::metrics::{Traffic, Usage};
@@ -20,6 +22,7 @@ pub use frontends::Own;
 pub use ledger::{Closing, Open};
 pub use parked::{ParkedRoute, Placed, Places};
 pub use queue::Queue;
+pub use takeover::Takeover;
 
 /// Where a route stands. Valid as long as a connection has the route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,8 @@ pub struct Reloaded {
     pub outdated: Vec<ServerId>,
     /// Those that were down and are not any more.
     pub risen: Vec<(ServerId, Rise)>,
+    /// Routes that are new, or are not what they were.
+    pub changed: Vec<RouteId>,
 }
 
 impl Reloaded {
@@ -52,7 +57,7 @@ impl Reloaded {
 
 /// A route as it is now.
 pub struct Route {
-    config: Rc<config::Route>,
+    config: Arc<config::Route>,
     name: Rc<str>,
     /// Its servers, and which of them is picked.
     group: Group,
@@ -79,9 +84,6 @@ pub struct Server {
     name: Rc<str>,
 }
 
-/// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
-const REMEMBERED: usize = 32;
-
 /// All routes.
 pub struct Fleet {
     table: RouteTable,
@@ -92,6 +94,8 @@ pub struct Fleet {
     /// Where the routes of the configuration, and so of `table`, stand in `routes`.
     places: Vec<RouteId>,
     routes: Vec<Route>,
+    /// Every place, by the name of its route.
+    known: HashMap<Box<str>, RouteId>,
     /// Routes whose queue may move on: a server of theirs may have got room, come up or gone down.
     roomy: Vec<RouteId>,
 }
@@ -100,75 +104,17 @@ impl Fleet {
     /// The routes of a first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
-        let mut fleet = Fleet {
-            table: RouteTable::default(),
-            owners: HashMap::new(),
-            at_owners: 0,
-            places: Vec::new(),
-            routes: Vec::new(),
-            roomy: Vec::new(),
-        };
+        let (table, owners, at_owners, places, routes, known, roomy) = Default::default();
+        let mut fleet = Fleet { table, owners, at_owners, places, routes, known, roomy };
         fleet.reload(config, spread);
         fleet
     }
 
-    /// Takes over another configuration. A route that keeps its name keeps its place and counters, and so does a server
-    /// within it. Places whose last connection has gone are given to new routes, but for some that are remembered.
+    /// Takes over another configuration at once.
     pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Reloaded {
-        let mut known: HashMap<Box<str>, RouteId> =
-            ids().zip(&self.routes).map(|(place, route)| (route.config.name.clone(), place)).collect();
-        let kept: HashSet<&str> = config.routes.iter().map(|route| &*route.name).collect();
-        let mut free = Vec::new();
-        for (place, route) in ids().zip(&mut self.routes) {
-            route.retired = !kept.contains(&*route.config.name);
-            if route.retired && route.open == 0 && route.own.as_ref().is_none_or(|own| own.open() == 0) {
-                known.remove(&route.config.name);
-                free.push(place);
-            }
-        }
-        free.truncate(free.len().saturating_sub(REMEMBERED));
-        self.places.clear();
-        let mut reloaded = Reloaded::default();
-        for new in &config.routes {
-            let place = if let Some(place) = known.get(&new.name).copied() {
-                reloaded.add(place, self.update(place, new, spread));
-                place
-            } else {
-                let free = free.pop();
-                reloaded.outdated.extend(free.into_iter().flat_map(|place| self.servers_of(place)));
-                self.add(Route::new(new, spread), free)
-            };
-            self.places.push(place);
-        }
-        self.table = RouteTable::new(&config.routes, &[]);
-        self.own_addresses(config);
-        // A server that is new, or may have more connections, has room.
-        self.roomy.extend(&self.places);
+        let (mut takeover, mut reloaded) = (Takeover::of(config), Reloaded::default());
+        while !self.take_over(&mut takeover, config, usize::MAX, spread, &mut reloaded) {}
         reloaded
-    }
-
-    fn update(&mut self, place: RouteId, new: &Rc<config::Route>, spread: &mut Spread) -> Updated {
-        let Some(route) = self.route_mut(place) else { return Updated::default() };
-        route.config = Rc::clone(new);
-        let updated = route.group.update(new, spread);
-        route.name_servers();
-        updated
-    }
-
-    /// Every server that a route has or had.
-    fn servers_of(&self, place: RouteId) -> impl Iterator<Item = ServerId> + use<> {
-        let count = self.route(place).map_or(0, |route| route.servers.len());
-        (0..count as u32).map(move |server| ServerId { route: place, server })
-    }
-
-    /// Puts a new route in a free place, or behind the others.
-    fn add(&mut self, new: Route, free: Option<RouteId>) -> RouteId {
-        if let Some((place, route)) = free.and_then(|place| Some((place, self.route_mut(place)?))) {
-            *route = new;
-            return place;
-        }
-        self.routes.push(new);
-        RouteId((self.routes.len() - 1) as u32)
     }
 
     /// The route that a hello with this name and these protocols gets, which came in at the addresses of `frontend`.
@@ -232,11 +178,17 @@ impl Fleet {
 
     /// Calls `arm` for every server that is to be probed, with the timer and the moment of its next probe.
     pub fn schedule_probes(&mut self, mut arm: impl FnMut(ServerId, &mut Deadline, Time)) {
-        for (id, route) in ids().zip(&mut self.routes) {
-            for (index, server) in (0..).zip(&mut route.servers) {
-                if let Some(at) = route.group.member(index).and_then(Member::next_probe) {
-                    arm(ServerId { route: id, server: index }, &mut server.next_probe, at);
-                }
+        for id in ids().take(self.routes.len()) {
+            self.schedule_probes_of(id, &mut arm);
+        }
+    }
+
+    /// The same for the servers of a route.
+    pub fn schedule_probes_of(&mut self, id: RouteId, mut arm: impl FnMut(ServerId, &mut Deadline, Time)) {
+        let Some(route) = self.route_mut(id) else { return };
+        for (index, server) in (0..).zip(&mut route.servers) {
+            if let Some(at) = route.group.member(index).and_then(Member::next_probe) {
+                arm(ServerId { route: id, server: index }, &mut server.next_probe, at);
             }
         }
     }
@@ -277,9 +229,9 @@ fn ids() -> impl Iterator<Item = RouteId> {
 }
 
 impl Route {
-    fn new(config: &Rc<config::Route>, spread: &mut Spread) -> Route {
+    fn new(config: &Arc<config::Route>, spread: &mut Spread) -> Route {
         let mut route = Route {
-            config: Rc::clone(config),
+            config: Arc::clone(config),
             group: Group::new(config, spread),
             servers: Vec::new(),
             unplaced: Traffic::default(),
@@ -296,7 +248,7 @@ impl Route {
 
     /// The configuration's word on it; the last one, for a route that is gone.
     #[must_use]
-    pub fn config(&self) -> &Rc<config::Route> {
+    pub fn config(&self) -> &Arc<config::Route> {
         &self.config
     }
 
@@ -432,7 +384,7 @@ mod tests {
         for n in 0..100 {
             fleet.reload(&config(&[(&format!("r{n}"), &["127.0.0.1:4"])]), &mut spread);
         }
-        assert_eq!(fleet.routes.len(), 2 + REMEMBERED);
+        assert_eq!(fleet.routes.len(), 3 + takeover::REMEMBERED);
         // A probe of the server that was there before would else be taken for one of the new server.
         let changed = fleet.reload(&config(&[("last", &["127.0.0.1:5"])]), &mut spread);
         assert_eq!(changed.outdated, [ServerId { route: find(&fleet, "last.example").unwrap(), server: 0 }]);

@@ -1,6 +1,6 @@
 //! Routes and servers on their way to another process: counters, health, and what they stand for in its connections.
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,7 @@ pub struct Places(Vec<Place>);
 
 struct Place {
     route: RouteId,
-    config: Rc<config::Route>,
+    config: Arc<config::Route>,
     servers: Vec<Seat>,
 }
 
@@ -61,7 +61,7 @@ pub struct Placed<'a> {
     /// Its server.
     pub id: ServerId,
     /// Its route.
-    pub config: &'a Rc<config::Route>,
+    pub config: &'a Arc<config::Route>,
     /// It is to end: its server has left the file, and its route had `on_down` `close`.
     pub ends: bool,
 }
@@ -81,12 +81,12 @@ impl Fleet {
         let mut places = Places::default();
         for parked in parked {
             let id = *known.entry(parked.name.clone()).or_insert_with(|| {
-                let config = Rc::new(config::Route::gone(&parked.name, parked.timeouts));
-                self.add(Route { retired: true, ..Route::new(&config, spread) }, None)
+                let config = Arc::new(config::Route::gone(&parked.name, parked.timeouts));
+                self.append(Route { retired: true, ..Route::new(&config, spread) })
             });
             if let Some(route) = self.route_mut(id) {
                 let servers = route.take_up(parked, spread);
-                places.0.push(Place { route: id, config: Rc::clone(&route.config), servers });
+                places.0.push(Place { route: id, config: Arc::clone(&route.config), servers });
             }
         }
         places

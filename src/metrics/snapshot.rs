@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Frontend, History, Process, Traffic, Usage};
@@ -142,7 +143,7 @@ pub struct RouteNow {
     /// Its name.
     pub name: Rc<str>,
     /// What the file says of it.
-    pub config: Rc<Route>,
+    pub config: Arc<Route>,
     /// Whether any server takes connections.
     pub standing: StandingNow,
     /// Connections now.

@@ -1,9 +1,11 @@
 //! Standard output without waiting: a reader that stalls costs lines, never time.
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -12,6 +14,11 @@ use super::token::Token;
 
 /// Bytes that wait for a stalled reader; lines beyond are lost and counted.
 const MOST_WAITING: usize = 1024 * 1024;
+/// Room beyond that for lines that are few, and tell of more than one connection.
+const RESERVED: usize = 64 * 1024;
+
+/// A step of the wait for a reader at the end.
+const PACE: Duration = Duration::from_millis(20);
 
 /// A buffer in front of a file descriptor that is never waited for.
 pub struct Output {
@@ -21,6 +28,8 @@ pub struct Output {
     stalled: bool,
     waiting: Vec<u8>,
     lost: u64,
+    /// Bytes that may wait.
+    most: usize,
 }
 
 impl Output {
@@ -43,7 +52,7 @@ impl Output {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         let is_socket = kind == FileType::Socket;
         let fd = if kind == FileType::Fifo || fd.is_terminal() { reopen(fd)? } else { fd };
-        Ok(Output { fd, is_socket, watched: false, stalled: false, waiting: Vec::new(), lost: 0 })
+        Ok(Output { fd, is_socket, watched: false, stalled: false, waiting: Vec::new(), lost: 0, most: MOST_WAITING })
     }
 
     /// Whether a person reads it.
@@ -54,7 +63,25 @@ impl Output {
 
     /// Where a line is to be appended, newline and all; `None` when there is no room for it, and it counts as lost.
     pub fn line(&mut self) -> Option<&mut Vec<u8>> {
-        if self.waiting.len() < MOST_WAITING {
+        self.room_within(self.most)
+    }
+
+    /// The same for a line that is to come through where others are lost.
+    pub fn rare_line(&mut self) -> Option<&mut Vec<u8>> {
+        self.room_within(self.most.saturating_add(RESERVED))
+    }
+
+    /// Has all lines wait from now on: they are the last ones.
+    pub fn keep_all(&mut self) {
+        self.most = usize::MAX;
+    }
+
+    fn room_within(&mut self, most: usize) -> Option<&mut Vec<u8>> {
+        if self.waiting.len() >= most && !self.stalled {
+            // One turn can bring more lines than there is room for, and the reader may be as quick as a file.
+            self.write_waiting();
+        }
+        if self.waiting.len() < most {
             return Some(&mut self.waiting);
         }
         self.lost += 1;
@@ -89,17 +116,36 @@ impl Output {
         self.stalled = false;
     }
 
-    /// Writes what the reader takes. Where it stalls, the poll reports [`Token::Output`] when it goes on.
+    /// Writes what the reader takes. Where it stalls, the poll reports [`Token::Output`] when it goes on; where the poll
+    /// cannot, it is to be tried again.
     pub fn flush(&mut self, registry: &Registry) {
-        let mut done = 0;
-        while !self.stalled {
-            let Some(rest @ [_, ..]) = self.waiting.get(done..) else { break };
+        if !self.stalled && self.write_waiting() {
+            self.stalled = self.watch(registry);
+        }
+    }
+
+    /// Writes what the reader takes until `patience` is over.
+    pub fn finish(&mut self, patience: Duration) {
+        let mut left = patience;
+        while self.write_waiting() && !left.is_zero() {
+            let step = left.min(PACE);
+            left -= step;
+            let timeout = Timespec::try_from(step).ok();
+            // Whatever it answers, writing says it better.
+            let _ = poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], timeout.as_ref());
+        }
+    }
+
+    /// Writes what the reader takes; whether it stalls.
+    fn write_waiting(&mut self) -> bool {
+        let (mut done, mut stalls) = (0, false);
+        while let Some(rest @ [_, ..]) = self.waiting.get(done..) {
             match self.write(rest) {
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    self.stalled = true;
-                    self.watch(registry);
+                    stalls = true;
+                    break;
                 }
                 Err(_) => {
                     // Nobody will ever read this: the pipe's reader has gone, the disk is full.
@@ -109,6 +155,7 @@ impl Output {
             }
         }
         self.waiting.drain(..done);
+        stalls
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
@@ -118,11 +165,13 @@ impl Output {
         rustix::io::write(&self.fd, bytes)
     }
 
-    fn watch(&mut self, registry: &Registry) {
+    /// Has the poll say when the reader goes on; whether it will.
+    fn watch(&mut self, registry: &Registry) -> bool {
         if !self.watched {
             let fd = self.fd.as_raw_fd();
             self.watched = registry.register(&mut SourceFd(&fd), Token::Output.into(), Interest::WRITABLE).is_ok();
         }
+        self.watched
     }
 }
 
@@ -137,4 +186,67 @@ fn reopen(fd: OwnedFd) -> io::Result<OwnedFd> {
     let flags = rustix::fs::fcntl_getfl(&fd)?;
     rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use mio::Poll;
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    /// Without this, lines are lost in a turn in which thousands of connections end, though the log goes to a file.
+    #[test]
+    fn what_does_not_fit_is_written_before_it_is_lost() {
+        let path = std::env::temp_dir().join(format!("lb-output-{}", std::process::id()));
+        let mut output = Output::to(std::fs::File::create(&path).unwrap().into()).unwrap();
+        for _ in 0..50_000 {
+            output.line().unwrap().extend_from_slice(&[b'x'; 99]);
+            output.line().unwrap().push(b'\n');
+        }
+        output.finish(Duration::ZERO);
+        let written = std::fs::metadata(&path).unwrap().len();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((output.lost(), written), (0, 5_000_000));
+    }
+
+    /// Without this, what the proxy says last is lost among the last lines of its connections.
+    #[test]
+    fn rare_lines_have_room_of_their_own() {
+        let (reader, writer) = pipe().unwrap();
+        let mut output = Output::to(writer).unwrap();
+        while let Some(room) = output.line() {
+            room.extend_from_slice(&[b'x'; 1024]);
+        }
+        output.rare_line().unwrap().extend_from_slice(b"the last words");
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            std::fs::File::from(reader).read_to_end(&mut all).unwrap();
+            all
+        });
+        output.finish(Duration::from_secs(30));
+        drop(output);
+        assert!(reader.join().unwrap().ends_with(b"the last words"));
+    }
+
+    /// Without this, one failed `epoll_ctl` silences the log for good.
+    #[test]
+    fn an_output_that_cannot_be_watched_is_tried_again() {
+        let poll = Poll::new().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        let mut output = Output::to(writer).unwrap();
+        // What is watched already cannot be watched again.
+        poll.registry().register(&mut SourceFd(&output.fd.as_raw_fd()), mio::Token(7), Interest::WRITABLE).unwrap();
+        output.line().unwrap().resize(200_000, b'x');
+        output.flush(poll.registry());
+        assert!(output.waiting() > 0 && !output.is_stalled());
+        let mut room = vec![0; 200_000];
+        let mut reader = std::fs::File::from(reader);
+        while output.waiting() > 0 {
+            assert!(reader.read(&mut room).unwrap() > 0);
+            output.flush(poll.registry());
+        }
+    }
 }

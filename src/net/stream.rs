@@ -21,9 +21,18 @@ pub struct Stream {
     fd: OwnedFd,
     readable: bool,
     writable: bool,
-    /// The poll has said that nothing follows what is in the receive queue, so a short read is not the last one.
-    ends: bool,
+    end: End,
     watch: Watch,
+}
+
+/// What the poll has said of the end of what can be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    /// Nothing follows what is in the receive queue, so a short read is not the last one.
+    Announced,
+    /// The same, and the socket holds an error.
+    Error,
 }
 
 /// What the poll watches a socket for. `EPOLLOUT` is asked for only once a write has fallen short: most connections
@@ -51,7 +60,7 @@ pub enum Received {
 impl Stream {
     /// Takes over a non-blocking socket that was accepted. What it was accepted for may be there already.
     pub(super) fn accepted(fd: OwnedFd) -> Stream {
-        Stream { fd, readable: true, writable: true, ends: false, watch: Watch::Nothing }
+        Stream { fd, readable: true, writable: true, end: End::NotYet, watch: Watch::Nothing }
     }
 
     /// Takes over a non-blocking socket that connects. There is nothing to read before something is written; what comes
@@ -69,7 +78,11 @@ impl Stream {
     /// Notes what an event says. Nothing is read or written.
     pub fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.ends |= event.is_read_closed() || event.is_error();
+        if event.is_error() {
+            self.end = End::Error;
+        } else if event.is_read_closed() && self.end == End::NotYet {
+            self.end = End::Announced;
+        }
         self.writable |= event.is_writable() || event.is_error();
     }
 
@@ -120,7 +133,7 @@ impl Stream {
                 Received::End
             }
             Ok((_, n)) => {
-                self.readable = n == size || self.ends;
+                self.readable = n == size || self.end != End::NotYet;
                 Received::Bytes(n)
             }
             Err(Errno::AGAIN) => {
@@ -149,7 +162,26 @@ impl Stream {
     /// Whether the poll has said that nothing follows what is in the receive queue.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.ends
+        self.end != End::NotYet
+    }
+
+    /// Throws away the first `count` of `seen` bytes that [`peek`](Stream::peek) showed in `room`, which it filled or not.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(super) fn skip(&mut self, count: usize, seen: usize, room: &mut [u8]) -> Result<(), Errno> {
+        let mut left = count;
+        while left > 0 {
+            // tcp(7): with MSG_TRUNC, bytes are thrown away rather than copied.
+            match net::recv(&self.fd, room.get_mut(..left).unwrap_or_default(), RecvFlags::TRUNC) {
+                Ok((_, 0)) => return Err(Errno::IO),
+                Ok((_, n)) => left = left.saturating_sub(n),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.readable = count < seen || seen == room.len() || self.end != End::NotYet;
+        Ok(())
     }
 
     /// Writes what the socket takes of `bytes`; 0 where it takes none for now.
@@ -192,10 +224,10 @@ impl Stream {
         let _ = net::shutdown(&self.fd, Shutdown::Write);
     }
 
-    /// Whether the peer has broken off. Only a socket of which the poll has said something like that is asked.
+    /// Whether the peer has broken off. Only a socket of which the poll has said that is asked.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.ends && self.error().is_some()
+        self.end == End::Error && self.error().is_some()
     }
 
     /// Whether a socket that was connecting is connected.

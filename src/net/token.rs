@@ -12,6 +12,8 @@ pub enum Token {
     Output,
     /// Something is due.
     Alarm,
+    /// The configuration was read again.
+    Reload,
     /// A listener.
     Listener(Key),
     /// The client's socket of a session.
@@ -44,6 +46,7 @@ impl From<Token> for mio::Token {
             Token::Admin(key) => (6, key),
             Token::Redirect(key) => (7, key),
             Token::Alarm => (8, Key::null()),
+            Token::Reload => (9, Key::null()),
         };
         let key = key.data().as_ffi();
         mio::Token(((key & (GENERATION_MASK | INDEX_MASK)) | (kind << KIND_SHIFT)) as usize)
@@ -63,7 +66,8 @@ impl From<mio::Token> for Token {
             5 => Token::Probe(key),
             6 => Token::Admin(key),
             7 => Token::Redirect(key),
-            _ => Token::Alarm,
+            8 => Token::Alarm,
+            _ => Token::Reload,
         }
     }
 }
@@ -83,6 +87,7 @@ mod tests {
                 Token::Signals,
                 Token::Output,
                 Token::Alarm,
+                Token::Reload,
                 Token::Listener(key),
                 Token::Client(key),
                 Token::Server(key),

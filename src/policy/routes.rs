@@ -4,7 +4,7 @@
 //! A lookup is two hash lookups at most whatever the number of routes, where there are `**` names one more for each label,
 //! and allocates nothing.
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fnv::FnvHashMap;
 
@@ -70,7 +70,7 @@ impl RouteTable {
     /// The table of those `routes` that listen at these addresses, none for the file's own. Where two claim the same name and ALPN, which a checked configuration does not, the first
     /// gets it.
     #[must_use]
-    pub fn new(routes: &[Rc<Route>], listen: &[SocketAddr]) -> RouteTable {
+    pub fn new(routes: &[Arc<Route>], listen: &[SocketAddr]) -> RouteTable {
         let mut table = RouteTable::default();
         for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.listen == listen) {
             for pattern in &route.sni {

@@ -16,6 +16,7 @@ const MOST_UNREAD: usize = 256 * 1024;
 pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
     log(client, routed, moved, reason, lent);
     let Lent { shared, context, .. } = lent;
+    shared.memory.take_back(client.lent);
     match client.admission {
         Admission::Refused(_) => shared.let_refused_go(),
         Admission::Granted => shared.sources.closed(client.source.ip()),

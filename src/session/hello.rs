@@ -2,10 +2,11 @@
 use std::borrow::Cow;
 use std::mem;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::close;
 use super::connect::line_up;
+use super::memory::FREE;
 use super::routed::{Found, Routed};
 use super::{Client, Lent, Moved, Next, Session};
 use crate::access_log::Step;
@@ -23,6 +24,9 @@ const HEADER_ROOM: usize = proxy_header::MAX_LEN;
 /// What the scratch buffer holds: a header, and the longest hello with something behind it. Of more than 128 KiB, which
 /// malloc has the kernel map for themselves (mallopt(3)), only what is read into is resident.
 pub(super) const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 64 * 1024;
+
+/// The longest read beyond what every hello may take.
+const MOST_READ: usize = 16 * 1024;
 
 /// A client whose hello is not whole yet.
 pub struct Hello {
@@ -62,13 +66,16 @@ impl Hello {
             let (front, room) = scratch.split_at_mut(HEADER_ROOM);
             // With what came before, it must fit into the room.
             let came_before = self.raw.len();
-            let fresh = match self.client.stream.read(room.get_mut(came_before..).unwrap_or_default()) {
+            // What follows the hello stays with the kernel until it has a server.
+            let most = came_before + if came_before < FREE { FREE - came_before } else { MOST_READ };
+            let fresh = match self.client.stream.read(room.get_mut(came_before..most).unwrap_or_default()) {
                 Received::Bytes(n) => room.get(came_before..came_before + n).unwrap_or_default(),
                 Received::Blocked => break self.wait(lent),
                 Received::End | Received::Failed(_) => break self.refuse(DropReason::ClosedEarly, lent),
             };
-            if came_before > 0 {
-                self.raw.extend_from_slice(fresh);
+            if came_before > 0 && !self.keep(fresh, lent) {
+                self.end(CloseReason::OutOfResources, lent);
+                break Next::Ended;
             }
             let len = came_before + fresh.len();
             match self.judge(fresh, front, lent) {
@@ -86,6 +93,17 @@ impl Hello {
         };
         lent.shared.scratch = scratch;
         next
+    }
+
+    /// Keeps what came, behind what came before; whether there is memory for it.
+    fn keep(&mut self, fresh: &[u8], lent: &mut Lent<'_>) -> bool {
+        let raw = &mut self.raw;
+        if raw.capacity() - raw.len() < fresh.len() {
+            // Not twice what there is, as `Vec` would have it: an eighth more still makes every byte move few times.
+            raw.reserve_exact(fresh.len().max(raw.len() / 8));
+        }
+        raw.extend_from_slice(fresh);
+        lent.shared.memory.lend(&mut self.client, raw.capacity())
     }
 
     /// Goes on with a client of another process, of which `raw` has come so far.
@@ -226,7 +244,7 @@ fn route(
     lent: &mut Lent<'_>,
 ) -> Judgement {
     let Some(route) = lent.context.fleet.route(id) else { return Judgement::Refused(DropReason::UnknownSni) };
-    let config = Rc::clone(route.config());
+    let config = Arc::clone(route.config());
     let unique_id = config.proxy_tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
     let Ok(header) = write_header(client, bound, &config, hello, unique_id, front) else {
         // Its address is gone: so is the client.

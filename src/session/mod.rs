@@ -16,6 +16,7 @@
 mod close;
 mod connect;
 mod hello;
+mod memory;
 mod parked;
 mod preface;
 mod queue;
@@ -110,6 +111,8 @@ pub struct Client {
     /// The route at whose own addresses it came in; `None`: at the file's.
     frontend: Option<RouteId>,
     admission: Admission,
+    /// Bytes beyond what every hello may take.
+    lent: u32,
     /// What a balancer told of it.
     told: Option<Box<Told>>,
 }
@@ -132,8 +135,15 @@ impl Session {
         let now = lent.context.now;
         lent.shared.line.note_spoken(now);
         if lent.context.config.is_balancer(source.ip()) {
-            let client =
-                Client { stream, source, accepted: now, frontend, admission: Admission::Unlimited, told: None };
+            let client = Client {
+                stream,
+                source,
+                accepted: now,
+                frontend,
+                admission: Admission::Unlimited,
+                told: None,
+                lent: 0,
+            };
             return Preface::accept(client, bound, lent);
         }
         Session::admit(Arrival { stream, source, accepted: now, frontend, told: None }, bound, lent)
@@ -148,7 +158,7 @@ impl Session {
         let takes_all = lent.context.fleet.takes_all(frontend);
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client { stream, source, accepted, frontend, admission, told };
+        let client = Client { stream, source, accepted, frontend, admission, told, lent: 0 };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             match frontend {

@@ -121,7 +121,8 @@ impl Session {
             Admission::Granted => lent.shared.sources.opened(source.ip()),
             Admission::Unlimited => {}
         }
-        let client = Client { stream: Stream::handed_on(sockets.client), source, accepted, frontend, admission, told };
+        let client =
+            Client { stream: Stream::handed_on(sockets.client), source, accepted, frontend, admission, told, lent: 0 };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
             (Phase::Relay(_), None) => return lose(client, lent),

@@ -98,6 +98,7 @@ impl Relay {
     /// Begins with a server that has taken the first bytes of what goes up.
     pub(super) fn begin(mut routed: Routed, server: Stream, up: Direction, lent: &mut Lent<'_>) -> Next {
         routed.connected(lent);
+        lent.shared.memory.take_back(std::mem::take(&mut routed.client.lent));
         let relay = Box::new(Relay {
             routed,
             server,

@@ -1,6 +1,6 @@
 //! A client that has a route: what stays with its session through queue, connect, relay and close.
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::vocabulary::CloseReason;
 
 /// What a hello has got.
 pub(super) struct Found {
-    pub(super) config: Rc<Route>,
+    pub(super) config: Arc<Route>,
     pub(super) route: RouteId,
     pub(super) unique_id: Option<[u8; 16]>,
     /// Length of the PROXY header in bytes.
@@ -98,7 +98,7 @@ impl Routed {
     pub(super) fn take_up(client: Client, parked: &ParkedRouted, placed: Placed<'_>, fleet: &mut Fleet) -> Routed {
         let Placed { id, config, .. } = placed;
         fleet.resume(id);
-        let config = Rc::clone(config);
+        let config = Arc::clone(config);
         Routed {
             client,
             found: Found { config, route: id.route, unique_id: parked.unique_id, header: parked.header },

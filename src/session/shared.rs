@@ -1,5 +1,6 @@
 //! What sessions share among themselves, and what one of them is lent while it works.
 use super::SCRATCH_ROOM;
+use super::memory::Memory;
 use crate::config::PerSource;
 use crate::context::Context;
 use crate::net::{Key, Pipes, slot_number};
@@ -25,6 +26,8 @@ pub struct Shared {
     /// Room for one read.
     pub(super) scratch: Vec<u8>,
     pub(super) unique_ids: UniqueIds,
+    /// For hellos that are waited for, or for whose server.
+    pub(super) memory: Memory,
 }
 
 /// What a session is lent while it works.
@@ -50,6 +53,7 @@ impl Shared {
             pipes: Pipes::new(0),
             scratch: vec![0; SCRATCH_ROOM],
             unique_ids: UniqueIds::new(process),
+            memory: Memory::default(),
         }
     }
 

@@ -101,12 +101,17 @@ impl<'a> Hello<'a> {
 
 /// Remembers how far the records were walked, so that drip-fed bytes are looked at once.
 ///
-/// Empty, and without memory of its own, unless a hello is spread over several records.
+/// Without memory of its own until a hello that is spread over several records is whole: whoever sends one that never is
+/// costs its bytes once.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// How many raw bytes, whole records, went into `handshake`.
+    /// How many raw bytes, whole records, were walked.
     taken: usize,
-    /// What those records carry.
+    /// How many bytes those records carry.
+    carried: usize,
+    /// The first of them: kind and length of the message.
+    head: [u8; HANDSHAKE_HEADER],
+    /// The whole message.
     handshake: Vec<u8>,
 }
 
@@ -136,13 +141,22 @@ impl Reader {
             }
         }
         let end = loop {
-            if let Some(end) = message_end(&self.handshake)?
-                && end <= self.handshake.len()
+            if let Some(end) = message_end(self.head.get(..self.carried).unwrap_or(&self.head))?
+                && end <= self.carried
             {
                 break end;
             }
             self.take_record(raw)?;
         };
+        if self.handshake.is_empty() {
+            self.handshake.reserve_exact(self.carried);
+            let mut rest = raw.get(..self.taken).unwrap_or_default();
+            while !rest.is_empty() {
+                let record = Record::first(rest)?;
+                self.handshake.extend_from_slice(record.whole()?);
+                rest = rest.get(RECORD_HEADER + record.len..).unwrap_or_default();
+            }
+        }
         self.handshake.get(..end).ok_or(Verdict::Incomplete)
     }
 
@@ -152,7 +166,11 @@ impl Reader {
         if end > MAX_RAW {
             return Err(Verdict::Malformed("the hello is spread over too many records"));
         }
-        self.handshake.extend_from_slice(record.whole()?);
+        let payload = record.whole()?;
+        for (place, byte) in self.head.iter_mut().skip(self.carried).zip(payload) {
+            *place = *byte;
+        }
+        self.carried += payload.len();
         self.taken = end;
         Ok(())
     }

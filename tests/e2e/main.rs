@@ -18,6 +18,7 @@ mod listeners;
 mod log_forms;
 mod log_lines;
 mod many_routes;
+mod memory;
 mod peers;
 mod points;
 mod probes;

@@ -125,3 +125,25 @@ fn serve(origin: &Origin) -> (Proxy, Client) {
     client.expect(&crate::kit::hello::hello("a.test"));
     (proxy, client)
 }
+
+/// Without this, the last lines of connections that all end at once are lost, and that the program stopped is too.
+#[test]
+fn every_connection_has_its_last_line_when_all_end_at_once() {
+    const CONNECTIONS: usize = 2_500;
+    let origin = Origin::echo("a");
+    let route = json!({ "sni": ["a.test"], "servers": [origin.server()] });
+    let proxy = Proxy::start(json!({
+        "routes": { "a": route }, "log": { "format": "json", "connections": "close" }, "timeouts": { "client_hello": "5m" },
+    }));
+    let open: Vec<Client> = (0..CONNECTIONS).map(|_| proxy.connect()).collect();
+    wait_until("all are let in", || proxy.open_fds() >= CONNECTIONS);
+    proxy.signal(Signal::INT);
+    let (status, lines) = proxy.wait_for_exit();
+    assert_eq!(status.code(), Some(0));
+    let said = lines.of(From::Stdout);
+    let closed = said.iter().filter(|line| line.contains("\"close\"")).count();
+    assert!(closed > CONNECTIONS / 2, "{closed}");
+    let last = format!("Stopped; ended {closed} open connections.");
+    assert!(said.last().unwrap().contains(&last), "{closed}: {:?}", said.last());
+    drop(open);
+}

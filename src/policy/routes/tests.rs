@@ -3,14 +3,14 @@ use std::time::Duration;
 use super::*;
 use crate::config::{Balance, HealthCheck, OnAllDown, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 
-fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
+fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Arc<Route> {
     let pattern = |text: &&str| match text.split_once("*.") {
         None if *text == "*" => SniPattern::Default,
         None => SniPattern::Exact((*text).into()),
         Some(("", parent)) => SniPattern::Wildcard(parent.into()),
         Some((_, parent)) => SniPattern::Subdomains(parent.into()),
     };
-    Rc::new(Route {
+    Arc::new(Route {
         name: name.into(),
         listen: Vec::new(),
         sni: sni.iter().map(pattern).collect(),
@@ -37,7 +37,7 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Rc<Route> {
 }
 
 /// The name of the route that a hello gets.
-fn found<'r>(routes: &'r [Rc<Route>], sni: &str, alpn: &[&str]) -> Option<&'r str> {
+fn found<'r>(routes: &'r [Arc<Route>], sni: &str, alpn: &[&str]) -> Option<&'r str> {
     let sni = (sni != "-").then_some(sni.as_bytes());
     let found = RouteTable::new(routes, &[]).find(sni, alpn.iter().map(|protocol| protocol.as_bytes()))?;
     Some(&routes[found.route].name)

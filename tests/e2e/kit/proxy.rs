@@ -130,6 +130,12 @@ impl Proxy {
         self.wait_for_notification(start, "READY=1");
     }
 
+    /// Writes `text` as the configuration and asks for it to be read, whatever goes on.
+    pub(crate) fn reload_again(&self, text: &str) {
+        self.folder.write("lb.json", text);
+        self.signal(Signal::HUP);
+    }
+
     /// The same for a configuration without `listen`, which stays as it was.
     pub(crate) fn reload(&self, mut config: Value) {
         if config["listen"].is_null() {

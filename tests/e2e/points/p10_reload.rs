@@ -152,3 +152,34 @@ fn a_listener_of_its_own_in_the_way_is_named() {
          reload can change that one for this, so restart it"
     ));
 }
+
+/// Without this, a reload that is asked for while another goes on is lost, or a large file keeps everybody waiting.
+#[test]
+fn a_reload_during_a_reload_comes_after_it() {
+    let origin = Origin::echo("a");
+    let config = |last: &str| {
+        let name = |n| if n == 4999 { last.to_owned() } else { format!("r{n}") };
+        let route = |name: &str| json!({ "sni": [format!("{name}.test")], "servers": [origin.server()] });
+        let routes: serde_json::Map<_, _> = (0..5000).map(|n| (name(n), route(&name(n)))).collect();
+        json!({ "routes": routes, "health_check": { "type": "off" } })
+    };
+    let proxy = Proxy::start(config("first"));
+    let mut open = proxy.connect();
+    assert_eq!(open.hello("first.test").greeting(), "a");
+    open.expect(&hello("first.test"));
+    let mut second = config("second");
+    second["listen"] = json!([proxy.address]);
+    proxy.reload_again(&second.to_string());
+    let mut third = config("third");
+    third["listen"] = json!([proxy.address]);
+    let start = proxy.lines.len();
+    proxy.reload_again(&third.to_string());
+    open.send(b"served meanwhile").expect(b"served meanwhile");
+    proxy.lines.wait(start, |_, line| line.contains("Reloaded ").then_some(()));
+    wait_until("the last file is in force", || {
+        let mut client = proxy.connect();
+        client.hello("third.test").try_greeting().is_ok_and(|greeting| greeting == "a")
+    });
+    let mut gone = proxy.connect();
+    assert!(gone.hello("first.test").try_greeting().is_err());
+}

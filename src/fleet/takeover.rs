@@ -1,0 +1,190 @@
+//! Another configuration on its way in, a few routes at a time: a file may have any number of them, and who talks meanwhile
+//! waits for none.
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Fleet, Reloaded, Route, RouteId, ServerId};
+use crate::config::{self, Config};
+use crate::policy::health::Spread;
+use crate::policy::routes::RouteTable;
+
+/// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
+pub(super) const REMEMBERED: usize = 32;
+
+/// What a configuration's routes become. Making it takes its time, and needs no fleet.
+pub struct Takeover {
+    routes: Vec<Arc<config::Route>>,
+    names: HashSet<Box<str>>,
+    table: RouteTable,
+    /// How many places were looked at for routes that are not in the configuration any more; `None`: all.
+    looked: Option<usize>,
+    /// Places of such routes that nobody needs.
+    free: Vec<RouteId>,
+    /// Where the first of `routes` have got to.
+    places: Vec<RouteId>,
+}
+
+impl Takeover {
+    /// Of a whole configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Takeover {
+        Takeover {
+            names: config.routes.iter().map(|route| route.name.clone()).collect(),
+            table: RouteTable::new(&config.routes, &[]),
+            routes: config.routes.clone(),
+            looked: Some(0),
+            free: Vec::new(),
+            places: Vec::with_capacity(config.routes.len()),
+        }
+    }
+}
+
+impl Fleet {
+    /// Goes on taking over another configuration, of which `takeover` is, by `most` routes; answers whether that is finished. Until then hellos get
+    /// the routes of the old one.
+    ///
+    /// A route that keeps its name keeps its place and counters, and so does a server within it. Places whose last
+    /// connection has gone are given to new routes, but for some that are remembered.
+    pub fn take_over(
+        &mut self,
+        takeover: &mut Takeover,
+        config: &Config,
+        most: usize,
+        spread: &mut Spread,
+        reloaded: &mut Reloaded,
+    ) -> bool {
+        let left = self.retire(takeover, most);
+        let first = takeover.places.len();
+        let last = first.saturating_add(left).min(takeover.routes.len());
+        for index in first..last {
+            let Some(new) = takeover.routes.get(index).cloned() else { break };
+            let place = self.place(&new, &mut takeover.free, spread, reloaded);
+            takeover.places.push(place);
+        }
+        let is_finished = left > 0 && last == takeover.routes.len();
+        if is_finished {
+            // What was there before goes with the takeover, for whoever has the time to drop it.
+            std::mem::swap(&mut self.table, &mut takeover.table);
+            std::mem::swap(&mut self.places, &mut takeover.places);
+            self.own_addresses(config);
+        }
+        is_finished
+    }
+
+    /// Looks which routes are not in the configuration any more; how many of `most` may still be looked at.
+    fn retire(&mut self, takeover: &mut Takeover, most: usize) -> usize {
+        let Some(first) = takeover.looked else { return most };
+        let last = first.saturating_add(most).min(self.routes.len());
+        for (index, route) in (first..).zip(self.routes.get_mut(first..last).unwrap_or_default()) {
+            // One that is in the configuration still gets hellos until the end: its place can be given away next time.
+            let was_retired = std::mem::replace(&mut route.retired, !takeover.names.contains(&*route.config.name));
+            if was_retired && route.retired && route.open == 0 && route.own.as_ref().is_none_or(|own| own.open() == 0) {
+                takeover.free.push(RouteId(index as u32));
+            }
+        }
+        takeover.looked = (last < self.routes.len()).then_some(last);
+        if takeover.looked.is_none() {
+            takeover.free.truncate(takeover.free.len().saturating_sub(REMEMBERED));
+        }
+        most - (last - first)
+    }
+
+    fn place(
+        &mut self,
+        new: &Arc<config::Route>,
+        free: &mut Vec<RouteId>,
+        spread: &mut Spread,
+        reloaded: &mut Reloaded,
+    ) -> RouteId {
+        if let Some(id) = self.known.get(&new.name).copied() {
+            if let Some(route) = self.route_mut(id)
+                && !Arc::ptr_eq(&route.config, new)
+            {
+                route.config = Arc::clone(new);
+                let updated = route.group.update(new, spread);
+                route.name_servers();
+                reloaded.add(id, updated);
+                // A server that is new, or may have more connections, has room.
+                self.roomy.push(id);
+                reloaded.changed.push(id);
+            }
+            return id;
+        }
+        let id = self.add(Route::new(new, spread), free, reloaded);
+        reloaded.changed.push(id);
+        id
+    }
+
+    /// Puts a new route in a free place, or behind the others.
+    fn add(&mut self, new: Route, free: &mut Vec<RouteId>, reloaded: &mut Reloaded) -> RouteId {
+        while let Some(id) = free.pop() {
+            let Some(route) = self.routes.get_mut(id.0 as usize) else { continue };
+            let servers = 0..route.servers.len() as u32;
+            reloaded.outdated.extend(servers.map(|server| ServerId { route: id, server }));
+            self.known.remove(&route.config.name);
+            self.known.insert(new.config.name.clone(), id);
+            *route = new;
+            return id;
+        }
+        self.append(new)
+    }
+
+    /// Puts a new route behind the others.
+    pub(super) fn append(&mut self, new: Route) -> RouteId {
+        let id = RouteId(self.routes.len() as u32);
+        self.known.insert(new.config.name.clone(), id);
+        self.routes.push(new);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::time::Time;
+
+    fn config(routes: impl Iterator<Item = String>) -> Config {
+        let routes: Vec<_> = routes
+            .map(|name| format!(r#""{name}": {{ "sni": ["{name}.test"], "servers": ["127.0.0.1:1"] }}"#))
+            .collect();
+        config::parse("test", &format!(r#"{{ "listen": ["127.0.0.1:0"], "routes": {{ {} }} }}"#, routes.join(",")))
+            .unwrap()
+    }
+
+    fn find(fleet: &Fleet, name: &str) -> Option<String> {
+        let id = fleet.find(None, Some(name.as_bytes()), std::iter::empty())?;
+        Some(fleet.route(id)?.name().to_string())
+    }
+
+    /// Without this, a large file stops the loop for as long as it takes, or a hello is answered from half of a new file.
+    #[test]
+    fn a_few_routes_at_a_time_and_hellos_get_the_old_ones_until_the_last() {
+        let spread = &mut Spread::new(Time::ZERO, 1);
+        let before = config((0..100).map(|n| format!("r{n}")));
+        let mut fleet = Fleet::new(&before, spread);
+        let mut after = config((50..150).map(|n| format!("r{n}")));
+        for route in &mut after.routes {
+            if let Some(same) = before.routes.iter().find(|before| **before == *route) {
+                *route = Arc::clone(same);
+            }
+        }
+        let (mut takeover, mut changed, mut calls) = (Takeover::of(&after), 0, 1);
+        loop {
+            let mut reloaded = Reloaded::default();
+            let is_finished = fleet.take_over(&mut takeover, &after, 7, spread, &mut reloaded);
+            assert!(reloaded.changed.len() <= 7);
+            changed += reloaded.changed.len();
+            if is_finished {
+                break;
+            }
+            assert_eq!(find(&fleet, "r0.test").as_deref(), Some("r0"));
+            assert_eq!(find(&fleet, "r149.test"), None);
+            calls += 1;
+        }
+        assert_eq!(calls, 200_usize.div_ceil(7));
+        assert_eq!(changed, 50, "those that were there before are what they were");
+        assert_eq!(find(&fleet, "r0.test"), None);
+        assert_eq!(find(&fleet, "r50.test").as_deref(), Some("r50"));
+        assert_eq!(find(&fleet, "r149.test").as_deref(), Some("r149"));
+    }
+}

@@ -1,0 +1,98 @@
+//! What a client costs in memory of the program, whatever it does.
+use std::io::{Read, Write};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::kit::client::Client;
+use crate::kit::origin::{Expect, Origin};
+use crate::kit::proxy::Proxy;
+use crate::kit::wait_until;
+
+const CLIENTS: usize = 250;
+
+/// Without this, clients without any right have the program take several times what they send, and killed for it.
+#[test]
+fn an_unfinished_hello_costs_little_more_than_its_bytes() {
+    let origin = Origin::echo("a");
+    let proxy = start(&origin, "auto");
+    let before = resident(&proxy);
+    // A hello of 32 KiB in records of three bytes, without its end: the first 20 KiB, and then what comes after.
+    let mut hello = vec![1, 0, 0x7F, 0xFC];
+    hello.resize(32 * 1024, 7);
+    let raw: Vec<u8> = hello.chunks(3).flat_map(|piece| [&[22, 3, 1, 0, 3], piece].concat()).collect();
+    let (first, rest) = raw[..raw.len() - 16].split_at(20 * 1000);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        client.stream.write_all(first).unwrap();
+    }
+    wait_until("all of it is read", || unread(&proxy) == 0);
+    let each = (resident(&proxy) - before) / CLIENTS;
+    assert!(each < 22 * 1024, "{each} bytes for each hello of {} so far", first.len());
+    for client in &mut clients {
+        // Those for which there is no more memory are closed.
+        let _ = client.stream.write_all(rest);
+    }
+    wait_until("there is no memory for some of them", || {
+        proxy.entries().iter().any(|line| line.step == "CLOSE" && line.ts() == "RC")
+    });
+    let all = resident(&proxy) - before;
+    assert!(all < CLIENTS * 22 * 1024 + (12 << 20), "{all} bytes for {CLIENTS} hellos");
+    // Others are served meanwhile.
+    let mut guest = proxy.connect();
+    assert_eq!(guest.hello("a.test").greeting(), "a");
+}
+
+/// Without this, clients that read slowly have the program take 89 kB for each, and keep it.
+#[test]
+fn a_slow_reader_costs_less_than_20_kb() {
+    for zero_copy in ["off", "auto"] {
+        let origin = Origin::serve(Expect::Header, |visit| {
+            let mut stream = visit.stream;
+            let _ = stream.read(&mut [0; 4096]);
+            for _ in 0..400 {
+                if stream.write_all(&vec![7; 32 * 1024]).is_err() {
+                    break;
+                }
+            }
+        });
+        let proxy = start(&origin, zero_copy);
+        let before = resident(&proxy);
+        let mut readers: Vec<Client> = (0..CLIENTS).map(|_| proxy.connect()).collect();
+        for reader in &mut readers {
+            reader.hello("a.test");
+        }
+        let mut room = vec![0; 20_000];
+        for _ in 0..20 {
+            for reader in &mut readers {
+                reader.stream.read_exact(&mut room).unwrap();
+            }
+            sleep(Duration::from_millis(5));
+        }
+        let each = resident(&proxy).saturating_sub(before) / CLIENTS;
+        assert!(each < 20_000, "{each} bytes for each slow reader, zero_copy {zero_copy}");
+        drop(readers);
+    }
+}
+
+fn start(origin: &Origin, zero_copy: &str) -> Proxy {
+    Proxy::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()] } },
+        "timeouts": { "client_hello": "5m" },
+        "log": { "connections": "close" },
+        "zero_copy": Value::from(zero_copy),
+    }))
+}
+
+/// Memory that only the program has, in bytes.
+fn resident(proxy: &Proxy) -> usize {
+    let status = proxy.proc("status");
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    anonymous.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}
+
+/// Bytes that clients have sent and the program has not read.
+fn unread(proxy: &Proxy) -> usize {
+    crate::kit::sockets::unread(proxy.address).iter().sum()
+}
