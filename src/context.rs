@@ -1,4 +1,5 @@
 //! What the one thread lends to sessions, probes and admin clients while they work.
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::access_log::{AccessLog, Counts, Level};
 use crate::config::Config;
 use crate::fleet::{Fleet, Open, Own, Route, RouteId, ServerId};
 use crate::metrics::Process;
-use crate::net::{self, Key};
+use crate::net::{self, Key, Stream};
 use crate::policy::time::Time;
 use crate::policy::timers::Timers;
 
@@ -27,6 +28,10 @@ pub struct Context {
     pub sessions: u64,
     /// Clients of the redirect now.
     pub redirects: u64,
+    /// Sessions now that the redirect has handed on: they came in at its addresses.
+    pub handed_on: u64,
+    /// Clients of the redirect that are handed on in this turn.
+    pub to_hand_on: Vec<Handed>,
     /// Clients of the admin endpoints now.
     pub admins: u64,
     /// The log.
@@ -39,6 +44,22 @@ pub struct Context {
     pub told_no_port: Option<Time>,
     /// Servers that went down in this turn.
     pub fallen: Vec<ServerId>,
+}
+
+/// A client of the redirect that goes on to a server, with what it has sent so far.
+pub struct Handed {
+    /// Its socket.
+    pub stream: Stream,
+    /// Its address.
+    pub source: SocketAddr,
+    /// When it was let in.
+    pub accepted: Time,
+    /// Its request, and what came behind it.
+    pub sent: Vec<u8>,
+    /// The route that it goes on by.
+    pub route: RouteId,
+    /// The port of the route's servers.
+    pub port: u16,
 }
 
 /// What a timer is for.
@@ -98,7 +119,7 @@ impl Context {
     #[must_use]
     pub fn at(&self, frontend: Option<RouteId>) -> u64 {
         match frontend {
-            None => self.sessions - self.fleet.at_owners(),
+            None => self.sessions - self.fleet.at_owners() - self.handed_on,
             Some(id) => self.fleet.route(id).and_then(Route::own).map_or(0, Own::open),
         }
     }

@@ -298,6 +298,9 @@ impl EventLoop {
         for id in std::mem::take(&mut self.context.fallen) {
             self.sessions.end_of(id, &mut self.context);
         }
+        for handed in std::mem::take(&mut self.context.to_hand_on) {
+            self.sessions.take_on(handed, &mut self.context);
+        }
         self.sessions.serve_queues(&mut self.context);
     }
 }

@@ -34,11 +34,12 @@ fn keys() -> Vec<Key> {
 fn good_file() -> Value {
     json!({
         "listen": ["0.0.0.0:443"],
+        "redirect": { "listen": ["0.0.0.0:80"] },
         "accept_proxy": { "from": ["10.0.0.0/8"] },
         "limits": { "per_source": { "rate": 1, "concurrent": 1 } },
         "admin": { "stats_credentials": { "username_file": "/u", "password_file": "/p" } },
         "routes": { "r": { "sni": ["a.example"], "servers": [{ "address": "172.24.0.3:443" }],
-                           "health_check": { "type": "http" } } },
+                           "http": { "paths": ["/x"] }, "health_check": { "type": "http" } } },
     })
 }
 
@@ -89,8 +90,9 @@ fn null_counts_as_not_given() {
         let (key, object) = path.split_last().unwrap();
         place(&mut without, object).as_object_mut().map(|object| object.remove(key));
         let without = parse("lb.json", &without.to_string());
-        // The good file's route has no addresses of its own.
-        let is_needed = is_required || path == ["listen"] || path.last().is_some_and(|key| key == "sni");
+        // The good file's route has no addresses of its own, and takes plain HTTP.
+        let needed_here = ["listen", "redirect", "redirect.listen", "routes.r.sni"];
+        let is_needed = is_required || needed_here.contains(&&*path.join("."));
         assert_eq!(without.is_err(), is_needed, "{path:?}");
         let without = without.map_err(|errors| errors.iter().map(ToString::to_string).collect());
         assert_eq!(with(&path, Value::Null), without, "{path:?}");

@@ -372,6 +372,8 @@ impl Proxy {
             process: Process::new(0),
             sessions: 0,
             redirects: 0,
+            handed_on: 0,
+            to_hand_on: Vec::new(),
             admins: 0,
             log: AccessLog::new(Output::stdout().unwrap(), config.log),
             config: Arc::new(config),

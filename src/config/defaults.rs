@@ -42,6 +42,7 @@ pub(super) const IPV6_PREFIXES: RangeInclusive<u8> = 1..=128;
 pub(super) const WEIGHT: u16 = 1;
 pub(super) const WEIGHTS: RangeInclusive<u16> = 0..=256;
 pub(super) const BACKUP: bool = false;
+pub(super) const HTTP_PORT: u16 = 80;
 pub(super) const PORTS: RangeInclusive<u16> = 1..=65535;
 
 pub(super) const BALANCE: Balance = Balance::RoundRobin;

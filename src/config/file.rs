@@ -91,6 +91,15 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
     if routes.is_empty() || routes.iter().any(|route| route.listen.is_empty()) {
         fields.require(&keys::LISTEN, "\"listen\": [\"0.0.0.0:443\", \"[::]:443\"]");
     }
+    if redirect.as_ref().is_none_or(Vec::is_empty) {
+        for route in routes.iter().filter(|route| route.http.is_some()) {
+            let what = format!(
+                "routes.{} has \"http\", and nothing listens for that; write \"redirect\": {{ \"listen\": [\"0.0.0.0:80\"] }}",
+                route.name
+            );
+            fields.error_here(what);
+        }
+    }
     if !routes.iter().any(|route| matches!(route.health_check.probe, Probe::Http { .. })) {
         check::refuse_http_only(fields, &keys::HEALTH_CHECK);
     }

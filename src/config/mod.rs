@@ -112,6 +112,8 @@ pub struct Route {
     pub on_all_down: OnAllDown,
     /// Clients that may come; empty: all.
     pub allow_from: Vec<IpNet>,
+    /// Requests over plain HTTP that go to its servers.
+    pub http: Option<Http>,
     /// Timeouts, the file's own where the route has none.
     pub timeouts: RouteTimeouts,
     /// How its servers are probed, the file's own where the route has none.
@@ -134,6 +136,7 @@ impl Route {
             on_down: defaults::ON_DOWN,
             on_all_down: defaults::ON_ALL_DOWN,
             allow_from: Vec::new(),
+            http: None,
             timeouts,
             health_check: HealthCheck::off(),
         }
@@ -144,6 +147,15 @@ impl Route {
     pub fn allows(&self, client: IpAddr) -> bool {
         self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&client))
     }
+}
+
+/// Requests over plain HTTP that go to a route's servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The port of each server that takes them.
+    pub port: u16,
+    /// How their paths begin.
+    pub paths: Vec<Box<str>>,
 }
 
 /// A name of `routes.NAME.sni`, in lower case, without a trailing dot.

@@ -6,11 +6,11 @@ use ipnet::IpNet;
 
 use super::addresses::needs_link;
 use super::file::take;
-use super::keys::{route as keys, server as server_keys, timeouts as timeout_keys};
+use super::keys::{http as http_keys, route as keys, server as server_keys, timeouts as timeout_keys};
 use super::read::Fields;
 use super::sni::{Claims, claim};
 use super::values::name as check_name;
-use super::{ProxyProtocol, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern, Tlv, check, defaults};
+use super::{Http, ProxyProtocol, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern, Tlv, check, defaults};
 
 pub(super) const ROUTE_TIMEOUTS: RouteTimeouts =
     RouteTimeouts { connect: defaults::CONNECT, tunnel: defaults::TUNNEL, half_closed: defaults::HALF_CLOSED };
@@ -58,6 +58,7 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
         on_down: fields.or(&keys::ON_DOWN, defaults::ON_DOWN),
         on_all_down: fields.or(&keys::ON_ALL_DOWN, defaults::ON_ALL_DOWN),
         allow_from: allow_from(fields),
+        http: http(fields, &sni),
         timeouts: fields
             .object(&keys::TIMEOUTS, |fields| route_timeouts(fields, defaults.timeouts))
             .unwrap_or(defaults.timeouts),
@@ -155,6 +156,18 @@ fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol, has_balancer
         }
     }
     tlvs
+}
+
+fn http(fields: &mut Fields<'_, '_>, sni: &[SniPattern]) -> Option<Http> {
+    if sni.is_empty() && fields.has(&keys::HTTP) && fields.has(&keys::LISTEN) {
+        fields.error(&keys::HTTP, "needs \"sni\": a request is the route's by its Host");
+    }
+    fields.object(&keys::HTTP, |fields| {
+        let port = fields.or(&http_keys::PORT, defaults::HTTP_PORT);
+        fields.require(&http_keys::PATHS, "\"paths\": [\"/.well-known/acme-challenge/\"]");
+        fields.refuse_empty(&http_keys::PATHS, "write how a path begins, like \"/.well-known/acme-challenge/\"");
+        Http { port, paths: fields.list(&http_keys::PATHS).into_iter().flatten().collect() }
+    })
 }
 
 /// The timeouts that the file and a route can set.

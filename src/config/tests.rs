@@ -29,6 +29,7 @@ fn defaults_are_as_promised() {
     let frontend = Route {
         name: "frontend".into(),
         listen: Vec::new(),
+        http: None,
         sni: vec![SniPattern::Exact("fiscalismia.com".into())],
         alpn: Vec::new(),
         servers: vec![server("172.24.0.3:443", "172.24.0.3:443", false)],
@@ -115,6 +116,7 @@ fn every_key_reaches_its_field() {
     let route = Route {
         name: "r".into(),
         listen: Vec::new(),
+        http: None,
         sni: vec![SniPattern::Default, SniPattern::Wildcard("b.example".into()), SniPattern::Exact("a.example".into())],
         alpn: vec!["h2".into(), "http/1.1".into()],
         servers: vec![Server {

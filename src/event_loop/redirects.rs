@@ -3,10 +3,11 @@ use std::convert::Infallible;
 
 use mio::event::Event;
 
-use crate::context::{Context, Timer};
+use crate::context::{Context, Handed, Timer};
+use crate::fleet::RouteId;
 use crate::handover::{Cargo, Incoming, Span, State};
 use crate::http::redirect::{self, MAX_A_SECOND};
-use crate::http::{Clients, End, Outcome, ParkedClient, Way};
+use crate::http::{Asked, Clients, End, Outcome, ParkedClient, Refusal, Status, Way};
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::per_second::PerSecond;
@@ -123,10 +124,27 @@ impl Redirects {
         self.clients.free();
     }
 
+    /// Has a client go on to a server; as one of the sessions, so within their limit.
+    fn hand_on(&mut self, key: Key, asked: Asked, (route, port): (RouteId, u16), context: &mut Context) {
+        if context.sessions >= context.config.limits.connections.into() {
+            let busy = Refusal { status: Status::Unavailable, why: "too many connections; try again later".to_owned() };
+            let outcome = self.clients.answer(key, asked, busy.into(), context.now, &context.registry);
+            return self.settle(outcome, context);
+        }
+        let source = asked.source();
+        let (stream, accepted, sent) = asked.give_up(&context.registry);
+        self.clients.let_go(key);
+        context.redirects -= 1;
+        context.to_hand_on.push(Handed { stream, source, accepted, sent, route, port });
+    }
+
     fn settle(&mut self, outcome: Outcome, context: &mut Context) {
         match outcome {
             Outcome::Waits => {}
             Outcome::Asked(key, asked) => {
+                if let Some(taken) = redirect::taken(&asked, context) {
+                    return self.hand_on(key, asked, taken, context);
+                }
                 let answer = redirect::answer(&asked, &mut context.process.http);
                 let outcome = self.clients.answer(key, asked, answer, context.now, &context.registry);
                 self.settle(outcome, context);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::PerSource;
-use crate::context::Context;
+use crate::context::{Context, Handed};
 use crate::fleet::{Places, RouteId, ServerId};
 use crate::handover::{Cargo, Incoming, Span, State};
 use crate::net::{Accepted, Key, Slots};
@@ -86,6 +86,15 @@ impl Sessions {
             }
         }
         let next = Session::accept(accepted, bound, frontend, &mut Lent { key, shared: &mut self.shared, context });
+        self.settle(key, next, context);
+    }
+
+    /// Goes on with a client of the redirect, whose request goes to a server.
+    pub(super) fn take_on(&mut self, handed: Handed, context: &mut Context) {
+        let key = self.slots.reserve();
+        context.sessions = self.len();
+        context.handed_on += 1;
+        let next = Session::take_on(handed, &mut Lent { key, shared: &mut self.shared, context });
         self.settle(key, next, context);
     }
 

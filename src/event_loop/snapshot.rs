@@ -141,7 +141,7 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         name: Role::Http.name().into(),
         is_http: true,
         is_open: is_open(Role::Http),
-        sessions: context.redirects,
+        sessions: context.redirects + context.handed_on,
         limit: REDIRECT_CLIENTS as u64,
         counters: process.http.clone(),
         denied: 0,

@@ -138,6 +138,8 @@ impl EventLoop {
             config: Arc::new(config),
             sessions: 0,
             redirects: 0,
+            handed_on: 0,
+            to_hand_on: Vec::new(),
             admins: 0,
             timers: Timers::new(),
             registry,

@@ -69,8 +69,10 @@ impl Own {
 
 impl Fleet {
     /// Gives the routes that own addresses in `config` their tables. A route that owned some keeps its counters, and its
-    /// table while it has clients that came in there.
+    /// table while it has clients that came in there. Hosts of plain HTTP get their routes likewise.
     pub(super) fn own_addresses(&mut self, config: &Config) {
+        let takes_http = config.routes.iter().any(|route| route.http.is_some());
+        self.hosts = if takes_http { RouteTable::of_hosts(&config.routes) } else { RouteTable::default() };
         let owners: Vec<_> = config.owners().map(|owner| (owner.name.clone(), owner.listen.clone())).collect();
         self.owners.clear();
         for (name, listen) in owners {
@@ -101,6 +103,16 @@ impl Fleet {
     #[must_use]
     pub fn takes_all(&self, frontend: Option<RouteId>) -> Option<RouteId> {
         frontend.filter(|id| self.route(*id).is_some_and(|route| route.config.sni.is_empty()))
+    }
+
+    /// The route that takes a request over plain HTTP with this Host and path, and the port of its servers for that.
+    #[must_use]
+    pub fn takes_http(&self, host: &str, path: &str) -> Option<(RouteId, u16)> {
+        let found = self.hosts.find(Some(host.as_bytes()), std::iter::empty())?;
+        let id = *self.places.get(found.route)?;
+        let http = self.route(id)?.config.http.as_ref()?;
+        let is_taken = http.paths.iter().any(|start| path.starts_with(&**start));
+        is_taken.then_some((id, http.port))
     }
 
     /// Clients now who came in at addresses of routes.

@@ -87,6 +87,8 @@ pub struct Server {
 /// All routes.
 pub struct Fleet {
     table: RouteTable,
+    /// Routes by names, for requests over plain HTTP; empty where no route takes any.
+    hosts: RouteTable,
     /// The routes that own addresses.
     owners: HashMap<Box<str>, RouteId>,
     /// Clients now who came in at addresses of routes.
@@ -104,8 +106,8 @@ impl Fleet {
     /// The routes of a first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
-        let (table, owners, at_owners, places, routes, known, roomy) = Default::default();
-        let mut fleet = Fleet { table, owners, at_owners, places, routes, known, roomy };
+        let (table, hosts, owners, at_owners, places, routes, known, roomy) = Default::default();
+        let mut fleet = Fleet { table, hosts, owners, at_owners, places, routes, known, roomy };
         fleet.reload(config, spread);
         fleet
     }

@@ -257,6 +257,13 @@ impl Reading {
 }
 
 impl Asked {
+    /// The client goes on elsewhere: its socket, which nobody watches then, when it was let in, and all that it has sent.
+    #[must_use]
+    pub fn give_up(mut self, registry: &Registry) -> (Stream, Time, Vec<u8>) {
+        self.peer.stream.unwatch(registry);
+        (self.peer.stream, self.peer.accepted, self.head)
+    }
+
     /// The client's address.
     #[must_use]
     pub fn source(&self) -> SocketAddr {

@@ -157,6 +157,11 @@ impl<B: Body> Clients<B> {
         self.settle(key, next)
     }
 
+    /// Lets go of a client that has asked and goes on elsewhere.
+    pub fn let_go(&mut self, key: Key) {
+        self.slots.vacate(key);
+    }
+
     /// Answers a client that has asked.
     pub fn answer(&mut self, key: Key, asked: Asked, answer: Answer<B>, now: Time, registry: &Registry) -> Outcome {
         let next = asked.answer(answer, &mut self.turn(key, now, registry));

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use super::{Answer, Asked, End, Refusal, Status};
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::context::Context;
-use crate::fleet::Open;
+use crate::fleet::{Open, RouteId};
 use crate::metrics::Frontend;
 use crate::vocabulary::Role;
 use crate::wire::http_head;
@@ -28,12 +28,19 @@ pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
     }
 }
 
+/// The route whose servers take the request, and their port for that; `None`: it is redirected.
+#[must_use]
+pub fn taken(asked: &Asked, context: &Context) -> Option<(RouteId, u16)> {
+    let head = asked.request().ok()?;
+    context.fleet.takes_http(head.host?, head.path)
+}
+
 /// Logs and counts the end of a client.
 pub fn log_end(end: End, context: &mut Context) {
     if end.is_check {
         return;
     }
-    let counts = Counts { frontend: context.redirects, ..context.counts(None, Open::default()) };
+    let counts = Counts { frontend: context.redirects + context.handed_on, ..context.counts(None, Open::default()) };
     let timing = Timing { total: context.now - end.accepted, ..Timing::default() };
     let whose = Whose {
         frontend: Role::Http.name(),

@@ -120,6 +120,16 @@ impl Stream {
         Ok(())
     }
 
+    /// Takes the socket out of the poll, for whoever watches it next. What it is ready for is tried then.
+    pub fn unwatch(&mut self, registry: &Registry) {
+        if self.watch != Watch::Nothing {
+            // Fails only where it was not watched.
+            let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
+            self.watch = Watch::Nothing;
+        }
+        (self.readable, self.writable) = (true, true);
+    }
+
     /// Reads what is there, into `room`, which must not be empty.
     ///
     /// A read that does not fill `room` has emptied the socket: what comes later brings an edge of its own. Only the end,

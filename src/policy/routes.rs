@@ -80,6 +80,20 @@ impl RouteTable {
         table
     }
 
+    /// The table of names over plain HTTP: wherever a route listens, and whatever protocol it asks for. Of routes for the same
+    /// name, the first that takes such requests has it.
+    #[must_use]
+    pub fn of_hosts(routes: &[Arc<Route>]) -> RouteTable {
+        let mut table = RouteTable::default();
+        let all = || routes.iter().enumerate();
+        for (index, route) in all().filter(|(_, route)| route.http.is_some()).chain(all()) {
+            for pattern in &route.sni {
+                table.candidates(pattern).any.get_or_insert(index);
+            }
+        }
+        table
+    }
+
     fn candidates(&mut self, pattern: &SniPattern) -> &mut Candidates {
         match pattern {
             SniPattern::Exact(name) => self.exact.entry(name.as_bytes().into()).or_default(),

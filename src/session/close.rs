@@ -25,6 +25,10 @@ pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reas
     let Moved { up, down, spliced } = moved;
     context.process.closed(reason, spliced);
     match client.frontend {
+        None if client.is_handed_on => {
+            context.handed_on -= 1;
+            context.process.http.moved(up, down);
+        }
         None => context.process.https.moved(up, down),
         Some(id) => {
             context.process.owned.moved(up, down);
@@ -52,7 +56,7 @@ fn log(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReas
         (routed.timing(now), routed.counts(lent))
     } else {
         let timing = Timing { total: now - client.accepted, ..Timing::default() };
-        (timing, lent.context.counts(client.frontend, Open::default()))
+        (timing, client.counts(Open::default(), lent.context))
     };
     let Context { log, fleet, .. } = &mut *lent.context;
     let whose = routed.map_or_else(|| client.whose(fleet), |routed| routed.whose(fleet));
@@ -70,7 +74,9 @@ pub(super) fn refuse(client: Client, reason: DropReason, lent: &mut Lent<'_>) ->
 /// How a client is turned away: what need not be TLS understands no alert.
 fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
     match lent.context.config.reject {
-        Reject::Alert if lent.context.fleet.takes_all(client.frontend).is_some() => Reject::Close,
+        Reject::Alert if client.is_handed_on || lent.context.fleet.takes_all(client.frontend).is_some() => {
+            Reject::Close
+        }
         reject => reject,
     }
 }

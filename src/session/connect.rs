@@ -1,6 +1,7 @@
 //! From a route to a connected server that has the PROXY header and the hello.
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
@@ -53,7 +54,7 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
             }
             Pick::NoServer => return give_up(routed, CloseReason::ServerRefused, lent),
         };
-        let failure = match dial(ServerId { route: routed.route(), server }, lent.context) {
+        let failure = match dial(ServerId { route: routed.route(), server }, routed.found.port, lent.context) {
             Err(error) if net::is_shortage(error) => {
                 lent.context.note_shortage(error);
                 return Queue::enter(routed, payload, Why::Shortage, lent);
@@ -88,10 +89,11 @@ fn is_through(payload: &[u8], server: &Stream) -> bool {
     payload.is_empty() && server.is_writable()
 }
 
-fn dial(id: ServerId, context: &Context) -> Result<Stream, Errno> {
+fn dial(id: ServerId, port: Option<u16>, context: &Context) -> Result<Stream, Errno> {
     // A server that was picked is there; were it not, that would be no more than a failed try.
     let server = context.fleet.server(id).ok_or(Errno::HOSTUNREACH)?;
-    net::dial(server.address, server.source, server.interface.as_deref())
+    let address = SocketAddr::new(server.address.ip(), port.unwrap_or(server.address.port()));
+    net::dial(address, server.source, server.interface.as_deref())
 }
 
 impl Connect {

@@ -52,7 +52,7 @@ impl Hello {
         let until = client.accepted + lent.context.config.timeouts.client_hello;
         if client.refused().is_none() {
             let context = &mut *lent.context;
-            let counts = context.counts(client.frontend, Open::default());
+            let counts = client.counts(Open::default(), context);
             context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
         }
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(lent)
@@ -203,20 +203,34 @@ fn is_allowed(client: &Client, id: RouteId, lent: &Lent<'_>) -> bool {
 /// Gives a client its route at once: all that comes to the address is the route's, and the server may speak first.
 pub(super) fn take_all(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
     let context = &mut *lent.context;
-    let counts = context.counts(client.frontend, Open::default());
+    let counts = client.counts(Open::default(), context);
     context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
-    give(client, bound, id, lent)
+    give(client, bound, id, (None, &[]), lent)
 }
 
 /// Goes on with such a client of another process.
 pub(super) fn take_up_all(client: Client, id: RouteId, lent: &mut Lent<'_>) -> Next {
     match client.stream.local_address() {
-        Ok(bound) if client.refused().is_none() => give(client, bound, id, lent),
+        Ok(bound) if client.refused().is_none() => give(client, bound, id, (None, &[]), lent),
         _ => close::refuse(client, DropReason::ClosedEarly, lent),
     }
 }
 
-fn give(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
+/// Goes on with a client of the redirect: what it has sent goes to a server of the route `id`, at `port`.
+pub(super) fn take_on(client: Client, id: RouteId, port: u16, sent: &[u8], lent: &mut Lent<'_>) -> Next {
+    match client.stream.local_address() {
+        Ok(bound) => give(client, bound, id, (Some(port), sent), lent),
+        Err(_) => close::refuse(client, DropReason::ClosedEarly, lent),
+    }
+}
+
+fn give(
+    client: Client,
+    bound: SocketAddr,
+    id: RouteId,
+    (port, sent): (Option<u16>, &[u8]),
+    lent: &mut Lent<'_>,
+) -> Next {
     if !is_allowed(&client, id, lent) {
         let context = &mut *lent.context;
         let refused = Step::Refuse { sni: None, why: &"not from that address" };
@@ -227,7 +241,8 @@ fn give(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> 
     match route(&client, bound, id, None, &mut front, lent) {
         Judgement::Found(found) => {
             let header = front.get(HEADER_ROOM - usize::from(found.header)..).unwrap_or_default();
-            line_up(Routed::open(client, found, lent), Cow::Borrowed(header), lent)
+            let payload = if sent.is_empty() { Cow::Borrowed(header) } else { Cow::Owned([header, sent].concat()) };
+            line_up(Routed::open(client, Found { port, ..found }, lent), payload, lent)
         }
         Judgement::Refused(reason) => close::refuse(client, reason, lent),
         Judgement::Incomplete => close::refuse(client, DropReason::ClosedEarly, lent),
@@ -250,7 +265,7 @@ fn route(
         // Its address is gone: so is the client.
         return Judgement::Refused(DropReason::ClosedEarly);
     };
-    Judgement::Found(Found { config, route: id, unique_id, header: header as u16 })
+    Judgement::Found(Found { config, route: id, port: None, unique_id, header: header as u16 })
 }
 
 /// Writes the PROXY header to the end of `front`; how long it is.

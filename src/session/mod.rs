@@ -29,8 +29,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::event::Event;
 
-use crate::access_log::Whose;
-use crate::fleet::{Fleet, RouteId, ServerId};
+use crate::access_log::{Counts, Whose};
+use crate::context::{Context, Handed};
+use crate::fleet::{Fleet, Open, RouteId, ServerId};
 use crate::metrics::Phase;
 use crate::net::{Accepted, Stream, canonical};
 use crate::policy::time::Time;
@@ -110,6 +111,8 @@ pub struct Client {
     accepted: Time,
     /// The route at whose own addresses it came in; `None`: at the file's.
     frontend: Option<RouteId>,
+    /// It came in at the redirect's addresses, and was handed on.
+    is_handed_on: bool,
     admission: Admission,
     /// Bytes beyond what every hello may take.
     lent: u32,
@@ -140,6 +143,7 @@ impl Session {
                 source,
                 accepted: now,
                 frontend,
+                is_handed_on: false,
                 admission: Admission::Unlimited,
                 told: None,
                 lent: 0,
@@ -158,7 +162,7 @@ impl Session {
         let takes_all = lent.context.fleet.takes_all(frontend);
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client { stream, source, accepted, frontend, admission, told, lent: 0 };
+        let client = Client { stream, source, accepted, frontend, is_handed_on: false, admission, told, lent: 0 };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             match frontend {
@@ -173,6 +177,20 @@ impl Session {
             None => Hello::accept(client, bound, lent),
             Some(route) => hello::take_all(client, bound, route, lent),
         }
+    }
+
+    /// Goes on with a client of the redirect, whose request goes to a server of a route.
+    pub fn take_on(handed: Handed, lent: &mut Lent<'_>) -> Next {
+        let Handed { stream, source, accepted, sent, route, port } = handed;
+        let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
+        let admission = refused.map_or(Admission::Granted, Admission::Refused);
+        let client =
+            Client { stream, source, accepted, frontend: None, is_handed_on: true, admission, told: None, lent: 0 };
+        if let Some(reason) = refused {
+            lent.shared.refused += 1;
+            return close::refuse(client, reason, lent);
+        }
+        hello::take_on(client, route, port, &sent, lent)
     }
 
     /// Takes what an event says, and does what can be done now. A session that moves bulk stands in line instead: those
@@ -267,6 +285,18 @@ impl Session {
         self.client().frontend
     }
 
+    /// The route and the port of its servers by which a client of the redirect goes on.
+    fn handed_on(&self) -> Option<(RouteId, u16)> {
+        let routed = match self {
+            Session::Preface(_) | Session::Hello(_) => return None,
+            Session::Queue(queue) => &queue.routed,
+            Session::Connect(connect) => &connect.routed,
+            Session::Relay(relay) => &relay.routed,
+        };
+        // Of a relay that another process began, the port does not matter any more.
+        routed.client.is_handed_on.then(|| (routed.found.route, routed.found.port.unwrap_or_default()))
+    }
+
     /// What it is about.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -330,7 +360,7 @@ impl Client {
     fn whose<'a>(&self, fleet: &'a Fleet) -> Whose<'a> {
         let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
         Whose {
-            frontend: owner.unwrap_or(Role::Https.name()),
+            frontend: owner.unwrap_or(if self.is_handed_on { Role::Http.name() } else { Role::Https.name() }),
             source: self.source,
             accepted: self.accepted,
             route: None,
@@ -345,6 +375,12 @@ impl Client {
             Admission::Refused(reason) => Some(reason),
             Admission::Granted | Admission::Unlimited => None,
         }
+    }
+
+    /// Connections at once, for its log lines.
+    fn counts(&self, open: Open, context: &Context) -> Counts {
+        let counts = context.counts(self.frontend, open);
+        if self.is_handed_on { Counts { frontend: context.redirects + context.handed_on, ..counts } } else { counts }
     }
 
     /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.

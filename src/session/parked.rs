@@ -36,6 +36,9 @@ pub struct Record {
     /// Which route of the other process owns the addresses where the client came in.
     #[serde(default)]
     frontend: Option<usize>,
+    /// The redirect has handed it on: the route of the other process, and the port of its servers.
+    #[serde(default)]
+    handed_on: Option<(usize, u16)>,
     phase: Phase,
 }
 
@@ -89,7 +92,8 @@ impl Session {
         let (refused, told) = (self.client().refused(), told.clone());
         let until = self.deadline();
         let frontend = frontend.map(RouteId::index);
-        let record = |phase| Record { source, accepted, frontend, told: told.clone(), phase };
+        let handed_on = self.handed_on().map(|(route, port)| (route.index(), port));
+        let record = |phase| Record { source, accepted, frontend, handed_on, told: told.clone(), phase };
         let refused = refused.map(|reason| reason.name().to_owned());
         let hello = || record(Phase::Hello { until, refused });
         Ok(match self {
@@ -106,11 +110,12 @@ impl Session {
 
     /// Goes on with a session of another process, whose servers stand in `places`.
     pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
-        let Record { source, accepted, frontend, told, phase } = record;
+        let Record { source, accepted, frontend, handed_on, told, phase } = record;
         let frontend = frontend.and_then(|index| places.route(index));
         if let Some(id) = frontend {
             lent.context.fleet.resume_at(id);
         }
+        lent.context.handed_on += u64::from(handed_on.is_some());
         let admission = match &phase {
             Phase::Preface { .. } => Admission::Unlimited,
             Phase::Hello { refused: Some(name), .. } => Admission::Refused(reason(name)),
@@ -121,8 +126,16 @@ impl Session {
             Admission::Granted => lent.shared.sources.opened(source.ip()),
             Admission::Unlimited => {}
         }
-        let client =
-            Client { stream: Stream::handed_on(sockets.client), source, accepted, frontend, admission, told, lent: 0 };
+        let client = Client {
+            stream: Stream::handed_on(sockets.client),
+            source,
+            accepted,
+            frontend,
+            is_handed_on: handed_on.is_some(),
+            admission,
+            told,
+            lent: 0,
+        };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
             (Phase::Relay(_), None) => return lose(client, lent),
@@ -132,6 +145,12 @@ impl Session {
                     return hello::take_up_all(client, route, lent);
                 }
                 let [raw, _] = held;
+                if let Some((index, port)) = handed_on {
+                    return match places.route(index) {
+                        Some(route) => hello::take_on(client, route, port, raw, lent),
+                        None => lose(client, lent),
+                    };
+                }
                 return Hello::take_up(client, until, raw.to_vec(), lent);
             }
         };

@@ -17,6 +17,8 @@ use crate::vocabulary::CloseReason;
 pub(super) struct Found {
     pub(super) config: Arc<Route>,
     pub(super) route: RouteId,
+    /// The port of its servers, where it is not their own.
+    pub(super) port: Option<u16>,
     pub(super) unique_id: Option<[u8; 16]>,
     /// Length of the PROXY header in bytes.
     pub(super) header: u16,
@@ -101,7 +103,7 @@ impl Routed {
         let config = Arc::clone(config);
         Routed {
             client,
-            found: Found { config, route: id.route, unique_id: parked.unique_id, header: parked.header },
+            found: Found { config, route: id.route, port: None, unique_id: parked.unique_id, header: parked.header },
             since: parked.since,
             queued: parked.queued,
             ahead: parked.ahead,
@@ -214,7 +216,7 @@ impl Routed {
         let context = &*lent.context;
         Counts {
             ahead: self.ahead,
-            ..context.counts(self.client.frontend, context.fleet.open_now(self.found.route, self.server))
+            ..self.client.counts(context.fleet.open_now(self.found.route, self.server), context)
         }
     }
 }

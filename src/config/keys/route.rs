@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::Absent::{Is, Means, Required};
-use super::{Key, Object, health_check, server, timeouts};
+use super::{Key, Object, health_check, http, server, timeouts};
 use crate::config::addresses::{ADDRESS_PATTERN, NETWORK_PATTERN, network, tls_address, written_server_address};
 use crate::config::kinds::{Choice, Either, Group, List, Text};
 use crate::config::sni::{PATTERN, Written, pattern};
@@ -25,6 +25,7 @@ pub(in crate::config) static OBJECT: Object = Object {
         &ON_DOWN,
         &ON_ALL_DOWN,
         &ALLOW_FROM,
+        &HTTP,
         &TIMEOUTS,
         &HEALTH_CHECK,
     ],
@@ -103,6 +104,13 @@ pub(in crate::config) static ALLOW_FROM: Key<List<Text<IpNet>>> = Key::new(
     "Networks that clients may come from; one from elsewhere is refused.",
     List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 1 },
     Means("all"),
+);
+pub(in crate::config) static HTTP: Key<Group> = Key::new(
+    "http",
+    "Requests over plain HTTP that go to the route's servers: those on `redirect.listen` with one of the route's names as Host \
+     and such a path. All else is redirected.",
+    Group(&http::OBJECT),
+    Means("none"),
 );
 pub(in crate::config) static TIMEOUTS: Key<Group> =
     Key::new("timeouts", "The route's own timeouts.", Group(&timeouts::ROUTE), Means("the file's"));

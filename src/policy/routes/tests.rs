@@ -13,6 +13,7 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Arc<Route> {
     Arc::new(Route {
         name: name.into(),
         listen: Vec::new(),
+        http: None,
         sni: sni.iter().map(pattern).collect(),
         alpn: alpn.iter().map(|&protocol| protocol.into()).collect(),
         servers: Vec::new(),

@@ -30,6 +30,7 @@ fn route(balance: Balance, servers: Vec<Server>) -> Route {
     Route {
         name: "route".into(),
         listen: Vec::new(),
+        http: None,
         sni: Vec::new(),
         alpn: Vec::new(),
         servers,
