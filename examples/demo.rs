@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use fiscalismia_lb::access_log::{Backend, Messages};
 use fiscalismia_lb::event_loop;
 
 use fiscalismia_lb::wire::proxy_header::{self, Header, Parsed};
@@ -70,7 +71,10 @@ fn demo() -> Outcome<()> {
     fs::write(folder.config(), format!("{config:#}\n"))?;
     introduce(&folder, proxy, admin, &names, &config)?;
     // The program's own `run --config FILE`: it answers to Ctrl-C too.
-    event_loop::run(&folder.config()).map_err(|errors| errors.join("\n").into())
+    let backend: &Backend = Box::leak(Box::new(Backend::new(Box::new(Messages::default()))));
+    log::set_logger(backend)?;
+    log::set_max_level(log::LevelFilter::Info);
+    event_loop::run(&folder.config(), backend).map_err(|errors| errors.join("\n").into())
 }
 
 /// Starts a route's servers: two for the first route, to see the turns that they take.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mio::Registry;
 use rustix::io::Errno;
 
-use crate::access_log::{AccessLog, Counts, Level};
+use crate::access_log::{AccessLog, Counts};
 use crate::config::Config;
 use crate::fleet::{Fleet, Open, Own, Route, RouteId, ServerId};
 use crate::metrics::Process;
@@ -97,9 +97,10 @@ impl Context {
         self.process.ports_short += 1;
         if self.told_no_port.is_none_or(|told| self.now.since(told) >= NO_PORT_PACE) {
             self.told_no_port = Some(self.now);
-            let words = "This host has run out of local ports for a server: connections to it wait, and are ended as RC after \
-                         timeouts.connect. Widen net.ipv4.ip_local_port_range, or add servers or a source address.";
-            self.log.say(self.now, Level::Warning, format_args!("{words}"));
+            log::warn!(
+                "This host has run out of local ports for a server: connections to it wait, and are ended as RC after \
+                         timeouts.connect. Widen net.ipv4.ip_local_port_range, or add servers or a source address."
+            );
         }
     }
 

@@ -26,6 +26,7 @@ use std::path::Path;
 use mio::Events;
 use mio::event::Event;
 
+use crate::access_log::Backend;
 use crate::admin::Reply;
 use crate::context::{Context, Timer};
 use crate::fleet::RouteId;
@@ -56,12 +57,12 @@ const EVENTS: usize = 1024;
 /// Sockets and the like beside those of sessions and probes.
 const SIDE_SOCKETS: usize = 2 * (REDIRECT_CLIENTS + ADMIN_CLIENTS);
 
-/// Serves by the configuration at `path` until told to stop.
+/// Serves by the configuration at `path` until told to stop. `backend` is what the log crate speaks through.
 ///
 /// # Errors
 /// Each a line for whoever started it: the configuration is rejected, an address cannot be bound, the poll failed.
-pub fn run(path: &Path) -> Result<(), Vec<String>> {
-    let mut event_loop = start::start(path)?;
+pub fn run(path: &Path, backend: &Backend) -> Result<(), Vec<String>> {
+    let mut event_loop = start::start(path, backend)?;
     event_loop.turns().map_err(|error| vec![format!("the event loop failed: {error}")])
 }
 
@@ -181,7 +182,7 @@ impl EventLoop {
             Token::Alarm => self.poller.note_rung(),
             Token::Output => {
                 context.log.note_writable();
-                context.log.flush(&context.registry);
+                context.log.flush(context.now, &context.registry);
             }
             Token::Listener(key) => self.door.listeners.note_readable(key),
             Token::Client(key) => self.sessions.hear(key, Side::Client, event, context),

@@ -218,7 +218,7 @@ fn log_line(format: LogFormat, rounds: u64) {
     for round in 0..rounds {
         log.write(black_box(Time::from_micros(6_234_000)), black_box(&whose), black_box(&step));
         if round % 128 == 0 {
-            log.flush(poll.registry());
+            log.flush(Time::from_micros(6_234_000), poll.registry());
         }
     }
 }

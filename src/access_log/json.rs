@@ -5,7 +5,9 @@
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use super::{Counts, Escaped, Level, Step, Timing, Whose};
+use log::Level;
+
+use super::{Counts, Escaped, Step, Timing, Whose};
 use crate::vocabulary::CloseReason;
 
 /// Appends a connection's line, but for its end.
@@ -30,9 +32,19 @@ pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Who
 pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, level: Level, words: &dyn Display) {
     let mut line = Object::begin(buffer);
     line.text("time", now);
-    line.text("level", level.name());
+    line.text("level", word(level));
     line.shown("message", words);
     line.end();
+}
+
+/// The word for a level.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug | Level::Trace => "debug",
+    }
 }
 
 fn name(step: &Step<'_>) -> &'static str {

@@ -3,6 +3,7 @@
 mod calendar;
 mod haproxy;
 mod json;
+mod messages;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use log::Level;
 use mio::Registry;
 
 use crate::config::{Log, LogConnections, LogFormat};
@@ -18,6 +20,7 @@ use crate::net::Output;
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 use calendar::Calendar;
+pub use messages::{Backend, Messages};
 
 /// Bytes that wait until many lines are written at once.
 const BATCH: usize = 16 * 1024;
@@ -43,6 +46,8 @@ pub struct AccessLog {
     told_lost: u64,
     /// The reader had stalled, and takes lines again.
     resumed: bool,
+    /// What the program says through the log crate.
+    messages: Messages,
 }
 
 /// What all lines of a connection begin with.
@@ -128,27 +133,6 @@ pub struct Counts {
     pub ahead: u64,
 }
 
-/// How much of the proxy's own words matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// All is as it should be.
-    Info,
-    /// Somebody should look.
-    Warning,
-    /// Something does not work.
-    Error,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Level::Info => "info",
-            Level::Warning => "warning",
-            Level::Error => "error",
-        }
-    }
-}
-
 impl AccessLog {
     /// A log on `output`, in colours where that is a terminal whose user does not mind (<https://no-color.org>).
     #[must_use]
@@ -165,6 +149,7 @@ impl AccessLog {
             oldest: None,
             told_lost: 0,
             resumed: false,
+            messages: Messages::default(),
         }
     }
 
@@ -189,6 +174,8 @@ impl AccessLog {
             LogConnections::Close => matches!(step, Step::Close { .. }),
             LogConnections::Off => false,
         };
+        // What was said before a line stands before it.
+        self.write_messages(now);
         if !is_wanted {
             return;
         }
@@ -202,13 +189,20 @@ impl AccessLog {
         self.oldest.get_or_insert(now);
     }
 
-    /// Something that whoever runs the proxy may want to know.
-    pub fn notice(&mut self, now: Time, words: fmt::Arguments<'_>) {
-        self.say(now, Level::Info, words);
+    /// The same with what is said through `messages`.
+    #[must_use]
+    pub fn with(self, messages: Messages) -> AccessLog {
+        AccessLog { messages, ..self }
     }
 
-    /// The same with a weight of its own.
-    pub fn say(&mut self, now: Time, level: Level, words: fmt::Arguments<'_>) {
+    /// Writes the messages that wait.
+    fn write_messages(&mut self, now: Time) {
+        for (level, words) in self.messages.take() {
+            self.say(now, level, format_args!("{words}"));
+        }
+    }
+
+    fn say(&mut self, now: Time, level: Level, words: fmt::Arguments<'_>) {
         let date = self.clock.date(now);
         let Some(buffer) = self.output.rare_line() else { return };
         match self.config.format {
@@ -228,8 +222,9 @@ impl AccessLog {
     /// Writes the waiting lines if there are many, or the oldest has waited long enough.
     pub fn tend(&mut self, now: Time, registry: &Registry) {
         self.tell_lost(now);
+        self.write_messages(now);
         if self.output.waiting() >= BATCH || self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.flush(registry);
+            self.flush(now, registry);
             if self.output.waiting() > 0 {
                 self.oldest = Some(now);
             }
@@ -243,6 +238,7 @@ impl AccessLog {
 
     /// Writes the last lines, for whose reader it waits a moment, and says how many are lost.
     pub fn finish(&mut self, now: Time) {
+        self.write_messages(now);
         self.output.finish(LAST_PATIENCE);
         self.resumed = true;
         self.tell_lost(now);
@@ -256,14 +252,15 @@ impl AccessLog {
             let lost = self.output.lost() - self.told_lost;
             self.told_lost += lost;
             if lost > 0 {
-                let words = format_args!("{lost} log lines are lost: nobody read them in time.");
-                self.say(now, Level::Warning, words);
+                let words = format_args!("{lost} log lines are lost: standard output was not read in time.");
+                self.say(now, Level::Warn, words);
             }
         }
     }
 
     /// Writes the waiting lines, as far as the reader takes them.
-    pub fn flush(&mut self, registry: &Registry) {
+    pub fn flush(&mut self, now: Time, registry: &Registry) {
+        self.write_messages(now);
         self.output.flush(registry);
         if self.output.waiting() == 0 {
             self.oldest = None;

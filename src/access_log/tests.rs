@@ -149,7 +149,7 @@ fn state_and_drop_are_coloured() {
 #[test]
 fn notices_are_objects_too() {
     let mut buffer = Vec::new();
-    json::write_notice(&mut buffer, "NOW", Level::Warning, &format_args!("a \"b\\ {}\n\x1f", 'é'));
+    json::write_notice(&mut buffer, "NOW", log::Level::Warn, &format_args!("a \"b\\ {}\n\x1f", 'é'));
     let wanted = json!({ "time": "NOW", "level": "warning", "message": "a \"b\\ é\n\u{1f}" });
     assert_eq!(serde_json::from_slice::<Value>(&buffer).unwrap(), wanted);
     buffer.clear();

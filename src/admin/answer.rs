@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use super::Desk;
 use super::credentials::Access;
 use super::report::{self, Form, Report, View};
-use crate::access_log::Level;
 use crate::context::{Context, Timer};
 use crate::fleet::Fleet;
 use crate::http::{Answer, Asked, Status};
@@ -58,7 +57,7 @@ fn text(status: Status, fields: &str, text: &str) -> Reply {
 }
 
 const CHALLENGE: &str = "WWW-Authenticate: Basic realm=\"fiscalismia-lb\", charset=\"UTF-8\"\r\n";
-const CLOSED: &str = "/stats shows itself to nobody, as there is no password for it.\n\
+const CLOSED: &str = "/stats is closed, as there is no password for it.\n\
     Name files in the configuration, admin.stats_credentials.username_file and password_file,\n\
     or set STATS_USERNAME and STATS_PASSWORD in the environment.\n";
 const ENDPOINTS: &str = "there are /health, /ready, /metrics, /stats, /stats;csv and /stats.json\n";
@@ -89,8 +88,7 @@ fn access(form: Form, head: &Head<'_>, source: SocketAddr, desk: &mut Desk<'_>, 
 fn log_refusal(source: SocketAddr, tries: &mut Tries, context: &mut Context) {
     match tries.refused(context.now) {
         Notice::Now => {
-            let words = format_args!("/stats is refused to {source}: wrong user name or password.");
-            context.log.say(context.now, Level::Warning, words);
+            log::warn!("/stats is refused to {source}: wrong user name or password.");
         }
         Notice::At(due) => context.timers.push(due, Timer::Refusals),
         Notice::Due => {}
@@ -100,11 +98,10 @@ fn log_refusal(source: SocketAddr, tries: &mut Tries, context: &mut Context) {
 /// Logs how many refusals there were since that was told last.
 pub fn log_refusals(tries: &mut Tries, context: &mut Context) {
     if let count @ 1.. = tries.summary(context.now) {
-        let words = format_args!(
+        log::warn!(
             "/stats was refused {count} more times in {SUMMARY_PERIOD:?}: wrong user name or password, or more than \
              {MAX_A_SECOND} tries a second from one address."
         );
-        context.log.say(context.now, Level::Warning, words);
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use fiscalismia_lb::access_log::Backend;
 use fiscalismia_lb::config::{self, Config, plain};
 
 mod check;
@@ -58,10 +59,10 @@ struct ConfigFile {
 pub(crate) type Outcome = Result<(), Vec<String>>;
 
 impl Arguments {
-    /// Does what is asked; the code is that of the process where nothing went wrong.
-    pub(crate) fn run(self) -> Result<ExitCode, Vec<String>> {
+    /// Does what is asked. The log crate speaks through `backend`; the code is that of the process where nothing went wrong.
+    pub(crate) fn run(self, backend: &Backend) -> Result<ExitCode, Vec<String>> {
         let done = match self.command {
-            Command::Run(run) => run.run(),
+            Command::Run(run) => run.run(backend),
             Command::Check(check) => check.run(),
             Command::Route(route) => route.run(),
             Command::Try(r#try) => r#try.run(),

@@ -1,5 +1,6 @@
 //! `run`: the proxy itself.
 use clap::Args;
+use fiscalismia_lb::access_log::Backend;
 use fiscalismia_lb::event_loop;
 
 use super::{ConfigFile, Outcome};
@@ -15,7 +16,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self) -> Outcome {
-        event_loop::run(&self.file.config)
+    pub(super) fn run(self, backend: &Backend) -> Outcome {
+        event_loop::run(&self.file.config, backend)
     }
 }

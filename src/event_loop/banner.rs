@@ -3,7 +3,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::EventLoop;
-use crate::access_log::Level;
 use crate::config::{self, Config, PerSource, Route, Server, count};
 use crate::net;
 
@@ -22,12 +21,11 @@ pub(super) fn say(event_loop: &mut EventLoop) {
     let config = &event_loop.context.config;
     lines.extend(config.routes.iter().take(MOST_ROUTES).map(|route| describe_route(route)));
     if let more @ 1.. = config.routes.len().saturating_sub(MOST_ROUTES) {
-        lines.push(format!("And {more} routes more."));
+        lines.push(format!("And {}.", count(more, "more route")));
     }
     lines.push(limits(event_loop));
-    let context = &mut event_loop.context;
     for line in lines {
-        context.log.notice(context.now, format_args!("{line}"));
+        log::info!("{line}");
     }
     let warnings = config::warnings(&event_loop.context.config);
     warn(event_loop, &warnings);
@@ -41,7 +39,7 @@ pub(super) fn warn(event_loop: &mut EventLoop, warnings: &[String]) {
     let file = warnings.iter().cloned();
     let ipv6_only = if door.listeners.are_passed() { Vec::new() } else { config::ipv6_only(&context.config) };
     for warning in fds.into_iter().chain(file).chain(ipv6_only).chain(credentials).chain(lacking(&context.config)) {
-        context.log.say(context.now, Level::Warning, format_args!("Warning: {warning}"));
+        log::warn!("Warning: {warning}");
     }
     door.listeners.name_unused_sockets(context);
 }
@@ -93,7 +91,7 @@ fn limits(event_loop: &EventLoop) -> String {
     }
     let reject = config.reject.word();
     let (hello, drain) = (config.timeouts.client_hello, config.timeouts.drain);
-    let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; whoever is not let in gets: {reject}.");
+    let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; rejected clients get: {reject}.");
     line
 }
 

@@ -6,7 +6,6 @@ use rustix::io::Errno;
 
 use super::fds::Fds;
 use super::listeners::Listeners;
-use crate::access_log::Level;
 use crate::config::Config;
 use crate::context::{Context, Timer};
 use crate::net::{self, Accepted, BACKLOG, Key, Listener};
@@ -81,7 +80,7 @@ impl Door {
         let words = format_args!(
             "Accepting pauses: {capacity} connections are all that {limit} allows; more wait in the backlog."
         );
-        context.log.say(context.now, Level::Warning, words);
+        log::warn!("{words}");
     }
 
     fn pause(&mut self, error: Errno, context: &mut Context) {
@@ -89,7 +88,7 @@ impl Door {
         if self.accepting == Accepting::Freely {
             context.process.accept_pauses += 1;
             let words = format_args!("Accepting pauses: {}; clients wait in the backlog.", net::words(error));
-            context.log.say(context.now, Level::Warning, words);
+            log::warn!("{words}");
         }
         self.accepting = Accepting::Paused;
     }

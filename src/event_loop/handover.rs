@@ -5,7 +5,6 @@ use super::EventLoop;
 use super::clock::Beginning;
 use super::sessions::Taken;
 use super::start::spread;
-use crate::access_log::Level;
 use crate::config::count;
 use crate::fleet::Places;
 use crate::handover::{Cargo, Delivery, State};
@@ -50,15 +49,13 @@ impl EventLoop {
     /// Leaves everything to the next process. This one has nothing more to do then; answers whether that is so.
     pub(super) fn hand_over(&mut self) -> bool {
         let connections = count(self.sessions.len() as usize, "connection");
-        let now = self.context.now;
         match self.pack_and_leave() {
             Ok(()) => {
-                self.context.log.notice(now, format_args!("Handed {connections} over to the next process."));
+                log::info!("Handed {connections} over to the next process.");
                 true
             }
             Err(error) => {
-                let words = format_args!("Nothing is handed over, so connections may finish here: {error}.");
-                self.context.log.say(now, Level::Warning, words);
+                log::warn!("Nothing is handed over, so connections may finish here: {error}.");
                 false
             }
         }
@@ -83,9 +80,7 @@ impl EventLoop {
     /// Goes on with what the process before has left. What cannot be read is as if it had not been there.
     pub(super) fn take_up(&mut self, deliveries: Deliveries) {
         for error in deliveries.errors {
-            let words =
-                format_args!("What another process has left cannot be read, and its connections are lost: {error}.");
-            self.context.log.say(self.context.now, Level::Warning, words);
+            log::warn!("What another process has left cannot be read, and its connections are lost: {error}.");
         }
         if let Some(delivery) = deliveries.first {
             self.take_up_one(delivery);
@@ -106,7 +101,7 @@ impl EventLoop {
         });
         errors.extend(self.redirects.take_up(&mut state, &mut sockets, &mut self.context).err());
         sockets.drop_rest(|socket| Stream::handed_on(socket).reset());
-        self.say_taken(&program, taken, &errors);
+        EventLoop::say_taken(&program, taken, &errors);
     }
 
     fn take_up_counts(&mut self, state: &mut State, errors: &mut Vec<String>) -> Places {
@@ -131,20 +126,15 @@ impl EventLoop {
         context.fleet.take_up(routes, &mut spread(&context.config, context.now))
     }
 
-    fn say_taken(&mut self, program: &str, taken: Taken, errors: &[String]) {
-        let context = &mut self.context;
+    fn say_taken(program: &str, taken: Taken, errors: &[String]) {
         for error in errors {
-            let words = format_args!("Of what fiscalismia-lb {program} has left, a part cannot be read: {error}.");
-            context.log.say(context.now, Level::Warning, words);
+            log::warn!("Of what fiscalismia-lb {program} has left, a part cannot be read: {error}.");
         }
         let Taken { all, kept } = taken;
-        let words = format_args!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));
-        context.log.notice(context.now, words);
+        log::info!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));
         if kept < all {
             let lost = count(all - kept, "connection");
-            let words =
-                format_args!("{lost} could not go on: the fd limit, or on_down of a server that left the file.");
-            context.log.say(context.now, Level::Warning, words);
+            log::warn!("{lost} could not go on: the fd limit, or on_down of a server that left the file.");
         }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use mio::Registry;
 use rustix::io::Errno;
 
-use crate::access_log::Level;
 use crate::config::{Config, Route, plain};
 use crate::context::Context;
 use crate::net::{Key, Listener, Slots, Token};
@@ -183,11 +182,10 @@ impl Listeners {
         for (address, role, name) in self.inherited.places().filter(|(at, role, _)| !wanted.contains(&(*at, *role))) {
             let is_of_role = role.socket_name() == name;
             let key = if is_of_role { Cow::Borrowed(role.key()) } else { Cow::Owned(format!("routes.{name}.listen")) };
-            let words = format_args!(
-                "Warning: the socket {name} that is passed at {address} is not used, for {key} does not have that \
-                 address: who connects there waits in vain."
+            log::warn!(
+                "Warning: systemd socket {name} ({address}) is unused: `{key}` has no such address, so clients connecting \
+                 to it hang."
             );
-            context.log.say(context.now, Level::Warning, words);
         }
     }
 

@@ -13,7 +13,6 @@ use signal_hook_mio::v1_0::Signals;
 use super::EventLoop;
 use super::door::MAX_AT_CLOSE;
 use super::listeners::Unwanted;
-use crate::access_log::Level;
 use crate::config::{self, Config};
 use crate::context::Timer;
 use crate::net::Token;
@@ -100,19 +99,19 @@ impl EventLoop {
                 (SIGTERM, Phase::Serving) if self.manager.keeps_fds() => self.operator.phase = Phase::Leaving,
                 (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
-                (SIGHUP, Phase::Draining) => self.decline(signal, "as this drains already"),
-                _ => self.decline(signal, "which asks for nothing here"),
+                (SIGHUP, Phase::Draining) => EventLoop::decline(signal, "as this drains already"),
+                _ => EventLoop::decline(signal, "which asks for nothing here"),
             }
         }
     }
 
     /// Says that a signal changes nothing: some of them stop or reload other programs.
-    fn decline(&mut self, signal: i32, why: &str) {
+    fn decline(signal: i32, why: &str) {
         let name = signal_name(signal).unwrap_or("a signal");
         let words = format_args!(
             "{name} changes nothing, {why}; SIGHUP reloads, SIGUSR1 or SIGTERM drains, SIGINT stops at once."
         );
-        self.context.log.say(self.context.now, Level::Warning, words);
+        log::warn!("{words}");
     }
 
     /// The turn is over, so that nothing is between two states: leaves everything to the next process where that is wanted,
@@ -134,8 +133,7 @@ impl EventLoop {
         self.context.timers.push(self.context.now + timeout, Timer::Drain);
         self.close_unwanted(None);
         let count = config::count(self.sessions.len() as usize, "connection");
-        let words = format_args!("Draining: {count} may finish within {timeout:?}.");
-        self.context.log.notice(self.context.now, words);
+        log::info!("Draining: {count} may finish within {timeout:?}.");
         self.manager.stopping(timeout, &self.context);
     }
 
@@ -159,7 +157,7 @@ impl EventLoop {
             0 => "every connection had finished".to_owned(),
             _ => format!("ended {}", config::count(count, "open connection")),
         };
-        self.context.log.notice(self.context.now, format_args!("Stopped; {ended}."));
+        log::info!("Stopped; {ended}.");
     }
 
     /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints. Who waits in the

@@ -10,7 +10,6 @@ use mio::{Registry, Waker};
 
 use super::start::{in_file, spread};
 use super::{EventLoop, banner};
-use crate::access_log::Level;
 use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::Context;
@@ -129,11 +128,10 @@ impl EventLoop {
                 self.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
             }
             Err(errors) => {
-                let Context { log, now, .. } = &mut self.context;
                 for error in &errors {
-                    log.say(*now, Level::Error, format_args!("{error}"));
+                    log::error!("{error}");
                 }
-                log.say(*now, Level::Error, format_args!("Reload refused: nothing has changed."));
+                log::error!("Reload refused: nothing has changed.");
                 self.end_reload(false);
             }
         }
@@ -181,8 +179,7 @@ impl EventLoop {
         let before = std::mem::replace(&mut self.context.config, Arc::new(config));
         // Tens of thousands of routes take as many calls of free(3).
         drop(thread::Builder::new().spawn(move || drop((before, takeover))));
-        let now = self.context.now;
-        self.context.log.notice(now, format_args!("Reloaded {}.", self.operator.path.display()));
+        log::info!("Reloaded {}.", self.operator.path.display());
         banner::warn(self, &warnings);
         self.end_reload(true);
     }

@@ -18,7 +18,7 @@ use super::redirects::Redirects;
 use super::reload::Reloads;
 use super::sessions::Sessions;
 use super::{EventLoop, banner, operator};
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Backend, Messages};
 use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::Context;
@@ -43,6 +43,8 @@ pub struct Host {
     pub parcels: Vec<OwnedFd>,
     /// The service manager.
     pub manager: Manager,
+    /// What the log crate has to say.
+    pub messages: Messages,
     /// Where log lines go.
     pub output: Output,
     /// Where signals come from.
@@ -81,7 +83,7 @@ pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
 }
 
 /// A loop for this process, with the configuration at `path`.
-pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
+pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<String>> {
     // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
     let passed = systemd::passed();
     // Before anything takes its time: a signal that comes before its handler ends the process.
@@ -91,6 +93,7 @@ pub(super) fn start(path: &Path) -> Result<EventLoop, Vec<String>> {
     let fds = Fds::raise();
     fds.share_out(&config).map_err(|error| vec![error])?;
     let host = Host::with(passed, signals, fds).map_err(|error| vec![error])?;
+    backend.turn_to(&host.messages);
     EventLoop::new(path, config, host)
 }
 
@@ -99,7 +102,16 @@ impl Host {
         let Passed { sockets, parcels } = passed?;
         let manager = Manager::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
-        Ok(Host { fds, sockets, parcels, manager, output, signals: Box::new(signals), time: Box::new(MachineTime) })
+        Ok(Host {
+            fds,
+            sockets,
+            parcels,
+            manager,
+            messages: Messages::default(),
+            output,
+            signals: Box::new(signals),
+            time: Box::new(MachineTime),
+        })
     }
 }
 
@@ -113,7 +125,7 @@ impl EventLoop {
     }
 
     fn with(path: &Path, config: Config, host: Host) -> Result<EventLoop, Errors> {
-        let Host { mut fds, sockets, parcels, manager, output, signals, time } = host;
+        let Host { mut fds, sockets, parcels, manager, messages, output, signals, time } = host;
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
         let reloads = Reloads::new(&registry).map_err(|error| format!("no waker to be had: {error}"))?;
@@ -134,7 +146,7 @@ impl EventLoop {
             now,
             fleet: Fleet::new(&config, &mut spread(&config, now)),
             process: Process::new(clock.epoch()),
-            log: AccessLog::new(output, config.log),
+            log: AccessLog::new(output, config.log).with(messages),
             config: Arc::new(config),
             sessions: 0,
             redirects: 0,
@@ -171,7 +183,7 @@ impl EventLoop {
         self.take_up(deliveries);
         self.take_sample();
         probe::schedule(&mut self.context);
-        self.context.log.flush(&self.context.registry);
+        self.context.log.flush(self.context.now, &self.context.registry);
         self.manager.arm_watchdog(&mut self.context);
         self.manager.ready(&self.context);
     }

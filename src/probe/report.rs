@@ -4,7 +4,6 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::PAUSE;
-use crate::access_log::Level;
 use crate::config::OnDown;
 use crate::context::{Context, Timer};
 use crate::fleet::{Route, ServerId};
@@ -17,7 +16,7 @@ use crate::policy::time::Time;
 /// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
 /// comes back. Answers whether it did either.
 pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
-    let Context { fleet, now, timers, log, process, fallen, .. } = context;
+    let Context { fleet, now, timers, process, fallen, .. } = context;
     process.last_probe = Some(*now);
     let Some(route) = fleet.route(id.route) else { return false };
     let (words, found) = (describe(&checked), found(&checked));
@@ -32,15 +31,14 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
     match change {
         None => {}
         Some(Change::Up) => {
-            log.notice(*now, format_args!("{} is UP, {words}. {}", title(route, member), counts(route, "online")));
+            log::info!("{} is UP, {words}. {}", title(route, member), counts(route, "online"));
             process.changes.push(changed(*now, route, member, true, found));
         }
         Some(Change::Down) => {
-            let words = format_args!("{} is DOWN, {words}. {}", title(route, member), counts(route, "left"));
-            log.say(*now, Level::Warning, words);
+            log::warn!("{} is DOWN, {words}. {}", title(route, member), counts(route, "left"));
             process.changes.push(changed(*now, route, member, false, found));
             if had_server && !route.group().standing().is_up() {
-                log.say(*now, Level::Error, format_args!("backend {} has no server available!", route.config().name));
+                log::error!("backend {} has no server available!", route.config().name);
             }
             if route.config().on_down == OnDown::Close {
                 fallen.push(id);
@@ -52,7 +50,7 @@ pub fn report(id: ServerId, checked: Checked, context: &mut Context) -> bool {
 
 /// Takes the end of a probe that was no verdict: tries again after a pause, and says so in the log at the first in a row.
 pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
-    let Context { fleet, now, timers, log, .. } = context;
+    let Context { fleet, now, timers, .. } = context;
     let is_first = fleet.no_verdict(id);
     if let Some(timer) = fleet.probe_timer(id) {
         timer.arm(timers, *now + PAUSE, Timer::NextProbe(id));
@@ -61,12 +59,12 @@ pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
     let Some(member) = route.group().member(id.server) else { return };
     let words = net::words(error);
     let words = format_args!("{}: no verdict, \"{words}\"; it counts as before.", title(route, member));
-    log.say(*now, Level::Warning, words);
+    log::warn!("{words}");
 }
 
 /// Says in the log that a server came up by a changed file.
 pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
-    let Context { fleet, now, log, process, .. } = context;
+    let Context { fleet, now, process, .. } = context;
     let Some(route) = fleet.route(id.route) else { return };
     let Some(member) = route.group().member(id.server) else { return };
     let why = match why {
@@ -74,8 +72,7 @@ pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
         Rise::Moved => "its address has changed",
         Rise::Unchecked => "its checks are off",
     };
-    let words = format_args!("{} is UP, reason: {why}. {}", title(route, member), counts(route, "online"));
-    log.notice(*now, words);
+    log::info!("{} is UP, reason: {why}. {}", title(route, member), counts(route, "online"));
     process.changes.push(changed(*now, route, member, true, why.to_owned()));
 }
 

@@ -166,14 +166,14 @@ fn the_banner() {
     assert_eq!(&told[1..5], wanted, "{told:#?}");
     assert!(told[5].starts_with("Limits: 100 connections (of "), "{told:#?}");
     let limits = " fds); of each address, 50 new ones in 5s, 7 open ones (IPv6 by /64, 1 network exempt); \
-                  5s for a hello, 30s to drain; whoever is not let in gets: alert.";
+                  5s for a hello, 30s to drain; rejected clients get: alert.";
     assert!(told[5].ends_with(limits), "{told:#?}");
 
     let routes = (0..100).map(|n| (format!("r{n}"), json!({ "sni": [format!("{n}.test")], "servers": [server] })));
     let proxy = Proxy::start(json!({ "routes": routes.collect::<serde_json::Map<_, _>>() }));
     let told = proxy.other_lines();
     assert_eq!(told.iter().filter(|line| line.contains("] Route ")).count(), 40);
-    assert!(told.iter().any(|line| line.ends_with("And 60 routes more.")), "{told:#?}");
+    assert!(told.iter().any(|line| line.ends_with("And 60 more routes.")), "{told:#?}");
 }
 
 /// The first object about a step of the client at `client`, waiting for it.

@@ -291,9 +291,11 @@ fn a_reload_leaves_a_socket_and_comes_back_to_it() {
     assert!(!proxy.other_lines().iter().any(|line| line.contains("Warning")));
     for _ in 0..3 {
         proxy.reload(config(&[own]));
-        let warning = proxy.wait_for_notice("Warning: the socket https that is passed");
+        let warning = proxy.wait_for_notice("Warning: systemd socket https");
         assert!(
-            warning.contains(&format!("at {passed} is not used, for listen does not have that address")),
+            warning.contains(&format!(
+                "({passed}) is unused: `listen` has no such address, so clients connecting to it hang."
+            )),
             "{warning}"
         );
         let mut waits = Client::connect(passed);

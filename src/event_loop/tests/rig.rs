@@ -12,6 +12,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token};
 
 use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource};
+use crate::access_log::Messages;
 use crate::config::{self, Config};
 use crate::metrics::Snapshot;
 use crate::net::Output;
@@ -107,6 +108,7 @@ impl Rig {
     pub(super) fn of(text: &str) -> Rig {
         let (time, signals) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
         let host = Host {
+            messages: Messages::default(),
             fds: Fds::at_most(100_000),
             sockets: Inherited::default(),
             parcels: Vec::new(),

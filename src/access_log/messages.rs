@@ -1,0 +1,120 @@
+//! The backend of the log crate: what the program says beside the lines of connections.
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use log::{Level, Log, Metadata, Record};
+
+/// Messages that wait at most; they wait for the end of a turn.
+const MAX_WAITING: usize = 4096;
+/// Other crates say things as well, which are for those who write this one.
+const OWN: &str = "fiscalismia_lb";
+
+/// Messages on their way to the log. A copy is another handle on the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Messages(Arc<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// So that a line that finds none costs no lock.
+    any: AtomicBool,
+    messages: Mutex<VecDeque<(Level, String)>>,
+}
+
+/// Takes messages for a logger at first, and from [`Backend::turn_to`] on for the log of the loop, which never waits for its
+/// reader.
+pub struct Backend {
+    before: Box<dyn Log>,
+    after: OnceLock<Messages>,
+}
+
+impl Messages {
+    /// Those that wait.
+    pub(super) fn take(&self) -> VecDeque<(Level, String)> {
+        if !self.0.any.swap(false, Ordering::Relaxed) {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut *self.0.messages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Log for Messages {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with(OWN)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let mut messages = self.0.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.enabled(record.metadata()) && messages.len() < MAX_WAITING {
+            messages.push_back((record.level(), record.args().to_string()));
+            self.0.any.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Backend {
+    /// Takes messages for `before`.
+    #[must_use]
+    pub fn new(before: Box<dyn Log>) -> Backend {
+        Backend { before, after: OnceLock::new() }
+    }
+
+    /// Takes them for `messages` from now on, for good.
+    pub fn turn_to(&self, messages: &Messages) {
+        let _ = self.after.set(messages.clone());
+    }
+
+    fn logger(&self) -> &dyn Log {
+        match self.after.get() {
+            Some(messages) => messages,
+            None => &*self.before,
+        }
+    }
+}
+
+impl Log for Backend {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger().enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.logger().log(record);
+    }
+
+    fn flush(&self) {
+        self.logger().flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(logger: &dyn Log, target: &str, words: &str) {
+        logger.log(&Record::builder().level(Level::Warn).target(target).args(format_args!("{words}")).build());
+    }
+
+    /// Without this, what is said while the loop turns goes to stderr and may wait for its reader, or is lost.
+    #[test]
+    fn messages_go_where_the_loop_is() {
+        let (before, after) = (Messages::default(), Messages::default());
+        let backend = Backend::new(Box::new(before.clone()));
+        say(&backend, "fiscalismia_lb::a", "one");
+        backend.turn_to(&after);
+        say(&backend, "fiscalismia_lb::a", "two");
+        say(&backend, "mio::poll", "three");
+        assert_eq!(before.take(), [(Level::Warn, "one".to_owned())]);
+        assert_eq!(after.take(), [(Level::Warn, "two".to_owned())]);
+        assert!(after.take().is_empty());
+    }
+
+    /// Without this, a loop that says much and never comes to an end of its turn takes all memory.
+    #[test]
+    fn messages_are_bounded() {
+        let messages = Messages::default();
+        (0..10_000).for_each(|_| say(&messages, "fiscalismia_lb", "words"));
+        assert_eq!(messages.take().len(), MAX_WAITING);
+    }
+}
