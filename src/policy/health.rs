@@ -550,6 +550,20 @@ mod tests {
         assert_eq!(health.standing().downtime(at(9)), 2 * SECOND);
     }
 
+    /// /stats would not say what the last probe found, or a probe that was called off would count all the same.
+    #[test]
+    fn the_last_verdict_is_kept_and_one_that_was_called_off_is_none() {
+        let mut health = fresh();
+        assert_eq!((health.last(), health.result()), (None, CheckResult::Initializing));
+        health.started();
+        health.report(at(1), checked(CheckResult::L6Timeout));
+        assert_eq!((health.last(), health.result()), (Some(&checked(CheckResult::L6Timeout)), CheckResult::L6Timeout));
+        health.started();
+        health.stop_probe();
+        assert_eq!(health.report(at(2), checked(CheckResult::L4Ok)), None);
+        assert_eq!(health.result(), CheckResult::L6Timeout);
+    }
+
     /// A host that runs short, or whose network is not there yet, would take servers down, or never ask again.
     #[test]
     fn a_probe_without_a_verdict_changes_nothing() {

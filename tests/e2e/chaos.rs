@@ -14,6 +14,7 @@ use crate::kit::oracle::{self, held};
 use crate::kit::origin::{Expect, Origin, Visit};
 use crate::kit::proxy::Proxy;
 use crate::kit::stream::Seeded;
+use crate::kit::wait_until;
 
 /// Clients at once that keep to no order.
 const CLIENTS: u64 = 16;
@@ -43,6 +44,7 @@ fn chaos(zero_copy: &str) {
     let mut config = config(&calm, &origins, zero_copy);
     let proxy = Proxy::start(config.clone());
     let (over, mut most) = (AtomicBool::new(false), 0);
+    let stalled = stall(proxy.connect());
     let calm_clients: Vec<Client> = thread::scope(|scope| {
         // A look that fails must not leave them running: the scope waits for them.
         let _over = SetOnDrop(&over);
@@ -83,7 +85,8 @@ fn chaos(zero_copy: &str) {
         };
         (0..LOOKS).map(one_look).collect()
     });
-    assert!(most > 0, "no relay ever held a byte: nothing was looked at");
+    assert!(most > 0, "not even that of a client that does not read held a byte: nothing was looked at");
+    drop(stalled);
     let mut calm_clients = calm_clients;
     for (look, client) in calm_clients.iter_mut().enumerate() {
         assert_eq!(client.greeting(), "calm");
@@ -91,14 +94,18 @@ fn chaos(zero_copy: &str) {
         client.stream.read_exact(&mut back).unwrap();
     }
     // Everything has gone through, and nothing is left within.
-    let left = look_at(&proxy, &[&calm]);
+    let mut left = Vec::new();
+    wait_until("only the calm ones are left", || {
+        left = look_at(&proxy, &[&calm]);
+        left.len() == LOOKS
+    });
     assert_eq!(left, vec![[0, 0]; LOOKS]);
 }
 
 /// What the relay of each connection to these origins holds, one moment for all.
 fn look_at(proxy: &Proxy, origins: &[&Origin]) -> Vec<[i64; 2]> {
     proxy.halt();
-    let sockets = oracle::sockets();
+    let sockets = oracle::sockets_of(proxy.pid());
     proxy.signal(Signal::CONT);
     let mut all = Vec::new();
     for origin in origins {
@@ -116,6 +123,14 @@ fn look_at(proxy: &Proxy, origins: &[&Origin]) -> Vec<[i64; 2]> {
         }
     }
     all
+}
+
+/// A client that says more than fits on the way there and back, and reads nothing: its relay has to hold some of it.
+fn stall(mut client: Client) -> Client {
+    client.hello("calm.test");
+    client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    while client.stream.write(&[b's'; 8 * 1024]).is_ok() {}
+    client
 }
 
 /// A client that says much or little, reads or does not, and ends in one way or another.

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Command;
 
+use rustix::process::Pid;
+
 /// A socket's two ends, its own first.
 pub(crate) type Ends = (SocketAddr, SocketAddr);
 
@@ -26,12 +28,14 @@ pub(crate) fn is_available() -> bool {
     Command::new("ss").arg("-V").output().is_ok_and(|output| output.status.success())
 }
 
-/// Every connection of this network namespace that both sides may still use, or one of them.
-pub(crate) fn sockets() -> HashMap<Ends, Socket> {
-    let output =
-        Command::new("ss").args(["--tcp", "--info", "--numeric", "--oneline", "--no-header"]).output().unwrap();
+/// The connections of a process. Those that it has closed may linger, and meet a new one of the same client by its port.
+pub(crate) fn sockets_of(process: Pid) -> HashMap<Ends, Socket> {
+    let options = ["--tcp", "--info", "--processes", "--numeric", "--oneline", "--no-header"];
+    let output = Command::new("ss").args(options).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().filter_map(Socket::parse).collect()
+    let owner = format!("pid={process},");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| line.contains(&owner)).filter_map(Socket::parse).collect()
 }
 
 /// What a relay holds of a connection whose client has the one socket and whose server has the other: bytes that go up, and
