@@ -279,7 +279,7 @@ in
               ];
               servers = [ "172.24.0.10:993" ];
             };
-            "my db" = {
+            "db" = {
               listen = [ "0.0.0.0:5432" ];
               servers = [ "172.24.0.5:5432" ];
             };
@@ -324,7 +324,7 @@ in
             "0.0.0.0:993"
             "[::]:993"
           ];
-          "fiscalismia-lb-route-my\\x20db" = socket "my db" [ "0.0.0.0:5432" ];
+          fiscalismia-lb-route-db = socket "db" [ "0.0.0.0:5432" ];
         };
     };
   };
