@@ -82,6 +82,9 @@ let
       ++
         refuseIf (settings.listen == [ ] && cfg.settings.listen == [ ])
           "${option}.routes.${name}: ${option}.settings.listen is empty, and this route has no listen of its own; add one."
+      ++
+        refuseIf (settings.http != null && !cfg.redirect.enable)
+          "${option}.routes.${name}.http takes plain requests off the redirect; set ${option}.redirect.enable = true."
     ) cfg.routes
   );
 

@@ -23,7 +23,8 @@ let
   adminPorts = lib.optional (cfg.admin.address != null) (portOf cfg.admin.address);
   portOf = endpoint: (parseEndpoint endpoint).port;
 
-  # Everything that the service connects to beyond this host: each server on its port and on the one that probes go to.
+  # Everything that the service connects to beyond this host: each server on its port, on the one that probes go to, and on that for
+  # plain HTTP.
   serverEndpoints = lib.filter (to: to.interface != null) (
     lib.unique (
       lib.concatMap (route: lib.concatMap (endpointsOf route) route.servers) (lib.attrValues cfg.routes)
@@ -46,10 +47,13 @@ let
         port = to;
       })
       (
-        lib.unique [
-          port
-          probePort
-        ]
+        lib.unique (
+          [
+            port
+            probePort
+          ]
+          ++ lib.optional (route.http != null) route.http.port
+        )
       );
   interfaceTo =
     address:

@@ -195,6 +195,32 @@ types.submodule {
       example = [ "198.51.100.0/24" ];
       description = "Clients of this route; one from elsewhere is refused. Empty: everybody.";
     };
+    http =
+      optional
+        (types.submodule {
+          options = {
+            port = mkOption {
+              type = port;
+              example = 80;
+              description = "Port of the route's servers for plain HTTP; the firewall is opened for it.";
+            };
+            paths = mkOption {
+              type = types.nonEmptyListOf (types.strMatching "/[^ ?#]*");
+              example = [ "/.well-known/acme-challenge/" ];
+              description = "What a request's path begins with to be handed over.";
+            };
+          };
+        })
+        {
+          example = {
+            port = 80;
+            paths = [ "/.well-known/acme-challenge/" ];
+          };
+          description = ''
+            Hand plain requests for a name of this route and such a path to its servers, in place of the redirect: certificates by
+            HTTP-01 are got so. Takes {option}`services.fiscalismia-lb.redirect.enable`.
+          '';
+        };
     on_all_down =
       optional
         (types.enum [

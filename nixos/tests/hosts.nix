@@ -263,6 +263,10 @@ in
         config = host {
           redirect.enable = true;
           routes = {
+            frontend.http = {
+              port = 8080;
+              paths = [ "/.well-known/acme-challenge/" ];
+            };
             imap = {
               sni = [ "mail.example.com" ];
               listen = [
@@ -279,7 +283,7 @@ in
               ];
               servers = [ "172.24.0.10:993" ];
             };
-            "db" = {
+            postgres = {
               listen = [ "0.0.0.0:5432" ];
               servers = [ "172.24.0.5:5432" ];
             };
@@ -300,7 +304,7 @@ in
     expected = {
       complaints = [ ];
       rules = [
-        ''elements = { "enp7s0" . 172.24.0.3 . 443, "enp7s0" . 172.24.0.9 . 993, "enp7s0" . 172.24.0.10 . 993, "enp7s0" . 172.24.0.5 . 5432 }''
+        ''elements = { "enp7s0" . 172.24.0.3 . 443, "enp7s0" . 172.24.0.3 . 8080, "enp7s0" . 172.24.0.9 . 993, "enp7s0" . 172.24.0.10 . 993, "enp7s0" . 172.24.0.5 . 5432 }''
         ''iifname "enp1s0" tcp dport { 443, 993, 5432, 80 } notrack''
         "tcp dport { 443, 993, 5432, 80 } accept"
       ];
@@ -324,7 +328,7 @@ in
             "0.0.0.0:993"
             "[::]:993"
           ];
-          fiscalismia-lb-route-db = socket "db" [ "0.0.0.0:5432" ];
+          fiscalismia-lb-route-postgres = socket "postgres" [ "0.0.0.0:5432" ];
         };
     };
   };

@@ -67,6 +67,10 @@ in
           alpn = [ "h2" ];
           listen = [ "0.0.0.0:8443" ];
           allow_from = [ "198.51.100.0/24" ];
+          http = {
+            port = 80;
+            paths = [ "/.well-known/acme-challenge/" ];
+          };
           on_all_down = "try";
           balance = "source";
           proxy_protocol = "v2";
@@ -100,6 +104,10 @@ in
       alpn = [ "h2" ];
       listen = [ "0.0.0.0:8443" ];
       allow_from = [ "198.51.100.0/24" ];
+      http = {
+        port = 80;
+        paths = [ "/.well-known/acme-challenge/" ];
+      };
       on_all_down = "try";
       balance = "source";
       proxy_protocol = "v2";

@@ -125,6 +125,15 @@ in
   testNoAddressAtAll =
     sentence { settings.listen = [ ]; }
       "services.fiscalismia-lb.routes.frontend: services.fiscalismia-lb.settings.listen is empty, and this route has no listen of its own; add one.";
+  testPlainHttpWithoutTheRedirect =
+    sentence
+      {
+        routes.frontend.http = {
+          port = 80;
+          paths = [ "/.well-known/acme-challenge/" ];
+        };
+      }
+      "services.fiscalismia-lb.routes.frontend.http takes plain requests off the redirect; set services.fiscalismia-lb.redirect.enable = true.";
   testSameNameAtAnotherAddress = says (with' {
     routes.mail = {
       sni = [ "fiscalismia.com" ];
