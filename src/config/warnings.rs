@@ -21,9 +21,10 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if !config.listen.is_empty() && config.routes.iter().all(|route| !route.listen.is_empty()) {
         warnings.push("listen: every route has a \"listen\" of its own, so no route serves these addresses".to_owned());
     }
+    let addresses: Vec<SocketAddr> = config.addresses().collect();
     for route in &config.routes {
         warnings.extend(route_warnings(route).into_iter().map(|what| format!("routes.{}: {what}", route.name)));
-        let own = route.servers.iter().filter(|server| config.addresses().any(|listen| reaches(server, listen)));
+        let own = route.servers.iter().filter(|server| addresses.iter().any(|listen| reaches(server, *listen)));
         warnings.extend(own.map(|server| {
             format!(
                 "routes.{}: server {} is this proxy itself: a connection would go in circles",

@@ -53,14 +53,14 @@ struct FewPorts;
 
 impl FewPorts {
     fn new() -> FewPorts {
-        sh("sysctl -qw net.ipv4.ip_local_port_range='40000 40039'");
+        sh("echo 40000 40039 >/proc/sys/net/ipv4/ip_local_port_range");
         FewPorts
     }
 }
 
 impl Drop for FewPorts {
     fn drop(&mut self) {
-        sh("sysctl -qw net.ipv4.ip_local_port_range='32768 60999'");
+        sh("echo 32768 60999 >/proc/sys/net/ipv4/ip_local_port_range");
     }
 }
 

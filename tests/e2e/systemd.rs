@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::kit::client::{Client, End};
 use crate::kit::lines::From;
-use crate::kit::namespace::{in_namespace, skip};
+use crate::kit::namespace::{in_namespace, sh, skip};
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address, free_address_of};
 use crate::kit::program::program;
@@ -40,20 +40,27 @@ fn the_watchdog_is_fed_while_idle() {
     assert!(!proxies.iter().any(|proxy| notifications(proxy, 0).contains(&ALIVE.to_owned())), "nobody asked for it");
 }
 
-/// A loop that does not turn is to be noticed: nothing but a turn feeds the watchdog.
+/// A loop that does not turn is to be noticed: nothing else feeds the watchdog, and a file that would keep it waiting is refused.
 #[test]
 fn a_stuck_loop_does_not_feed_the_watchdog() {
     let origin = Origin::echo("a");
     let proxy = Proxy::launch(config(&origin), Launch { before: WATCHED, ..Launch::default() });
     proxy.wait_for_notification(0, ALIVE);
     proxy.halt();
-    // What it said before it stood still may still be on its way here.
-    sleep(Duration::from_millis(200));
+    // What it said before it stopped.
+    sleep(Duration::from_millis(300));
     let stuck = proxy.lines.len();
     sleep(Duration::from_secs(1));
     assert!(!notifications(&proxy, stuck).contains(&ALIVE.to_owned()));
     proxy.signal(Signal::CONT);
     proxy.wait_for_notification(stuck, ALIVE);
+
+    let cmdline = proxy.proc("cmdline");
+    let file = cmdline.trim_end_matches('\0').rsplit('\0').next().unwrap();
+    sh(&format!("rm {file}; mkfifo {file}"));
+    proxy.signal(Signal::HUP);
+    proxy.wait_for_notice("this is a FIFO or pipe, not a regular file");
+    proxy.wait_for_notification(proxy.lines.len(), ALIVE);
 }
 
 /// Out of fds is no reason to be taken for dead.
