@@ -130,6 +130,17 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Where the process listens.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.door.listeners.iter().map(|listener| listener.bound)
+    }
+
+    /// Whether something can be done at once, without an event.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.due() <= self.context.now
+    }
+
     /// When something is due: at once where something is unfinished.
     fn due(&self) -> Time {
         let EventLoop { sessions, admins, context, .. } = self;

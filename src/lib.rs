@@ -27,21 +27,22 @@
 //!
 //! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.
 #![forbid(unsafe_code)]
+#![allow(rustdoc::private_intra_doc_links, reason = "the map is for who reads the source")]
 
 pub mod access_log;
-pub mod admin;
+mod admin;
 pub mod config;
-pub mod context;
+mod context;
 pub mod event_loop;
-pub mod fleet;
-pub mod handover;
-pub mod http;
+mod fleet;
+mod handover;
+mod http;
 pub mod metrics;
-pub mod net;
+mod net;
 pub mod policy;
 pub mod preface;
-pub mod probe;
-pub mod session;
-pub mod systemd;
+mod probe;
+mod session;
+mod systemd;
 pub mod vocabulary;
 pub mod wire;

@@ -21,9 +21,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
-use fiscalismia_lb::access_log::{AccessLog, Counts, Step, Timing, Whose};
+use fiscalismia_lb::access_log::{AccessLog, Counts, Output, Step, Timing, Whose};
 use fiscalismia_lb::config::{self, Config, Log, LogConnections, LogFormat};
-use fiscalismia_lb::net::Output;
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::routes::RouteTable;
 use fiscalismia_lb::policy::servers::{Group, Pick};

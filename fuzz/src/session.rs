@@ -1,27 +1,24 @@
 //! A session between a client and a server on loopback, driven step by step by a script, against a model of it that is
 //! as naive as can be: a queue of bytes for each direction, and flags.
 #![allow(clippy::disallowed_types, reason = "client and server have sockets")]
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
-use fiscalismia_lb::access_log::AccessLog;
+use fiscalismia_lb::access_log::Output;
 use fiscalismia_lb::config;
-use fiscalismia_lb::context::Context;
-use fiscalismia_lb::fleet::Fleet;
-use fiscalismia_lb::metrics::{Phase, Process};
-use fiscalismia_lb::net::{Key, Listener, Output, Slots, Token};
-use fiscalismia_lb::policy::health::Spread;
+use fiscalismia_lb::event_loop::{EventLoop, Fds, Host, TimeSource};
+use fiscalismia_lb::metrics::{Phase, Snapshot};
 use fiscalismia_lb::policy::time::Time;
-use fiscalismia_lb::policy::timers::Timers;
-use fiscalismia_lb::session::{Lent, Next, Session, Shared, Side};
-use fiscalismia_lb::vocabulary::CloseReason;
-use fiscalismia_lb::vocabulary::Role;
+use fiscalismia_lb::vocabulary::{CloseReason, DropReason};
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use fiscalismia_lb::wire::proxy_header::{self, Header, Parsed};
-use mio::{Events, Poll};
+use mio::Events;
 use socket2::{Domain, SockRef, Socket, Type};
 
 const HELLO_TIMEOUT: Duration = Duration::from_millis(100);
@@ -83,15 +80,32 @@ enum End {
     Reset,
 }
 
-/// What the event loop does for its sessions, for one.
+/// The event loop, with time of its own.
 struct Proxy {
-    poll: Poll,
-    context: Context,
-    shared: Shared,
-    sessions: Slots<Session>,
-    key: Key,
-    is_busy: bool,
+    event_loop: EventLoop,
+    events: Events,
+    time: Rc<Cell<u64>>,
+    /// As it was after the last turn.
+    seen: Snapshot,
     has_timed_out: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+struct Scripted(Rc<Cell<u64>>);
+
+impl TimeSource for Scripted {
+    fn monotonic(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn wall(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl Play {
@@ -104,12 +118,11 @@ impl Play {
         });
         origin.listen(1).unwrap();
         origin.set_nonblocking(true).unwrap();
-        let mut proxy = Proxy::new(bit(3).then_some(&closed), &origin, if bit(0) { 0 } else { 4 });
-        let mut listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), Role::Https).unwrap();
+        let mut proxy = Proxy::new(bit(3).then_some(&closed), &origin, !bit(0));
         let client = socket(bit(1));
-        client.connect(&listener.bound.into()).unwrap();
+        client.connect(&proxy.address().into()).unwrap();
         client.set_nonblocking(true).unwrap();
-        proxy.accept(&mut listener);
+        proxy.turns_until("a client is let in", |proxy| proxy.seen.connections == 1);
         let opening: VecDeque<u8> = HelloBuilder::new().sni("a.test").build().into();
         Play {
             proxy,
@@ -139,7 +152,7 @@ impl Play {
             6 => self.end(Side::Server, how_much >= 24),
             _ => self.proxy.turn(Duration::ZERO),
         }
-        self.busy = self.proxy.context.now;
+        self.busy = self.proxy.now();
     }
 
     fn party(&mut self, side: Side) -> &mut Party {
@@ -153,7 +166,7 @@ impl Play {
         let sent = party.send(bytes);
         if is_idle && (1..=SURE_TO_FIT).contains(&sent) && self.proxy.is_open() {
             self.proxy.turns_until("bytes that fit go through", |proxy| proxy.moved(side) > before || proxy.is_over());
-            self.heard = self.proxy.context.now;
+            self.heard = self.proxy.now();
         }
     }
 
@@ -167,7 +180,7 @@ impl Play {
             self.proxy.turns_until("a reset ends it", Proxy::is_over);
         } else if is_idle && self.proxy.is_open() {
             self.proxy.turns_until("a FIN goes through", |proxy| !proxy.is_open());
-            self.heard = self.proxy.context.now;
+            self.heard = self.proxy.now();
         }
     }
 
@@ -209,7 +222,7 @@ impl Play {
             self.proxy.turns_until("a whole hello has a server", |proxy| proxy.is_over() || proxy.is_routed());
         }
         let has_timed_out = self.proxy.expire(step);
-        let now = self.proxy.context.now;
+        let now = self.proxy.now();
         if has_timed_out {
             let timeout = match (self.proxy.is_routed(), self.client.has_finished || self.server.has_finished) {
                 (false, _) => HELLO_TIMEOUT,
@@ -247,7 +260,7 @@ impl Play {
         }
     }
 
-    fn check(mut self) {
+    fn check(self) {
         let Play { client, server, .. } = &self;
         if !self.is_cut() && !client.has_reset && !server.has_reset {
             assert_eq!((client.saw, server.saw), (Some(End::Fin), Some(End::Fin)));
@@ -259,7 +272,7 @@ impl Play {
             let must_see = !self.is_cut() && one.has_reset && !one.has_finished;
             assert!(!must_see || other.stream.is_none() || other.saw == Some(End::Reset), "a reset got lost");
         }
-        let https = &self.proxy.context.process.https;
+        let https = &self.proxy.seen.process.https;
         for (party, counted) in [(client, https.bytes_up), (server, https.bytes_down)] {
             let range = party.total - party.sent.len()..=party.total;
             assert!(
@@ -267,15 +280,11 @@ impl Play {
                 "{counted} is not within {range:?}"
             );
         }
-        let Proxy { context, shared, .. } = &self.proxy;
-        assert_eq!(context.process.closes.iter().sum::<u64>(), 1);
-        assert_eq!((shared.pipes.lent(), shared.refused()), (0, 0));
-        for (_, route) in context.fleet.routes() {
-            assert_eq!((route.open(), route.queue().len()), (0, 0));
-            assert!(route.group().members().all(|(_, member)| member.open() == 0));
-        }
-        self.proxy.sessions.free();
-        assert!(self.proxy.sessions.is_empty());
+        let seen = &self.proxy.seen;
+        assert_eq!(seen.process.closes.iter().sum::<u64>(), 1);
+        assert_eq!((seen.connections, seen.pipes.used), (0, 0));
+        assert!(seen.routes.iter().all(|route| (route.open, route.queued) == (0, 0)));
+        assert!(seen.servers.iter().all(|server| server.open == 0));
     }
 }
 
@@ -347,7 +356,7 @@ impl Party {
 }
 
 impl Proxy {
-    fn new(refusing: Option<&Socket>, good: &Socket, pipes: usize) -> Proxy {
+    fn new(refusing: Option<&Socket>, good: &Socket, is_spliced: bool) -> Proxy {
         let servers: Vec<String> = refusing
             .into_iter()
             .chain([good])
@@ -356,73 +365,47 @@ impl Proxy {
         let config = format!(
             r#"{{
                 "listen": ["127.0.0.1:0"], "retries": 1, "reject": "close", "log": {{ "connections": "off" }},
+                "zero_copy": "{}", "health_check": {{ "type": "off" }},
                 "routes": {{ "a": {{ "sni": ["a.test"], "servers": [{}] }} }},
                 "timeouts": {{ "client_hello": "{}ms", "tunnel": "{}ms", "half_closed": "{}ms" }}
             }}"#,
+            if is_spliced { "auto" } else { "off" },
             servers.join(","),
             HELLO_TIMEOUT.as_millis(),
             TUNNEL.as_millis(),
             HALF_CLOSED.as_millis()
         );
         let config = config::parse("script", &config).unwrap();
-        let poll = Poll::new().unwrap();
-        let context = Context {
-            now: Time::ZERO,
-            fleet: Fleet::new(&config, &mut Spread::new(Time::ZERO, 2)),
-            process: Process::new(0),
-            sessions: 0,
-            redirects: 0,
-            handed_on: 0,
-            to_hand_on: Vec::new(),
-            admins: 0,
-            log: AccessLog::new(Output::stdout().unwrap(), config.log),
-            config: Arc::new(config),
-            timers: Timers::new(),
-            registry: poll.registry().try_clone().unwrap(),
-            told_no_port: None,
-            fallen: Vec::new(),
-        };
-        let mut shared = Shared::new(None, 0);
-        shared.capacity = 1;
-        shared.pipes.allow(pipes);
-        let mut sessions = Slots::new();
-        let key = sessions.reserve();
-        Proxy { poll, context, shared, sessions, key, is_busy: false, has_timed_out: false }
+        let time = Rc::new(Cell::new(0));
+        let output = Output::to(File::create("/dev/null").unwrap().into()).unwrap();
+        let host = Host::bare(Fds::at_most(1000), output, Box::new(Scripted(Rc::clone(&time)))).unwrap();
+        let mut event_loop = EventLoop::new(Path::new("script"), config, host).unwrap();
+        let seen = event_loop.snapshot();
+        Proxy { event_loop, events: Events::with_capacity(8), time, seen, has_timed_out: false }
     }
 
-    fn accept(&mut self, listener: &mut Listener<Role>) {
-        self.context.sessions += 1;
-        let accepted = (0..PATIENCE).find_map(|_| listener.accept().unwrap()).unwrap();
-        let mut lent = Lent { key: self.key, shared: &mut self.shared, context: &mut self.context };
-        let next = Session::accept(accepted, listener.bound, None, &mut lent);
-        self.settle(next);
+    fn address(&self) -> SocketAddr {
+        self.event_loop.addresses().next().unwrap()
     }
 
-    /// One turn of the event loop, but for the clock.
+    fn now(&self) -> Time {
+        Time::from_micros(self.time.get())
+    }
+
+    /// One turn, which sleeps no longer than `patience`.
     fn turn(&mut self, patience: Duration) {
-        let mut events = Events::with_capacity(8);
-        let patience = if self.is_busy { Duration::ZERO } else { patience };
-        if let Err(error) = self.poll.poll(&mut events, Some(patience)) {
-            // libFuzzer has a timer of its own.
-            assert_eq!(error.kind(), ErrorKind::Interrupted);
-        }
-        if std::mem::take(&mut self.is_busy) {
-            self.work(Session::advance);
-        }
-        for event in &events {
-            let side = match Token::from(event.token()) {
-                Token::Client(key) if key == self.key => Side::Client,
-                Token::Server(key) if key == self.key => Side::Server,
-                other => panic!("{other:?}"),
-            };
-            self.work(|session, lent| session.hear(side, event, lent));
-        }
+        let latest = self.now() + patience;
+        self.event_loop.turn(&mut self.events, latest).unwrap();
+        self.seen = self.event_loop.snapshot();
+        let silent =
+            [CloseReason::ClientSilent, CloseReason::ServerSilent, CloseReason::Dropped(DropReason::HelloTimeout)];
+        self.has_timed_out = silent.into_iter().any(|reason| self.closes(reason) > 0);
     }
 
     /// As many turns as there is something to do.
     fn turns(&mut self) {
         self.turn(Duration::ZERO);
-        while self.is_busy {
+        while !self.events.is_empty() || self.event_loop.is_busy() {
             self.turn(Duration::ZERO);
         }
     }
@@ -439,62 +422,34 @@ impl Proxy {
 
     /// Time goes by; whether that ended the session.
     fn expire(&mut self, step: Duration) -> bool {
-        self.context.now = self.context.now + step;
-        let was_over = self.is_over();
-        while let Some(key) = self.shared.deadlines.pop_due(self.context.now) {
-            assert_eq!(key, self.key);
-            self.work(Session::expire);
-        }
-        let is_over_now = self.is_over() && !was_over;
-        self.has_timed_out |= is_over_now;
-        is_over_now
-    }
-
-    fn work(&mut self, work: impl FnOnce(Session, &mut Lent<'_>) -> Next) {
-        if let Some(session) = self.sessions.take(self.key) {
-            let mut lent = Lent { key: self.key, shared: &mut self.shared, context: &mut self.context };
-            let next = work(session, &mut lent);
-            self.settle(next);
-        }
-    }
-
-    fn settle(&mut self, next: Next) {
-        match next {
-            Next::Wait(session) => self.sessions.put(self.key, session),
-            Next::Again(session) | Next::Later(session) => {
-                self.sessions.put(self.key, session);
-                self.is_busy = true;
-            }
-            Next::Ended => self.sessions.vacate(self.key),
-        }
+        let had_timed_out = self.has_timed_out;
+        self.time.set(self.time.get() + step.as_micros() as u64);
+        self.turn(Duration::ZERO);
+        self.has_timed_out && !had_timed_out
     }
 
     fn is_over(&self) -> bool {
-        self.sessions.is_empty()
-    }
-
-    fn session(&self) -> Option<&Session> {
-        self.sessions.iter().next().map(|(_, session)| session)
+        self.seen.process.https.accepted.total() > 0 && self.seen.connections == 0
     }
 
     /// Bytes that have gone through from a side.
     fn moved(&self, from: Side) -> usize {
-        let moved = self.session().map(Session::moved).unwrap_or_default();
-        if from == Side::Client { moved.up as usize } else { moved.down as usize }
+        let https = &self.seen.process.https;
+        if from == Side::Client { https.bytes_up as usize } else { https.bytes_down as usize }
     }
 
     /// Whether a server was found for the session.
     fn is_routed(&self) -> bool {
-        self.context.fleet.routes().any(|(_, route)| route.traffic().connects > 0)
+        self.seen.routes.iter().any(|route| route.traffic.connects > 0)
     }
 
     /// Whether bytes are to go through both ways.
     fn is_open(&self) -> bool {
-        self.session().is_some_and(|session| session.phase() == Phase::Relay && !session.is_half_closed())
+        self.seen.phases[Phase::Relay as usize] > 0 && self.seen.half_closed == 0
     }
 
     fn closes(&self, reason: CloseReason) -> u64 {
-        self.context.process.closes[reason.index()]
+        self.seen.process.closes[reason.index()]
     }
 }
 

@@ -16,7 +16,7 @@ use log::Level;
 use mio::Registry;
 
 use crate::config::{Log, LogConnections, LogFormat};
-use crate::net::Output;
+pub use crate::net::Output;
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 use calendar::Calendar;

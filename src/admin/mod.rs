@@ -8,7 +8,7 @@ mod json;
 mod page;
 mod report;
 
-pub use answer::{Reply, Wanted, log_refusals, reply};
+pub use answer::{Reply, log_refusals, reply};
 pub use credentials::Credentials;
 pub use report::Report;
 

@@ -58,6 +58,29 @@ pub trait SignalSource: Source {
     fn take(&mut self) -> Vec<i32>;
 }
 
+/// None ever come.
+pub(super) struct NoSignals;
+
+impl Source for NoSignals {
+    fn register(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl SignalSource for NoSignals {
+    fn take(&mut self) -> Vec<i32> {
+        Vec::new()
+    }
+}
+
 impl SignalSource for Signals {
     fn take(&mut self) -> Vec<i32> {
         self.pending().collect()

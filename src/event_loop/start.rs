@@ -1,4 +1,5 @@
 //! From nothing to a loop that is ready to turn.
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::door::Door;
 use super::fds::Fds;
 use super::handover::Deliveries;
 use super::listeners::Listeners;
-use super::operator::{Operator, SignalSource};
+use super::operator::{NoSignals, Operator, SignalSource};
 use super::poller::Poller;
 use super::probes::Probes;
 use super::redirects::Redirects;
@@ -98,6 +99,25 @@ pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<Str
 }
 
 impl Host {
+    /// One with nothing but file descriptors, a log and time: no sockets, no signals, and no manager but what the environment
+    /// names.
+    ///
+    /// # Errors
+    /// The manager is to be told at an address that does not work.
+    pub fn bare(fds: Fds, output: Output, time: Box<dyn TimeSource>) -> io::Result<Host> {
+        let (sockets, parcels, manager) = (Inherited::default(), Vec::new(), Manager::from_environment()?);
+        Ok(Host {
+            messages: Messages::default(),
+            fds,
+            sockets,
+            parcels,
+            manager,
+            output,
+            signals: Box::new(NoSignals),
+            time,
+        })
+    }
+
     fn with(passed: Result<Passed, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
         let Passed { sockets, parcels } = passed?;
         let manager = Manager::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;

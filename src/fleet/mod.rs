@@ -20,7 +20,7 @@ use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 pub use frontends::Own;
 pub use ledger::{Closing, Open};
-pub use parked::{ParkedRoute, Placed, Places};
+pub use parked::{Placed, Places};
 pub use queue::Queue;
 pub use takeover::Takeover;
 

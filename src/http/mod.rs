@@ -99,12 +99,6 @@ impl<B: Body> Clients<B> {
         self.slots.len()
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// Begins with a client that was let in; its request may be there already.
     pub fn accept(&mut self, accepted: Accepted, way: Way, now: Time, registry: &Registry) -> Outcome {
         let key = self.slots.reserve();

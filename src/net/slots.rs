@@ -72,12 +72,6 @@ impl<T> Slots<T> {
         self.slots.len() - self.vacated.len()
     }
 
-    /// Whether none lives.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Every value that is in its slot, to be changed there.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.values_mut().filter_map(Option::as_mut)

@@ -40,11 +40,11 @@ use crate::vocabulary::{CloseReason, DropReason, Role};
 use connect::Connect;
 use hello::Hello;
 use hello::SCRATCH_ROOM;
-pub use parked::{Parked, Record, Sockets};
+pub use parked::{Parked, Sockets};
 use preface::Preface;
 use queue::Queue;
 use relay::Relay;
-pub use shared::{Lent, Shared, UniqueIds};
+pub use shared::{Lent, Shared};
 
 /// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.
 const REFUSED_SHARE: u64 = 8;

@@ -64,7 +64,7 @@ impl Shared {
     }
 
     /// Clients refused by `sources` that are still there.
-    #[must_use]
+    #[cfg(test)]
     pub fn refused(&self) -> u64 {
         self.refused
     }

@@ -12,12 +12,10 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token};
 
 use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource};
-use crate::access_log::Messages;
 use crate::config::{self, Config};
 use crate::metrics::Snapshot;
 use crate::net::Output;
 use crate::policy::time::Time;
-use crate::systemd::{Inherited, Manager};
 use crate::wire::hello_builder::HelloBuilder;
 
 /// Rounds of a millisecond in which loopback brings what was sent.
@@ -107,16 +105,9 @@ impl Rig {
     /// With a whole configuration, and servers of its own.
     pub(super) fn of(text: &str) -> Rig {
         let (time, signals) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
-        let host = Host {
-            messages: Messages::default(),
-            fds: Fds::at_most(100_000),
-            sockets: Inherited::default(),
-            parcels: Vec::new(),
-            manager: Manager::from_environment().unwrap(),
-            output: Output::to(File::create("/dev/null").unwrap().into()).unwrap(),
-            signals: Box::new(Signals(Rc::clone(&signals))),
-            time: Box::new(Scripted(Rc::clone(&time))),
-        };
+        let output = Output::to(File::create("/dev/null").unwrap().into()).unwrap();
+        let host = Host::bare(Fds::at_most(100_000), output, Box::new(Scripted(Rc::clone(&time)))).unwrap();
+        let host = Host { signals: Box::new(Signals(Rc::clone(&signals))), ..host };
         let event_loop = EventLoop::new(Path::new("test"), parse(text), host).unwrap();
         Rig { event_loop, time, signals, events: Events::with_capacity(8), server: None, served: Vec::new() }
     }
@@ -139,7 +130,7 @@ impl Rig {
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.event_loop.door.listeners.iter().next().unwrap().bound
+        self.event_loop.addresses().next().unwrap()
     }
 
     /// A client whose hello has not come yet.
@@ -213,7 +204,7 @@ impl Rig {
         let mut idle = 0;
         for _ in 0..PATIENCE {
             self.turn();
-            let is_idle = self.events.is_empty() && self.event_loop.due() > self.event_loop.context.now;
+            let is_idle = self.events.is_empty() && !self.event_loop.is_busy();
             idle = if is_idle { idle + 1 } else { 0 };
             if idle == 2 {
                 return;
