@@ -19,6 +19,8 @@ pub(super) struct View {
     pub(super) is_still: bool,
     /// `;up`: servers that are down are left out.
     pub(super) hides_down: bool,
+    /// `;no-maint`: servers that an operator has taken out are left out.
+    pub(super) hides_maint: bool,
 }
 
 /// A snapshot that is being shown, a piece after the other.
@@ -51,6 +53,7 @@ pub(super) fn at(path: &str) -> Option<(Form, View)> {
             "csv" => form = Form::Csv,
             "norefresh" => view.is_still = true,
             "up" => view.hides_down = true,
+            "no-maint" => view.hides_maint = true,
             "json" | "json-schema" | "typed" => return None,
             _ => {}
         }
@@ -60,7 +63,8 @@ pub(super) fn at(path: &str) -> Option<(Form, View)> {
 
 impl View {
     pub(super) fn shows(self, server: &ServerNow) -> bool {
-        !(self.hides_down && server.state() == State::Down)
+        let state = server.state();
+        !(self.hides_down && state == State::Down || self.hides_maint && state == State::Maint)
     }
 }
 
@@ -121,6 +125,31 @@ impl Body for Report {
                 }
                 true
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, a collector that was written for HAProxy gets another page than it asks for, or none.
+    #[test]
+    fn parameters_are_haproxys() {
+        let (page, all) = (Form::Page, View::default());
+        for (path, wanted) in [
+            ("/stats", Some((page, all))),
+            ("/stats/", Some((page, all))),
+            ("/stats;norefresh", Some((page, View { is_still: true, ..all }))),
+            ("/stats;up;csv", Some((Form::Csv, View { hides_down: true, ..all }))),
+            ("/stats/;csv;no-maint;st=DONE", Some((Form::Csv, View { hides_maint: true, ..all }))),
+            ("/stats.json", Some((Form::Json, all))),
+            ("/metrics", Some((Form::Metrics, all))),
+            ("/stats;json", None),
+            ("/statsx", None),
+            ("/metrics;csv", None),
+        ] {
+            assert_eq!(at(path), wanted, "{path}");
         }
     }
 }
