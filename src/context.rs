@@ -13,6 +13,7 @@ use crate::metrics::Process;
 use crate::net::{self, Key, Stream};
 use crate::policy::time::Time;
 use crate::policy::timers::Timers;
+use crate::preface::Told;
 
 /// Everything that is shared, in one place, lent to one at a time.
 pub struct Context {
@@ -52,6 +53,8 @@ pub struct Handed {
     pub stream: Stream,
     /// Its address.
     pub source: SocketAddr,
+    /// What a balancer told of it.
+    pub told: Option<Box<Told>>,
     /// When it was let in.
     pub accepted: Time,
     /// Its request, and what came behind it.

@@ -20,7 +20,7 @@ const LAYERS: &[Layer] = &[
     ("metrics", &["config", "policy", "vocabulary"], &["prometheus", "itoa", "serde"]),
     ("access_log", &["config", "net", "policy", "vocabulary"], &["log", "mio", "humantime", "itoa"]),
     ("fleet", &["config", "policy", "metrics", "net", "vocabulary"], &["serde", "serde_json"]),
-    ("context", &["config", "policy", "metrics", "net", "fleet", "access_log"], &["log", "mio", "rustix"]),
+    ("context", &["config", "policy", "metrics", "net", "fleet", "access_log", "preface"], &["log", "mio", "rustix"]),
     ("handover", &[], &["rustix", "serde", "serde_json"]),
     ("systemd", SYSTEMD, &["sd_notify", "listenfd", "rustix", "socket2"]),
     ("preface", &["vocabulary", "wire", "net"], &["serde"]),

@@ -132,10 +132,10 @@ impl Redirects {
             return self.settle(outcome, context);
         }
         let source = asked.source();
-        let (stream, accepted, sent) = asked.give_up(&context.registry);
+        let (stream, told, accepted, sent) = asked.give_up(&context.registry);
         self.clients.let_go(key);
         context.redirects -= 1;
-        context.to_hand_on.push(Handed { stream, source, accepted, sent, route, port });
+        context.to_hand_on.push(Handed { stream, source, told, accepted, sent, route, port });
     }
 
     fn settle(&mut self, outcome: Outcome, context: &mut Context) {

@@ -10,7 +10,7 @@ use super::answer::{Answer, Body, Made, Refusal};
 use super::{End, PHASE_TIMEOUT, Way};
 use crate::net::{Accepted, Received, Stream, Token};
 use crate::policy::time::Time;
-use crate::preface::{self, Preface};
+use crate::preface::{self, Preface, Told};
 use crate::vocabulary::CloseReason;
 use crate::wire::http_head::{self, Head, Verdict};
 
@@ -71,6 +71,8 @@ pub struct Asked {
 struct Peer {
     stream: Stream,
     source: SocketAddr,
+    /// What a balancer told of it.
+    told: Option<Box<Told>>,
     accepted: Time,
     /// When the phase is over.
     until: Time,
@@ -79,9 +81,10 @@ struct Peer {
 }
 
 /// A client whose request is not whole yet, on its way to another process.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct ParkedClient {
     source: SocketAddr,
+    told: Option<Box<Told>>,
     accepted: Time,
     until: Time,
     /// A balancer's that has not told its client yet comes by that way still.
@@ -113,7 +116,7 @@ impl<B: Body> Client<B> {
     pub(super) fn new(accepted: Accepted, way: Way, now: Time) -> Client<B> {
         let Accepted { stream, source } = accepted;
         let until = now + PHASE_TIMEOUT;
-        let peer = Peer { stream, source, accepted: now, until, bytes_up: 0, bytes_down: 0 };
+        let peer = Peer { stream, source, told: None, accepted: now, until, bytes_up: 0, bytes_down: 0 };
         match way {
             Way::Balancer => Client::Announced(Announced { peer }),
             Way::Direct => Client::Reading(Reading { peer, head: Vec::new() }),
@@ -122,10 +125,11 @@ impl<B: Body> Client<B> {
 
     /// Goes on with a client of another process.
     pub(super) fn take_up(parked: ParkedClient, head: Vec<u8>, socket: OwnedFd) -> Client<B> {
-        let ParkedClient { source, accepted, until, way } = parked;
+        let ParkedClient { source, told, accepted, until, way } = parked;
         let peer = Peer {
             stream: Stream::handed_on(socket),
             source,
+            told,
             accepted,
             until,
             bytes_up: head.len() as u64,
@@ -146,7 +150,7 @@ impl<B: Body> Client<B> {
             Client::Writing(_) | Client::Leaving(_) => return None,
         };
         let Peer { source, accepted, until, .. } = *peer;
-        Some((ParkedClient { source, accepted, until, way }, head, peer.stream.as_fd()))
+        Some((ParkedClient { source, told: peer.told.clone(), accepted, until, way }, head, peer.stream.as_fd()))
     }
 
     /// Notes what an event says.
@@ -229,7 +233,7 @@ impl Announced {
             Preface::Incomplete if self.peer.watch(turn) => Next::Wait(Client::Announced(self)),
             Preface::Incomplete => Next::Ended(self.peer.end(CloseReason::OutOfResources)),
             Preface::Client(told) => {
-                let peer = Peer { source: told.source, ..self.peer };
+                let peer = Peer { source: told.source, told: Some(told.into()), ..self.peer };
                 Reading { peer, head: Vec::new() }.advance(turn)
             }
             Preface::Check => Next::Ended(End { is_check: true, ..self.peer.end(CloseReason::Answered) }),
@@ -257,11 +261,12 @@ impl Reading {
 }
 
 impl Asked {
-    /// The client goes on elsewhere: its socket, which nobody watches then, when it was let in, and all that it has sent.
+    /// The client goes on elsewhere: its socket, which nobody watches then, what a balancer told of it, when it was let in,
+    /// and all that it has sent.
     #[must_use]
-    pub fn give_up(mut self, registry: &Registry) -> (Stream, Time, Vec<u8>) {
+    pub fn give_up(mut self, registry: &Registry) -> (Stream, Option<Box<Told>>, Time, Vec<u8>) {
         self.peer.stream.unwatch(registry);
-        (self.peer.stream, self.peer.accepted, self.head)
+        (self.peer.stream, self.peer.told, self.peer.accepted, self.head)
     }
 
     /// The client's address.

@@ -181,11 +181,10 @@ impl Session {
 
     /// Goes on with a client of the redirect, whose request goes to a server of a route.
     pub fn take_on(handed: Handed, lent: &mut Lent<'_>) -> Next {
-        let Handed { stream, source, accepted, sent, route, port } = handed;
+        let Handed { stream, source, told, accepted, sent, route, port } = handed;
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client =
-            Client { stream, source, accepted, frontend: None, is_handed_on: true, admission, told: None, lent: 0 };
+        let client = Client { stream, source, accepted, frontend: None, is_handed_on: true, admission, told, lent: 0 };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             return close::refuse(client, reason, lent);

@@ -259,6 +259,45 @@ fn the_redirect_likewise() {
     assert!(proxy.lines.of(From::Stdout).iter().all(|line| !line.starts_with(&of_it)));
 }
 
+/// Without this, a server that answers ACME's questions would log another address than the client came to.
+#[test]
+fn a_request_that_goes_on_to_a_server_likewise() {
+    let (origin, plain) = (Origin::echo("web"), free_address());
+    let route = json!({ "http": { "port": origin.address.port(), "paths": ["/.well-known/acme-challenge/"] } });
+    let proxy = start(&origin, json!({ "redirect": { "listen": [plain] } }), &route);
+    let mut client = Client::connect_from(BALANCER.parse().unwrap(), plain);
+    client.send(&header(false, addr("192.0.2.1:1"), addr("198.51.100.7:80"), b""));
+    client.send(b"GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.greeting(), "web");
+    assert_eq!(origin.header_of(addr("192.0.2.1:1")).destination, Some(addr("198.51.100.7:80")));
+    drop(proxy);
+}
+
+/// Without this, a listener of a route's own, which is not read, would hand the balancer's header on, or take it for a client.
+#[test]
+fn a_route_s_own_listener_likewise() {
+    let origin = Origin::echo("mail");
+    let own = free_address();
+    let proxy = Proxy::start(json!({
+        "routes": { "mail": { "listen": [own], "servers": [origin.server()] } },
+        "listen": [free_address()],
+        "accept_proxy": { "from": ["127.9.0.0/16"] }
+    }));
+    let mut client = Client::connect_from(BALANCER.parse().unwrap(), own);
+    client.send(&header(false, addr("192.0.2.1:1"), addr("192.0.2.2:25"), b""));
+    // The server speaks first.
+    assert_eq!(client.greeting(), "mail");
+    client.send(b"EHLO a.test\r\n").expect(b"EHLO a.test\r\n");
+    assert_eq!(origin.header_of(addr("192.0.2.1:1")).destination, Some(addr("192.0.2.2:25")));
+    let mut local = Client::connect_from(BALANCER.parse().unwrap(), own);
+    local.send(&LOCAL);
+    assert_eq!(local.end(), End::Fin);
+    let mut stranger = Client::connect_from(STRANGER.parse().unwrap(), own);
+    assert_eq!(stranger.greeting(), "mail");
+    assert_eq!(origin.clients().len(), 2);
+    drop(proxy);
+}
+
 /// Without this, a reload would have to be a restart when a balancer is put in front.
 #[test]
 fn a_reload_changes_who_is_believed() {
