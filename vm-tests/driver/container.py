@@ -79,6 +79,7 @@ class Container(Machine):
         shutil.copy(self.state / "fiscalismia-lb", program)
         (self.root / "etc/fiscalismia-lb").mkdir()
         shutil.copy(self.state / "config.json", self.root / "etc/fiscalismia-lb")
+        shutil.copy(TESTS.parent / "nixos/stop", self.root / "etc/fiscalismia-lb/stop")
         secrets = "".join(f"f /run/secrets/stats-{name} 0400 - - - {value}\n" for name, value in (("username", "operator"), ("password", "correct horse")))
         (self.root / "etc/tmpfiles.d/secrets.conf").write_text("d /run/secrets 0700\n" + secrets)
         shutil.copy(self.state / "hosts", self.root / "etc/hosts")
