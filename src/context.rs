@@ -86,6 +86,8 @@ pub enum Timer {
     Watchdog,
     /// The service manager is to hear the status.
     Status,
+    /// What an operator has set for a server may be over.
+    Override(ServerId),
 }
 
 /// The log is told of used up ports no more often than this.

@@ -3,6 +3,7 @@
 mod admins;
 mod banner;
 mod clock;
+mod control;
 mod door;
 mod fds;
 mod handover;
@@ -40,6 +41,7 @@ use crate::vocabulary::Role;
 use admins::{Admins, Request};
 use clock::Clock;
 pub use clock::{MachineTime, TimeSource};
+use control::Control;
 use door::Door;
 pub use fds::Fds;
 use operator::Operator;
@@ -75,6 +77,7 @@ pub struct EventLoop {
     probes: Probes,
     redirects: Redirects,
     admins: Admins,
+    control: Control,
     manager: Manager,
     operator: Operator,
     reloads: Reloads,
@@ -110,6 +113,7 @@ impl EventLoop {
         for key in unfinished_admins {
             self.admins.resume(key, &mut self.context);
         }
+        self.control.go_on(&self.context);
         if self.deadline() <= self.context.now {
             self.look_again(events)?;
             self.settle_servers();
@@ -125,6 +129,7 @@ impl EventLoop {
         self.probes.free();
         self.redirects.free();
         self.admins.free();
+        self.control.free();
         self.context.process.histograms.turn(self.clock.now() - self.context.now);
         self.end_turn();
         Ok(())
@@ -143,10 +148,11 @@ impl EventLoop {
 
     /// When something is due: at once where something is unfinished.
     fn due(&self) -> Time {
-        let EventLoop { sessions, admins, context, .. } = self;
+        let EventLoop { sessions, admins, control, context, .. } = self;
         if self.reloads.can_go_on()
             || sessions.can_go_on()
             || admins.has_unfinished()
+            || control.has_unfinished()
             || self.door.can_accept(|role| self.has_room(role))
         {
             return context.now;
@@ -156,8 +162,14 @@ impl EventLoop {
 
     /// The earliest of all deadlines.
     fn deadline(&self) -> Time {
-        let EventLoop { sessions, redirects, admins, context, .. } = self;
-        let due = [sessions.shared.deadlines.next(), redirects.deadline(), admins.deadline(), context.timers.next()];
+        let EventLoop { sessions, redirects, admins, control, context, .. } = self;
+        let due = [
+            sessions.shared.deadlines.next(),
+            redirects.deadline(),
+            admins.deadline(),
+            control.deadline(),
+            context.timers.next(),
+        ];
         due.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
 
@@ -204,6 +216,14 @@ impl EventLoop {
                 self.answer_admin(asked);
             }
             Token::Probe(key) => self.probes.hear(key, event, context),
+            Token::ControlListener => {
+                let asked = self.control.accept(context);
+                control::answer(self, asked);
+            }
+            Token::Control(key) => {
+                let asked = self.control.hear(key, event, context);
+                control::answer(self, asked);
+            }
         }
     }
 
@@ -213,6 +233,8 @@ impl EventLoop {
         for request in self.admins.expire(&mut self.context) {
             self.answer_admin(Some(request));
         }
+        let late = self.control.expire(&self.context);
+        control::answer(self, late);
         while let Some((at, timer)) = self.context.timers.pop_due(self.context.now) {
             match timer {
                 Timer::NextProbe(id) => self.probes.start(id, at, &mut self.context),
@@ -224,6 +246,7 @@ impl EventLoop {
                 Timer::Drain => self.end_drain(),
                 Timer::Sample => self.take_sample(),
                 Timer::Watchdog => self.manager.feed_watchdog(&mut self.context),
+                Timer::Override(id) => control::expire_override(self, id),
                 Timer::Status => self.manager.tell_status(at, &self.context),
             }
         }

@@ -33,6 +33,7 @@ pub mod access_log;
 mod admin;
 pub mod config;
 mod context;
+mod control;
 pub mod event_loop;
 mod fleet;
 mod handover;

@@ -26,16 +26,28 @@ const LAYERS: &[Layer] = &[
     ("preface", &["vocabulary", "wire", "net"], &["serde"]),
     ("session", CLIENTS, &["mio", "rustix", "serde"]),
     ("probe", SHARED, &["log", "mio", "rustix"]),
-    ("http", CLIENTS, &["mio", "serde"]),
+    ("http", CLIENTS, &["rustix", "mio", "serde"]),
     ("admin", ADMIN, &["log", "mio", "rustix", "maud", "base64", "subtle", "serde", "serde_json", "humantime"]),
+    ("control", CONTROL, &["form_urlencoded", "serde", "serde_json"]),
     ("event_loop", EVENT_LOOP, EVENT_LOOP_CRATES),
     ("cli", &["access_log", "config", "policy", "event_loop", "wire"], CLI_CRATES),
     ("main", &["access_log", "cli"], &["clap", "log", "simple_logger"]),
 ];
 
 /// What the commands use beside what the proxy does.
-const CLI_CRATES: &[&str] =
-    &["clap", "clap_complete", "clap_mangen", "ipnet", "regex_syntax", "rustix", "serde", "serde_json", "socket2"];
+const CLI_CRATES: &[&str] = &[
+    "clap",
+    "clap_complete",
+    "clap_mangen",
+    "form_urlencoded",
+    "humantime",
+    "ipnet",
+    "regex_syntax",
+    "rustix",
+    "serde",
+    "serde_json",
+    "socket2",
+];
 
 /// What sessions, probes and the admin endpoints use; never each other.
 const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context", "vocabulary"];
@@ -51,7 +63,10 @@ const CLIENTS: &[&str] =
 const ADMIN: &[&str] = &["wire", "config", "policy", "metrics", "access_log", "fleet", "context", "http", "vocabulary"];
 
 const EVENT_LOOP_CRATES: &[&str] =
-    &["mio", "nix", "rustix", "serde", "serde_json", "signal_hook", "signal_hook_mio", "log"];
+    &["humantime", "mio", "nix", "rustix", "serde", "serde_json", "signal_hook", "signal_hook_mio", "log"];
+
+/// The control socket is a function from a request to an answer too, and can show the statistics.
+const CONTROL: &[&str] = &["wire", "policy", "fleet", "http", "admin"];
 
 /// Everything but wire.
 const EVENT_LOOP: &[&str] = &[
@@ -69,6 +84,7 @@ const EVENT_LOOP: &[&str] = &[
     "probe",
     "http",
     "admin",
+    "control",
 ];
 
 #[test]

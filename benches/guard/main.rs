@@ -196,8 +196,10 @@ fn header(tlvs: &Tlvs<'_>, rounds: u64) {
 }
 
 fn log_line(format: LogFormat, rounds: u64) {
-    let mut log =
-        AccessLog::new(Output::stdout().expect("standard output"), Log { format, connections: LogConnections::Close });
+    let mut log = AccessLog::new(
+        Output::stdout().expect("standard output"),
+        Log { format, connections: LogConnections::Close, empty: true },
+    );
     log.set_epoch(1_700_000_000_000_000);
     let source = address("203.0.113.7:50000");
     let whose = Whose {

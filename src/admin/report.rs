@@ -101,6 +101,12 @@ impl Report {
         Report(Shown::Pieces { snapshot: Box::new(snapshot), piece, view, next: 0 })
     }
 
+    /// `/stats.json`, made of a snapshot.
+    #[must_use]
+    pub fn json(snapshot: Snapshot) -> Report {
+        Report::new(Form::Json, View::default(), snapshot)
+    }
+
     /// The memory of the snapshot that it was made of.
     #[must_use]
     pub fn into_room(self) -> Room {

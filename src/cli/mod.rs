@@ -8,6 +8,7 @@ use fiscalismia_lb::access_log::Backend;
 use fiscalismia_lb::config::{self, Config, plain};
 
 mod check;
+mod control;
 mod generate;
 mod health;
 mod import;
@@ -31,6 +32,11 @@ enum Command {
     Route(route::Route),
     Try(r#try::Try),
     Import(import::Import),
+    Server(control::server::Server),
+    Drain(control::drain::Drain),
+    Diff(control::diff::Diff),
+    Connections(control::connections::Connections),
+    Top(control::top::Top),
     Health(health::Health),
     Schema(schema::Schema),
     Generate(generate::Generate),
@@ -67,6 +73,11 @@ impl Arguments {
             Command::Route(route) => route.run(),
             Command::Try(r#try) => r#try.run(),
             Command::Import(import) => return import.run(),
+            Command::Server(server) => server.run(),
+            Command::Drain(drain) => drain.run(),
+            Command::Diff(diff) => diff.run(),
+            Command::Connections(connections) => connections.run(),
+            Command::Top(top) => top.run(),
             Command::Health(health) => health.run(),
             Command::Schema(schema) => schema.run(),
             Command::Generate(generate) => generate.run(),

@@ -52,4 +52,5 @@ pub(super) const ON_ALL_DOWN: OnAllDown = OnAllDown::Refuse;
 pub(super) const REJECT: Reject = Reject::Drop;
 pub(super) const LOG_FORMAT: LogFormat = LogFormat::Haproxy;
 pub(super) const LOG_CONNECTIONS: LogConnections = LogConnections::All;
+pub(super) const LOG_EMPTY: bool = true;
 pub(super) const ZERO_COPY: ZeroCopy = ZeroCopy::Auto;

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 
 use super::keys::{Key, accept_proxy as accept_proxy_keys, timeouts as timeout_keys};
 use super::keys::{
-    admin as admin_keys, limits as limit_keys, logging as log_keys, redirect as redirect_keys, root as keys,
+    admin as admin_keys, control as control_keys, limits as limit_keys, logging as log_keys, redirect as redirect_keys,
+    root as keys,
 };
 use super::kinds::{List, Text};
 use super::read::{Fields, Path, Report, object};
@@ -60,7 +61,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Vec<Error>> {
     let tree = serde_json::from_str::<Value>(text).map_err(|error| vec![not_json(file_name, text, &error)])?;
     let mut report = Report::new(file_name, text);
     let config = object(&tree, &keys::OBJECT, &Path::Root, &mut report, config);
-    report.conclude(config)
+    Ok(Config { text: text.into(), ..report.conclude(config)? })
 }
 
 fn not_json(file_name: &str, text: &str, error: &serde_json::Error) -> Error {
@@ -114,6 +115,8 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
         redirect: redirect.unwrap_or_default(),
         admin: admin.unwrap_or_default(),
         log: log(fields),
+        control: fields.object(&keys::CONTROL, |fields| fields.optional(&control_keys::SOCKET)).flatten(),
+        text: Arc::default(),
         zero_copy: fields.or(&keys::ZERO_COPY, defaults::ZERO_COPY),
     }
 }
@@ -221,10 +224,12 @@ fn per_source(fields: &mut Fields<'_, '_>) -> PerSource {
 }
 
 fn log(fields: &mut Fields<'_, '_>) -> Log {
-    let unset = Log { format: defaults::LOG_FORMAT, connections: defaults::LOG_CONNECTIONS };
+    let unset =
+        Log { format: defaults::LOG_FORMAT, connections: defaults::LOG_CONNECTIONS, empty: defaults::LOG_EMPTY };
     let log = fields.object(&keys::LOG, |fields| Log {
         format: fields.or(&log_keys::FORMAT, unset.format),
         connections: fields.or(&log_keys::CONNECTIONS, unset.connections),
+        empty: fields.or(&log_keys::EMPTY, unset.empty),
     });
     log.unwrap_or(unset)
 }

@@ -2,6 +2,7 @@
 mod addresses;
 mod check;
 mod defaults;
+mod diff;
 mod error;
 mod file;
 mod keys;
@@ -19,6 +20,7 @@ mod words;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::vocabulary::{Balance, ProxyProtocol, Reject};
+pub use diff::diff;
 pub use error::Error;
 pub use file::{load, parse};
 pub use keys::schema;
@@ -58,6 +61,10 @@ pub struct Config {
     pub log: Log,
     /// Whether bulk directions are spliced.
     pub zero_copy: ZeroCopy,
+    /// The path of the control socket.
+    pub control: Option<PathBuf>,
+    /// The text that it was read from.
+    pub text: Arc<str>,
 }
 
 impl Config {
@@ -401,6 +408,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Which lines a connection gets.
     pub connections: LogConnections,
+    /// Whether connections that end before their first byte get lines.
+    pub empty: bool,
 }
 
 /// The form of a log line.

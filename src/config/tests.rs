@@ -79,8 +79,10 @@ fn defaults_are_as_promised() {
         accept_proxy: Vec::new(),
         redirect: Vec::new(),
         admin: Admin::default(),
-        log: Log { format: LogFormat::Haproxy, connections: LogConnections::All },
+        log: Log { format: LogFormat::Haproxy, connections: LogConnections::All, empty: true },
         zero_copy: ZeroCopy::Auto,
+        control: None,
+        text: config.text.clone(),
     };
     assert_eq!(config, expected);
 }
@@ -179,8 +181,10 @@ fn every_key_reaches_its_field() {
                 password_file: "/run/password".into(),
             }),
         },
-        log: Log { format: LogFormat::Json, connections: LogConnections::Close },
+        log: Log { format: LogFormat::Json, connections: LogConnections::Close, empty: true },
         zero_copy: ZeroCopy::Off,
+        control: None,
+        text: text.into(),
     };
     assert_eq!(parse("lb.json", text).unwrap(), expected);
 }

@@ -150,7 +150,7 @@ impl EventLoop {
     }
 
     /// Stops letting clients in, and gives those who are in their time.
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         self.operator.phase = Phase::Draining;
         let timeout = self.context.config.timeouts.drain;
         self.context.timers.push(self.context.now + timeout, Timer::Drain);
@@ -176,6 +176,7 @@ impl EventLoop {
         let count = self.sessions.end_all(&mut self.context);
         self.redirects.end_all(&mut self.context);
         self.admins.end_all(&mut self.context);
+        self.control.close(&self.context.registry);
         let ended = match count {
             0 => "every connection had finished".to_owned(),
             _ => format!("ended {}", config::count(count, "open connection")),

@@ -52,6 +52,11 @@ impl Probes {
         }
     }
 
+    /// Notes that an operator has changed a server.
+    pub(super) fn note_changed(&mut self) {
+        self.have_changed_servers = true;
+    }
+
     /// Whether a server went down or came back since this was asked last.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.have_changed_servers)

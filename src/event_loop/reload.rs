@@ -141,6 +141,9 @@ impl EventLoop {
     fn open_for(&mut self, fresh: Fresh) -> Result<Fresh, Vec<String>> {
         let shared = self.door.fds.share_out(&fresh.config).map_err(|error| vec![error]);
         let opened = shared.and_then(|_| self.door.open(&fresh.config, &self.context.registry));
+        let control = fresh.config.control.as_deref();
+        let opened =
+            opened.and_then(|()| self.control.open(control, &self.context.registry).map_err(|error| vec![error]));
         opened.map(|()| fresh).map_err(|errors| in_file(&self.operator.path, &errors))
     }
 

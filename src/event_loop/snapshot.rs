@@ -133,7 +133,7 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         sessions: context.at(None),
         limit: sessions.shared.capacity,
         counters: process.https.clone(),
-        denied: at_file(&DropReason::ALL, |owned| owned.denied),
+        denied: at_file(&DropReason::ALL, |owned| owned.denied).saturating_sub(process.unheard),
         denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections),
         errors: at_file(&BY_HELLO, |owned| owned.errors),
     };

@@ -1,6 +1,7 @@
 //! From nothing to a loop that is ready to turn.
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::admins::Admins;
 use super::clock::{Clock, MachineTime, TimeSource};
+use super::control::Control;
 use super::door::Door;
 use super::fds::Fds;
 use super::handover::Deliveries;
@@ -40,6 +42,8 @@ pub struct Host {
     pub fds: Fds,
     /// Listening sockets that it was started with.
     pub sockets: Inherited,
+    /// The control socket that it was started with.
+    pub control: Option<UnixListener>,
     /// What the process before has left.
     pub parcels: Vec<OwnedFd>,
     /// The service manager.
@@ -110,6 +114,7 @@ impl Host {
             messages: Messages::default(),
             fds,
             sockets,
+            control: None,
             parcels,
             manager,
             output,
@@ -119,12 +124,13 @@ impl Host {
     }
 
     fn with(passed: Result<Passed, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
-        let Passed { sockets, parcels } = passed?;
+        let Passed { sockets, control, parcels } = passed?;
         let manager = Manager::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
         Ok(Host {
             fds,
             sockets,
+            control,
             parcels,
             manager,
             messages: Messages::default(),
@@ -145,14 +151,16 @@ impl EventLoop {
     }
 
     fn with(path: &Path, config: Config, host: Host) -> Result<EventLoop, Errors> {
-        let Host { mut fds, sockets, parcels, manager, messages, output, signals, time } = host;
+        let Host { mut fds, sockets, control, parcels, manager, messages, output, signals, time } = host;
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
         let reloads = Reloads::new(&registry).map_err(|error| format!("no waker to be had: {error}"))?;
         let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Listeners::new(sockets);
+        let mut control = Control::new(control);
         let opened = listeners.open(&config, &registry);
         listeners.note_owners(&config);
+        let opened = both(opened, control.open(config.control.as_deref(), &registry).map_err(|error| vec![error]));
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
         let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
         // Nothing fails from here on: what is received could not be left to another try.
@@ -186,6 +194,7 @@ impl EventLoop {
             probes: Probes::default(),
             redirects: Redirects::new(),
             admins: Admins::new(credentials),
+            control,
             manager,
             operator,
             reloads,

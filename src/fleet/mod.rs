@@ -15,6 +15,7 @@ use crate::config::{self, Config};
 use crate::metrics::{Traffic, Usage};
 use crate::policy::health::{Change, Checked, Spread};
 use crate::policy::routes::RouteTable;
+use crate::policy::servers::Override;
 use crate::policy::servers::{Group, Member, Rise, Updated};
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
@@ -176,6 +177,21 @@ impl Fleet {
     /// The timer of a server's next probe.
     pub fn probe_timer(&mut self, id: ServerId) -> Option<&mut Deadline> {
         Some(&mut self.route_mut(id.route)?.servers.get_mut(id.server as usize)?.next_probe)
+    }
+
+    /// The server of the configuration with these names.
+    #[must_use]
+    pub fn named(&self, route: &str, server: &str) -> Option<ServerId> {
+        let (id, route) = self.routes().find(|(_, now)| &*now.config.name == route)?;
+        let (index, _) = route.group.members().find(|(_, member)| *member.server().name == *server)?;
+        Some(ServerId { route: id, server: index })
+    }
+
+    /// Sets what an operator wants of a server; answers whether that takes it down or up.
+    pub fn set(&mut self, id: ServerId, set: Override, now: Time) -> Option<Change> {
+        let change = self.route_mut(id.route)?.group.set(now, id.server, set);
+        self.note_room(id.route);
+        change
     }
 
     /// Calls `arm` for every server that is to be probed, with the timer and the moment of its next probe.

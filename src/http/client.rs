@@ -275,6 +275,12 @@ impl Asked {
         self.peer.source
     }
 
+    /// The user at the other end of a unix socket (`SO_PEERCRED`, unix(7)); of any other socket nobody.
+    #[must_use]
+    pub fn peer_uid(&self) -> u32 {
+        rustix::net::sockopt::socket_peercred(&self.peer.stream).map_or(u32::MAX, |peer| peer.uid.as_raw())
+    }
+
     /// The head of its request.
     ///
     /// # Errors

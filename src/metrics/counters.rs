@@ -23,6 +23,8 @@ pub struct Process {
     pub http: Frontend,
     /// TLS clients refused before they had a route, by [`DropReason::index`].
     pub drops: [u64; DropReason::ALL.len()],
+    /// TLS clients that left before their first byte. They count among `drops`, and are denied nothing.
+    pub unheard: u64,
     /// TLS connections that ended, by [`CloseReason::index`].
     pub closes: [u64; CloseReason::ALL.len()],
     /// Of all bytes of TLS clients, those that were spliced.
@@ -140,6 +142,7 @@ impl Process {
             owned: Frontend::default(),
             http: Frontend::default(),
             drops: [0; DropReason::ALL.len()],
+            unheard: 0,
             closes: [0; CloseReason::ALL.len()],
             bytes_spliced: 0,
             accept_pauses: 0,

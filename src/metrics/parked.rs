@@ -15,6 +15,7 @@ pub struct ParkedProcess {
     owned: Frontend,
     http: Frontend,
     drops: BTreeMap<String, u64>,
+    unheard: u64,
     closes: BTreeMap<String, u64>,
     bytes_spliced: u64,
     accept_pauses: u64,
@@ -35,6 +36,7 @@ impl Process {
             owned: self.owned.clone(),
             http: self.http.clone(),
             drops: drops.map(named).collect(),
+            unheard: self.unheard,
             closes: closes.map(named).collect(),
             bytes_spliced: self.bytes_spliced,
             accept_pauses: self.accept_pauses,
@@ -55,6 +57,7 @@ impl Process {
         for (reason, count) in CloseReason::ALL.iter().zip(&mut self.closes) {
             *count = parked.closes.get(reason.name()).copied().unwrap_or_default();
         }
+        self.unheard = parked.unheard;
         self.bytes_spliced = parked.bytes_spliced;
         self.accept_pauses = parked.accept_pauses;
         self.reloads = parked.reloads;

@@ -26,6 +26,10 @@ pub enum Token {
     Admin(Key),
     /// A client of the redirect.
     Redirect(Key),
+    /// The control socket.
+    ControlListener,
+    /// A client of the control socket.
+    Control(Key),
 }
 
 // A slotmap key is 32 bits of generation above 32 bits of index. The kind takes the index's top four bits, which leaves
@@ -47,6 +51,8 @@ impl From<Token> for mio::Token {
             Token::Redirect(key) => (7, key),
             Token::Alarm => (8, Key::null()),
             Token::Reload => (9, Key::null()),
+            Token::ControlListener => (10, Key::null()),
+            Token::Control(key) => (11, key),
         };
         let key = key.data().as_ffi();
         mio::Token(((key & (GENERATION_MASK | INDEX_MASK)) | (kind << KIND_SHIFT)) as usize)
@@ -67,6 +73,8 @@ impl From<mio::Token> for Token {
             6 => Token::Admin(key),
             7 => Token::Redirect(key),
             8 => Token::Alarm,
+            10 => Token::ControlListener,
+            11 => Token::Control(key),
             _ => Token::Reload,
         }
     }
@@ -94,6 +102,8 @@ mod tests {
                 Token::Probe(key),
                 Token::Admin(key),
                 Token::Redirect(key),
+                Token::ControlListener,
+                Token::Control(key),
             ] {
                 assert_eq!(Token::from(mio::Token::from(token)), token);
             }

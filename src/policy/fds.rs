@@ -6,9 +6,14 @@ pub const REDIRECT_CLIENTS: usize = 128;
 /// Clients of the admin endpoints at once, with a file descriptor each.
 pub const ADMIN_CLIENTS: usize = 32;
 
+/// Clients of the control socket at once, with a file descriptor each.
+pub const CONTROL_CLIENTS: usize = 8;
+
 /// What the process itself has open: stdin, stdout twice, stderr, poll, registry, timer, signals, systemd's socket, the
 /// spare one, and a few for the files that a reload reads.
 const OWN: u64 = 20;
+/// The control socket and its clients.
+const CONTROL: u64 = 1 + CONTROL_CLIENTS as u64;
 /// Of what is open at start, so many more are needed for the files that a reload reads.
 const RELOAD_FILES: u64 = 4;
 /// Side clients and probes together get no more than this part of all.
@@ -50,7 +55,7 @@ impl Demand {
         let side = most(redirect.len(), REDIRECT_CLIENTS) + most(admin.len(), ADMIN_CLIENTS) + config.server_count();
         Demand {
             connections: config.limits.connections.into(),
-            own: OWN + listeners as u64,
+            own: OWN + listeners as u64 + config.control.as_ref().map_or(0, |_| CONTROL),
             side: side as u64,
             is_spliced: config.zero_copy == ZeroCopy::Auto,
         }

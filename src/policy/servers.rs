@@ -67,7 +67,7 @@ pub struct Updated {
     pub risen: Vec<(u32, Rise)>,
 }
 
-/// Why a server that was down comes up by a changed file.
+/// Why a server that was down comes up by another word than a probe's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rise {
     /// It is in the file again.
@@ -76,6 +76,8 @@ pub enum Rise {
     Moved,
     /// It is not probed any more.
     Unchecked,
+    /// An operator has it back from maintenance.
+    Ready,
 }
 
 /// Whether the servers that take connections have room for one more.

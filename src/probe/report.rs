@@ -62,7 +62,7 @@ pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
     log::warn!("{words}");
 }
 
-/// Says in the log that a server came up by a changed file.
+/// Says in the log that a server came up by another word than a probe's.
 pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
     let Context { fleet, now, process, .. } = context;
     let Some(route) = fleet.route(id.route) else { return };
@@ -71,6 +71,7 @@ pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
         Rise::Back => "it is in the configuration again",
         Rise::Moved => "its address has changed",
         Rise::Unchecked => "its checks are off",
+        Rise::Ready => "an operator has it back from maintenance",
     };
     log::info!("{} is UP, reason: {why}. {}", title(route, member), counts(route, "online"));
     process.changes.push(changed(*now, route, member, true, why.to_owned()));

@@ -15,6 +15,11 @@ const MOST_UNREAD: usize = 256 * 1024;
 /// Logs and counts the end of a connection. Its sockets are the caller's to close.
 pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
     log(client, routed, moved, reason, lent);
+    count(client, routed, moved, reason, lent);
+}
+
+/// Counts the end of a connection of which the log is to say nothing.
+pub(super) fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
     let Lent { shared, context, .. } = lent;
     shared.memory.take_back(client.lent);
     match client.admission {
@@ -66,9 +71,7 @@ fn log(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReas
 /// Ends the connection of a client that is not let in.
 pub(super) fn refuse(client: Client, reason: DropReason, lent: &mut Lent<'_>) -> Next {
     close(&client, None, Moved::default(), CloseReason::Dropped(reason), lent);
-    let reject = alert_only_to_tls(&client, lent);
-    turn_away(client, reason, reject);
-    Next::Ended
+    turn_away(client, reason, lent)
 }
 
 /// How a client is turned away: what need not be TLS understands no alert.
@@ -82,11 +85,9 @@ fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
 }
 
 /// Closes a client that was refused, in the way that `reject` says.
-fn turn_away(mut client: Client, reason: DropReason, reject: Reject) {
-    if reason == DropReason::ClosedEarly {
-        return;
-    }
-    match reject {
+pub(super) fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
+    match alert_only_to_tls(&client, lent) {
+        _ if reason == DropReason::ClosedEarly => {}
         Reject::Close => {}
         Reject::Drop => client.stream.vanish(client.source),
         Reject::Alert => {
@@ -99,6 +100,7 @@ fn turn_away(mut client: Client, reason: DropReason, reject: Reject) {
             say(&mut client, alert);
         }
     }
+    Next::Ended
 }
 
 /// Ends the connection of a client whose route has no server for it.

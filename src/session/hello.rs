@@ -50,10 +50,8 @@ enum Judgement {
 impl Hello {
     pub(super) fn accept(client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
         let until = client.accepted + lent.context.config.timeouts.client_hello;
-        if client.refused().is_none() {
-            let context = &mut *lent.context;
-            let counts = client.counts(Open::default(), context);
-            context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
+        if lent.context.config.log.empty {
+            log_accept(&client, lent);
         }
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(lent)
     }
@@ -71,8 +69,12 @@ impl Hello {
             let fresh = match self.client.stream.read(room.get_mut(came_before..most).unwrap_or_default()) {
                 Received::Bytes(n) => room.get(came_before..came_before + n).unwrap_or_default(),
                 Received::Blocked => break self.wait(lent),
+                Received::End | Received::Failed(_) if came_before == 0 => break self.leave_unheard(lent),
                 Received::End | Received::Failed(_) => break self.refuse(DropReason::ClosedEarly, lent),
             };
+            if came_before == 0 && !lent.context.config.log.empty {
+                log_accept(&self.client, lent);
+            }
             if came_before > 0 && !self.keep(fresh, lent) {
                 self.end(CloseReason::OutOfResources, lent);
                 break Next::Ended;
@@ -162,7 +164,18 @@ impl Hello {
         Next::Wait(Session::Hello(self.into()))
     }
 
+    /// The client has left before its first byte, as checks and port scanners do.
+    fn leave_unheard(self, lent: &mut Lent<'_>) -> Next {
+        let is_the_files = self.client.frontend.is_none() && self.client.refused().is_none();
+        lent.context.process.unheard += u64::from(is_the_files);
+        self.refuse(DropReason::ClosedEarly, lent)
+    }
+
     fn refuse(self, reason: DropReason, lent: &mut Lent<'_>) -> Next {
+        if self.raw.is_empty() && !lent.context.config.log.empty {
+            close::count(&self.client, None, Moved::default(), CloseReason::Dropped(reason), lent);
+            return close::turn_away(self.client, reason, lent);
+        }
         let reason = self.client.refused().unwrap_or(reason);
         close::refuse(self.client, reason, lent)
     }
@@ -202,9 +215,7 @@ fn is_allowed(client: &Client, id: RouteId, lent: &Lent<'_>) -> bool {
 
 /// Gives a client its route at once: all that comes to the address is the route's, and the server may speak first.
 pub(super) fn take_all(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
-    let context = &mut *lent.context;
-    let counts = client.counts(Open::default(), context);
-    context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
+    log_accept(&client, lent);
     give(client, bound, id, (None, &[]), lent)
 }
 
@@ -246,6 +257,14 @@ fn give(
         }
         Judgement::Refused(reason) => close::refuse(client, reason, lent),
         Judgement::Incomplete => close::refuse(client, DropReason::ClosedEarly, lent),
+    }
+}
+
+fn log_accept(client: &Client, lent: &mut Lent<'_>) {
+    if client.refused().is_none() {
+        let context = &mut *lent.context;
+        let counts = client.counts(Open::default(), context);
+        context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
     }
 }
 

@@ -77,6 +77,12 @@ impl Sockets {
 }
 
 impl Session {
+    /// Its client's address.
+    #[must_use]
+    pub fn source(&self) -> SocketAddr {
+        self.client().source
+    }
+
     /// When its client was let in.
     #[must_use]
     pub fn accepted(&self) -> Time {

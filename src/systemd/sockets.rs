@@ -2,6 +2,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 use rustix::net::{AddressFamily, SocketType};
@@ -47,11 +48,16 @@ impl Inherited {
     }
 }
 
+/// The name of the control socket, where systemd passes it.
+const CONTROL: &str = "control";
+
 /// What systemd passes to the process.
 #[derive(Default)]
 pub struct Passed {
     /// Listening sockets, under the names of their roles, or of routes with a `listen` of their own.
     pub sockets: Inherited,
+    /// The control socket.
+    pub control: Option<UnixListener>,
     /// What the process before has left, the last first.
     pub parcels: Vec<OwnedFd>,
 }
@@ -76,6 +82,12 @@ pub fn passed() -> Result<Passed, String> {
             let (family, kind) = (AddressFamily::UNIX.as_raw(), SocketType::SEQPACKET.as_raw());
             let parcel = passed.take_custom(index, family.into(), kind.cast_signed(), "a parcel");
             all.parcels.push(parcel.map_err(|error| format!("LISTEN_FDS: {error}"))?.ok_or_else(missing)?);
+            continue;
+        }
+        if name == CONTROL {
+            let socket = passed.take_unix_listener(index);
+            all.control =
+                socket.map_err(|error| format!("LISTEN_FDS: the socket {name:?} is no unix socket: {error}"))?;
             continue;
         }
         let socket = passed.take_tcp_listener(index);

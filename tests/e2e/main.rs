@@ -8,6 +8,7 @@ mod accept_proxy;
 mod balance;
 mod balance_source;
 mod chaos;
+mod control;
 mod handed_on;
 mod handover;
 mod health;

@@ -9,6 +9,7 @@ use super::tree::Value;
 
 pub(in crate::config) mod accept_proxy;
 pub(in crate::config) mod admin;
+pub(in crate::config) mod control;
 pub(in crate::config) mod health_check;
 pub(in crate::config) mod http;
 pub(in crate::config) mod limits;

@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 
 use super::Absent::{Is, Means, Required};
-use super::{Key, Object, accept_proxy, admin, health_check, limits, logging, redirect, route, timeouts};
+use super::{Key, Object, accept_proxy, admin, control, health_check, limits, logging, redirect, route, timeouts};
 use crate::config::addresses::{ADDRESS_PATTERN, tls_address};
 use crate::config::kinds::{Choice, Group, Integer, List, Named, Text};
 use crate::config::values::any_text;
@@ -24,6 +24,7 @@ pub(in crate::config) static OBJECT: Object = Object {
         &REDIRECT,
         &ADMIN,
         &LOG,
+        &CONTROL,
         &ZERO_COPY,
     ],
 };
@@ -83,6 +84,8 @@ pub(in crate::config) static ADMIN: Key<Group> =
     Key::new("admin", "The endpoints for operators: health, metrics, stats.", Group(&admin::OBJECT), Means("none"));
 pub(in crate::config) static LOG: Key<Group> =
     Key::new("log", "What is logged, and how.", Group(&logging::OBJECT), Means("as its keys say"));
+pub(in crate::config) static CONTROL: Key<Group> =
+    Key::new("control", "The socket for commands to the running program.", Group(&control::OBJECT), Means("none"));
 pub(in crate::config) static ZERO_COPY: Key<Choice<ZeroCopy>> = Key::new(
     "zero_copy",
     "`auto` has the kernel move the bytes (splice) once a direction proves to be bulk; `off` never.",

@@ -1,0 +1,33 @@
+//! `drain`: the running process lets no client in any more.
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Socket, duration, wait_for};
+use crate::cli::{Outcome, print};
+
+/// Have the running process let no client in any more: /health says 503, and open connections may finish
+#[derive(Args)]
+pub(in crate::cli) struct Drain {
+    /// Wait so long until no connection is open; exit with 1 if there still is one
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Drain {
+    pub(in crate::cli) fn run(self) -> Outcome {
+        self.socket.ask("POST", "/drain")?;
+        let open = || self.socket.ask("GET", "/connections").map(|lines| lines.lines().count());
+        // A process without connections is gone by then.
+        print(&format!("Draining; {} open.\n", open().map_or_else(|_| "none".to_owned(), |open| open.to_string())))?;
+        let Some(wait) = self.wait else { return Ok(()) };
+        let mut left = 0;
+        let is_empty = wait_for(wait, || {
+            left = open().unwrap_or(0);
+            Ok(left == 0)
+        })?;
+        if is_empty { print("No connection is open.\n") } else { Err(vec![format!("{left} still open")]) }
+    }
+}

@@ -1,0 +1,99 @@
+//! `top`: routes and servers, drawn anew every second.
+use std::io::{IsTerminal, stdout};
+use std::thread::sleep;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Socket, table};
+use crate::cli::{Outcome, print};
+
+/// From one picture to the next.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Show routes, servers and rates of the running process, drawn anew every second; Ctrl-C ends it
+#[derive(Args)]
+pub(in crate::cli) struct Top {
+    /// Draw once and exit; so it does where stdout is no terminal
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+impl Top {
+    pub(in crate::cli) fn run(self) -> Outcome {
+        let is_still = self.once || !stdout().is_terminal();
+        loop {
+            let stats = self.socket.json("GET", "/stats.json")?;
+            let picture = picture(&stats);
+            if is_still {
+                return print(&picture);
+            }
+            // ECMA-48: the cursor to the first place, and all behind it erased.
+            print(&format!("\x1b[H\x1b[2J{picture}"))?;
+            sleep(PACE);
+        }
+    }
+}
+
+fn picture(stats: &Value) -> String {
+    let mut rows =
+        vec![["NAME", "STATE", "OPEN", "PER SECOND", "TOTAL", "UP", "DOWN", "ERRORS"].map(str::to_owned).to_vec()];
+    for route in entries(&stats["routes"]) {
+        rows.push(row(route, text(route, "name").to_owned()));
+        for server in entries(&route["servers"]) {
+            rows.push(row(server, format!("  {}", text(server, "name"))));
+        }
+    }
+    let drops = stats["drops"].as_object().into_iter().flatten();
+    let drops: Vec<String> = drops
+        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    let drops = if drops.is_empty() { "none".to_owned() } else { drops.join(", ") };
+    format!("fiscalismia-lb {}\nrefused: {drops}\n\n{}", text(stats, "version"), table(&rows))
+}
+
+fn row(entry: &Value, name: String) -> Vec<String> {
+    let number = |value: &Value| value.as_u64().unwrap_or_default().to_string();
+    let (sessions, bytes) = (&entry["sessions"], &entry["bytes"]);
+    vec![
+        name,
+        text(entry, "state").to_owned(),
+        number(&sessions["now"]),
+        number(&entry["rate"]),
+        number(&sessions["total"]),
+        size(&bytes["up"]),
+        size(&bytes["down"]),
+        (entry["connect_errors"].as_u64().unwrap_or_default() + entry["response_errors"].as_u64().unwrap_or_default())
+            .to_string(),
+    ]
+}
+
+/// An array, or the values of an object.
+fn entries(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(all) => all.iter().collect(),
+        Value::Object(all) => all.values().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
+    entry[key].as_str().unwrap_or_default()
+}
+
+/// Bytes, in the largest unit of which there is one.
+fn size(value: &Value) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut left = value.as_u64().unwrap_or_default() as f64;
+    let mut unit = 0;
+    while left >= 1024.0 && unit + 1 < UNITS.len() {
+        left /= 1024.0;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == "B" { format!("{left:.0} B") } else { format!("{left:.1} {unit}") }
+}

@@ -1,0 +1,77 @@
+//! What differs between two texts of a configuration, key by key.
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+/// A line for each key that differs, in the words of the file; none where both say the same.
+#[must_use]
+pub fn diff(old: &str, new: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let read = |text| serde_json::from_str(text).unwrap_or_default();
+    values("", &read(old), &read(new), &mut lines);
+    lines
+}
+
+fn values(path: &str, old: &Value, new: &Value, lines: &mut Vec<String>) {
+    match (old, new) {
+        _ if old == new => {}
+        (Value::Null, new) => lines.push(format!("+ {path}: {new}")),
+        (old, Value::Null) => lines.push(format!("- {path}: {old}")),
+        (Value::Object(old), Value::Object(new)) => objects(path, old, new, lines),
+        (Value::Array(old), Value::Array(new)) => lists(path, old, new, lines),
+        (old, new) => lines.push(format!("~ {path}: {old} -> {new}")),
+    }
+}
+
+fn objects(path: &str, old: &Map<String, Value>, new: &Map<String, Value>, lines: &mut Vec<String>) {
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let of = |object: &Map<String, Value>| object.get(key).cloned().unwrap_or_default();
+        values(&path, &of(old), &of(new), lines);
+    }
+}
+
+/// Entries are known by their name or address, so that one more in front does not change all that follow.
+fn lists(path: &str, old: &[Value], new: &[Value], lines: &mut Vec<String>) {
+    for entry in old {
+        match new.iter().find(|other| name(other) == name(entry)) {
+            Some(other) => values(&format!("{path}[{}]", name(entry)), entry, other, lines),
+            None => lines.push(format!("- {path}: {entry}")),
+        }
+    }
+    for entry in new.iter().filter(|entry| !old.iter().any(|other| name(other) == name(entry))) {
+        lines.push(format!("+ {path}: {entry}"));
+    }
+}
+
+fn name(entry: &Value) -> &Value {
+    entry.get("name").or_else(|| entry.get("address")).unwrap_or(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, an operator reloads blindly, or is shown a change where there is none.
+    #[test]
+    fn each_key_that_differs_has_a_line() {
+        let old = r#"{ "listen": ["0.0.0.0:443"], "routes": { "a": { "sni": ["a.b"], "servers": ["10.0.0.1:443",
+            { "name": "two", "address": "10.0.0.2:443" }] }, "b": { "sni": ["b.c"], "servers": ["10.0.0.3:443"] } } }"#;
+        let new = r#"{ "retries": 1, "listen": ["0.0.0.0:443"], "routes": { "a": { "sni": ["a.b"], "servers": [
+            "10.0.0.9:443", "10.0.0.1:443", { "name": "two", "address": "10.0.0.2:443", "weight": 3 }],
+            "timeouts": { "tunnel": "1h" } } } }"#;
+        assert_eq!(
+            diff(old, new),
+            [
+                "+ retries: 1",
+                "+ routes.a.servers[\"two\"].weight: 3",
+                "+ routes.a.servers: \"10.0.0.9:443\"",
+                "+ routes.a.timeouts: {\"tunnel\":\"1h\"}",
+                "- routes.b: {\"servers\":[\"10.0.0.3:443\"],\"sni\":[\"b.c\"]}",
+            ]
+        );
+        assert_eq!(diff(old, old), Vec::<String>::new());
+        assert_eq!(diff("{\"retries\": 1}", "{\n\"retries\": 2}"), ["~ retries: 1 -> 2"]);
+    }
+}

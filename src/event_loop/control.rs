@@ -1,0 +1,269 @@
+//! The control socket: who asks there, and what becomes of it.
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use mio::Registry;
+use mio::event::Event;
+
+use super::EventLoop;
+use crate::admin;
+use crate::config::plain;
+use crate::context::{Context, Timer};
+use crate::control::{Body, Change, Command, Connection, servers};
+use crate::fleet::ServerId;
+use crate::http::{Answer, Asked, Clients, Outcome, Status, Way};
+use crate::net::{Accepted, Key, LocalListener, Token};
+use crate::policy::fds::CONTROL_CLIENTS;
+use crate::policy::health::Change as Turn;
+use crate::policy::servers::{Mode, Override, Rise};
+use crate::policy::time::Time;
+use crate::probe;
+
+/// The control socket and its clients.
+pub(super) struct Control {
+    listener: Option<LocalListener>,
+    /// The socket that the service manager passed.
+    passed: Option<(std::os::unix::net::UnixListener, PathBuf)>,
+    clients: Clients<Body>,
+}
+
+/// A client that has asked; it is to be answered in this turn.
+#[must_use]
+pub(super) struct Question {
+    key: Key,
+    asked: Asked,
+}
+
+impl Control {
+    pub(super) fn new(passed: Option<std::os::unix::net::UnixListener>) -> Control {
+        let path = |listener: &std::os::unix::net::UnixListener| {
+            listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_path_buf))
+        };
+        let passed = passed.and_then(|listener| path(&listener).map(|path| (listener, path)));
+        Control { listener: None, passed, clients: Clients::new(Token::Control) }
+    }
+
+    /// Listens at `path`, or nowhere. Where that fails, everything stays as it was.
+    ///
+    /// # Errors
+    /// A sentence, the key in front.
+    pub(super) fn open(&mut self, path: Option<&Path>, registry: &Registry) -> Result<(), String> {
+        if self.listener.as_ref().map(LocalListener::path) == path {
+            return Ok(());
+        }
+        let opened = path.map(|path| self.listen(path, registry)).transpose().map_err(|error| {
+            let path = path.unwrap_or(Path::new("")).display();
+            format!("control.socket: cannot listen on {path}: {}; {}", plain(&error), remedy(&error))
+        })?;
+        if let Some(before) = std::mem::replace(&mut self.listener, opened) {
+            before.close(registry);
+        }
+        Ok(())
+    }
+
+    fn listen(&self, path: &Path, registry: &Registry) -> io::Result<LocalListener> {
+        let listener = match &self.passed {
+            Some((socket, at)) if at == path => LocalListener::inherit(socket.try_clone()?, path)?,
+            _ => LocalListener::bind(path)?,
+        };
+        listener.watch(registry, Token::ControlListener)?;
+        Ok(listener)
+    }
+
+    /// Takes the socket's file away: the process ends.
+    pub(super) fn close(&mut self, registry: &Registry) {
+        if let Some(listener) = self.listener.take() {
+            listener.close(registry);
+        }
+    }
+
+    /// Lets clients in.
+    pub(super) fn accept(&mut self, context: &Context) -> Vec<Question> {
+        let mut asked = Vec::new();
+        while let Some(Ok(Some(stream))) = self.listener.as_ref().map(LocalListener::accept) {
+            if self.clients.len() >= CONTROL_CLIENTS {
+                self.clients.evict();
+            }
+            // A client on this machine has no address.
+            let source = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            let outcome = self.clients.accept(Accepted { stream, source }, Way::Direct, context.now, &context.registry);
+            asked.extend(question(outcome));
+        }
+        asked
+    }
+
+    pub(super) fn hear(&mut self, key: Key, event: &Event, context: &Context) -> Option<Question> {
+        question(self.clients.hear(key, event, context.now, &context.registry))
+    }
+
+    pub(super) fn has_unfinished(&self) -> bool {
+        self.clients.has_unfinished()
+    }
+
+    /// Goes on with clients that are being answered.
+    pub(super) fn go_on(&mut self, context: &Context) {
+        for key in self.clients.unfinished() {
+            let _ = self.clients.resume(key, context.now, &context.registry);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.clients.deadline()
+    }
+
+    /// Ends what has lasted too long. A client that was too slow to ask is to be told so.
+    pub(super) fn expire(&mut self, context: &Context) -> Vec<Question> {
+        let mut asked = Vec::new();
+        while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
+            asked.extend(question(outcome));
+        }
+        asked
+    }
+
+    /// Makes the slots of ended clients free for reuse: the turn is over.
+    pub(super) fn free(&mut self) {
+        self.clients.free();
+    }
+}
+
+fn question(outcome: Outcome) -> Option<Question> {
+    match outcome {
+        Outcome::Asked(key, asked) => Some(Question { key, asked }),
+        Outcome::Waits | Outcome::Ended(_) => None,
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or write another path",
+        io::ErrorKind::NotFound => "make the directory, or write another path",
+        io::ErrorKind::PermissionDenied => "write a path in a directory that this user may write to",
+        _ => "write another path",
+    }
+}
+
+/// Answers clients that have asked.
+pub(super) fn answer(event_loop: &mut EventLoop, questions: impl IntoIterator<Item = Question>) {
+    for Question { key, asked } in questions {
+        let command = asked.request().and_then(|head| Command::read(&head));
+        let uid = asked.peer_uid();
+        let answer = match command {
+            Ok(command) => carry_out(event_loop, command, uid),
+            Err(refusal) => refusal.into(),
+        };
+        let EventLoop { control, context, .. } = event_loop;
+        let _ = control.clients.answer(key, asked, answer, context.now, &context.registry);
+    }
+}
+
+fn carry_out(event_loop: &mut EventLoop, command: Command, uid: u32) -> Answer<Body> {
+    let json = |text| Answer::text(Status::Ok, "", text);
+    match command {
+        Command::Servers => json(servers(&event_loop.context.fleet, None, event_loop.context.now)),
+        Command::Config => json(event_loop.context.config.text.to_string()),
+        Command::Connections => Answer::made(String::new(), Body::Connections(connections(event_loop))),
+        Command::Stats => Answer::made(String::new(), Body::Report(admin::Report::json(event_loop.snapshot()))),
+        Command::Set(change) => set(event_loop, &change, uid),
+        Command::Drain => {
+            if event_loop.operator.is_serving() {
+                note(uid, "drain");
+                event_loop.drain();
+            }
+            json("{}\n".to_owned())
+        }
+    }
+}
+
+fn note(uid: u32, what: &str) {
+    log::info!("Uid {uid} asks on the control socket: {what}.");
+}
+
+fn set(event_loop: &mut EventLoop, change: &Change, uid: u32) -> Answer<Body> {
+    let Change { route, server, mode, weight, kills, until } = change;
+    let now = event_loop.context.now;
+    let Some(id) = event_loop.context.fleet.named(route, server) else {
+        return Answer::text(Status::NotFound, "", format!("no route has a server {route}/{server}\n"));
+    };
+    let before = event_loop.context.fleet.listed(id).map(|member| *member.set()).unwrap_or_default();
+    let set = match mode {
+        // Back to what the file says, but for a weight that comes with it.
+        Some(Mode::Ready) => Override { weight: *weight, ..Override::default() },
+        _ => Override { mode: mode.unwrap_or(before.mode), weight: weight.or(before.weight), ..before },
+    };
+    let set = Override { since: now, until: until.map(|until| now + until).or(set.until), uid, ..set };
+    let words = words(change);
+    note(uid, &words);
+    apply(event_loop, id, set);
+    if *kills {
+        event_loop.sessions.end_of(id, &mut event_loop.context);
+    }
+    Answer::text(Status::Ok, "", servers(&event_loop.context.fleet, Some(id.route), now))
+}
+
+fn words(change: &Change) -> String {
+    let Change { route, server, mode, weight, kills, until } = change;
+    let mut words = format!("server {route}/{server}");
+    if let Some(mode) = mode {
+        words = format!("{words} {}", mode.word());
+    }
+    if let Some(weight) = weight {
+        words = format!("{words} weight {weight}");
+    }
+    if *kills {
+        words.push_str(", and an end to its connections");
+    }
+    match until {
+        Some(until) => format!("{words} for {}", humantime::format_duration(*until)),
+        None => words,
+    }
+}
+
+fn apply(event_loop: &mut EventLoop, id: ServerId, set: Override) {
+    let EventLoop { context, probes, .. } = event_loop;
+    probes.end_of(&[id]);
+    if let Some(change) = context.fleet.set(id, set, context.now) {
+        debug_assert_eq!(change, Turn::Up, "an operator takes no server down");
+        probe::risen(id, Rise::Ready, context);
+    }
+    if let Some(until) = set.until {
+        context.timers.push(until, Timer::Override(id));
+    }
+    probe::schedule(context);
+    probes.note_changed();
+}
+
+/// The time of something that was set may be over.
+pub(super) fn expire_override(event_loop: &mut EventLoop, id: ServerId) {
+    let Context { fleet, now, .. } = &event_loop.context;
+    let Some(member) = fleet.listed(id) else { return };
+    if member.set().until.is_none_or(|until| until > *now) {
+        return;
+    }
+    let server = &member.server().name;
+    let route = fleet.route(id.route).map(|route| route.name().to_string()).unwrap_or_default();
+    log::info!("What was set for server {route}/{server} is over: the file holds again.");
+    apply(event_loop, id, Override::default());
+}
+
+/// How many connections there are, the oldest last.
+fn connections(event_loop: &EventLoop) -> Vec<Connection> {
+    let EventLoop { sessions, context, .. } = event_loop;
+    let mut all: Vec<_> = sessions.iter().collect();
+    all.sort_by_key(|session| std::cmp::Reverse(session.accepted()));
+    let of = |session: &&crate::session::Session| {
+        let (moved, id) = (session.moved(), session.server());
+        let route = id.and_then(|id| context.fleet.route(id.route));
+        let server = id.zip(route).and_then(|(id, route)| route.server(id.server));
+        Connection {
+            client: session.source(),
+            phase: session.phase().name(),
+            route: route.map(|route| (**route.name()).into()),
+            server: server.map(|server| (**server.name()).into()),
+            age: context.now.since(session.accepted()).as_secs_f64(),
+            bytes_up: moved.up,
+            bytes_down: moved.down,
+        }
+    };
+    all.iter().map(of).collect()
+}

@@ -1,0 +1,126 @@
+//! A listening unix socket, for programs on this machine.
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use mio::Registry;
+use mio::unix::SourceFd;
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{self, SocketFlags};
+
+use super::stream::Stream;
+use super::token::Token;
+
+/// What the socket's file denies: everything to others than its owner and group, and to run it.
+const DENIED: Mode = Mode::RWXO.union(Mode::XUSR).union(Mode::XGRP);
+
+/// A listening unix socket (`unix(7)`).
+pub struct LocalListener {
+    fd: OwnedFd,
+    path: PathBuf,
+    /// The file is this process's own, and goes with it.
+    is_own: bool,
+}
+
+impl LocalListener {
+    /// Binds and listens; the file has mode 0660. A file of a process that is gone is taken away first.
+    ///
+    /// # Errors
+    /// The kernel's: somebody listens there, the directory is not there or not writable.
+    pub fn bind(path: &Path) -> io::Result<LocalListener> {
+        // The mask is the process's, and nothing else makes files meanwhile: between bind and chmod the socket would be open.
+        let before = rustix::process::umask(DENIED);
+        let bound = UnixListener::bind(path).or_else(|error| {
+            if error.kind() != ErrorKind::AddrInUse || is_served(path) {
+                return Err(error);
+            }
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        });
+        rustix::process::umask(before);
+        LocalListener::new(bound?, path, true)
+    }
+
+    /// Takes over a socket that listens already.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn inherit(listener: UnixListener, path: &Path) -> io::Result<LocalListener> {
+        LocalListener::new(listener, path, false)
+    }
+
+    fn new(listener: UnixListener, path: &Path, is_own: bool) -> io::Result<LocalListener> {
+        listener.set_nonblocking(true)?;
+        Ok(LocalListener { fd: listener.into(), path: path.to_owned(), is_own })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has the poll report clients in the backlog.
+    ///
+    /// # Errors
+    /// The kernel's, out of memory or of watches.
+    pub fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token.into(), mio::Interest::READABLE)
+    }
+
+    /// Closes it. The poll has to be told: it watches a socket until nobody holds it any more.
+    pub fn close(self, registry: &Registry) {
+        // Fails only where it was not watched.
+        let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
+        if self.is_own {
+            // Somebody else may have taken it away.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Lets the next client in; `None` when the backlog is empty.
+    ///
+    /// # Errors
+    /// Out of fds or memory.
+    pub fn accept(&self) -> Result<Option<Stream>, Errno> {
+        match rustix::io::retry_on_intr(|| net::accept_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)) {
+            Ok(fd) => Ok(Some(Stream::handed_on(fd))),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether somebody listens there, or it cannot be told.
+fn is_served(path: &Path) -> bool {
+    !UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Without this, anybody on the machine may drain servers, or a crash keeps the next process from listening.
+    #[test]
+    fn the_file_is_for_owner_and_group_and_goes_with_the_listener() {
+        let path = std::env::temp_dir().join(format!("fiscalismia-lb-local-{}", std::process::id()));
+        let poll = mio::Poll::new().unwrap();
+        let first = LocalListener::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let taken = LocalListener::bind(&path).err().unwrap();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse, "it is served");
+        // As a crash leaves it.
+        drop(first);
+        let second = LocalListener::bind(&path).unwrap();
+        let client = UnixStream::connect(&path).unwrap();
+        assert!(second.accept().unwrap().is_some() && second.accept().unwrap().is_none());
+        drop(client);
+        second.close(poll.registry());
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,171 @@
+//! The control socket, as an operator uses it: by the program's own commands.
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::scope;
+
+use serde_json::{Value, json};
+
+use crate::kit::client::{Client, End};
+use crate::kit::origin::Origin;
+use crate::kit::places::Folder;
+use crate::kit::proxy::Proxy;
+
+struct Rig {
+    folder: Folder,
+    proxy: Proxy,
+    config: Value,
+    _origins: [Origin; 2],
+}
+
+impl Rig {
+    fn start() -> Rig {
+        let (folder, origins) = (Folder::new(), [Origin::echo("one"), Origin::echo("two")]);
+        let servers =
+            [origins[0].server_with(json!({ "name": "one" })), origins[1].server_with(json!({ "name": "two" }))];
+        let config = json!({
+            "routes": { "a": { "sni": ["a.test"], "servers": servers } },
+            "control": { "socket": folder.path().join("control.sock") },
+        });
+        Rig { proxy: Proxy::start(config.clone()), folder, config, _origins: origins }
+    }
+
+    /// Runs a command over the socket.
+    fn command(&self, arguments: &[&str]) -> Output {
+        let socket = self.folder.path().join("control.sock");
+        let program = env!("CARGO_BIN_EXE_fiscalismia-lb");
+        Command::new(program).args(arguments).arg("--socket").arg(socket).output().unwrap()
+    }
+
+    /// What a command that succeeds says.
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn greeting(&self) -> (Client, String) {
+        let mut client = self.proxy.connect();
+        let name = client.hello("a.test").greeting();
+        (client, name)
+    }
+}
+
+/// Without this, a deploy script that drains a server first cuts its clients off, or goes on too early.
+#[test]
+fn a_drained_server_finishes_what_it_has() {
+    let rig = Rig::start();
+    let mut held = loop {
+        let (client, name) = rig.greeting();
+        if name == "one" {
+            break client;
+        }
+    };
+    assert_eq!(rig.says(&["server", "a/one", "drain"]), "a/one is DRAIN; 1 connection open. two takes the new ones.\n");
+    let waited = rig.command(&["server", "a/one", "drain", "--wait", "100ms"]);
+    assert_eq!(waited.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&waited.stderr), "a/one still has 1 connection\n");
+    assert!((0..10).all(|_| rig.greeting().1 == "two"));
+    // What was set holds beside the file's word.
+    rig.proxy.reload(rig.config.clone());
+    assert!((0..10).all(|_| rig.greeting().1 == "two"));
+    held.finish();
+    assert_eq!(held.end(), End::Fin);
+    assert!(rig.says(&["server", "a/one", "drain", "--wait", "30s"]).ends_with("a/one has no connections.\n"));
+    rig.says(&["server", "a/one", "ready"]);
+    while rig.greeting().1 != "one" {}
+}
+
+/// Without this, taking servers out and in under load costs connections.
+#[test]
+fn servers_come_and_go_under_load() {
+    let rig = Rig::start();
+    let over = AtomicBool::new(false);
+    scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) {
+                rig.greeting();
+                count += 1;
+            }
+            count
+        });
+        let rounds = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for name in ["a/one", "a/two", "a/one", "a/two"] {
+                rig.says(&["server", name, "drain", "--wait", "30s"]);
+                rig.says(&["server", name, "ready"]);
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        rounds.unwrap();
+        assert!(load.join().unwrap() > 0);
+    });
+}
+
+/// Without this, `maint` goes on probing, or `kill` leaves clients on a server that is about to vanish.
+#[test]
+fn kill_ends_what_is_open_and_until_gives_it_back() {
+    let rig = Rig::start();
+    let (mut one, mut two) = (rig.greeting(), rig.greeting());
+    if one.1 == "two" {
+        std::mem::swap(&mut one, &mut two);
+    }
+    rig.says(&["server", "a/one", "kill", "--until", "1s"]);
+    assert_ne!(one.0.end(), End::Silence);
+    assert_eq!(rig.proxy.close_of(one.0.address).ts(), "KD");
+    assert!(rig.says(&["server"]).contains("MAINT"));
+    rig.proxy.wait_for_notice("What was set for server a/one is over: the file holds again.");
+    assert!(!rig.says(&["server"]).contains("MAINT"));
+    rig.says(&["server", "a/two", "weight", "0"]);
+    assert!((0..5).all(|_| rig.greeting().1 == "one"));
+}
+
+/// Without this, anybody on the machine may drain servers, or one reader that stalls keeps an operator out.
+#[test]
+fn the_socket_is_for_its_group_and_one_slow_client_holds_up_nobody() {
+    let rig = Rig::start();
+    let path = rig.folder.path().join("control.sock");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let mut stalled: Vec<UnixStream> = (0..20).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    for (n, client) in stalled.iter_mut().enumerate() {
+        // Some may have been sent away for others already.
+        let _ = client.write_all(if n % 2 == 0 { b"GET /connections HTTP/1.1\r\nHost: a\r\n\r\n" } else { b"GET" });
+    }
+    assert!(rig.says(&["server"]).contains("a/two"));
+    assert_eq!(rig.greeting().0.finish().end(), End::Fin);
+    let unknown = rig.command(&["server", "a/three", "drain"]);
+    assert_eq!((unknown.status.code(), &*unknown.stderr), (Some(1), &b"no route has a server a/three\n"[..]));
+}
+
+/// Without this, an operator reloads blindly.
+#[test]
+fn diff_tells_what_a_reload_changes() {
+    let rig = Rig::start();
+    let mut config = rig.config.clone();
+    config["listen"] = json!([rig.proxy.address]);
+    let file = rig.folder.write("new.json", &config.to_string());
+    assert_eq!(rig.says(&["diff", "--config", file.to_str().unwrap()]), "A reload changes nothing.\n");
+    config["retries"] = json!(1);
+    config["routes"]["a"]["servers"].as_array_mut().unwrap().remove(0);
+    let (held, other) = (rig.greeting(), rig.greeting());
+    let file = rig.folder.write("new.json", &config.to_string());
+    let said = rig.says(&["diff", "--config", file.to_str().unwrap()]);
+    assert!(said.starts_with("+ retries: 1\n- routes.a.servers: "), "{said}");
+    assert!(said.ends_with("1 connection has its server taken out of the file, and may finish.\n"), "{said}");
+    drop((held, other));
+}
+
+/// Without this, a host is taken out of service with clients on it.
+#[test]
+fn drain_waits_for_the_last_connection() {
+    let rig = Rig::start();
+    let (mut client, _) = rig.greeting();
+    assert_eq!(rig.command(&["drain", "--wait", "100ms"]).status.code(), Some(1));
+    assert!(rig.says(&["server"]).contains("a/one"), "the commands go on working");
+    client.finish();
+    assert_eq!(client.end(), End::Fin);
+    rig.proxy.wait_for_exit();
+    assert!(!rig.folder.path().join("control.sock").exists());
+}
