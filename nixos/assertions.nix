@@ -261,6 +261,10 @@ let
           instead = "redirect.enable";
         }
         {
+          key = "control";
+          instead = "control.enable";
+        }
+        {
           key = "admin";
           instead = "admin and ${option}.statsCredentials";
         }

@@ -55,6 +55,9 @@ in
         map onPort80 (cfg.settings.listen ++ lib.concatLists (lib.attrValues cfg.listeners))
       );
     }
+    // lib.optionalAttrs cfg.control.enable {
+      control.socket = "/run/fiscalismia-lb/control.sock";
+    }
     // lib.optionalAttrs (cfg.admin.address != null) {
       admin = {
         listen = [ cfg.admin.address ];

@@ -214,6 +214,16 @@ in
           }
         );
 
+    control.enable = mkOption {
+      type = types.bool;
+      default = true;
+      example = false;
+      description = ''
+        Whether `fiscalismia-lb server`, `drain`, `connections` and the like work on this host, by
+        /run/fiscalismia-lb/control.sock, for root and the group `fiscalismia-lb`.
+      '';
+    };
+
     settings = mkOption {
       type = types.submodule {
         freeformType = (pkgs.formats.json { }).type;

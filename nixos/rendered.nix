@@ -42,7 +42,8 @@ let
     );
 in
 {
-  inherit (config.services.fiscalismia-lb) configuration;
+  # Without the path of the control socket, which is NixOS's.
+  configuration = removeAttrs config.services.fiscalismia-lb.configuration [ "control" ];
   inherit optionsDoc;
   files = {
     "ruleset.nft" = rulesetOf config;

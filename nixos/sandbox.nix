@@ -12,7 +12,9 @@
 }:
 
 {
+  # Not by the unit's name, which is a group's: those who may give commands.
   DynamicUser = true;
+  User = "fiscalismia-lb-service";
   UMask = "0077";
 
   # The sockets come from systemd, so that even port 443 needs no capability.

@@ -63,6 +63,17 @@ let
         interface = cfg.publicInterface;
       };
     }
+    // lib.optionalAttrs cfg.control.enable {
+      fiscalismia-lb-control = socket {
+        name = "control";
+        description = "Commands to fiscalismia-lb";
+        listen = [ cfg.configuration.control.socket ];
+        socketConfig = {
+          SocketMode = "0660";
+          SocketGroup = "fiscalismia-lb";
+        };
+      };
+    }
     // lib.optionalAttrs (cfg.admin.address != null) {
       # Not bound to its interface: it would stop with that, and could not start again while the service runs.
       fiscalismia-lb-admin = socket {
@@ -105,6 +116,7 @@ let
   };
 in
 {
+  config.users.groups = lib.mkIf (cfg.enable && cfg.control.enable) { fiscalismia-lb = { }; };
   config.systemd = lib.mkIf cfg.enable (
     lib.mkMerge [
       (keeper "fiscalismia-lb-sockets"

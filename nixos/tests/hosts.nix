@@ -500,8 +500,10 @@ in
 
   testIpv6Disabled = {
     expr =
-      (host { redirect.enable = true; } { networking.enableIPv6 = false; })
-      .services.fiscalismia-lb.configuration;
+      (host {
+        redirect.enable = true;
+        control.enable = false;
+      } { networking.enableIPv6 = false; }).services.fiscalismia-lb.configuration;
     expected = {
       listen = [ "0.0.0.0:443" ];
       redirect.listen = [ "0.0.0.0:80" ];

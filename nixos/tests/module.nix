@@ -49,6 +49,7 @@ in
   testSixLinesMakeThisFile = {
     expr = sixLines.services.fiscalismia-lb.configuration;
     expected = {
+      control.socket = "/run/fiscalismia-lb/control.sock";
       listen = [
         "0.0.0.0:443"
         "[::]:443"
@@ -271,7 +272,49 @@ in
         BindToDevice = null;
         FileDescriptorName = "admin";
       };
+      fiscalismia-lb-control = {
+        listenStreams = [ "/run/fiscalismia-lb/control.sock" ];
+        BindToDevice = null;
+        FileDescriptorName = "control";
+      };
     };
+  };
+  testCommandsAreForAGroup = {
+    expr =
+      map
+        (config: {
+          inherit
+            (config.systemd.sockets.fiscalismia-lb-control.socketConfig or {
+              SocketMode = null;
+              SocketGroup = null;
+            }
+            )
+            SocketMode
+            SocketGroup
+            ;
+          groups = lib.attrNames config.users.groups;
+          user = (serviceOf config).serviceConfig.User;
+        })
+        [
+          sixLines
+          (evaluate (minimal {
+            control.enable = false;
+          }))
+        ];
+    expected = [
+      {
+        SocketMode = "0660";
+        SocketGroup = "fiscalismia-lb";
+        groups = [ "fiscalismia-lb" ];
+        user = "fiscalismia-lb-service";
+      }
+      {
+        SocketMode = null;
+        SocketGroup = null;
+        groups = [ ];
+        user = "fiscalismia-lb-service";
+      }
+    ];
   };
   testServiceMayBindNothingUnlessToASource = {
     expr =
