@@ -27,7 +27,8 @@ fn every_name_in_dashboard_and_alerts_exists() {
         let names = names(&fs::read_to_string(grafana(file)).unwrap());
         assert!(names.len() > 10, "{file}: {names:?}");
         for name in names {
-            let family = name.strip_suffix("_bucket").filter(|name| metrics.kinds.contains_key(*name)).unwrap_or(&name);
+            let of_histogram = ["_bucket", "_sum"].into_iter().find_map(|suffix| name.strip_suffix(suffix));
+            let family = of_histogram.filter(|name| metrics.kinds.contains_key(*name)).unwrap_or(&name);
             assert!(metrics.kinds.contains_key(family), "{file}: there is no {name}");
         }
     }
