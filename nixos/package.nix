@@ -28,6 +28,7 @@ let
       ++ map lib.fileset.maybeMissing [
         ../README.md
         ../benches
+        ../docs
         ../examples
         ../fuzz
         ../grafana
