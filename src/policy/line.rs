@@ -77,6 +77,7 @@ mod tests {
         for key in ['a', 'b', 'c'] {
             line.stand(key);
         }
+        assert!(!line.is_empty(), "the loop would sleep while they wait");
         let mut went = String::new();
         for _ in 0..7 {
             let key = line.pop().unwrap();

@@ -429,6 +429,17 @@ fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
     assert_eq!(group.members.len(), 3 + REMEMBERED, "places are used again");
 }
 
+/// A connection of another process would be counted on a server that is in the file, or new ones go to one that is not.
+#[test]
+fn a_remembered_server_has_a_place_of_its_own_and_takes_no_connections() {
+    let mut group = weighted(Balance::RoundRobin, &[1, 1]);
+    let gone = group.remember(&server("gone", 1), &route(Balance::RoundRobin, Vec::new()).health_check, &mut spread());
+    assert_eq!(gone, 2);
+    let member = group.member(gone).unwrap();
+    assert_eq!((&*member.server.name, member.is_retired(), member.takes_connections()), ("gone", true, false));
+    assert!(!picks(&mut group, 4).contains(&gone));
+}
+
 /// A server back under its name would lose its old connections; at a new address it would inherit a dead one's state.
 #[test]
 fn update_starts_health_afresh_for_another_address_and_a_return() {
