@@ -49,7 +49,6 @@ pub use operator::SignalSource;
 use poller::Poller;
 use probes::Probes;
 use redirects::Redirects;
-use reload::Reloads;
 use sessions::Sessions;
 pub use start::Host;
 
@@ -80,7 +79,6 @@ pub struct EventLoop {
     control: Control,
     manager: Manager,
     operator: Operator,
-    reloads: Reloads,
     history: History,
     context: Context,
 }
@@ -149,7 +147,7 @@ impl EventLoop {
     /// When something is due: at once where something is unfinished.
     fn due(&self) -> Time {
         let EventLoop { sessions, admins, control, context, .. } = self;
-        if self.reloads.can_go_on()
+        if self.operator.reloads.can_go_on()
             || sessions.can_go_on()
             || admins.has_unfinished()
             || control.has_unfinished()

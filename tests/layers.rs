@@ -17,7 +17,7 @@ const LAYERS: &[Layer] = &[
     ),
     ("policy", &["config", "vocabulary"], &["fnv", "ipnet", "serde", "serde_json"]),
     ("net", &[], &["mio", "nix", "rustix", "serde", "socket2", "slotmap"]),
-    ("metrics", &["config", "policy", "vocabulary"], &["prometheus", "itoa", "serde"]),
+    ("metrics", &["config", "policy", "vocabulary"], &["prometheus", "itoa", "serde", "serde_json"]),
     ("access_log", &["config", "net", "policy", "vocabulary"], &["log", "mio", "humantime", "itoa"]),
     ("fleet", &["config", "policy", "metrics", "net", "vocabulary"], &["serde", "serde_json"]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log", "preface"], &["log", "mio", "rustix"]),

@@ -13,6 +13,7 @@ use signal_hook_mio::v1_0::Signals;
 use super::EventLoop;
 use super::door::MAX_AT_CLOSE;
 use super::listeners::Unwanted;
+use super::reload::Reloads;
 use crate::config::{self, Config};
 use crate::context::Timer;
 use crate::net::Token;
@@ -49,6 +50,8 @@ pub(super) struct Operator {
     /// The configuration's file.
     pub(super) path: PathBuf,
     signals: Box<dyn SignalSource>,
+    /// The file that is being read again.
+    pub(super) reloads: Reloads,
     phase: Phase,
 }
 
@@ -94,7 +97,8 @@ impl Operator {
     /// The kernel's, out of watches.
     pub(super) fn new(path: &Path, mut signals: Box<dyn SignalSource>, registry: &Registry) -> io::Result<Operator> {
         registry.register(&mut *signals, Token::Signals.into(), Interest::READABLE)?;
-        Ok(Operator { path: path.to_owned(), signals, phase: Phase::Serving })
+        let reloads = Reloads::new(registry)?;
+        Ok(Operator { path: path.to_owned(), signals, reloads, phase: Phase::Serving })
     }
 
     /// Whether new clients are let in.

@@ -89,17 +89,17 @@ fn prepare(mut config: Config, before: &Config) -> Result<Fresh, Vec<String>> {
 impl EventLoop {
     /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
     pub(super) fn reload(&mut self) {
-        if !matches!(self.reloads.phase, Phase::Idle) {
-            self.reloads.again = true;
+        if !matches!(self.operator.reloads.phase, Phase::Idle) {
+            self.operator.reloads.again = true;
             return;
         }
         self.manager.reloading();
         // So that there is an fd to open the file with.
         self.door.fds.give_up_spare();
         let (sender, receiver) = channel();
-        self.reloads.phase = Phase::Reading(receiver);
+        self.operator.reloads.phase = Phase::Reading(receiver);
         let (path, before) = (self.operator.path.clone(), Arc::clone(&self.context.config));
-        let waker = Arc::clone(&self.reloads.waker);
+        let waker = Arc::clone(&self.operator.reloads.waker);
         let answer = move |sender: Sender<_>| {
             let _ = sender.send(read(&path, &before));
             // The other end is gone only where the process is.
@@ -115,9 +115,9 @@ impl EventLoop {
 
     /// The file is read: begins to take it over.
     pub(super) fn begin_takeover(&mut self) {
-        let Phase::Reading(receiver) = &self.reloads.phase else { return };
+        let Phase::Reading(receiver) = &self.operator.reloads.phase else { return };
         let Ok(read) = receiver.try_recv() else { return };
-        self.reloads.phase = Phase::Idle;
+        self.operator.reloads.phase = Phase::Idle;
         self.door.fds.keep_spare();
         if !self.operator.is_serving() {
             return;
@@ -125,7 +125,7 @@ impl EventLoop {
         match read.and_then(|fresh| self.open_for(fresh)) {
             Ok(fresh) => {
                 let spread = spread(&fresh.config, self.context.now);
-                self.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
+                self.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
             }
             Err(errors) => {
                 for error in &errors {
@@ -149,7 +149,7 @@ impl EventLoop {
 
     /// Takes over some more of a file that was read.
     pub(super) fn go_on_taking(&mut self) {
-        let Phase::Taking(taking) = &mut self.reloads.phase else { return };
+        let Phase::Taking(taking) = &mut self.operator.reloads.phase else { return };
         let Taking { fresh, spread } = &mut **taking;
         let mut reloaded = Reloaded::default();
         let is_finished =
@@ -161,7 +161,7 @@ impl EventLoop {
         for (id, why) in reloaded.risen {
             probe::risen(id, why, &mut self.context);
         }
-        if is_finished && let Phase::Taking(taking) = std::mem::replace(&mut self.reloads.phase, Phase::Idle) {
+        if is_finished && let Phase::Taking(taking) = std::mem::replace(&mut self.operator.reloads.phase, Phase::Idle) {
             self.finish_takeover(taking.fresh);
         }
     }
@@ -192,8 +192,8 @@ impl EventLoop {
     pub(super) fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
         let fresh = prepare(config, &self.context.config).and_then(|fresh| self.open_for(fresh))?;
         let spread = spread(&fresh.config, self.context.now);
-        self.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
-        while self.reloads.can_go_on() {
+        self.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
+        while self.operator.reloads.can_go_on() {
             self.go_on_taking();
         }
         Ok(())
@@ -203,7 +203,7 @@ impl EventLoop {
         let Context { process, now, .. } = &mut self.context;
         process.reloaded(self.clock.epoch() + now.as_micros(), worked);
         self.manager.ready(&self.context);
-        if std::mem::take(&mut self.reloads.again) {
+        if std::mem::take(&mut self.operator.reloads.again) {
             self.reload();
         }
     }

@@ -18,7 +18,6 @@ use super::operator::{NoSignals, Operator, SignalSource};
 use super::poller::Poller;
 use super::probes::Probes;
 use super::redirects::Redirects;
-use super::reload::Reloads;
 use super::sessions::Sessions;
 use super::{EventLoop, banner, operator};
 use crate::access_log::{AccessLog, Backend, Messages};
@@ -154,7 +153,6 @@ impl EventLoop {
         let Host { mut fds, sockets, control, parcels, manager, messages, output, signals, time } = host;
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
-        let reloads = Reloads::new(&registry).map_err(|error| format!("no waker to be had: {error}"))?;
         let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Listeners::new(sockets);
         let mut control = Control::new(control);
@@ -197,7 +195,6 @@ impl EventLoop {
             control,
             manager,
             operator,
-            reloads,
             history: History::default(),
             context,
         };

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Histogram as Written, Metric, MetricFamily, MetricType};
+use serde::{Deserialize, Serialize};
 
 /// Bytes: a hello without and with a post-quantum key share lies on either side of 1024; more than 16 KiB is not read.
 const HELLO_BYTES: [f64; 7] = [256.0, 512.0, 1024.0, 1536.0, 2048.0, 4096.0, 16384.0];
@@ -29,7 +30,37 @@ struct Histogram<const N: usize> {
     sum: f64,
 }
 
+/// [`Histograms`] on their way to another process.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ParkedHistograms {
+    hello: ParkedHistogram,
+    connect: ParkedHistogram,
+    turn: ParkedHistogram,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ParkedHistogram {
+    counts: Vec<u64>,
+    count: u64,
+    sum: f64,
+}
+
 impl Histograms {
+    /// What another process needs to go on counting.
+    #[must_use]
+    pub fn park(&self) -> ParkedHistograms {
+        ParkedHistograms { hello: self.hello.park(), connect: self.connect.park(), turn: self.turn.park() }
+    }
+
+    /// Goes on counting where another process stopped. A histogram with other buckets begins anew.
+    pub fn take_up(&mut self, parked: &ParkedHistograms) {
+        self.hello.take_up(&parked.hello);
+        self.connect.take_up(&parked.connect);
+        self.turn.take_up(&parked.turn);
+    }
+
     /// Nothing has happened yet.
     #[must_use]
     pub fn new() -> Histograms {
@@ -82,6 +113,16 @@ impl Default for Histograms {
 impl<const N: usize> Histogram<N> {
     fn new(bounds: &'static [f64; N]) -> Histogram<N> {
         Histogram { bounds, counts: [0; N], count: 0, sum: 0.0 }
+    }
+
+    fn park(&self) -> ParkedHistogram {
+        ParkedHistogram { counts: self.counts.to_vec(), count: self.count, sum: self.sum }
+    }
+
+    fn take_up(&mut self, parked: &ParkedHistogram) {
+        if let Ok(counts) = parked.counts[..].try_into() {
+            (self.counts, self.count, self.sum) = (counts, parked.count, parked.sum);
+        }
     }
 
     fn add(&mut self, value: f64) {
