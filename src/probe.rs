@@ -72,7 +72,7 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
     address.set_port(check.port.unwrap_or(address.port()));
     let (kind, started, until) = (check.probe.clone(), *now, *now + check.timeout);
     let is_proven = member.health().is_proven();
-    let dialled = net::dial(address, server.source, server.interface.as_deref());
+    let dialled = net::dial(address, server.from_address(), server.interface.as_deref());
     let dialled = dialled.and_then(|stream| Ok((question(check, &stream, address, started)?, stream)));
     fleet.probe_started(id);
     Some(match dialled {

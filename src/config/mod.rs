@@ -19,7 +19,7 @@ mod warnings;
 mod words;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,6 +222,16 @@ impl Server {
             source: None,
             interface: None,
         }
+    }
+
+    /// `source` as bind(2) takes it. A link-local address is one in a zone only, and reaches nothing in another (RFC 4007
+    /// section 9): it is meant in the server's.
+    #[must_use]
+    pub fn from_address(&self) -> Option<SocketAddr> {
+        self.source.map(|source| match (source, self.address) {
+            (IpAddr::V6(source), SocketAddr::V6(server)) => SocketAddrV6::new(source, 0, 0, server.scope_id()).into(),
+            _ => SocketAddr::new(source, 0),
+        })
     }
 }
 

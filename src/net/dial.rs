@@ -1,5 +1,5 @@
 //! Begins a connection to a server.
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
@@ -23,7 +23,7 @@ pub const NO_PORT: Errno = Errno::AGAIN;
 /// What the kernel knows at once: out of fds, no route, no such device, no permission; [`NO_PORT`]. Refused, where the kernel
 /// gave the socket the very port that it connects to on this host: that succeeds (RFC 9293 section 3.5, a simultaneous
 /// open), and nobody listens there.
-pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
+pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
@@ -35,7 +35,7 @@ pub fn dial(address: SocketAddr, source: Option<IpAddr>, interface: Option<&str>
         // A port that is chosen at connect can be one that a connection to another server has (ip(7)); chosen here, it is
         // taken for all of them. A kernel that does not know this has always done the latter.
         let _ = setsockopt(&fd, IpBindAddressNoPort, &true);
-        net::bind(&fd, &SocketAddr::new(source, 0)).map_err(|error| match error {
+        net::bind(&fd, &source).map_err(|error| match error {
             Errno::ADDRINUSE => NO_PORT,
             error => error,
         })?;

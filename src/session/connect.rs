@@ -1,7 +1,6 @@
 //! From a route to a connected server that has the PROXY header and the hello.
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
@@ -92,8 +91,12 @@ fn is_through(payload: &[u8], server: &Stream) -> bool {
 fn dial(id: ServerId, port: Option<u16>, context: &Context) -> Result<Stream, Errno> {
     // A server that was picked is there; were it not, that would be no more than a failed try.
     let server = context.fleet.server(id).ok_or(Errno::HOSTUNREACH)?;
-    let address = SocketAddr::new(server.address.ip(), port.unwrap_or(server.address.port()));
-    net::dial(address, server.source, server.interface.as_deref())
+    // Its zone stays: without it, a link-local address is none.
+    let mut address = server.address;
+    if let Some(port) = port {
+        address.set_port(port);
+    }
+    net::dial(address, server.from_address(), server.interface.as_deref())
 }
 
 impl Connect {

@@ -35,16 +35,19 @@ fn tls() {
     assert_changes(&proxy, &alert);
 }
 
-/// A link-local address is one with its zone only.
+/// A link-local address is one with its zone only, the address to connect from too.
 #[test]
 fn a_server_in_a_zone() {
     in_namespace(concat!(module_path!(), "::a_server_in_a_zone"), || {
-        add_ipv6(&["fe80::1"]);
+        add_ipv6(&["fe80::1", "fe80::2"]);
         let zone = |port| SocketAddrV6::new("fe80::1".parse().unwrap(), port, 0, 1).into();
         let origin = Origin::serve_at(zone(free_address().port()), Expect::Header, echo("a"));
-        let proxy = start(origin.server(), json!({ "type": "tcp" }));
-        wait_until("a probe", || origin.probes() > 0);
-        assert_eq!(proxy.connect().hello("exact.test").greeting(), "a");
+        for server in [json!({}), json!({ "source": "fe80::2" })] {
+            let before = origin.probes();
+            let proxy = start(origin.server_with(server), json!({ "type": "tcp" }));
+            wait_until("a probe", || origin.probes() > before);
+            assert_eq!(proxy.connect().hello("exact.test").greeting(), "a");
+        }
     });
 }
 

@@ -68,8 +68,8 @@ fn connect(route: &Route, server: &Server) -> io::Result<TcpStream> {
     if let Some(interface) = &server.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
-    if let Some(source) = server.source {
-        socket.bind(&std::net::SocketAddr::new(source, 0).into())?;
+    if let Some(source) = server.from_address() {
+        socket.bind(&source.into())?;
     }
     socket.connect_timeout(&server.address.into(), route.timeouts.connect)?;
     Ok(socket.into())
