@@ -86,12 +86,13 @@ pub struct EventLoop {
 impl EventLoop {
     fn turns(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        while !self.is_over() {
-            self.turn(&mut events, Time::NEVER)?;
+        let mut done = Ok(());
+        while done.is_ok() && !self.is_over() {
+            done = self.turn(&mut events, Time::NEVER);
         }
         self.end_drain();
         self.context.log.finish(self.context.now);
-        Ok(())
+        done
     }
 
     /// One turn: sleeps until something happens or is due, at `latest` until then, and does what is to be done.

@@ -1,7 +1,7 @@
 //! Standard output without waiting: a reader that stalls costs lines, never time.
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -17,8 +17,8 @@ const MOST_WAITING: usize = 1024 * 1024;
 /// Room beyond that for lines that are few, and tell of more than one connection.
 const RESERVED: usize = 64 * 1024;
 
-/// A step of the wait for a reader at the end.
-const PACE: Duration = Duration::from_millis(20);
+/// How many times its patience the end waits for a reader that takes a little at a time.
+const MOST_PATIENT: u32 = 5;
 
 /// A buffer in front of a file descriptor that is never waited for.
 pub struct Output {
@@ -124,13 +124,25 @@ impl Output {
         }
     }
 
-    /// Writes what the reader takes until `patience` is over.
+    /// Writes what the reader takes until it has taken nothing for `patience`, or a few times that is over.
     pub fn finish(&mut self, patience: Duration) {
-        let mut left = patience;
-        while self.write_waiting() && !left.is_zero() {
-            let step = left.min(PACE);
-            left -= step;
-            let timeout = Timespec::try_from(step).ok();
+        let begin = Instant::now();
+        let end = begin + patience * MOST_PATIENT;
+        let mut taken = begin;
+        loop {
+            let before = self.waiting.len();
+            if !self.write_waiting() {
+                return;
+            }
+            let now = Instant::now();
+            if self.waiting.len() < before {
+                taken = now;
+            }
+            let left = (taken + patience).min(end).saturating_duration_since(now);
+            if left.is_zero() {
+                return;
+            }
+            let timeout = Timespec::try_from(left).ok();
             // Whatever it answers, writing says it better.
             let _ = poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], timeout.as_ref());
         }
