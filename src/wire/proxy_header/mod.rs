@@ -3,6 +3,8 @@
 //! haproxy.org's `proxy-protocol.txt`, sections 2.1 and 2.2. Written for servers, and read where a balancer in front sends it.
 mod read;
 #[cfg(test)]
+mod strictness;
+#[cfg(test)]
 mod tests;
 mod write;
 
