@@ -1,5 +1,9 @@
-# Two hosts for one address, on a network of one's own: what they have in common, and what each has by itself.
+# Two hosts for one address: what they have in common, and what each has by itself. On a network of one's own, and at Hetzner, where
+# both have the address for good and the cloud's API is asked to lead it to one of them.
 let
+  address = "203.0.113.50";
+  gateway = "203.0.113.1";
+
   host =
     {
       own,
@@ -26,14 +30,30 @@ let
         highAvailability = {
           enable = true;
           interface = "enp8s0";
-          address = "203.0.113.50";
+          inherit address priority;
           peers = [ peer ];
-          inherit priority;
         };
       };
     };
+  atHetzner = public: server: configuration: {
+    imports = [ configuration ];
+    services.fiscalismia-lb = {
+      publicAddresses = [
+        public
+        address
+      ];
+      publicGateways = [ gateway ];
+      highAvailability.hetzner = {
+        floatingIp = 4711;
+        inherit server;
+        tokenFile = "/run/secrets/token";
+        api = "http://${gateway}:8080/v1";
+        egress = [ gateway ];
+      };
+    };
+  };
 in
-{
+rec {
   first = host {
     own = "172.24.1.3";
     peer = "172.24.1.6";
@@ -44,4 +64,6 @@ in
     peer = "172.24.1.3";
     priority = 250;
   };
+  cloud-first = atHetzner "203.0.113.10" 1 first;
+  cloud-second = atHetzner "203.0.113.11" 2 second;
 }

@@ -24,7 +24,12 @@ let
       "pair-${name}.nft" = rulesetOf config;
       "pair-${name}.json" =
         builtins.toJSON {
-          inherit instance;
+          # Without the programs that are told what happens, whose paths are NixOS's.
+          instance = instance // {
+            extraConfig = lib.concatStringsSep "\n" (
+              lib.filter (line: !lib.hasPrefix "notify_" line) (lib.splitString "\n" instance.extraConfig)
+            );
+          };
           script = removeAttrs script [ "script" ];
         }
         + "\n";

@@ -1,43 +1,23 @@
 # Two load balancers at Hetzner, as it were: `world` is the client, the server, the gateways, and a cloud whose API leads the floating
-# IP to one host or the other. nixos/test-failover tries the other kind, on a network of one's own, without virtual machines.
+# IP to one host or the other. nixos/test-failover tries that without virtual machines, and a network of one's own.
 { lib, packages, ... }:
 
 let
   pair = import ../nixos/pair.nix;
   floating = "203.0.113.50";
 
-  host =
-    {
-      configuration,
-      own,
-      server,
-    }:
-    {
-      imports = [
-        ../nixos/module.nix
-        configuration
-      ];
-      virtualisation.interfaces = {
-        enp1s0.vlan = 1;
-        enp8s0.vlan = 2;
-      };
-      services.fiscalismia-lb = {
-        package = packages.default;
-        publicAddresses = [
-          own
-          floating
-        ];
-        publicGateways = [ "203.0.113.1" ];
-        highAvailability.hetzner = {
-          floatingIp = 4711;
-          inherit server;
-          tokenFile = "/run/secrets/token";
-          api = "http://203.0.113.1:8080/v1";
-          egress = [ "203.0.113.1" ];
-        };
-      };
-      systemd.tmpfiles.rules = [ "f+ /run/secrets/token 0400 - - - secret" ];
+  host = configuration: {
+    imports = [
+      ../nixos/module.nix
+      configuration
+    ];
+    virtualisation.interfaces = {
+      enp1s0.vlan = 1;
+      enp8s0.vlan = 2;
     };
+    services.fiscalismia-lb.package = packages.default;
+    systemd.tmpfiles.rules = [ "f+ /run/secrets/token 0400 - - - secret" ];
+  };
 in
 {
   defaults =
@@ -51,16 +31,8 @@ in
     };
 
   nodes = {
-    first = host {
-      configuration = pair.first;
-      own = "203.0.113.10";
-      server = 1;
-    };
-    second = host {
-      configuration = pair.second;
-      own = "203.0.113.11";
-      server = 2;
-    };
+    first = host pair.cloud-first;
+    second = host pair.cloud-second;
     world =
       { pkgs, ... }:
       let

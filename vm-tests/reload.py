@@ -31,8 +31,8 @@ with subtest("a switch to another configuration loses no connection, new or open
     expect_nothing_lost()
     t.assertEqual(main_pid(), pid)
 
-with subtest("an upgrade of the package refuses nobody"):
-    start_load(15, 0)
+with subtest("an upgrade of the package refuses nobody and ends no open connection"):
+    start_load(15, 20)
     client.wait_until_succeeds(ask("fiscalismia.com"))
     switch("upgraded")
     t.assertNotEqual(main_pid(), pid)

@@ -121,6 +121,7 @@ def load_balancer(lab: Lab, state: Path) -> dict[str, Any]:
     return {
         "command": [str(state / "fiscalismia-lb"), "run", "--config", "/run/lab/config.json"],
         "notify": True,
+        "keeps": 1,
         "credentials": {"stats-username": "operator", "stats-password": "correct horse"},
         "sockets": [
             {"name": "https", "listen": config["listen"], "interface": legs["internet"]["interface"]},

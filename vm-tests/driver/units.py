@@ -1,4 +1,4 @@
-"""A unit: as much of systemd as the scenarios lean on, which is socket activation, readiness, reload and credentials."""
+"""A unit: as much of systemd as the scenarios lean on: sockets, readiness, reload, credentials, and fds kept over a restart."""
 
 import fcntl
 import os
@@ -56,18 +56,26 @@ class Unit:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "NOTIFY_SOCKET": f"/run/lab/{self.name}.notify"},
-                    pass_fds=[one.fileno() for _, one in self.sockets],
+                    env={**os.environ, "NOTIFY_SOCKET": f"/run/lab/{self.name}.notify", **self.store()},
+                    pass_fds=[fd for _, fd in self.passed()],
                 )
             return not self.described.get("notify") or self.notices.wait("READY=1")
 
+    def store(self) -> dict[str, str]:
+        """By this a process knows that fds are kept for the next one."""
+        return {"FDSTORE": str(self.described["keeps"])} if "keeps" in self.described else {}
+
+    def passed(self) -> list[tuple[str, int]]:
+        return [(name, one.fileno()) for name, one in self.sockets] + list(self.notices.kept.items())
+
     def script(self) -> str:
         """Descriptors have to begin at 3, and LISTEN_PID is only known once there is a process."""
-        if not self.sockets:
+        passed = self.passed()
+        if not passed:
             return 'exec "$@"'
-        names = ":".join(name for name, _ in self.sockets)
-        moves = " ".join(f"{3 + n}<&{one.fileno()} {one.fileno()}<&-" for n, (_, one) in enumerate(self.sockets))
-        return f'LISTEN_PID=$$ LISTEN_FDS={len(self.sockets)} LISTEN_FDNAMES={names} exec "$@" {moves}'
+        names = ":".join(name for name, _ in passed)
+        moves = " ".join(f"{3 + n}<&{fd} {fd}<&-" for n, (_, fd) in enumerate(passed))
+        return f'LISTEN_PID=$$ LISTEN_FDS={len(passed)} LISTEN_FDNAMES={names} exec "$@" {moves}'
 
     def open_sockets(self) -> None:
         """Once: they outlive the service, as those of a socket unit do."""
@@ -106,15 +114,31 @@ class Notices:
     """What a service says of itself, taken in as it comes, for a service must not be kept waiting for a reader."""
 
     def __init__(self, path: str) -> None:
+        # What it leaves to the next process, by name.
+        self.kept: dict[str, int] = {}
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        Path(path).unlink(missing_ok=True)
         self.socket.bind(path)
         self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self.listen, daemon=True).start()
 
     def listen(self) -> None:
         while True:
-            for line in self.socket.recv(4096).decode().split("\n"):
+            message, fds, _, _ = socket.recv_fds(self.socket, 4096, 4)
+            lines = message.decode().split("\n")
+            self.keep(dict(line.split("=", 1) for line in lines if "=" in line), fds)
+            for line in lines:
                 self.heard.put(line)
+
+    def keep(self, said: dict[str, str], fds: list[int]) -> None:
+        """FDSTORE=1 and FDSTOREREMOVE=1 of sd_notify(3). Closing the fd of BARRIER=1 answers it."""
+        if "FDSTOREREMOVE" in said and (old := self.kept.pop(said["FDNAME"], None)) is not None:
+            os.close(old)
+        if "FDSTORE" in said:
+            # Away from the numbers that the next process gets them by.
+            self.kept[said["FDNAME"]] = fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, 20)
+        for fd in fds:
+            os.close(fd)
 
     def forget(self) -> None:
         while not self.heard.empty():
