@@ -118,7 +118,7 @@ impl EventLoop {
             self.settle_servers();
             self.timers();
         }
-        self.go_on_taking();
+        reload::go_on_taking(self);
         self.accept();
         self.settle_servers();
         self.manager.tend(self.probes.take_changed(), &mut self.context);
@@ -200,7 +200,7 @@ impl EventLoop {
         let context = &mut self.context;
         match Token::from(event.token()) {
             Token::Signals => self.obey(),
-            Token::Reload => self.begin_takeover(),
+            Token::Reload => reload::begin_takeover(self),
             Token::Alarm => self.poller.note_rung(),
             Token::Output => {
                 context.log.note_writable();

@@ -45,96 +45,94 @@ impl Deliveries {
     }
 }
 
-impl EventLoop {
-    /// Leaves everything to the next process. This one has nothing more to do then; answers whether that is so.
-    pub(super) fn hand_over(&mut self) -> bool {
-        let connections = count(self.sessions.len() as usize, "connection");
-        match self.pack_and_leave() {
-            Ok(()) => {
-                log::info!("Handed {connections} over to the next process.");
-                true
-            }
-            Err(error) => {
-                log::warn!("Nothing is handed over, so connections may finish here: {error}.");
-                false
-            }
+/// Leaves everything to the next process. This one has nothing more to do then; answers whether that is so.
+pub(super) fn hand_over(event_loop: &mut EventLoop) -> bool {
+    let connections = count(event_loop.sessions.len() as usize, "connection");
+    match pack_and_leave(event_loop) {
+        Ok(()) => {
+            log::info!("Handed {connections} over to the next process.");
+            true
+        }
+        Err(error) => {
+            log::warn!("Nothing is handed over, so connections may finish here: {error}.");
+            false
         }
     }
+}
 
-    fn pack_and_leave(&mut self) -> Result<(), String> {
-        let EventLoop { clock, sessions, redirects, history, context, manager, .. } = self;
-        let mut cargo = Cargo::default();
-        let state = &mut cargo.state;
-        state.put(PROGRAM, &env!("CARGO_PKG_VERSION"))?;
-        state.put(TIME, &Some(clock.beginning()))?;
-        state.put(COUNTERS, &context.process.park())?;
-        state.put(HISTORY, history)?;
-        state.put(ROUTES, &context.fleet.park())?;
-        state.put(LOST_LINES, &context.log.lost())?;
-        sessions.park(&mut cargo)?;
-        redirects.park(&mut cargo)?;
-        let parcel = cargo.send().map_err(|error| error.to_string())?;
-        manager.keep(parcel.as_fd()).map_err(|error| error.to_string())
+fn pack_and_leave(event_loop: &mut EventLoop) -> Result<(), String> {
+    let EventLoop { clock, sessions, redirects, history, context, manager, .. } = event_loop;
+    let mut cargo = Cargo::default();
+    let state = &mut cargo.state;
+    state.put(PROGRAM, &env!("CARGO_PKG_VERSION"))?;
+    state.put(TIME, &Some(clock.beginning()))?;
+    state.put(COUNTERS, &context.process.park())?;
+    state.put(HISTORY, history)?;
+    state.put(ROUTES, &context.fleet.park())?;
+    state.put(LOST_LINES, &context.log.lost())?;
+    sessions.park(&mut cargo)?;
+    redirects.park(&mut cargo)?;
+    let parcel = cargo.send().map_err(|error| error.to_string())?;
+    manager.keep(parcel.as_fd()).map_err(|error| error.to_string())
+}
+
+/// Goes on with what the process before has left. What cannot be read is as if it had not been there.
+pub(super) fn take_up(event_loop: &mut EventLoop, deliveries: Deliveries) {
+    for error in deliveries.errors {
+        log::warn!("What another process has left cannot be read, and its connections are lost: {error}.");
     }
-
-    /// Goes on with what the process before has left. What cannot be read is as if it had not been there.
-    pub(super) fn take_up(&mut self, deliveries: Deliveries) {
-        for error in deliveries.errors {
-            log::warn!("What another process has left cannot be read, and its connections are lost: {error}.");
-        }
-        if let Some(delivery) = deliveries.first {
-            self.take_up_one(delivery);
-        }
-        // Also what was left twice: systemd is to have room for the next.
-        self.manager.forget();
+    if let Some(delivery) = deliveries.first {
+        take_up_one(event_loop, delivery);
     }
+    // Also what was left twice: systemd is to have room for the next.
+    event_loop.manager.forget();
+}
 
-    fn take_up_one(&mut self, delivery: Delivery) {
-        let (mut state, mut sockets) = delivery.open();
-        let program: String = state.take(PROGRAM).unwrap_or_default();
-        let mut errors = Vec::new();
-        let places = self.take_up_counts(&mut state, &mut errors);
-        let taken = self.sessions.take_up(&mut state, &mut sockets, &places, &mut self.context);
-        let taken = taken.unwrap_or_else(|error| {
-            errors.push(error);
-            Taken::default()
-        });
-        errors.extend(self.redirects.take_up(&mut state, &mut sockets, &mut self.context).err());
-        sockets.drop_rest(|socket| Stream::handed_on(socket).reset());
-        EventLoop::say_taken(&program, taken, &errors);
+fn take_up_one(event_loop: &mut EventLoop, delivery: Delivery) {
+    let (mut state, mut sockets) = delivery.open();
+    let program: String = state.take(PROGRAM).unwrap_or_default();
+    let mut errors = Vec::new();
+    let places = take_up_counts(event_loop, &mut state, &mut errors);
+    let taken = event_loop.sessions.take_up(&mut state, &mut sockets, &places, &mut event_loop.context);
+    let taken = taken.unwrap_or_else(|error| {
+        errors.push(error);
+        Taken::default()
+    });
+    errors.extend(event_loop.redirects.take_up(&mut state, &mut sockets, &mut event_loop.context).err());
+    sockets.drop_rest(|socket| Stream::handed_on(socket).reset());
+    say_taken(&program, taken, &errors);
+}
+
+fn take_up_counts(event_loop: &mut EventLoop, state: &mut State, errors: &mut Vec<String>) -> Places {
+    let context = &mut event_loop.context;
+    let mut or_new = |error: String| errors.push(error);
+    match state.take(COUNTERS) {
+        Ok(counters) => context.process.take_up(counters),
+        Err(error) => or_new(error),
     }
-
-    fn take_up_counts(&mut self, state: &mut State, errors: &mut Vec<String>) -> Places {
-        let context = &mut self.context;
-        let mut or_new = |error: String| errors.push(error);
-        match state.take(COUNTERS) {
-            Ok(counters) => context.process.take_up(counters),
-            Err(error) => or_new(error),
-        }
-        self.history = state.take(HISTORY).unwrap_or_else(|error| {
-            or_new(error);
-            History::default()
-        });
-        match state.take(LOST_LINES) {
-            Ok(lost) => context.log.take_up(lost),
-            Err(error) => or_new(error),
-        }
-        let routes = state.take(ROUTES).unwrap_or_else(|error| {
-            or_new(error);
-            Vec::new()
-        });
-        context.fleet.take_up(routes, &mut spread(&context.config, context.now))
+    event_loop.history = state.take(HISTORY).unwrap_or_else(|error| {
+        or_new(error);
+        History::default()
+    });
+    match state.take(LOST_LINES) {
+        Ok(lost) => context.log.take_up(lost),
+        Err(error) => or_new(error),
     }
+    let routes = state.take(ROUTES).unwrap_or_else(|error| {
+        or_new(error);
+        Vec::new()
+    });
+    context.fleet.take_up(routes, &mut spread(&context.config, context.now))
+}
 
-    fn say_taken(program: &str, taken: Taken, errors: &[String]) {
-        for error in errors {
-            log::warn!("Of what fiscalismia-lb {program} has left, a part cannot be read: {error}.");
-        }
-        let Taken { all, kept } = taken;
-        log::info!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));
-        if kept < all {
-            let lost = count(all - kept, "connection");
-            log::warn!("{lost} could not go on: the fd limit, or on_down of a server that left the file.");
-        }
+fn say_taken(program: &str, taken: Taken, errors: &[String]) {
+    for error in errors {
+        log::warn!("Of what fiscalismia-lb {program} has left, a part cannot be read: {error}.");
+    }
+    let Taken { all, kept } = taken;
+    log::info!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));
+    if kept < all {
+        let lost = count(all - kept, "connection");
+        log::warn!("{lost} could not go on: the fd limit, or on_down of a server that left the file.");
     }
 }

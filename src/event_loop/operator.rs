@@ -10,10 +10,10 @@ use signal_hook::consts::signal::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIG
 use signal_hook::low_level::signal_name;
 use signal_hook_mio::v1_0::Signals;
 
-use super::EventLoop;
 use super::door::MAX_AT_CLOSE;
 use super::listeners::Unwanted;
-use super::reload::Reloads;
+use super::reload::{self, Reloads};
+use super::{EventLoop, handover};
 use crate::config::{self, Config};
 use crate::context::Timer;
 use crate::net::Token;
@@ -122,7 +122,7 @@ impl EventLoop {
         for signal in self.operator.signals.take() {
             match (signal, self.operator.phase) {
                 (_, Phase::Over) => {}
-                (SIGHUP, Phase::Serving) => self.reload(),
+                (SIGHUP, Phase::Serving) => reload::begin(self),
                 (SIGTERM, Phase::Serving) if self.manager.keeps_fds() => self.operator.phase = Phase::Leaving,
                 (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
@@ -145,7 +145,7 @@ impl EventLoop {
     /// and drains where it cannot be done.
     pub(super) fn end_turn(&mut self) {
         if self.operator.phase == Phase::Leaving {
-            if self.hand_over() {
+            if handover::hand_over(self) {
                 self.operator.phase = Phase::Over;
             } else {
                 self.drain();

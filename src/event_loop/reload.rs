@@ -86,125 +86,124 @@ fn prepare(mut config: Config, before: &Config) -> Result<Fresh, Vec<String>> {
     Ok(Fresh { config, credentials, takeover, warnings })
 }
 
-impl EventLoop {
-    /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
-    pub(super) fn reload(&mut self) {
-        if !matches!(self.operator.reloads.phase, Phase::Idle) {
-            self.operator.reloads.again = true;
-            return;
-        }
-        self.manager.reloading();
-        // So that there is an fd to open the file with.
-        self.door.fds.give_up_spare();
-        let (sender, receiver) = channel();
-        self.operator.reloads.phase = Phase::Reading(receiver);
-        let (path, before) = (self.operator.path.clone(), Arc::clone(&self.context.config));
-        let waker = Arc::clone(&self.operator.reloads.waker);
-        let answer = move |sender: Sender<_>| {
-            let _ = sender.send(read(&path, &before));
-            // The other end is gone only where the process is.
-            let _ = waker.wake();
-        };
-        let spare = (sender.clone(), answer.clone());
-        if thread::Builder::new().name("reload".to_owned()).spawn(move || answer(sender)).is_err() {
-            // There is no thread to be had: better late than never.
-            let (sender, answer) = spare;
-            answer(sender);
-        }
+/// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
+pub(super) fn begin(event_loop: &mut EventLoop) {
+    if !matches!(event_loop.operator.reloads.phase, Phase::Idle) {
+        event_loop.operator.reloads.again = true;
+        return;
     }
+    event_loop.manager.reloading();
+    // So that there is an fd to open the file with.
+    event_loop.door.fds.give_up_spare();
+    let (sender, receiver) = channel();
+    event_loop.operator.reloads.phase = Phase::Reading(receiver);
+    let (path, before) = (event_loop.operator.path.clone(), Arc::clone(&event_loop.context.config));
+    let waker = Arc::clone(&event_loop.operator.reloads.waker);
+    let answer = move |sender: Sender<_>| {
+        let _ = sender.send(read(&path, &before));
+        // The other end is gone only where the process is.
+        let _ = waker.wake();
+    };
+    let spare = (sender.clone(), answer.clone());
+    if thread::Builder::new().name("reload".to_owned()).spawn(move || answer(sender)).is_err() {
+        // There is no thread to be had: better late than never.
+        let (sender, answer) = spare;
+        answer(sender);
+    }
+}
 
-    /// The file is read: begins to take it over.
-    pub(super) fn begin_takeover(&mut self) {
-        let Phase::Reading(receiver) = &self.operator.reloads.phase else { return };
-        let Ok(read) = receiver.try_recv() else { return };
-        self.operator.reloads.phase = Phase::Idle;
-        self.door.fds.keep_spare();
-        if !self.operator.is_serving() {
-            return;
+/// The file is read: begins to take it over.
+pub(super) fn begin_takeover(event_loop: &mut EventLoop) {
+    let Phase::Reading(receiver) = &event_loop.operator.reloads.phase else { return };
+    let Ok(read) = receiver.try_recv() else { return };
+    event_loop.operator.reloads.phase = Phase::Idle;
+    event_loop.door.fds.keep_spare();
+    if !event_loop.operator.is_serving() {
+        return;
+    }
+    match read.and_then(|fresh| open_for(event_loop, fresh)) {
+        Ok(fresh) => {
+            let spread = spread(&fresh.config, event_loop.context.now);
+            event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
         }
-        match read.and_then(|fresh| self.open_for(fresh)) {
-            Ok(fresh) => {
-                let spread = spread(&fresh.config, self.context.now);
-                self.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
+        Err(errors) => {
+            for error in &errors {
+                log::error!("{error}");
             }
-            Err(errors) => {
-                for error in &errors {
-                    log::error!("{error}");
-                }
-                log::error!("Reload refused: nothing has changed.");
-                self.end_reload(false);
-            }
+            log::error!("Reload refused: nothing has changed.");
+            end(event_loop, false);
         }
     }
+}
 
-    /// Does what may still fail.
-    fn open_for(&mut self, fresh: Fresh) -> Result<Fresh, Vec<String>> {
-        let shared = self.door.fds.share_out(&fresh.config).map_err(|error| vec![error]);
-        let opened = shared.and_then(|_| self.door.open(&fresh.config, &self.context.registry));
-        let control = fresh.config.control.as_deref();
-        let opened =
-            opened.and_then(|()| self.control.open(control, &self.context.registry).map_err(|error| vec![error]));
-        opened.map(|()| fresh).map_err(|errors| in_file(&self.operator.path, &errors))
+/// Does what may still fail.
+fn open_for(event_loop: &mut EventLoop, fresh: Fresh) -> Result<Fresh, Vec<String>> {
+    let shared = event_loop.door.fds.share_out(&fresh.config).map_err(|error| vec![error]);
+    let opened = shared.and_then(|_| event_loop.door.open(&fresh.config, &event_loop.context.registry));
+    let control = fresh.config.control.as_deref();
+    let opened = opened
+        .and_then(|()| event_loop.control.open(control, &event_loop.context.registry).map_err(|error| vec![error]));
+    opened.map(|()| fresh).map_err(|errors| in_file(&event_loop.operator.path, &errors))
+}
+
+/// Takes over some more of a file that was read.
+pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
+    let Phase::Taking(taking) = &mut event_loop.operator.reloads.phase else { return };
+    let Taking { fresh, spread } = &mut **taking;
+    let mut reloaded = Reloaded::default();
+    let is_finished =
+        event_loop.context.fleet.take_over(&mut fresh.takeover, &fresh.config, MAX_A_TURN, spread, &mut reloaded);
+    event_loop.probes.end_of(&reloaded.outdated);
+    for id in reloaded.changed {
+        probe::schedule_of(id, &mut event_loop.context);
     }
-
-    /// Takes over some more of a file that was read.
-    pub(super) fn go_on_taking(&mut self) {
-        let Phase::Taking(taking) = &mut self.operator.reloads.phase else { return };
-        let Taking { fresh, spread } = &mut **taking;
-        let mut reloaded = Reloaded::default();
-        let is_finished =
-            self.context.fleet.take_over(&mut fresh.takeover, &fresh.config, MAX_A_TURN, spread, &mut reloaded);
-        self.probes.end_of(&reloaded.outdated);
-        for id in reloaded.changed {
-            probe::schedule_of(id, &mut self.context);
-        }
-        for (id, why) in reloaded.risen {
-            probe::risen(id, why, &mut self.context);
-        }
-        if is_finished && let Phase::Taking(taking) = std::mem::replace(&mut self.operator.reloads.phase, Phase::Idle) {
-            self.finish_takeover(taking.fresh);
-        }
+    for (id, why) in reloaded.risen {
+        probe::risen(id, why, &mut event_loop.context);
     }
-
-    fn finish_takeover(&mut self, fresh: Fresh) {
-        let Fresh { config, credentials, takeover, warnings } = fresh;
-        self.close_unwanted(Some(&config));
-        self.door.listeners.note_owners(&config);
-        self.admins.change(credentials);
-        if config.limits.per_source != self.context.config.limits.per_source {
-            self.sessions.change_limits(config.limits.per_source.as_ref());
-        }
-        self.context.log.change(config.log);
-        // What could be shared out before can be now.
-        if let Ok(shares) = self.door.fds.share_out(&config) {
-            self.share_out_fds(shares);
-        }
-        let before = std::mem::replace(&mut self.context.config, Arc::new(config));
-        // Tens of thousands of routes take as many calls of free(3).
-        drop(thread::Builder::new().spawn(move || drop((before, takeover))));
-        log::info!("Reloaded {}.", self.operator.path.display());
-        banner::warn(self, &warnings);
-        self.end_reload(true);
+    if is_finished && let Phase::Taking(taking) = std::mem::replace(&mut event_loop.operator.reloads.phase, Phase::Idle)
+    {
+        finish_takeover(event_loop, taking.fresh);
     }
+}
 
-    /// Takes over another configuration at once.
-    #[cfg(test)]
-    pub(super) fn adopt(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let fresh = prepare(config, &self.context.config).and_then(|fresh| self.open_for(fresh))?;
-        let spread = spread(&fresh.config, self.context.now);
-        self.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
-        while self.operator.reloads.can_go_on() {
-            self.go_on_taking();
-        }
-        Ok(())
+fn finish_takeover(event_loop: &mut EventLoop, fresh: Fresh) {
+    let Fresh { config, credentials, takeover, warnings } = fresh;
+    event_loop.close_unwanted(Some(&config));
+    event_loop.door.listeners.note_owners(&config);
+    event_loop.admins.change(credentials);
+    if config.limits.per_source != event_loop.context.config.limits.per_source {
+        event_loop.sessions.change_limits(config.limits.per_source.as_ref());
     }
+    event_loop.context.log.change(config.log);
+    // What could be shared out before can be now.
+    if let Ok(shares) = event_loop.door.fds.share_out(&config) {
+        event_loop.share_out_fds(shares);
+    }
+    let before = std::mem::replace(&mut event_loop.context.config, Arc::new(config));
+    // Tens of thousands of routes take as many calls of free(3).
+    drop(thread::Builder::new().spawn(move || drop((before, takeover))));
+    log::info!("Reloaded {}.", event_loop.operator.path.display());
+    banner::warn(event_loop, &warnings);
+    end(event_loop, true);
+}
 
-    fn end_reload(&mut self, worked: bool) {
-        let Context { process, now, .. } = &mut self.context;
-        process.reloaded(self.clock.epoch() + now.as_micros(), worked);
-        self.manager.ready(&self.context);
-        if std::mem::take(&mut self.operator.reloads.again) {
-            self.reload();
-        }
+/// Takes over another configuration at once.
+#[cfg(test)]
+pub(super) fn adopt(event_loop: &mut EventLoop, config: Config) -> Result<(), Vec<String>> {
+    let fresh = prepare(config, &event_loop.context.config).and_then(|fresh| open_for(event_loop, fresh))?;
+    let spread = spread(&fresh.config, event_loop.context.now);
+    event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
+    while event_loop.operator.reloads.can_go_on() {
+        go_on_taking(event_loop);
+    }
+    Ok(())
+}
+
+fn end(event_loop: &mut EventLoop, worked: bool) {
+    let Context { process, now, .. } = &mut event_loop.context;
+    process.reloaded(event_loop.clock.epoch() + now.as_micros(), worked);
+    event_loop.manager.ready(&event_loop.context);
+    if std::mem::take(&mut event_loop.operator.reloads.again) {
+        begin(event_loop);
     }
 }

@@ -12,7 +12,7 @@ use super::clock::{Clock, MachineTime, TimeSource};
 use super::control::Control;
 use super::door::Door;
 use super::fds::Fds;
-use super::handover::Deliveries;
+use super::handover::{self, Deliveries};
 use super::listeners::Listeners;
 use super::operator::{NoSignals, Operator, SignalSource};
 use super::poller::Poller;
@@ -206,7 +206,7 @@ impl EventLoop {
         self.context.log.set_epoch(self.clock.epoch());
         self.share_out_fds(shares);
         banner::say(self);
-        self.take_up(deliveries);
+        handover::take_up(self, deliveries);
         self.take_sample();
         probe::schedule(&mut self.context);
         self.context.log.flush(self.context.now, &self.context.registry);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mio::event::Source;
 use mio::{Events, Interest, Registry, Token};
 
-use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource};
+use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource, reload};
 use crate::config::{self, Config};
 use crate::metrics::Snapshot;
 use crate::net::Output;
@@ -114,7 +114,7 @@ impl Rig {
 
     /// Takes over another configuration, as a reload does.
     pub(super) fn adopt(&mut self, text: &str) {
-        self.event_loop.adopt(parse(text)).unwrap();
+        reload::adopt(&mut self.event_loop, parse(text)).unwrap();
     }
 
     /// The same with other keys of the server and the file.
