@@ -61,7 +61,7 @@ impl Hello {
         // Taken out for the time of this call, because what is read into it goes along with what is lent.
         let mut scratch = mem::take(&mut lent.shared.scratch);
         let next = loop {
-            let (front, room) = scratch.split_at_mut(HEADER_ROOM);
+            let Some((front, room)) = scratch.split_first_chunk_mut() else { break self.run_short(lent) };
             // With what came before, it must fit into the room.
             let came_before = self.raw.len();
             // What follows the hello stays with the kernel until it has a server.
@@ -76,8 +76,7 @@ impl Hello {
                 log_accept(&self.client, lent);
             }
             if came_before > 0 && !self.keep(fresh, lent) {
-                self.end(CloseReason::OutOfResources, lent);
-                break Next::Ended;
+                break self.run_short(lent);
             }
             let len = came_before + fresh.len();
             match self.judge(fresh, front, lent) {
@@ -116,11 +115,12 @@ impl Hello {
         let len = raw.len();
         let mut hello = Hello { client, bound, until, raw, reader: Reader::default() };
         let mut scratch = mem::take(&mut lent.shared.scratch);
-        let (front, _) = scratch.split_at_mut(HEADER_ROOM);
-        let next = match hello.judge(&[], front, lent) {
-            Judgement::Incomplete => Err(hello),
-            Judgement::Refused(reason) => Ok(hello.refuse(reason, lent)),
-            Judgement::Found(found) => Ok(hello.go_on(found, len, &mut scratch, lent)),
+        let judgement = scratch.first_chunk_mut().map(|front| hello.judge(&[], front, lent));
+        let next = match judgement {
+            None => Ok(hello.run_short(lent)),
+            Some(Judgement::Incomplete) => Err(hello),
+            Some(Judgement::Refused(reason)) => Ok(hello.refuse(reason, lent)),
+            Some(Judgement::Found(found)) => Ok(hello.go_on(found, len, &mut scratch, lent)),
         };
         lent.shared.scratch = scratch;
         next.unwrap_or_else(|hello| hello.advance(lent))
@@ -137,7 +137,8 @@ impl Hello {
             place.copy_from_slice(&self.raw);
         }
         let start = HEADER_ROOM - usize::from(found.header);
-        let payload = scratch.get(start..HEADER_ROOM + len).unwrap_or_default();
+        // A hello without its header would hide the client from the server.
+        let Some(payload) = scratch.get(start..HEADER_ROOM + len) else { return self.run_short(lent) };
         let routed = Routed::open(self.client, found, lent);
         line_up(routed, Cow::Borrowed(payload), lent)
     }
@@ -157,11 +158,15 @@ impl Hello {
 
     fn wait(mut self, lent: &mut Lent<'_>) -> Next {
         if self.client.stream.watch(&lent.context.registry, Token::Client(lent.key)).is_err() {
-            self.end(CloseReason::OutOfResources, lent);
-            return Next::Ended;
+            return self.run_short(lent);
         }
         lent.arm(self.until);
         Next::Wait(Session::Hello(self.into()))
+    }
+
+    fn run_short(self, lent: &mut Lent<'_>) -> Next {
+        self.end(CloseReason::OutOfResources, lent);
+        Next::Ended
     }
 
     /// The client has left before its first byte, as checks and port scanners do.
@@ -181,7 +186,7 @@ impl Hello {
     }
 
     /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
-    fn judge(&mut self, fresh: &[u8], front: &mut [u8], lent: &mut Lent<'_>) -> Judgement {
+    fn judge(&mut self, fresh: &[u8], front: &mut [u8; HEADER_ROOM], lent: &mut Lent<'_>) -> Judgement {
         let raw = if self.raw.is_empty() { fresh } else { &self.raw };
         let (reason, sni, why) = match (self.reader.read(raw), self.client.refused()) {
             (Verdict::Incomplete, _) => return Judgement::Incomplete,
@@ -195,7 +200,8 @@ impl Hello {
                 lent.context.process.histograms.hello(hello.len);
                 match lent.context.fleet.find(self.client.frontend, hello.sni, hello.alpn()) {
                     Some(id) if is_allowed(&self.client, id, lent) => {
-                        return route(&self.client, self.bound, id, Some(&hello), front, lent);
+                        let found = route(&self.client, self.bound, id, Some(&hello), front, lent);
+                        return found.map_or_else(Judgement::Refused, Judgement::Found);
                     }
                     Some(_) => (DropReason::NotAllowed, hello.sni, "not from that address"),
                     None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
@@ -250,13 +256,14 @@ fn give(
     }
     let mut front = [0; HEADER_ROOM];
     match route(&client, bound, id, None, &mut front, lent) {
-        Judgement::Found(found) => {
-            let header = front.get(HEADER_ROOM - usize::from(found.header)..).unwrap_or_default();
+        Ok(found) => {
+            let Some(header) = front.get(HEADER_ROOM - usize::from(found.header)..) else {
+                return close::refuse(client, DropReason::ClosedEarly, lent);
+            };
             let payload = if sent.is_empty() { Cow::Borrowed(header) } else { Cow::Owned([header, sent].concat()) };
             line_up(Routed::open(client, Found { port, ..found }, lent), payload, lent)
         }
-        Judgement::Refused(reason) => close::refuse(client, reason, lent),
-        Judgement::Incomplete => close::refuse(client, DropReason::ClosedEarly, lent),
+        Err(reason) => close::refuse(client, reason, lent),
     }
 }
 
@@ -274,17 +281,15 @@ fn route(
     bound: SocketAddr,
     id: RouteId,
     hello: Option<&client_hello::Hello<'_>>,
-    front: &mut [u8],
+    front: &mut [u8; HEADER_ROOM],
     lent: &mut Lent<'_>,
-) -> Judgement {
-    let Some(route) = lent.context.fleet.route(id) else { return Judgement::Refused(DropReason::UnknownSni) };
+) -> Result<Found, DropReason> {
+    let route = lent.context.fleet.route(id).ok_or(DropReason::UnknownSni)?;
     let config = Arc::clone(route.config());
     let unique_id = config.proxy_tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
-    let Ok(header) = write_header(client, bound, &config, hello, unique_id, front) else {
-        // Its address is gone: so is the client.
-        return Judgement::Refused(DropReason::ClosedEarly);
-    };
-    Judgement::Found(Found { config, route: id, port: None, unique_id, header: header as u16 })
+    // Where its address is gone, so is the client.
+    let header = write_header(client, bound, &config, hello, unique_id, front).map_err(|_| DropReason::ClosedEarly)?;
+    Ok(Found { config, route: id, port: None, unique_id, header: header as u16 })
 }
 
 /// Writes the PROXY header to the end of `front`; how long it is.
@@ -294,12 +299,11 @@ fn write_header(
     route: &config::Route,
     hello: Option<&client_hello::Hello<'_>>,
     unique_id: Option<[u8; 16]>,
-    front: &mut [u8],
+    front: &mut [u8; HEADER_ROOM],
 ) -> std::io::Result<usize> {
-    let Some(room) = front.first_chunk_mut() else { return Ok(0) };
     let len = match route.proxy_protocol {
         ProxyProtocol::Off => 0,
-        ProxyProtocol::V1 => proxy_header::v1(room, client.source, client.destination(bound)?).len(),
+        ProxyProtocol::V1 => proxy_header::v1(front, client.source, client.destination(bound)?).len(),
         ProxyProtocol::V2 => {
             let wanted = route.proxy_tlvs;
             let tlvs = Tlvs {
@@ -309,7 +313,7 @@ fn write_header(
                 crc32c: wanted.crc32c,
                 received: client.told.as_ref().filter(|_| wanted.received).map_or(b"", |told| &told.tlvs),
             };
-            proxy_header::v2(room, client.source, client.destination(bound)?, &tlvs).len()
+            proxy_header::v2(front, client.source, client.destination(bound)?, &tlvs).len()
         }
     };
     front.copy_within(..len, HEADER_ROOM - len);
