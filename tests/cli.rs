@@ -437,3 +437,25 @@ fn ten_thousand_routes() {
     let output = run("ten_thousand_routes", config.as_bytes(), &["route", "--config", "lb.json", "host9999.example"]);
     assert!(told(&output).1.starts_with("route r9999: exact name host9999.example\n"));
 }
+
+/// Work that grows with the square of the listeners would stop the loop for minutes at a reload of a file like this. What is
+/// limited is the time on a CPU, which other programs of the machine do not lengthen: 1 second is enough, and the square of
+/// 40,000 takes 500.
+#[test]
+fn forty_thousand_routes_with_listeners_of_their_own() {
+    let routes: Vec<_> = (0..40_000)
+        .map(|n| {
+            let (high, low) = (n / 200, n % 200);
+            format!(r#""r{n}": {{ "listen": ["10.1.{high}.{low}:5432"], "servers": ["10.0.{high}.{low}:5432"] }}"#)
+        })
+        .collect();
+    let config = format!(r#"{{ "routes": {{ {} }} }}"#, routes.join(", "));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("forty_thousand_routes");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("lb.json"), config).unwrap();
+    let limited = "ulimit -t 60; exec \"$0\" check --config lb.json";
+    let output = Command::new("sh").args(["-c", limited]).arg(program()).current_dir(directory).output().unwrap();
+    let (code, stdout, stderr) = told(&output);
+    assert_eq!((code, stderr), (Some(0), ""));
+    assert_eq!(stdout.lines().next(), Some("lb.json: ok, 40000 routes, 40000 servers, 40000 listeners"));
+}

@@ -12,6 +12,7 @@ use super::keys::{
     root as keys,
 };
 use super::kinds::{List, Text};
+use super::listening::Taken;
 use super::read::{Fields, Path, Report, object};
 use super::regular_file::{Unreadable, read_regular_file};
 use super::route::{Others, ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts};
@@ -76,7 +77,7 @@ fn not_json(file_name: &str, text: &str, error: &serde_json::Error) -> Error {
 fn config(fields: &mut Fields<'_, '_>) -> Config {
     fields.optional(&keys::SCHEMA);
     fields.refuse_empty(&keys::LISTEN, "list at least one address, like \"0.0.0.0:443\"");
-    let mut taken = Vec::new();
+    let mut taken = Taken::default();
     let listen = listeners(fields, &keys::LISTEN, "listen", &mut taken);
     let redirect = fields
         .object(&keys::REDIRECT, |fields| listeners(fields, &redirect_keys::LISTEN, "redirect.listen", &mut taken));
@@ -137,7 +138,7 @@ fn listeners(
     fields: &mut Fields<'_, '_>,
     key: &'static Key<List<Text<SocketAddr>>>,
     owner: &str,
-    taken: &mut Vec<(SocketAddr, String)>,
+    taken: &mut Taken,
 ) -> Vec<SocketAddr> {
     let addresses = fields.list(key);
     take(fields, key, &addresses, owner, taken);
@@ -150,27 +151,18 @@ pub(super) fn take(
     key: &'static Key<List<Text<SocketAddr>>>,
     addresses: &[Option<SocketAddr>],
     owner: &str,
-    taken: &mut Vec<(SocketAddr, String)>,
+    taken: &mut Taken,
 ) {
     for (index, address) in addresses.iter().enumerate() {
         let Some(address) = *address else { continue };
-        if let Some((other, path)) = taken.iter().find(|(other, _)| overlap(address, *other)) {
+        if let Some((other, path)) = taken.take(address, format!("{owner}[{index}]")) {
             let what = format!("\"{address}\" is taken by {path}, \"{other}\", already; write another port");
             fields.error_in(key, index, what);
         }
-        taken.push((address, format!("{owner}[{index}]")));
     }
 }
 
-/// Whether the kernel would refuse to listen on both. Families never clash: an IPv6 listener takes IPv6 only.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let (ip, other) = (a.ip(), b.ip());
-    let same_port = a.port() == b.port() && a.port() != 0;
-    let same_family = a.is_ipv4() == b.is_ipv4();
-    same_port && same_family && (ip == other || ip.is_unspecified() || other.is_unspecified())
-}
-
-fn admin(fields: &mut Fields<'_, '_>, taken: &mut Vec<(SocketAddr, String)>) -> Admin {
+fn admin(fields: &mut Fields<'_, '_>, taken: &mut Taken) -> Admin {
     let listen = listeners(fields, &admin_keys::LISTEN, "admin.listen", taken);
     let stats_credentials = fields.object(&admin_keys::STATS_CREDENTIALS, |fields| {
         let username = fields.required(&admin_keys::USERNAME_FILE, "the path of a file that holds the user name");
@@ -192,7 +184,7 @@ fn timeouts(fields: &mut Fields<'_, '_>) -> (Timeouts, RouteTimeouts) {
     timeouts.unwrap_or((unset, ROUTE_TIMEOUTS))
 }
 
-fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, taken: Vec<(SocketAddr, String)>) -> Vec<Arc<Route>> {
+fn routes(fields: &mut Fields<'_, '_>, defaults: &RouteDefaults, taken: Taken) -> Vec<Arc<Route>> {
     const EXAMPLE: &str = "{ \"sni\": [\"a.example\"], \"servers\": [\"172.24.0.3:443\"] }";
     fields.require(&keys::ROUTES, &format!("\"routes\": {{ \"NAME\": {EXAMPLE} }}"));
     let mut others = Others { taken, claims: HashMap::new(), owners: HashMap::new() };

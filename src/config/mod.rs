@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod keys;
 mod kinds;
+mod listening;
 mod read;
 mod regular_file;
 mod route;
@@ -72,19 +73,6 @@ impl Config {
     #[must_use]
     pub fn is_balancer(&self, ip: IpAddr) -> bool {
         self.accept_proxy.iter().any(|network| network.contains(&ip))
-    }
-
-    /// The routes that own addresses, in the order of the file: of those that share them, the first.
-    pub fn owners(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let is_first = |(index, route): &(usize, &Arc<Route>)| {
-            !route.listen.is_empty() && !self.routes.iter().take(*index).any(|other| other.listen == route.listen)
-        };
-        self.routes.iter().enumerate().filter(is_first).map(|(_, route)| route)
-    }
-
-    /// Addresses of all listeners for clients that are routed.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listen.iter().chain(self.owners().flat_map(|route| &route.listen)).copied()
     }
 
     /// Servers of all routes together.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::addresses::needs_link;
 use super::file::take;
 use super::keys::{http as http_keys, route as keys, server as server_keys, timeouts as timeout_keys};
+use super::listening::Taken;
 use super::read::Fields;
 use super::sni::{Claims, claim};
 use super::values::name as check_name;
@@ -25,8 +26,7 @@ pub(super) struct RouteDefaults {
 
 /// What a route must not take from others.
 pub(super) struct Others {
-    /// Addresses that are taken, and by which key.
-    pub(super) taken: Vec<(SocketAddr, String)>,
+    pub(super) taken: Taken,
     /// Names, by the addresses where they hold: the file's own are none.
     pub(super) claims: HashMap<Vec<SocketAddr>, Claims>,
     /// Addresses of routes, and the first route that has them.

@@ -3,7 +3,8 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::{Config, Probe, Route, Server, SniPattern};
+use super::listening::all_of_family;
+use super::{Config, Probe, Route, SniPattern};
 
 /// What an operator should look at again, a line each.
 #[must_use]
@@ -14,17 +15,18 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if config.admin.listen.is_empty() && config.admin.stats_credentials.is_some() {
         warnings.push("admin.stats_credentials: there is no admin.listen, so there is no /stats".to_owned());
     }
+    let by_listen = config.by_listen();
     for listen in std::iter::once(&[][..]).chain(config.owners().map(|owner| &*owner.listen)) {
-        warnings
-            .extend(one_label_only(&config.routes.iter().filter(|route| route.listen == listen).collect::<Vec<_>>()));
+        let routes = by_listen.get(listen).map(Vec::as_slice).unwrap_or_default();
+        warnings.extend(one_label_only(&routes.iter().map(|(_, route)| *route).collect::<Vec<_>>()));
     }
     if !config.listen.is_empty() && config.routes.iter().all(|route| !route.listen.is_empty()) {
         warnings.push("listen: every route has a \"listen\" of its own, so no route serves these addresses".to_owned());
     }
-    let addresses: Vec<SocketAddr> = config.addresses().collect();
+    let addresses: HashSet<SocketAddr> = config.addresses().collect();
     for route in &config.routes {
         warnings.extend(route_warnings(route).into_iter().map(|what| format!("routes.{}: {what}", route.name)));
-        let own = route.servers.iter().filter(|server| addresses.iter().any(|listen| reaches(server, *listen)));
+        let own = route.servers.iter().filter(|server| reaches(server.address, &addresses));
         warnings.extend(own.map(|server| {
             format!(
                 "routes.{}: server {} is this proxy itself: a connection would go in circles",
@@ -150,9 +152,7 @@ fn misnamed(protocol: &str) -> Option<String> {
 }
 
 /// Whether a connection to the server ends at this listener.
-fn reaches(server: &Server, listen: SocketAddr) -> bool {
-    let ip = server.address.ip();
-    let same_family = listen.is_ipv4() == ip.is_ipv4();
-    server.address.port() == listen.port()
-        && (ip == listen.ip() || ip.is_loopback() && listen.ip().is_unspecified() && same_family)
+fn reaches(server: SocketAddr, addresses: &HashSet<SocketAddr>) -> bool {
+    let all = SocketAddr::new(all_of_family(server.ip()), server.port());
+    addresses.contains(&server) || server.ip().is_loopback() && addresses.contains(&all)
 }

@@ -1,6 +1,6 @@
 //! Opening listeners, and keeping them over reloads.
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,12 +17,14 @@ use crate::vocabulary::Role;
 /// Where a listener is, and for whom.
 type Place = (SocketAddr, Role);
 
+/// The routes that own addresses, by where these are served.
+type Owners = HashMap<SocketAddr, Box<str>>;
+
 /// Where the process listens.
 pub(super) struct Listeners {
     slots: Slots<Listener<Role>>,
     inherited: Inherited,
-    /// The routes that own addresses, by where these are served.
-    owners: HashMap<SocketAddr, Box<str>>,
+    owners: Owners,
 }
 
 /// A listener that is not wanted any more.
@@ -43,11 +45,12 @@ impl Listeners {
     /// # Errors
     /// A sentence for each address where nobody can listen, its key in front; nothing is open then that was not before.
     pub(super) fn open(&mut self, config: &Config, registry: &Registry) -> Result<(), Vec<String>> {
-        let already: Vec<Place> = self.iter().map(place).collect();
+        let already: HashSet<Place> = self.iter().map(place).collect();
         let fresh = self.wanted(config).into_iter().filter(|place| !already.contains(place));
+        let owners = self.owners_in(config);
         let (mut opened, mut errors) = (Vec::new(), Vec::new());
         for place in fresh {
-            match self.open_one(place, config) {
+            match self.open_one(place, &owners) {
                 Ok(listener) => opened.push(listener),
                 Err(error) => errors.push(error),
             }
@@ -75,7 +78,7 @@ impl Listeners {
         Ok(())
     }
 
-    fn open_one(&self, (address, role): Place, config: &Config) -> Result<Listener<Role>, String> {
+    fn open_one(&self, (address, role): Place, owners: &Owners) -> Result<Listener<Role>, String> {
         let inherited = self.inherited.listener(address, role);
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
             let taken = self.inherited.places().find(|(bound, ..)| bound.port() == address.port());
@@ -88,9 +91,8 @@ impl Listeners {
                 }
                 (None, None) => remedy(&error, address),
             };
-            let owner = config.owners().find(|owner| owner.listen.contains(&address));
-            let key = match owner.filter(|_| role == Role::Https) {
-                Some(owner) => Cow::Owned(format!("routes.{}.listen", owner.name)),
+            let key = match owners.get(&address).filter(|_| role == Role::Https) {
+                Some(owner) => Cow::Owned(format!("routes.{owner}.listen")),
                 None => Cow::Borrowed(role.key()),
             };
             format!("{key}: cannot listen on {address}: {}{what_to_do}", plain(&error))
@@ -107,7 +109,7 @@ impl Listeners {
 
     /// Those that `config` does not ask for; without one, all but the admin endpoints, which tell how a drain goes on.
     pub(super) fn unwanted(&self, config: Option<&Config>) -> Vec<Unwanted> {
-        let wanted = config.map(|config| self.wanted(config));
+        let wanted: Option<HashSet<Place>> = config.map(|config| self.wanted(config).into_iter().collect());
         let is_wanted = |listener: &Listener<Role>| match &wanted {
             Some(wanted) => wanted.contains(&place(listener)),
             None => listener.role == Role::Admin,
@@ -125,11 +127,15 @@ impl Listeners {
 
     /// Clients come in for the owners that `config` names from now on.
     pub(super) fn note_owners(&mut self, config: &Config) {
+        self.owners = self.owners_in(config);
+    }
+
+    fn owners_in(&self, config: &Config) -> Owners {
         let served = |address: SocketAddr| self.inherited.serving(address, Role::Https).unwrap_or(address);
         let of = |owner: &Arc<Route>| {
             owner.listen.iter().map(|address| (served(*address), owner.name.clone())).collect::<Vec<_>>()
         };
-        self.owners = config.owners().flat_map(of).collect();
+        config.owners().flat_map(of).collect()
     }
 
     /// The route that owns the address of a listener; `None`: the file does.
@@ -144,9 +150,9 @@ impl Listeners {
         self.owners.get(&listener.configured).map(|name| &**name)
     }
 
-    /// Whether clients can come in at the addresses of a route, or of the file.
-    pub(super) fn is_open(&self, owner: Option<&str>) -> bool {
-        self.iter().any(|listener| listener.role == Role::Https && self.owner_of(listener) == owner)
+    /// The routes at whose addresses clients can come in; `None` among them: at the file's.
+    pub(super) fn open_at(&self) -> HashSet<Option<&str>> {
+        self.iter().filter(|listener| listener.role == Role::Https).map(|listener| self.owner_of(listener)).collect()
     }
 
     /// What a listener is for, in a word.
@@ -156,14 +162,14 @@ impl Listeners {
 
     /// Where the configuration wants listeners: at the addresses of the sockets that serve its own, where there are such.
     fn wanted(&self, config: &Config) -> Vec<Place> {
-        let mut wanted = Vec::new();
+        let (mut wanted, mut seen) = (Vec::new(), HashSet::new());
         let https: Vec<SocketAddr> = config.addresses().collect();
         let (http, admin) = (&config.redirect, &config.admin.listen);
         for (addresses, role) in [(&https, Role::Https), (http, Role::Http), (admin, Role::Admin)] {
             for address in addresses {
                 let place = (self.inherited.serving(*address, role).unwrap_or(*address), role);
                 // One socket may serve an address of each family.
-                if !wanted.contains(&place) {
+                if seen.insert(place) {
                     wanted.push(place);
                 }
             }

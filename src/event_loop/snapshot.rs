@@ -118,8 +118,12 @@ fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) -> AtOwner
 fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) -> Vec<FrontendNow> {
     let EventLoop { context, sessions, door, .. } = event_loop;
     let process = &snapshot.process;
-    let owned: Vec<FrontendNow> =
-        context.config.owners().filter_map(|owner| owned(event_loop, owner, at_owners)).collect();
+    let open_at = door.listeners.open_at();
+    let owned: Vec<FrontendNow> = context
+        .config
+        .owners()
+        .filter_map(|owner| owned(event_loop, owner, at_owners, open_at.contains(&Some(&*owner.name))))
+        .collect();
     let is_open = |role| door.listeners.iter().any(|listener| listener.role == role);
     // What was dropped is counted for the process, and for each route's own addresses.
     let at_file = |reasons: &[DropReason], of_owned: fn(&FrontendNow) -> u64| {
@@ -129,7 +133,7 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
     let https = FrontendNow {
         name: Role::Https.name().into(),
         is_http: false,
-        is_open: door.listeners.is_open(None),
+        is_open: open_at.contains(&None),
         sessions: context.at(None),
         limit: sessions.shared.capacity,
         counters: process.https.clone(),
@@ -155,8 +159,8 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
 }
 
 /// The frontend of a route's own addresses.
-fn owned(event_loop: &EventLoop, owner: &config::Route, at_owners: &AtOwners) -> Option<FrontendNow> {
-    let EventLoop { context, sessions, door, .. } = event_loop;
+fn owned(event_loop: &EventLoop, owner: &config::Route, at_owners: &AtOwners, is_open: bool) -> Option<FrontendNow> {
+    let EventLoop { context, sessions, .. } = event_loop;
     let id = context.fleet.owner(&owner.name)?;
     let route = context.fleet.route(id)?;
     let own = route.own()?;
@@ -170,7 +174,7 @@ fn owned(event_loop: &EventLoop, owner: &config::Route, at_owners: &AtOwners) ->
     Some(FrontendNow {
         name: Rc::clone(route.name()),
         is_http: false,
-        is_open: door.listeners.is_open(Some(&owner.name)),
+        is_open,
         sessions: own.open(),
         limit: sessions.shared.capacity,
         counters,

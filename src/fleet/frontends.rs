@@ -1,5 +1,5 @@
 //! Routes with addresses of their own: each is a frontend too, with a table of names and counters that are its own.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,18 +73,17 @@ impl Fleet {
     pub(super) fn own_addresses(&mut self, config: &Config) {
         let takes_http = config.routes.iter().any(|route| route.http.is_some());
         self.hosts = if takes_http { RouteTable::of_hosts(&config.routes) } else { RouteTable::default() };
-        let owners: Vec<_> = config.owners().map(|owner| (owner.name.clone(), owner.listen.clone())).collect();
         self.owners.clear();
-        for (name, listen) in owners {
-            let index = config.routes.iter().position(|route| route.name == name);
-            let Some(id) = index.and_then(|index| self.places.get(index)).copied() else { continue };
-            let table = RouteTable::new(&config.routes, &listen);
+        for (listen, routes) in config.by_listen() {
+            let (false, Some((index, owner))) = (listen.is_empty(), routes.first()) else { continue };
+            let Some(id) = self.places.get(*index).copied() else { continue };
+            let name = owner.name.clone();
             if let Some(route) = self.route_mut(id) {
-                route.own.get_or_insert_default().table = table;
+                route.own.get_or_insert_default().table = RouteTable::of(routes);
                 self.owners.insert(name, id);
             }
         }
-        let owners: Vec<RouteId> = self.owners.values().copied().collect();
+        let owners: HashSet<RouteId> = self.owners.values().copied().collect();
         for (id, route) in super::ids().zip(&mut self.routes) {
             // The places of another configuration mean nothing any more.
             if let Some(own) = route.own.as_mut().filter(|_| !owners.contains(&id)) {

@@ -71,8 +71,13 @@ impl RouteTable {
     /// gets it.
     #[must_use]
     pub fn new(routes: &[Arc<Route>], listen: &[SocketAddr]) -> RouteTable {
+        RouteTable::of(routes.iter().enumerate().filter(|(_, route)| route.listen == listen))
+    }
+
+    /// The table of these routes, each with its place among all.
+    pub fn of<'a>(routes: impl IntoIterator<Item = (usize, &'a Arc<Route>)>) -> RouteTable {
         let mut table = RouteTable::default();
-        for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.listen == listen) {
+        for (index, route) in routes {
             for pattern in &route.sni {
                 table.candidates(pattern).add(index, route);
             }

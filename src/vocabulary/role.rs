@@ -1,7 +1,7 @@
 //! What a listener is for.
 
 /// Whom a listener serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// TLS clients, which are routed.
     Https,
