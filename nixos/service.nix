@@ -75,6 +75,8 @@ in
         # With all rights, for it asks the manager.
         ExecStop = "+/etc/fiscalismia-lb/stop";
         WatchdogSec = "10s";
+        # What the lines of connections come to is `log.connections`' to say; dropped ones would take those of troubles along.
+        LogRateLimitIntervalSec = 0;
         Restart = "always";
         # Not RestartSteps, which counts for as long as the unit is there: a crash a month would end at the longest delay.
         RestartSec = "500ms";

@@ -23,7 +23,7 @@ use crate::wire::server_hello::{self, Verdict};
 
 mod report;
 
-pub use report::{no_verdict, report, risen};
+pub use report::{no_verdict, report, risen, turned};
 
 /// Bytes of an answer that are read before a verdict must stand.
 const MOST_ANSWER: usize = 8 * 1024;

@@ -20,7 +20,7 @@ const LAYERS: &[Layer] = &[
     ("handover", &[], &["rustix", "serde", "serde_json"]),
     ("systemd", SYSTEMD, &["sd_notify", "listenfd", "rustix", "socket2"]),
     ("preface", &["vocabulary", "wire", "net"], &["serde"]),
-    ("session", CLIENTS, &["mio", "rustix", "serde"]),
+    ("session", CLIENTS, &["fnv", "mio", "rustix", "serde"]),
     ("probe", SHARED, &["log", "mio", "rustix"]),
     ("http", HTTP, &["rustix", "mio", "serde"]),
     ("admin", ADMIN, &["log", "maud", "base64", "subtle", "serde_json", "humantime"]),
@@ -46,7 +46,7 @@ const CLI_CRATES: &[&str] = &[
 ];
 
 /// What sessions, probes and the admin endpoints use; never each other.
-const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "fleet", "context", "vocabulary"];
+const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context", "vocabulary"];
 
 /// What systemd is told of, and where its sockets go.
 const SYSTEMD: &[&str] = &["config", "policy", "net", "context", "vocabulary"];

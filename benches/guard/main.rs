@@ -209,6 +209,8 @@ fn log_line(format: LogFormat, rounds: u64) {
         route: Some("frontend"),
         server: Some("10.0.0.1:443"),
         unique_id: None,
+        sni: Some(b"frontend.example.com"),
+        alpn: b"\x02h2\x08http/1.1",
     };
     let milliseconds = Duration::from_millis;
     let timing = Timing { queued: Some(milliseconds(0)), connect: Some(milliseconds(3)), total: milliseconds(1234) };

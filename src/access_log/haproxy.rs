@@ -3,7 +3,8 @@ use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Counts, Escaped, Step, Timing, Whose};
+use super::event::{Event, Severity};
+use super::{Counts, Escaped, Step, Timing, Whose, is_plain};
 use crate::vocabulary::{CloseReason, DropReason};
 
 /// What stands for the server where there is none.
@@ -17,27 +18,50 @@ pub(super) fn write(buffer: &mut Vec<u8>, accepted: &str, whose: &Whose<'_>, ste
         Step::Accept(counts) => {
             line.text(" ACCEPT ac=").number(counts.process).text(" fc=").number(counts.frontend);
         }
-        Step::Refuse { sni, why } => {
-            let sni = Escaped(sni.unwrap_or(b"-"));
-            line.display(&format_args!(" TCP-REQ-CONT => sni=\"{sni}\" reason=\"{why}\""));
+        Step::Refuse { why } => {
+            line.text(" ").coloured("TCP-REQ-CONT", Colour::Yellow).text(" =>").sni(whose);
+            line.display(&format_args!(" reason=\"{why}\""));
         }
         Step::ConnectFailed { why, tries_left } => {
-            line.place(whose).display(&format_args!(" ERROR connect=\"{why}\" retries_left={tries_left}"));
+            line.place(whose).text(" ").coloured("ERROR", Colour::Red);
+            line.display(&format_args!(" connect=\"{why}\" retries_left={tries_left}"));
             line.unique_id(whose);
         }
         Step::Connect { timing, counts } => {
-            line.place(whose).text(" CONNECT").figures(*timing, 0, CloseReason::Done, *counts).unique_id(whose);
+            line.place(whose).text(" CONNECT").figures(*timing, 0, CloseReason::Done, *counts);
+            line.unique_id(whose).sni(whose);
         }
         Step::Close { timing, bytes_down, reason, counts, .. } => {
             line.place(whose).text(" CLOSE drop=").drop(*reason);
-            line.figures(*timing, *bytes_down, *reason, *counts).unique_id(whose);
+            line.figures(*timing, *bytes_down, *reason, *counts).unique_id(whose).sni(whose);
+            if !matches!(reason, CloseReason::Done | CloseReason::Answered) {
+                line.text(" reason=").text(reason.name());
+            }
         }
     }
 }
 
 /// Appends the proxy's own words, but for the line's end.
-pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: fmt::Arguments<'_>) {
-    Line { buffer, in_colour: false }.text("[").text(now).text("] ").display(&words);
+pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: &dyn fmt::Display, colour: Option<Colour>) {
+    let mut line = Line { buffer, in_colour: true };
+    line.text("[").text(now).text("] ");
+    if let Some(colour) = colour {
+        line.text(colour.code());
+    }
+    let _ = write!(OneLine(&mut line), "{words}");
+    if colour.is_some() {
+        line.text(RESET);
+    }
+}
+
+/// The colour of the proxy's own words.
+pub(super) fn colour_of(severity: Severity, event: Option<&Event<'_>>) -> Option<Colour> {
+    match (event.and_then(Event::is_up), severity) {
+        (Some(true), _) => Some(Colour::Green),
+        (Some(false), _) | (_, Severity::Critical | Severity::Error) => Some(Colour::Red),
+        (_, Severity::Warning) => Some(Colour::Yellow),
+        (_, Severity::Info | Severity::Debug) => None,
+    }
 }
 
 /// Appends to the log buffer. No method allocates once the buffer has grown.
@@ -48,10 +72,41 @@ struct Line<'a> {
 
 /// ECMA-48 section 8.3.117, select graphic rendition.
 #[derive(Clone, Copy)]
-enum Colour {
+pub(super) enum Colour {
     Red,
     Green,
     Yellow,
+}
+
+const RESET: &str = "\x1b[0m";
+
+impl Colour {
+    fn code(self) -> &'static str {
+        match self {
+            Colour::Red => "\x1b[31m",
+            Colour::Green => "\x1b[32m",
+            Colour::Yellow => "\x1b[33m",
+        }
+    }
+}
+
+/// Words that may hold what a server has said, or what stands in a file: they neither end a line nor move a cursor.
+struct OneLine<'a, 'b>(&'a mut Line<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            match part.char_indices().next_back() {
+                Some((end, last)) if last.is_control() => {
+                    self.0
+                        .text(part.get(..end).unwrap_or_default())
+                        .display(&format_args!("\\x{:02x}", u32::from(last)));
+                }
+                _ => _ = self.0.text(part),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Line<'_> {
@@ -116,16 +171,22 @@ impl Line<'_> {
         self
     }
 
+    fn sni(&mut self, whose: &Whose<'_>) -> &mut Self {
+        let sni = whose.sni.unwrap_or(b"-");
+        self.text(" sni=\"");
+        if sni.iter().copied().all(is_plain) {
+            self.buffer.extend_from_slice(sni);
+        } else {
+            self.display(&Escaped(sni));
+        }
+        self.text("\"")
+    }
+
     fn coloured(&mut self, text: &str, colour: Colour) -> &mut Self {
         if !self.in_colour {
             return self.text(text);
         }
-        let code = match colour {
-            Colour::Red => "\x1b[31m",
-            Colour::Green => "\x1b[32m",
-            Colour::Yellow => "\x1b[33m",
-        };
-        self.text(code).text(text).text("\x1b[0m")
+        self.text(colour.code()).text(text).text(RESET)
     }
 }
 

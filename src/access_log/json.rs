@@ -5,15 +5,15 @@
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use log::Level;
-
-use super::{Counts, Escaped, Step, Timing, Whose};
+use super::event::{Event, Severity, Turn, Why};
+use super::{Counts, Escaped, Protocols, Step, Timing, Whose, is_plain};
 use crate::vocabulary::CloseReason;
 
 /// Appends a connection's line, but for its end.
 pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Whose<'_>, step: &Step<'_>) {
     let mut line = Object::begin(buffer);
     line.text("time", now);
+    line.text("level", Severity::Info.word());
     line.text("event", name(step));
     line.text("frontend", whose.frontend);
     line.shown("client_address", &whose.source.ip());
@@ -24,27 +24,32 @@ pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Who
     if let Some(id) = whose.unique_id {
         line.shown("unique_id", &format_args!("{:032x}", u128::from_be_bytes(id)));
     }
+    if let Some(sni) = whose.sni {
+        line.escaped("sni", sni);
+    }
+    if !whose.alpn.is_empty() {
+        line.shown("alpn", &Protocols(whose.alpn));
+    }
     line.step(step);
     line.end();
 }
 
 /// Appends the proxy's own words, but for the line's end.
-pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, level: Level, words: &dyn Display) {
+pub(super) fn write_notice(
+    buffer: &mut Vec<u8>,
+    now: &str,
+    severity: Severity,
+    words: &dyn Display,
+    event: Option<&Event<'_>>,
+) {
     let mut line = Object::begin(buffer);
     line.text("time", now);
-    line.text("level", word(level));
+    line.text("level", severity.word());
+    if let Some(event) = event {
+        line.event(event);
+    }
     line.shown("message", words);
     line.end();
-}
-
-/// The word for a level.
-fn word(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warning",
-        Level::Info => "info",
-        Level::Debug | Level::Trace => "debug",
-    }
 }
 
 fn name(step: &Step<'_>) -> &'static str {
@@ -77,12 +82,7 @@ impl Object<'_> {
     fn step(&mut self, step: &Step<'_>) {
         match step {
             Step::Accept(counts) => self.counts(*counts),
-            Step::Refuse { sni, why } => {
-                if let Some(sni) = sni {
-                    self.shown("sni", &Escaped(sni));
-                }
-                self.shown("reason", why);
-            }
+            Step::Refuse { why } => self.shown("reason", why),
             Step::ConnectFailed { why, tries_left } => {
                 self.shown("reason", why);
                 self.number("retries_left", (*tries_left).into());
@@ -103,6 +103,46 @@ impl Object<'_> {
                 self.counts(*counts);
             }
         }
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        self.text("event", event.name());
+        match event {
+            Event::Server { route, server, is_backup, turn, why, takes, .. } => {
+                self.text("route", route);
+                self.text("server", server);
+                if *is_backup {
+                    self.literal("backup", "true");
+                }
+                match why {
+                    Why::Checked(checked) => {
+                        self.text("check_status", checked.result.code());
+                        self.shown("reason", &checked.found());
+                        self.number("check_ms", checked.took.as_millis() as u64);
+                    }
+                    Why::Said(words) => self.text("reason", words),
+                }
+                self.turn(*turn);
+                let [active, backup] = takes;
+                self.number("active_servers", *active as u64);
+                self.number("backup_servers", *backup as u64);
+            }
+            Event::Route { route, turn } => {
+                self.text("route", route);
+                self.turn(*turn);
+            }
+            Event::Reloaded { file, routes, servers, changes, orphans } => {
+                self.shown("file", &file.display());
+                self.number("routes", *routes as u64);
+                self.number("servers", *servers as u64);
+                self.text("changes", changes);
+                self.number("connections_of_gone_servers", *orphans);
+            }
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        self.number("lasted_ms", turn.lasted.as_millis() as u64);
     }
 
     fn timing(&mut self, timing: Timing) {
@@ -132,8 +172,23 @@ impl Object<'_> {
     }
 
     fn number(&mut self, key: &str, number: u64) {
+        self.literal(key, itoa::Buffer::new().format(number));
+    }
+
+    fn literal(&mut self, key: &str, value: &str) {
         self.key(key);
-        self.buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.buffer.extend_from_slice(value.as_bytes());
+    }
+
+    /// What a client has sent.
+    fn escaped(&mut self, key: &str, bytes: &[u8]) {
+        if !bytes.iter().copied().all(is_plain) {
+            return self.shown(key, &Escaped(bytes));
+        }
+        self.key(key);
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(bytes);
+        self.buffer.push(b'"');
     }
 
     fn text(&mut self, key: &str, text: &str) {

@@ -3,7 +3,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use log::{Level, Log, Metadata, Record};
+use log::{Log, Metadata, Record};
+
+use super::event::Severity;
 
 /// Messages that wait at most; they wait for the end of a turn.
 const MAX_WAITING: usize = 4096;
@@ -18,7 +20,7 @@ pub struct Messages(Arc<Waiting>);
 struct Waiting {
     /// So that a line that finds none costs no lock.
     any: AtomicBool,
-    messages: Mutex<VecDeque<(Level, String)>>,
+    messages: Mutex<VecDeque<(Severity, String)>>,
 }
 
 /// Takes messages for a logger at first, and from [`Backend::turn_to`] on for the log of the loop, which never waits for its
@@ -30,7 +32,7 @@ pub struct Backend {
 
 impl Messages {
     /// Those that wait.
-    pub(super) fn take(&self) -> VecDeque<(Level, String)> {
+    pub(super) fn take(&self) -> VecDeque<(Severity, String)> {
         if !self.0.any.swap(false, Ordering::Relaxed) {
             return VecDeque::new();
         }
@@ -46,7 +48,7 @@ impl Log for Messages {
     fn log(&self, record: &Record<'_>) {
         let mut messages = self.0.messages.lock().unwrap_or_else(PoisonError::into_inner);
         if self.enabled(record.metadata()) && messages.len() < MAX_WAITING {
-            messages.push_back((record.level(), record.args().to_string()));
+            messages.push_back((record.level().into(), record.args().to_string()));
             self.0.any.store(true, Ordering::Relaxed);
         }
     }
@@ -90,6 +92,8 @@ impl Log for Backend {
 
 #[cfg(test)]
 mod tests {
+    use log::Level;
+
     use super::*;
 
     fn say(logger: &dyn Log, target: &str, words: &str) {
@@ -105,8 +109,8 @@ mod tests {
         backend.turn_to(&after);
         say(&backend, "fiscalismia_lb::a", "two");
         say(&backend, "mio::poll", "three");
-        assert_eq!(before.take(), [(Level::Warn, "one".to_owned())]);
-        assert_eq!(after.take(), [(Level::Warn, "two".to_owned())]);
+        assert_eq!(before.take(), [(Severity::Warning, "one".to_owned())]);
+        assert_eq!(after.take(), [(Severity::Warning, "two".to_owned())]);
         assert!(after.take().is_empty());
     }
 

@@ -1,6 +1,7 @@
 //! The lines of connections, and the proxy's own words between them. Nothing here waits: lines go to a buffer that
 //! [`Output`] empties as the reader allows.
 mod calendar;
+mod event;
 mod haproxy;
 mod json;
 mod messages;
@@ -12,7 +13,6 @@ use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use log::Level;
 use mio::Registry;
 
 use crate::config::{Log, LogConnections, LogFormat};
@@ -20,6 +20,8 @@ pub use crate::net::Output;
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 use calendar::Calendar;
+use event::Severity;
+pub use event::{Event, Turn, Why};
 pub use messages::{Backend, Messages};
 
 /// Bytes that wait until many lines are written at once.
@@ -35,6 +37,8 @@ pub struct AccessLog {
     output: Output,
     config: Log,
     in_colour: bool,
+    /// Lines go to the journal, which takes how grave each is from its front (`sd-daemon(3)`).
+    in_journal: bool,
     epoch: u64,
     /// Writes when connections were accepted.
     accepted: Calendar,
@@ -65,6 +69,10 @@ pub struct Whose<'a> {
     pub server: Option<&'a str>,
     /// Its id, where its route writes one into the PROXY header.
     pub unique_id: Option<[u8; 16]>,
+    /// The name that its hello asks for.
+    pub sni: Option<&'a [u8]>,
+    /// The protocols that its hello offers, each behind its length in a byte (RFC 7301 section 3.1); the last may be cut.
+    pub alpn: &'a [u8],
 }
 
 /// What a line of a connection is about.
@@ -73,8 +81,6 @@ pub enum Step<'a> {
     Accept(Counts),
     /// A hello that gets no route.
     Refuse {
-        /// What it asked for.
-        sni: Option<&'a [u8]>,
         /// Why it gets none.
         why: &'a dyn fmt::Display,
     },
@@ -134,13 +140,15 @@ pub struct Counts {
 }
 
 impl AccessLog {
-    /// A log on `output`, in colours where that is a terminal whose user does not mind (<https://no-color.org>).
+    /// A log on `output`, in colours where that is a terminal whose user does not mind (<https://no-color.org>), and with
+    /// priorities where it is the journal.
     #[must_use]
     pub fn new(output: Output, config: Log) -> AccessLog {
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         AccessLog {
             in_colour: output.is_terminal() && !no_colour && !dumb,
+            in_journal: env::var_os("JOURNAL_STREAM").is_some_and(|stream| output.is_stream(&stream)),
             output,
             config,
             epoch: 0,
@@ -181,6 +189,9 @@ impl AccessLog {
         }
         let accepted = self.accepted.date(whose.accepted);
         let Some(buffer) = self.output.line() else { return };
+        if self.in_journal {
+            buffer.extend_from_slice(Severity::Info.prefix());
+        }
         match self.config.format {
             LogFormat::Haproxy => haproxy::write(buffer, accepted, whose, step, self.in_colour),
             LogFormat::Json => json::write(buffer, self.clock.date(now), accepted, whose, step),
@@ -197,17 +208,29 @@ impl AccessLog {
 
     /// Writes the messages that wait.
     fn write_messages(&mut self, now: Time) {
-        for (level, words) in self.messages.take() {
-            self.say(now, level, format_args!("{words}"));
+        for (severity, words) in self.messages.take() {
+            self.say(now, severity, &words, None);
         }
     }
 
-    fn say(&mut self, now: Time, level: Level, words: fmt::Arguments<'_>) {
+    /// Something has become of a server, a route or the configuration.
+    pub fn tell(&mut self, now: Time, event: &Event<'_>) {
+        self.write_messages(now);
+        self.say(now, event.severity(), event, Some(event));
+    }
+
+    fn say(&mut self, now: Time, severity: Severity, words: &dyn fmt::Display, event: Option<&Event<'_>>) {
         let date = self.clock.date(now);
         let Some(buffer) = self.output.rare_line() else { return };
+        if self.in_journal {
+            buffer.extend_from_slice(severity.prefix());
+        }
         match self.config.format {
-            LogFormat::Haproxy => haproxy::write_notice(buffer, date, words),
-            LogFormat::Json => json::write_notice(buffer, date, level, &words),
+            LogFormat::Haproxy => {
+                let colour = haproxy::colour_of(severity, event).filter(|_| self.in_colour);
+                haproxy::write_notice(buffer, date, words, colour);
+            }
+            LogFormat::Json => json::write_notice(buffer, date, severity, words, event),
         }
         buffer.push(b'\n');
         self.oldest.get_or_insert(now);
@@ -253,7 +276,7 @@ impl AccessLog {
             self.told_lost += lost;
             if lost > 0 {
                 let words = format_args!("{lost} log lines are lost: standard output was not read in time.");
-                self.say(now, Level::Warn, words);
+                self.say(now, Severity::Warning, &words, None);
             }
         }
     }
@@ -285,6 +308,31 @@ impl AccessLog {
     }
 }
 
+/// Whether a byte stands for itself between quotes. A space does not: a client could write fields of its own into a line whose
+/// reader splits it at spaces.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
+}
+
+/// The protocols of a list, with commas between them; a comma that a client sent is escaped.
+struct Protocols<'a>(&'a [u8]);
+
+impl fmt::Display for Protocols<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut rest, mut separator) = (self.0, "");
+        while let Some((len, after)) = rest.split_first() {
+            let (name, more) = after.split_at(usize::from(*len).min(after.len()));
+            f.write_str(separator)?;
+            name.split_inclusive(|byte| *byte == b',').try_for_each(|part| match part.strip_suffix(b",") {
+                Some(part) => write!(f, "{}\\x2c", Escaped(part)),
+                None => write!(f, "{}", Escaped(part)),
+            })?;
+            (rest, separator) = (more, ",");
+        }
+        Ok(())
+    }
+}
+
 /// Bytes of a client: what is not printable ASCII becomes `\xNN`, so that no client writes lines of its own.
 struct Escaped<'a>(&'a [u8]);
 
@@ -292,7 +340,7 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| match byte {
             b'"' | b'\\' => write!(f, "\\{}", char::from(*byte)),
-            0x20..=0x7E => f.write_char(char::from(*byte)),
+            byte if is_plain(*byte) => f.write_char(char::from(*byte)),
             _ => write!(f, "\\x{byte:02x}"),
         })
     }

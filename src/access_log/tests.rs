@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::vocabulary::DropReason;
+use crate::policy::health::Checked;
+use crate::vocabulary::{CheckResult, DropReason};
 
 fn whose() -> Whose<'static> {
     Whose {
@@ -11,6 +12,8 @@ fn whose() -> Whose<'static> {
         route: None,
         server: None,
         unique_id: None,
+        sni: None,
+        alpn: &[],
     }
 }
 
@@ -36,14 +39,15 @@ fn json(whose: &Whose<'_>, step: &Step<'_>) -> Value {
 #[test]
 fn every_step_in_both_forms() {
     let begin = json!({
-        "time": "NOW", "frontend": "https_ingress", "client_address": "2001:db8::1", "client_port": 50000, "accepted": "THEN"
+        "time": "NOW", "level": "info", "frontend": "https_ingress", "client_address": "2001:db8::1", "client_port": 50000, "accepted": "THEN"
     });
     let with = |more: Value| {
         let mut whole = begin.clone();
         whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         whole
     };
-    let placed = Whose { route: Some("demo"), server: Some("demo01"), unique_id: Some([0xA5; 16]), ..whose() };
+    let named = Whose { sni: Some(b"a.b"), alpn: b"\x02h2\x08http/1.1", ..whose() };
+    let placed = Whose { route: Some("demo"), server: Some("demo01"), unique_id: Some([0xA5; 16]), ..named };
     let timing = Timing {
         queued: Some(Duration::from_millis(7)),
         connect: Some(Duration::from_micros(8_999)),
@@ -62,14 +66,14 @@ fn every_step_in_both_forms() {
             }),
         ),
         (
-            whose(),
-            Step::Refuse { sni: Some(b"a.b"), why: &"why" },
+            named,
+            Step::Refuse { why: &"why" },
             "TCP-REQ-CONT => sni=\"a.b\" reason=\"why\"",
-            json!({ "event": "hello_refused", "sni": "a.b", "reason": "why" }),
+            json!({ "event": "hello_refused", "sni": "a.b", "alpn": "h2,http/1.1", "reason": "why" }),
         ),
         (
             whose(),
-            Step::Refuse { sni: None, why: &"why" },
+            Step::Refuse { why: &"why" },
             "TCP-REQ-CONT => sni=\"-\" reason=\"why\"",
             json!({ "event": "hello_refused", "reason": "why" }),
         ),
@@ -79,16 +83,16 @@ fn every_step_in_both_forms() {
             "demo/demo01 ERROR connect=\"refused\" retries_left=2 id=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
             json!({
                 "event": "connect_failed", "route": "demo", "server": "demo01", "reason": "refused", "retries_left": 2,
-                "unique_id": "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
+                "sni": "a.b", "alpn": "h2,http/1.1", "unique_id": "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
             }),
         ),
         (
             placed,
             Step::Connect { timing, counts: counts() },
             "demo/demo01 CONNECT Tw=7 Tc=8 Tt=9000 B=0 ts=-- ac=5 fc=4 bc=3 sc=2 sq=0 bq=1 \
-             id=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+             id=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5 sni=\"a.b\"",
             json!({
-                "event": "connect", "route": "demo", "server": "demo01", "queue_ms": 7, "connect_ms": 8, "total_ms": 9000,
+                "event": "connect", "sni": "a.b", "alpn": "h2,http/1.1", "route": "demo", "server": "demo01", "queue_ms": 7, "connect_ms": 8, "total_ms": 9000,
                 "process_connections": 5, "frontend_connections": 4, "route_connections": 3, "server_connections": 2,
                 "queued_ahead": 1, "unique_id": "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5"
             }),
@@ -96,7 +100,8 @@ fn every_step_in_both_forms() {
         (
             whose(),
             Step::Close { timing: never, bytes_up: 11, bytes_down: 12, reason: dropped, counts: counts() },
-            "https_ingress/<NOSRV> CLOSE drop=RATE_LIMITED Tw=-1 Tc=-1 Tt=3 B=12 ts=PR ac=5 fc=4 bc=3 sc=2 sq=0 bq=1",
+            "https_ingress/<NOSRV> CLOSE drop=RATE_LIMITED Tw=-1 Tc=-1 Tt=3 B=12 ts=PR ac=5 fc=4 bc=3 sc=2 sq=0 bq=1 \
+             sni=\"-\" reason=dropped",
             json!({
                 "event": "close", "close_reason": "dropped", "drop_reason": "too_many_connections",
                 "termination_state": "PR", "total_ms": 3, "bytes_up": 11, "bytes_down": 12, "process_connections": 5,
@@ -113,11 +118,20 @@ fn every_step_in_both_forms() {
 /// Without this, a client can write log lines, or move the terminal's cursor.
 #[test]
 fn what_a_client_sent_is_escaped() {
-    let sni = "a\"b\\c\n\x1b[2J\u{9b}\u{2028}".as_bytes();
-    let escaped = r#"a\"b\\c\x0a\x1b[2J\xc2\x9b\xe2\x80\xa8"#;
-    let step = Step::Refuse { sni: Some(sni), why: &"why" };
-    assert!(haproxy(&whose(), &step, false).contains(&format!(" sni=\"{escaped}\" ")));
-    assert_eq!(json(&whose(), &step)["sni"], escaped);
+    let sni = "a\" b\\c\n\x1b[2J\u{9b}\u{2028}".as_bytes();
+    let escaped = r#"a\"\x20b\\c\x0a\x1b[2J\xc2\x9b\xe2\x80\xa8"#;
+    let whose = Whose { sni: Some(sni), alpn: b"\x03a,b\x02\"\n\x09cut", ..whose() };
+    let (timing, counts, reason) = (Timing::default(), Counts::default(), CloseReason::ClientBroke);
+    for step in [
+        Step::Refuse { why: &"why" },
+        Step::Connect { timing, counts },
+        Step::Close { timing, bytes_up: 0, bytes_down: 0, reason, counts },
+    ] {
+        let line = haproxy(&whose, &step, false);
+        assert!(line.contains(&format!(" sni=\"{escaped}\"")), "{line}");
+        assert_eq!(json(&whose, &step)["sni"], escaped);
+        assert_eq!(json(&whose, &step)["alpn"], r#"a\x2cb,\"\x0a,cut"#);
+    }
 }
 
 /// Without this, a person has to look for the line that matters, or a file is full of escapes.
@@ -149,10 +163,78 @@ fn state_and_drop_are_coloured() {
 #[test]
 fn notices_are_objects_too() {
     let mut buffer = Vec::new();
-    json::write_notice(&mut buffer, "NOW", log::Level::Warn, &format_args!("a \"b\\ {}\n\x1f", 'é'));
+    json::write_notice(&mut buffer, "NOW", Severity::Warning, &format_args!("a \"b\\ {}\n\x1f", 'é'), None);
     let wanted = json!({ "time": "NOW", "level": "warning", "message": "a \"b\\ é\n\u{1f}" });
     assert_eq!(serde_json::from_slice::<Value>(&buffer).unwrap(), wanted);
     buffer.clear();
-    haproxy::write_notice(&mut buffer, "DATE", format_args!("words"));
-    assert_eq!(buffer, b"[DATE] words");
+    haproxy::write_notice(&mut buffer, "DATE", &"a \"b\\ é\n\x1f\x1b[2J\u{9b}", None);
+    assert_eq!(String::from_utf8(buffer).unwrap(), "[DATE] a \"b\\ é\\x0a\\x1f\\x1b[2J\\x9b");
+}
+
+fn event(event: &Event<'_>) -> (String, Value) {
+    let (mut haproxy, mut json) = (Vec::new(), Vec::new());
+    let colour = haproxy::colour_of(event.severity(), Some(event));
+    haproxy::write_notice(&mut haproxy, "DATE", event, colour);
+    json::write_notice(&mut json, "NOW", event.severity(), event, Some(event));
+    (String::from_utf8(haproxy).unwrap(), serde_json::from_slice(&json).unwrap())
+}
+
+/// Without this, whoever is woken by a line cannot tell from it what is down, why, or how long it held.
+#[test]
+fn events_are_sentences_and_fields() {
+    let checked = Checked {
+        result: CheckResult::L7Status,
+        status: Some(500),
+        info: "Oh \"no\"".into(),
+        took: Duration::from_millis(9),
+    };
+    let turn = |is_up, millis| Turn { is_up, lasted: Duration::from_millis(millis) };
+    let server = |turn, why, takes| Event::Server { route: "r", server: "s", is_backup: false, turn, why, takes };
+    let file = std::path::Path::new("lb.json");
+    for (happened, haproxy, json) in [
+        (
+            server(turn(false, 90_061_500), Why::Checked(&checked), [0, 1]),
+            "\x1b[31mServer r/s is DOWN, reason: Layer7 wrong status, code: 500, info: \"Oh \"no\"\", check duration: 9ms. \
+             0 active and 1 backup servers left. Running on backup. It was up for 1day 1h 1m 1s.\x1b[0m",
+            json!({
+                "level": "warning", "event": "server_down", "route": "r", "server": "s", "check_status": "L7STS",
+                "reason": "Layer7 wrong status 500: Oh \"no\"", "check_ms": 9, "lasted_ms": 90_061_500,
+                "active_servers": 0, "backup_servers": 1
+            }),
+        ),
+        (
+            server(turn(true, 250), Why::Said("its checks are off"), [1, 0]),
+            "\x1b[32mServer r/s is UP, reason: its checks are off. 1 active and 0 backup servers online. \
+             It was down for 250ms.\x1b[0m",
+            json!({
+                "level": "info", "event": "server_up", "route": "r", "server": "s", "reason": "its checks are off",
+                "lasted_ms": 250, "active_servers": 1, "backup_servers": 0
+            }),
+        ),
+        (
+            Event::Route { route: "r", turn: turn(false, 5000) },
+            "\x1b[31mbackend r has no server available! It had one for 5s.\x1b[0m",
+            json!({ "level": "critical", "event": "route_down", "route": "r", "lasted_ms": 5000 }),
+        ),
+        (
+            Event::Route { route: "r", turn: turn(true, 5000) },
+            "\x1b[32mbackend r has a server available again. It had none for 5s.\x1b[0m",
+            json!({ "level": "info", "event": "route_up", "route": "r", "lasted_ms": 5000 }),
+        ),
+        (
+            Event::Reloaded { file, routes: 2, servers: 3, changes: "~retries", orphans: 7 },
+            "Reloaded lb.json: ~retries. 7 connections are open to servers that left the file, and may finish.",
+            json!({
+                "level": "info", "event": "reloaded", "file": "lb.json", "routes": 2, "servers": 3,
+                "changes": "~retries", "connections_of_gone_servers": 7
+            }),
+        ),
+    ] {
+        let (line, mut object) = event(&happened);
+        assert_eq!(line, format!("[DATE] {haproxy}"));
+        let message = object.as_object_mut().unwrap().remove("message");
+        assert_eq!(message.unwrap(), haproxy.replace("\x1b[31m", "").replace("\x1b[32m", "").replace("\x1b[0m", ""));
+        assert_eq!(object.as_object_mut().unwrap().remove("time").unwrap(), "NOW");
+        assert_eq!(object, json);
+    }
 }

@@ -12,6 +12,24 @@ pub fn diff(old: &str, new: &str) -> Vec<String> {
     lines
 }
 
+/// What a summary names one by one.
+const MOST_NAMED: usize = 6;
+
+/// The keys of such lines in one line.
+#[must_use]
+pub fn summary(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return "nothing is another than before".to_owned();
+    }
+    let key = |line: &String| line.split_once(": ").map_or(line.clone(), |(key, _)| key.replacen(' ', "", 1));
+    let mut keys: Vec<String> = lines.iter().map(key).collect();
+    keys.dedup();
+    let more = keys.len().saturating_sub(MOST_NAMED);
+    keys.truncate(MOST_NAMED);
+    let more = if more > 0 { format!(" and {}", super::count(more, "more change")) } else { String::new() };
+    keys.join(", ") + &more
+}
+
 fn values(path: &str, old: &Value, new: &Value, lines: &mut Vec<String>) {
     match (old, new) {
         _ if old == new => {}
@@ -53,6 +71,17 @@ fn name(entry: &Value) -> &Value {
 mod tests {
     use super::*;
 
+    /// Without this, a reload of thousands of routes is a line of megabytes.
+    #[test]
+    fn a_summary_is_bounded() {
+        let lines: Vec<_> = (0..9).map(|n| format!("+ routes.r{n}: {{}}")).collect();
+        assert_eq!(
+            summary(&lines),
+            "+routes.r0, +routes.r1, +routes.r2, +routes.r3, +routes.r4, +routes.r5 and 3 more changes"
+        );
+        assert_eq!(summary(&[]), "nothing is another than before");
+    }
+
     /// Without this, an operator reloads blindly, or is shown a change where there is none.
     #[test]
     fn each_key_that_differs_has_a_line() {
@@ -70,6 +99,10 @@ mod tests {
                 "+ routes.a.timeouts: {\"tunnel\":\"1h\"}",
                 "- routes.b: {\"servers\":[\"10.0.0.3:443\"],\"sni\":[\"b.c\"]}",
             ]
+        );
+        assert_eq!(
+            summary(&diff(old, new)),
+            "+retries, +routes.a.servers[\"two\"].weight, +routes.a.servers, +routes.a.timeouts, -routes.b"
         );
         assert_eq!(diff(old, old), Vec::<String>::new());
         assert_eq!(diff("{\"retries\": 1}", "{\n\"retries\": 2}"), ["~ retries: 1 -> 2"]);

@@ -29,7 +29,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::vocabulary::{Balance, ProxyProtocol, Reject};
-pub use diff::diff;
+pub use diff::{diff, summary};
 pub use error::Error;
 pub use file::{load, parse};
 pub use keys::schema;

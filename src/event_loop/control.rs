@@ -226,6 +226,7 @@ fn apply(event_loop: &mut EventLoop, id: ServerId, set: Override) {
         debug_assert_eq!(change, Turn::Up, "an operator takes no server down");
         probe::risen(id, Rise::Ready, context);
     }
+    probe::turned(context);
     if let Some(until) = set.until {
         context.timers.push(until, Timer::Override(id));
     }

@@ -84,7 +84,7 @@ impl Probes {
             }
             Next::Done(id, checked) => {
                 self.slots.vacate(key);
-                self.have_changed_servers |= probe::report(id, checked, context);
+                self.have_changed_servers |= probe::report(id, &checked, context);
             }
         }
     }

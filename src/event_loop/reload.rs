@@ -10,6 +10,7 @@ use mio::{Registry, Waker};
 
 use super::start::{in_file, spread};
 use super::{EventLoop, banner};
+use crate::access_log::Event;
 use crate::admin::Credentials;
 use crate::config::{self, Config};
 use crate::context::Context;
@@ -43,11 +44,15 @@ struct Fresh {
     credentials: Credentials,
     takeover: Takeover,
     warnings: Vec<String>,
+    /// What is another than before, in a line.
+    changes: String,
 }
 
 struct Taking {
     fresh: Fresh,
     spread: Spread,
+    /// Open connections of servers that have left the file.
+    orphans: u64,
 }
 
 impl Reloads {
@@ -83,7 +88,8 @@ fn prepare(mut config: Config, before: &Config) -> Result<Fresh, Vec<String>> {
     }
     let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
     let (takeover, warnings) = (Takeover::of(&config), config::warnings(&config));
-    Ok(Fresh { config, credentials, takeover, warnings })
+    let changes = config::summary(&config::diff(&before.text, &config.text));
+    Ok(Fresh { config, credentials, takeover, warnings, changes })
 }
 
 /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
@@ -124,7 +130,7 @@ pub(super) fn begin_takeover(event_loop: &mut EventLoop) {
     match read.and_then(|fresh| open_for(event_loop, fresh)) {
         Ok(fresh) => {
             let spread = spread(&fresh.config, event_loop.context.now);
-            event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
+            event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread, orphans: 0 }));
         }
         Err(errors) => {
             for error in &errors {
@@ -149,10 +155,11 @@ fn open_for(event_loop: &mut EventLoop, fresh: Fresh) -> Result<Fresh, Vec<Strin
 /// Takes over some more of a file that was read.
 pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
     let Phase::Taking(taking) = &mut event_loop.operator.reloads.phase else { return };
-    let Taking { fresh, spread } = &mut **taking;
+    let Taking { fresh, spread, orphans } = &mut **taking;
     let mut reloaded = Reloaded::default();
     let is_finished =
         event_loop.context.fleet.take_over(&mut fresh.takeover, &fresh.config, MAX_A_TURN, spread, &mut reloaded);
+    *orphans += reloaded.orphans;
     event_loop.probes.end_of(&reloaded.outdated);
     for id in reloaded.changed {
         probe::schedule_of(id, &mut event_loop.context);
@@ -160,14 +167,15 @@ pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
     for (id, why) in reloaded.risen {
         probe::risen(id, why, &mut event_loop.context);
     }
+    probe::turned(&mut event_loop.context);
     if is_finished && let Phase::Taking(taking) = std::mem::replace(&mut event_loop.operator.reloads.phase, Phase::Idle)
     {
-        finish_takeover(event_loop, taking.fresh);
+        finish_takeover(event_loop, *taking);
     }
 }
 
-fn finish_takeover(event_loop: &mut EventLoop, fresh: Fresh) {
-    let Fresh { config, credentials, takeover, warnings } = fresh;
+fn finish_takeover(event_loop: &mut EventLoop, taking: Taking) {
+    let Taking { fresh: Fresh { config, credentials, takeover, warnings, changes }, orphans, .. } = taking;
     event_loop.close_unwanted(Some(&config));
     event_loop.door.listeners.note_owners(&config);
     event_loop.admins.change(credentials);
@@ -182,7 +190,9 @@ fn finish_takeover(event_loop: &mut EventLoop, fresh: Fresh) {
     let before = std::mem::replace(&mut event_loop.context.config, Arc::new(config));
     // Tens of thousands of routes take as many calls of free(3).
     drop(thread::Builder::new().spawn(move || drop((before, takeover))));
-    log::info!("Reloaded {}.", event_loop.operator.path.display());
+    let Context { log, config, now, .. } = &mut event_loop.context;
+    let (file, routes, servers) = (&*event_loop.operator.path, config.routes.len(), config.server_count());
+    log.tell(*now, &Event::Reloaded { file, routes, servers, changes: &changes, orphans });
     banner::warn(event_loop, &warnings);
     end(event_loop, true);
 }
@@ -192,7 +202,7 @@ fn finish_takeover(event_loop: &mut EventLoop, fresh: Fresh) {
 pub(super) fn adopt(event_loop: &mut EventLoop, config: Config) -> Result<(), Vec<String>> {
     let fresh = prepare(config, &event_loop.context.config).and_then(|fresh| open_for(event_loop, fresh))?;
     let spread = spread(&fresh.config, event_loop.context.now);
-    event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread }));
+    event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread, orphans: 0 }));
     while event_loop.operator.reloads.can_go_on() {
         go_on_taking(event_loop);
     }

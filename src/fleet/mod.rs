@@ -47,11 +47,14 @@ pub struct Reloaded {
     pub risen: Vec<(ServerId, Rise)>,
     /// Routes that are new, or are not what they were.
     pub changed: Vec<RouteId>,
+    /// Open connections of servers that have left the file.
+    pub orphans: u64,
 }
 
 impl Reloaded {
     fn add(&mut self, route: RouteId, updated: Updated) {
         self.outdated.extend(updated.outdated.into_iter().map(|server| ServerId { route, server }));
+        self.orphans += updated.orphans;
         self.risen.extend(updated.risen.into_iter().map(|(server, why)| (ServerId { route, server }, why)));
     }
 }
@@ -101,14 +104,16 @@ pub struct Fleet {
     known: HashMap<Box<str>, RouteId>,
     /// Routes whose queue may move on: a server of theirs may have got room, come up or gone down.
     roomy: Vec<RouteId>,
+    /// Routes that have lost their last server that takes connections, or have one again.
+    turned: Vec<RouteId>,
 }
 
 impl Fleet {
     /// The routes of a first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
-        let (table, hosts, owners, at_owners, places, routes, known, roomy) = Default::default();
-        let mut fleet = Fleet { table, hosts, owners, at_owners, places, routes, known, roomy };
+        let (table, hosts, owners, at_owners, places, routes, known, roomy, turned) = Default::default();
+        let mut fleet = Fleet { table, hosts, owners, at_owners, places, routes, known, roomy, turned };
         fleet.reload(config, spread);
         fleet
     }
@@ -189,9 +194,25 @@ impl Fleet {
 
     /// Sets what an operator wants of a server; answers whether that takes it down or up.
     pub fn set(&mut self, id: ServerId, set: Override, now: Time) -> Option<Change> {
-        let change = self.route_mut(id.route)?.group.set(now, id.server, set);
+        let change = self.change(id.route, |route| route.group.set(now, id.server, set))?;
         self.note_room(id.route);
         change
+    }
+
+    /// Does what may turn a route.
+    fn change<T>(&mut self, id: RouteId, change: impl FnOnce(&mut Route) -> T) -> Option<T> {
+        let route = self.route_mut(id)?;
+        let before = route.group.standing().is_up();
+        let answer = change(route);
+        if route.group.standing().is_up() != before {
+            self.turned.push(id);
+        }
+        Some(answer)
+    }
+
+    /// Routes that have turned since that was asked last.
+    pub fn take_turned(&mut self) -> Vec<RouteId> {
+        std::mem::take(&mut self.turned)
     }
 
     /// Calls `arm` for every server that is to be probed, with the timer and the moment of its next probe.
@@ -225,7 +246,7 @@ impl Fleet {
 
     /// Takes the verdict of a server's probe; answers whether that took the server down or up.
     pub fn report(&mut self, now: Time, id: ServerId, checked: Checked) -> Option<Change> {
-        let change = self.route_mut(id.route)?.group.report(now, id.server, checked)?;
+        let change = self.change(id.route, |route| route.group.report(now, id.server, checked))??;
         self.note_room(id.route);
         Some(change)
     }

@@ -53,7 +53,7 @@ impl Fleet {
         spread: &mut Spread,
         reloaded: &mut Reloaded,
     ) -> bool {
-        let left = self.retire(takeover, most);
+        let left = self.retire(takeover, most, &mut reloaded.orphans);
         let first = takeover.places.len();
         let last = first.saturating_add(left).min(takeover.routes.len());
         for index in first..last {
@@ -71,13 +71,17 @@ impl Fleet {
         is_finished
     }
 
-    /// Looks which routes are not in the configuration any more; how many of `most` may still be looked at.
-    fn retire(&mut self, takeover: &mut Takeover, most: usize) -> usize {
+    /// Looks which routes are not in the configuration any more, and counts their servers' connections; how many of `most` may
+    /// still be looked at.
+    fn retire(&mut self, takeover: &mut Takeover, most: usize, orphans: &mut u64) -> usize {
         let Some(first) = takeover.looked else { return most };
         let last = first.saturating_add(most).min(self.routes.len());
         for (index, route) in (first..).zip(self.routes.get_mut(first..last).unwrap_or_default()) {
             // One that is in the configuration still gets hellos until the end: its place can be given away next time.
             let was_retired = std::mem::replace(&mut route.retired, !takeover.names.contains(&*route.config.name));
+            if route.retired && !was_retired {
+                *orphans += route.group.members().map(|(_, member)| u64::from(member.open())).sum::<u64>();
+            }
             if was_retired && route.retired && route.open == 0 && route.own.as_ref().is_none_or(|own| own.open() == 0) {
                 takeover.free.push(RouteId(index as u32));
             }
@@ -97,13 +101,14 @@ impl Fleet {
         reloaded: &mut Reloaded,
     ) -> RouteId {
         if let Some(id) = self.known.get(&new.name).copied() {
-            if let Some(route) = self.route_mut(id)
-                && !Arc::ptr_eq(&route.config, new)
-            {
-                route.config = Arc::clone(new);
-                let updated = route.group.update(new, spread);
-                route.name_servers();
-                reloaded.add(id, updated);
+            if self.route(id).is_some_and(|route| !Arc::ptr_eq(&route.config, new)) {
+                let updated = self.change(id, |route| {
+                    route.config = Arc::clone(new);
+                    let updated = route.group.update(new, spread);
+                    route.name_servers();
+                    updated
+                });
+                reloaded.add(id, updated.unwrap_or_default());
                 // A server that is new, or may have more connections, has room.
                 self.roomy.push(id);
                 reloaded.changed.push(id);

@@ -49,10 +49,12 @@ pub fn log_end(end: End, context: &mut Context) {
         route: None,
         server: None,
         unique_id: None,
+        sni: None,
+        alpn: &[],
     };
     if let Some(why) = end.why {
         context.process.http.errors += 1;
-        context.log.write(context.now, &whose, &Step::Refuse { sni: None, why: &why });
+        context.log.write(context.now, &whose, &Step::Refuse { why: &why });
     }
     let End { bytes_up, bytes_down, reason, .. } = end;
     context.log.write(context.now, &whose, &Step::Close { timing, bytes_up, bytes_down, reason, counts });

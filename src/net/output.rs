@@ -1,4 +1,5 @@
 //! Standard output without waiting: a reader that stalls costs lines, never time.
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -59,6 +60,13 @@ impl Output {
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.fd.is_terminal()
+    }
+
+    /// Whether it is the file that `stream` names, as `$JOURNAL_STREAM` does: `systemd.exec(5)`.
+    #[must_use]
+    pub fn is_stream(&self, stream: &OsStr) -> bool {
+        let own = rustix::fs::fstat(&self.fd).map(|own| format!("{}:{}", own.st_dev, own.st_ino));
+        own.is_ok_and(|own| *stream == *own)
     }
 
     /// Where a line is to be appended, newline and all; `None` when there is no room for it, and it counts as lost.

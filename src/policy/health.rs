@@ -34,6 +34,9 @@ pub struct Standing {
     since: Time,
     downs: u64,
     downtime: Duration,
+    /// How long the state before this one lasted.
+    #[serde(default)]
+    lasted: Duration,
 }
 
 /// A change of standing.
@@ -56,6 +59,16 @@ pub struct Checked {
     pub info: Box<str>,
     /// From the probe's start to its verdict.
     pub took: Duration,
+}
+
+impl Checked {
+    /// What it found, in a few words.
+    #[must_use]
+    pub fn found(&self) -> String {
+        let code = self.status.map(|status| format!(" {status}")).unwrap_or_default();
+        let info = if self.info.is_empty() { String::new() } else { format!(": {}", self.info) };
+        format!("{}{code}{info}", self.result.describe())
+    }
 }
 
 /// What is known of a server's health, on its way to another process.
@@ -274,7 +287,7 @@ impl Standing {
     /// Up, since now.
     #[must_use]
     pub fn new(now: Time) -> Standing {
-        Standing { up: true, since: now, downs: 0, downtime: Duration::ZERO }
+        Standing { up: true, since: now, downs: 0, downtime: Duration::ZERO, lasted: Duration::ZERO }
     }
 
     /// Takes a new state, and says whether it is another.
@@ -285,6 +298,7 @@ impl Standing {
         self.downtime = self.downtime(now);
         self.downs += u64::from(!up);
         self.up = up;
+        self.lasted = now.since(self.since);
         self.since = now;
         Some(if up { Change::Up } else { Change::Down })
     }
@@ -299,6 +313,12 @@ impl Standing {
     #[must_use]
     pub fn since(&self) -> Time {
         self.since
+    }
+
+    /// How long the state before this one lasted.
+    #[must_use]
+    pub fn lasted(&self) -> Duration {
+        self.lasted
     }
 
     /// How often it went down.

@@ -65,6 +65,8 @@ pub struct Updated {
     pub outdated: Vec<u32>,
     /// Those that were down and are not any more.
     pub risen: Vec<(u32, Rise)>,
+    /// Open connections of those that left the file.
+    pub orphans: u64,
 }
 
 /// Why a server that was down comes up by another word than a probe's.
@@ -123,13 +125,13 @@ impl Group {
         self.on_all_down = route.on_all_down;
         let mut updated = Updated::default();
         for (i, member) in (0..).zip(&mut self.members) {
-            let same = match route.servers.iter().find(|server| server.name == member.server.name) {
-                Some(server) => {
-                    let same = member.server.address == server.address;
-                    updated.risen.extend(member.renew(server, &route.health_check, spread).map(|why| (i, why)));
-                    same
-                }
-                None => std::mem::replace(&mut member.retired, true),
+            let same = if let Some(server) = route.servers.iter().find(|server| server.name == member.server.name) {
+                let same = member.server.address == server.address;
+                updated.risen.extend(member.renew(server, &route.health_check, spread).map(|why| (i, why)));
+                same
+            } else {
+                updated.orphans += if member.retired { 0 } else { member.open.into() };
+                std::mem::replace(&mut member.retired, true)
             };
             if !same {
                 updated.outdated.push(i);

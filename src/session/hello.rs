@@ -188,14 +188,18 @@ impl Hello {
     /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
     fn judge(&mut self, fresh: &[u8], front: &mut [u8; HEADER_ROOM], lent: &mut Lent<'_>) -> Judgement {
         let raw = if self.raw.is_empty() { fresh } else { &self.raw };
-        let (reason, sni, why) = match (self.reader.read(raw), self.client.refused()) {
+        let verdict = self.reader.read(raw);
+        if let Verdict::Hello(hello) = &verdict {
+            self.client.names = Some(lent.shared.names.of(hello));
+        }
+        let (reason, why) = match (verdict, self.client.refused()) {
             (Verdict::Incomplete, _) => return Judgement::Incomplete,
             (_, Some(reason)) => return Judgement::Refused(reason),
             (Verdict::NotTls, None) if proxy_header::begins(raw) && self.client.told.is_none() => {
-                (DropReason::NotTls, None, "a PROXY header, which is not accepted from here")
+                (DropReason::NotTls, "a PROXY header, which is not accepted from here")
             }
-            (Verdict::NotTls, None) => (DropReason::NotTls, None, "not TLS"),
-            (Verdict::Malformed(why), None) => (DropReason::MalformedHello, None, why),
+            (Verdict::NotTls, None) => (DropReason::NotTls, "not TLS"),
+            (Verdict::Malformed(why), None) => (DropReason::MalformedHello, why),
             (Verdict::Hello(hello), None) => {
                 lent.context.process.histograms.hello(hello.len);
                 match lent.context.fleet.find(self.client.frontend, hello.sni, hello.alpn()) {
@@ -203,14 +207,14 @@ impl Hello {
                         let found = route(&self.client, self.bound, id, Some(&hello), front, lent);
                         return found.map_or_else(Judgement::Refused, Judgement::Found);
                     }
-                    Some(_) => (DropReason::NotAllowed, hello.sni, "not from that address"),
-                    None if hello.sni.is_none() => (DropReason::NoSni, None, "no SNI, and no route for that"),
-                    None => (DropReason::UnknownSni, hello.sni, "no route for that name"),
+                    Some(_) => (DropReason::NotAllowed, "not from that address"),
+                    None if hello.sni.is_none() => (DropReason::NoSni, "no SNI, and no route for that"),
+                    None => (DropReason::UnknownSni, "no route for that name"),
                 }
             }
         };
         let context = &mut *lent.context;
-        context.log.write(context.now, &self.client.whose(&context.fleet), &Step::Refuse { sni, why: &why });
+        context.log.write(context.now, &self.client.whose(&context.fleet), &Step::Refuse { why: &why });
         Judgement::Refused(reason)
     }
 }
@@ -250,7 +254,7 @@ fn give(
 ) -> Next {
     if !is_allowed(&client, id, lent) {
         let context = &mut *lent.context;
-        let refused = Step::Refuse { sni: None, why: &"not from that address" };
+        let refused = Step::Refuse { why: &"not from that address" };
         context.log.write(context.now, &client.whose(&context.fleet), &refused);
         return close::refuse(client, DropReason::NotAllowed, lent);
     }

@@ -17,6 +17,7 @@ mod close;
 mod connect;
 mod hello;
 mod memory;
+mod names;
 mod parked;
 mod preface;
 mod queue;
@@ -26,6 +27,7 @@ mod shared;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use mio::event::Event;
 
@@ -40,6 +42,7 @@ use crate::vocabulary::{CloseReason, DropReason, Role};
 use connect::Connect;
 use hello::Hello;
 use hello::SCRATCH_ROOM;
+use names::Names;
 pub use parked::{Parked, Sockets};
 use preface::Preface;
 use queue::Queue;
@@ -118,6 +121,8 @@ pub struct Client {
     lent: u32,
     /// What a balancer told of it.
     told: Option<Box<Told>>,
+    /// What its hello asks for, once that is known.
+    names: Option<Rc<Names>>,
 }
 
 /// What the limits on source addresses say of a connection.
@@ -147,6 +152,7 @@ impl Session {
                 admission: Admission::Unlimited,
                 told: None,
                 lent: 0,
+                names: None,
             };
             return Preface::accept(client, bound, lent);
         }
@@ -162,7 +168,8 @@ impl Session {
         let takes_all = lent.context.fleet.takes_all(frontend);
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client { stream, source, accepted, frontend, is_handed_on: false, admission, told, lent: 0 };
+        let client =
+            Client { stream, source, accepted, frontend, is_handed_on: false, admission, told, lent: 0, names: None };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             match frontend {
@@ -184,7 +191,17 @@ impl Session {
         let Handed { stream, source, told, accepted, sent, route, port } = handed;
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client { stream, source, accepted, frontend: None, is_handed_on: true, admission, told, lent: 0 };
+        let client = Client {
+            stream,
+            source,
+            accepted,
+            frontend: None,
+            is_handed_on: true,
+            admission,
+            told,
+            lent: 0,
+            names: None,
+        };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             return close::refuse(client, reason, lent);
@@ -356,7 +373,7 @@ impl Session {
 
 impl Client {
     /// What its log lines begin with.
-    fn whose<'a>(&self, fleet: &'a Fleet) -> Whose<'a> {
+    fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
         let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
         Whose {
             frontend: owner.unwrap_or(if self.is_handed_on { Role::Http.name() } else { Role::Https.name() }),
@@ -365,6 +382,8 @@ impl Client {
             route: None,
             server: None,
             unique_id: None,
+            sni: self.names.as_ref().and_then(|names| names.sni.as_deref()),
+            alpn: self.names.as_ref().map_or(&[], |names| &names.alpn),
         }
     }
 

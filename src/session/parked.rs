@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use super::hello::{self, Hello};
+use super::names::{Names, ParkedNames};
 use super::preface::Preface;
 use super::relay::{Held, ParkedRelay, Relay};
 use super::{Admission, Client, Lent, Moved, Next, Session, close};
@@ -39,6 +40,9 @@ pub struct Record {
     /// The redirect has handed it on: the route of the other process, and the port of its servers.
     #[serde(default)]
     handed_on: Option<(usize, u16)>,
+    /// What its hello asks for.
+    #[serde(default)]
+    names: Option<ParkedNames>,
     phase: Phase,
 }
 
@@ -99,7 +103,11 @@ impl Session {
         let until = self.deadline();
         let frontend = frontend.map(RouteId::index);
         let handed_on = self.handed_on().map(|(route, port)| (route.index(), port));
-        let record = |phase| Record { source, accepted, frontend, handed_on, told: told.clone(), phase };
+        let names = self.client().names.as_deref().map(Names::park);
+        let record = |phase| {
+            let (told, names) = (told.clone(), names.clone());
+            Record { source, accepted, told, frontend, handed_on, names, phase }
+        };
         let refused = refused.map(|reason| reason.name().to_owned());
         let hello = || record(Phase::Hello { until, refused });
         Ok(match self {
@@ -116,7 +124,7 @@ impl Session {
 
     /// Goes on with a session of another process, whose servers stand in `places`.
     pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
-        let Record { source, accepted, frontend, handed_on, told, phase } = record;
+        let Record { source, accepted, told, frontend, handed_on, names, phase } = record;
         let frontend = frontend.and_then(|index| places.route(index));
         if let Some(id) = frontend {
             lent.context.fleet.resume_at(id);
@@ -141,6 +149,7 @@ impl Session {
             admission,
             told,
             lent: 0,
+            names: names.map(|names| lent.shared.names.take_up(&names)),
         };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),

@@ -40,11 +40,7 @@ impl Preface {
             Read::Refused(reason, why) => {
                 if let Some(why) = why {
                     let context = &mut *lent.context;
-                    context.log.write(
-                        context.now,
-                        &self.client.whose(&context.fleet),
-                        &Step::Refuse { sni: None, why: &why },
-                    );
+                    context.log.write(context.now, &self.client.whose(&context.fleet), &Step::Refuse { why: &why });
                 }
                 close::refuse(self.client, reason, lent)
             }

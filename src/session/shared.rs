@@ -1,6 +1,7 @@
 //! What sessions share among themselves, and what one of them is lent while it works.
 use super::SCRATCH_ROOM;
 use super::memory::Memory;
+use super::names::NamePool;
 use crate::config::PerSource;
 use crate::context::Context;
 use crate::net::{Key, Pipes, slot_number};
@@ -26,6 +27,7 @@ pub struct Shared {
     /// Room for one read.
     pub(super) scratch: Vec<u8>,
     pub(super) unique_ids: UniqueIds,
+    pub(super) names: NamePool,
     /// For hellos that are waited for, or for whose server.
     pub(super) memory: Memory,
 }
@@ -53,6 +55,7 @@ impl Shared {
             pipes: Pipes::new(0),
             scratch: vec![0; SCRATCH_ROOM],
             unique_ids: UniqueIds::new(process),
+            names: NamePool::new(),
             memory: Memory::default(),
         }
     }

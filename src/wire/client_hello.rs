@@ -60,6 +60,12 @@ impl<'a> Hello<'a> {
         iter::from_fn(move || vec8(&mut rest))
     }
 
+    /// The same as they came, each behind its length in a byte.
+    #[must_use]
+    pub fn alpn_list(&self) -> &'a [u8] {
+        self.alpn
+    }
+
     fn parse(message: &'a [u8]) -> Result<Hello<'a>, &'static str> {
         let mut rest = message.get(HANDSHAKE_HEADER..).unwrap_or_default();
         take(&mut rest, 2 + 32).ok_or("the hello ends within its version and random")?;

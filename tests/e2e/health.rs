@@ -139,7 +139,7 @@ fn the_log_says_why() {
     );
     let (duration, after) = after.split_once("ms. ").unwrap();
     assert!(duration.parse::<u32>().is_ok(), "{line}");
-    assert_eq!(after, "0 active and 0 backup servers left.");
+    assert!(after.starts_with("0 active and 0 backup servers left. It was up for "), "{line}");
 }
 
 /// Backups are called that, and it is said when they stand in.
@@ -157,7 +157,7 @@ fn the_log_tells_of_backups() {
     let second = proxy.wait_for_notice("Backup Server r/b is DOWN");
     let (stood_in, none) =
         ("0 active and 1 backup servers left. Running on backup.", "0 active and 0 backup servers left.");
-    assert!(first.ends_with(stood_in) && second.ends_with(none), "{first}\n{second}");
+    assert!(first.contains(stood_in) && second.contains(none), "{first}\n{second}");
     proxy.wait_for_notice("backend r has no server available!");
 }
 

@@ -3,6 +3,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
@@ -29,6 +30,8 @@ fn json() {
     let (sent, got) = (hello("a.test").len(), hello("a.test").len() + "greeting\n".len());
     for (key, wanted) in [
         ("frontend", json!("https_ingress")),
+        ("level", json!("info")),
+        ("sni", json!("a.test")),
         ("route", json!("a")),
         ("server", json!("s")),
         ("close_reason", json!("done")),
@@ -50,7 +53,12 @@ fn json() {
     let mut refused = proxy.connect();
     refused.hello("evil\"\n.test").end();
     assert_eq!(event(&proxy, refused.address, "hello_refused")["sni"], r#"evil\"\x0a.test"#);
-    assert_eq!(event(&proxy, refused.address, "close")["drop_reason"], "unknown_sni");
+    let close = event(&proxy, refused.address, "close");
+    assert_eq!((&close["drop_reason"], &close["sni"]), (&json!("unknown_sni"), &json!(r#"evil\"\x0a.test"#)));
+    let mut offers = proxy.connect();
+    offers.send(&HelloBuilder::new().sni("A.test").alpn(&["h2", "http/1.1", "a,b"]).build()).greeting();
+    let connect = event(&proxy, offers.address, "connect");
+    assert_eq!((&connect["sni"], &connect["alpn"]), (&json!("A.test"), &json!(r"h2,http/1.1,a\x2cb")));
 
     let mut down = proxy.connect();
     down.hello("down.test").end();
@@ -71,7 +79,7 @@ fn json() {
     let objects: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     for object in &objects {
         let is_date = |key: &str| object[key].as_str().is_some_and(is_rfc3339);
-        assert!(is_date("time") && (object["event"].is_null() || is_date("accepted")), "{object}");
+        assert!(is_date("time") && (object["client_address"].is_null() || is_date("accepted")), "{object}");
     }
     let errors: Vec<&Value> = objects.iter().filter(|object| object["level"] == "error").collect();
     assert!(errors.iter().any(|error| error["message"] == "Reload refused: nothing has changed."), "{errors:?}");
@@ -116,13 +124,13 @@ fn colours_on_a_terminal() {
         child.kill().unwrap();
         child.wait().unwrap();
         let wanted = if coloured {
-            ["drop=\x1b[33mSNI_REJECTED\x1b[0m Tw=", "ts=\x1b[33mPR\x1b[0m ac="]
+            ["drop=\x1b[33mSNI_REJECTED\x1b[0m Tw=", "ts=\x1b[33mPR\x1b[0m ac=", "sni=\"nobody.test\""]
         } else {
-            ["drop=SNI_REJECTED Tw=", "ts=PR ac="]
+            ["drop=SNI_REJECTED Tw=", "ts=PR ac=", "sni=\"nobody.test\""]
         };
         assert!(wanted.iter().all(|wanted| close.contains(wanted)), "{variable}={value}: {close:?}");
         let escapes = lines.of(From::Stdout).iter().map(|line| line.matches('\x1b').count()).sum::<usize>();
-        assert_eq!(escapes, if coloured { 4 } else { 0 });
+        assert_eq!(escapes, if coloured { 6 } else { 0 }, "{lines:?}");
     }
 }
 

@@ -34,6 +34,7 @@ fn accept_connect_close() {
         assert_eq!(entry.field("B"), bytes.to_string());
         assert_eq!(["ts", "Tw", "sq", "bq"].map(|name| entry.field(name)), ["--", "0", "0", "0"]);
         assert_eq!(["ac", "fc", "bc", "sc"].map(|name| entry.field(name)), ["2"; 4]);
+        assert_eq!(entry.field("sni"), "\"a.test\"");
         assert!((0..10_000).contains(&entry.number("Tc")));
         assert!(entry.number("Tt") >= entry.number("Tc"));
     }
@@ -67,8 +68,9 @@ fn pr_for_what_is_refused() {
     let not_tls = ended(&proxy, |client| _ = client.send(b"GET / HTTP/1.1\r\n\r\n").end());
     let too_late = ended(&proxy, |client| _ = client.send(&hello("a.test")[..50]).end());
     let left_early = ended(&proxy, |client| _ = client.send(&hello("a.test")[..50]).finish().end());
-    for client in [unknown, not_tls, too_late, left_early] {
+    for (client, sni) in [(unknown, "\"b.test\""), (not_tls, "\"-\""), (too_late, "\"-\""), (left_early, "\"-\"")] {
         let close = proxy.close_of(client);
+        assert_eq!((close.field("sni"), close.field("reason")), (sni, "dropped"));
         assert_eq!((close.ts(), close.field("drop"), close.server()), ("PR", "SNI_REJECTED", "<NOSRV>"));
         assert_eq!(["Tw", "Tc"].map(|name| close.number(name)), [-1, -1]);
     }
@@ -94,6 +96,7 @@ fn sc_for_a_server_that_refuses() {
     let client = ended(&proxy, |client| _ = client.hello("a.test").end());
     let close = proxy.close_of(client);
     assert_eq!((close.ts(), close.place.as_str(), close.number("Tc")), ("SC", "a/s", -1));
+    assert_eq!((close.field("sni"), close.field("reason")), ("\"a.test\"", "server_refused"));
     let errors: Vec<Entry> = proxy.entries().into_iter().filter(|entry| entry.step == "ERROR").collect();
     assert_eq!(errors.iter().map(|entry| entry.place.as_str()).collect::<Vec<_>>(), ["a/s"; 2]);
 }

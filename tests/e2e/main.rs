@@ -17,6 +17,7 @@ mod kit;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod log_events;
 mod log_forms;
 mod log_lines;
 mod many_routes;

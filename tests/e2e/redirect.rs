@@ -207,7 +207,7 @@ fn its_lines_in_the_log() {
     let (line, ts) = line_of(&proxy, address);
     assert_eq!(ts, "LR");
     let (_, rest) = line.split_once("] http_ingress http_ingress/<NOSRV> CLOSE drop=- Tw=-1 Tc=-1 Tt=").unwrap();
-    let wanted = format!(" B={} ts=LR ac=1 fc=1 bc=0 sc=0 sq=0 bq=0", answer.len());
+    let wanted = format!(" B={} ts=LR ac=1 fc=1 bc=0 sc=0 sq=0 bq=0 sni=\"-\"", answer.len());
     assert!(rest.ends_with(&wanted), "{line}");
 
     let mut left = Client::connect(http);

@@ -39,11 +39,18 @@ impl Entry {
         entry.fields =
             words.map(|w| w.split_once('=').unwrap_or_else(|| panic!("a field in {line}"))).map(owned).collect();
         let mut names: Vec<&str> = entry.fields.iter().map(|(name, _)| name.as_str()).collect();
-        if names.last() == Some(&"id") {
-            names.pop();
+        if !entry.is("ACCEPT") {
+            let is_orderly = entry.is("CONNECT") || matches!(entry.ts(), "--" | "LR");
+            assert_eq!(names.pop_if(|name| *name == "reason").is_none(), is_orderly, "reason of {line}");
+            assert_eq!(names.pop(), Some("sni"), "{line}");
+            names.pop_if(|name| *name == "id");
         }
         assert_eq!(names, expected, "fields of {line}");
         Some(entry)
+    }
+
+    fn is(&self, step: &str) -> bool {
+        self.step == step
     }
 
     /// A field's value.
