@@ -64,6 +64,16 @@ rec {
     peer = "172.24.1.3";
     priority = 250;
   };
+  # A second host beside a whole deployment.
+  deployment = {
+    imports = [ ./fiscalismia.nix ];
+    services.fiscalismia-lb.highAvailability = {
+      enable = true;
+      interface = "enp8s0";
+      inherit address;
+      peers = [ "172.24.1.6" ];
+    };
+  };
   cloud-first = atHetzner "203.0.113.10" 1 first;
   cloud-second = atHetzner "203.0.113.11" 2 second;
 }

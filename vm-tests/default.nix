@@ -11,12 +11,19 @@ let
         "routing"
         "monitoring"
         "isolation"
+        "balancer"
         "hardening"
       ];
       others = [
+        "balancer"
         "bastion"
         "natgateway"
+        "second"
         "sentinel"
+      ];
+      imports = [
+        ./balancer.nix
+        ./isolation.nix
       ];
     };
   }

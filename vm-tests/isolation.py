@@ -69,3 +69,18 @@ with subtest("replies to clients leave by the public interface"):
     sent = {name: sent_by(name) - count for name, count in before.items()}
     t.assertGreater(sent["enp1s0"], 1_000_000)
     t.assertLess(sent["enp7s0"] + sent["enp8s0"], 200_000)
+
+with subtest("VRRP passes with the second load balancer, and with nobody else"):
+    loadbalancer.succeed("netprobe hear 112 12 >/run/heard.json 2>/run/heard.ready &")
+    loadbalancer.wait_until_succeeds("test -s /run/heard.ready")
+    for machine in (second, sentinel, bastion, frontend):
+        machine.succeed("netprobe say 112 172.24.1.3")
+    for machine in (sentinel, demo):
+        machine.succeed("netprobe say 112 172.20.1.3")
+    for address in (PUBLIC, "172.24.1.3"):
+        client.succeed(f"netprobe say 112 {address}")
+    loadbalancer.wait_until_succeeds("test -s /run/heard.json", timeout=60)
+    t.assertEqual(json.loads(loadbalancer.succeed("cat /run/heard.json")), ["172.24.1.6"])
+    loadbalancer.succeed("netprobe say 112 172.24.1.6")
+    for address in ("172.24.1.5", "172.20.1.5", CLIENT):
+        loadbalancer.fail(f"netprobe say 112 {address}")

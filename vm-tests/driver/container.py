@@ -28,9 +28,9 @@ BOOT_WITHIN = 60
 
 
 class Container(Machine):
-    def __init__(self, name: str, state: Path, rendered: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, state: Path, ruleset: Path, say: Callable[[str], None]) -> None:
         super().__init__(name, state, say)
-        self.rendered = rendered
+        self.rendered, self.ruleset = ruleset.parent, ruleset
         self.root = state / "root"
 
     def boot(self) -> None:
@@ -73,7 +73,7 @@ class Container(Machine):
             shutil.copy(file, self.root / "etc/systemd/network")
         (units / "booted.target").write_text(BOOTED)
         (units / "sshd.service").write_text(f"[Service]\nExecStart=/usr/bin/python3 -c {shlex.quote(SSHD)}\n")
-        (self.root / "etc/nftables.conf").write_text("flush ruleset\n" + (self.rendered / "ruleset.nft").read_text() + network.RPFILTER)
+        (self.root / "etc/nftables.conf").write_text("flush ruleset\n" + self.ruleset.read_text() + network.RPFILTER)
         program = self.program()
         program.parent.mkdir(parents=True)
         shutil.copy(self.state / "fiscalismia-lb", program)

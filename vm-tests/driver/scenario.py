@@ -26,6 +26,7 @@ def run(tests: Path, name: str, program: Path, rendered: Path, with_machine: boo
         print(f"skipped: {script.read_text().splitlines()[0].removeprefix(f'# {NIXOS_ONLY}')}")
         return 0
     topology = json.loads((tests / "topology.json").read_text())
+    topology["hosts"] = {host: one for host, one in topology["hosts"].items() if name in one.get("scenarios", [name])}
     state = Path(tempfile.mkdtemp(prefix=f"lab-{name}-"))
     try:
         return run_script(tests, name, services.Lab(tests, state, program, rendered, topology, name), with_machine)
@@ -37,7 +38,7 @@ def run_script(tests: Path, name: str, lab: services.Lab, with_machine: bool) ->
     services.make_site(lab)
     machines = {host: machine.Machine(host, lab.state / host, say) for host in lab.topology["hosts"]}
     if with_machine:
-        machines["loadbalancer"] = container.Container("loadbalancer", lab.state / "loadbalancer", lab.rendered, say)
+        machines["loadbalancer"] = container.Container("loadbalancer", lab.state / "loadbalancer", services.ruleset(lab), say)
     for host, one in machines.items():
         services.describe(lab, host)
         one.boot()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -111,13 +112,24 @@ def prometheus(lab: Lab, state: Path) -> dict[str, Any]:
     return {"command": ["prometheus", f"--config.file={config}", "--storage.tsdb.path=/run/prometheus"]}
 
 
+def of_host(lab: Lab, host: str, text: str) -> str:
+    """What is for the first load balancer, as it is for another one: each has the other's addresses."""
+    own, first = ([address for leg in lab.topology["hosts"][name]["legs"].values() for address in leg["addresses"]] for name in (host, "loadbalancer"))
+    other = dict(zip(own, first)) | dict(zip(first, own))
+    return re.sub("|".join(rf"(?<![\w.:]){re.escape(one)}(?![\w.])" for one in other), lambda found: other[found[0]], text)
+
+
+def haproxy(lab: Lab, state: Path) -> dict[str, Any]:
+    return {"command": ["haproxy", "-db", "-f", str(lab.tests / "shared/haproxy.cfg")]}
+
+
 def load_balancer(lab: Lab, state: Path) -> dict[str, Any]:
-    write(state / "config.json", configuration(lab))
+    config = json.loads(of_host(lab, state.name, json.dumps(configuration(lab))))
+    write(state / "config.json", config)
     for name, changed in switches(lab).items():
         write(state / f"{name}.json", changed)
     shutil.copy(lab.program, state / "fiscalismia-lb")
-    legs = lab.topology["hosts"]["loadbalancer"]["legs"]
-    config = configuration(lab)
+    legs = lab.topology["hosts"][state.name]["legs"]
     return {
         "command": [str(state / "fiscalismia-lb"), "run", "--config", "/run/lab/config.json"],
         "notify": True,
@@ -150,6 +162,7 @@ UNITS: dict[str, tuple[str, Callable[[Lab, Path], dict[str, Any]]]] = {
     "prometheus": ("prometheus", prometheus),
     "fiscalismia-lb": ("fiscalismia-lb", load_balancer),
     "sshd": ("sshd", sshd),
+    "haproxy": ("haproxy", haproxy),
 }
 
 
@@ -158,17 +171,22 @@ def configure_network(lab: Lab, machine: Machine) -> None:
     if isinstance(machine, Container):
         machine.configure_network([leg["interface"] for leg in lab.topology["hosts"][machine.name]["legs"].values()])
         return
-    if machine.name == "loadbalancer":
+    if "fiscalismia-lb" in lab.topology["hosts"][machine.name]["services"]:
         for text in network.networkd_files(lab.rendered):
-            network.batch(list(network.of_networkd(text)), machine.inside)
+            network.batch(list(network.of_networkd(of_host(lab, machine.name, text))), machine.inside)
         network.filter_reverse_path(machine.inside)
-        subprocess.run([*machine.inside, "nft", "--file", lab.rendered / "ruleset.nft"], check=True)
+        network.load(machine.inside, of_host(lab, machine.name, ruleset(lab).read_text()))
         return
     network.batch(legs(lab, machine.name), machine.inside)
     network.check_senders(machine.inside)
     if "nat" in lab.topology["hosts"][machine.name]["services"]:
         network.forward(machine.inside)
         subprocess.run([*machine.inside, "nft", "--file", lab.tests / "shared/nat.nft"], check=True)
+
+
+def ruleset(lab: Lab) -> Path:
+    """With VRRP let through, where it is in doubt what that lets through."""
+    return lab.rendered / str(fragments(lab).get("ruleset", "ruleset.nft"))
 
 
 def legs(lab: Lab, host: str) -> list[str]:

@@ -80,7 +80,9 @@ let
           enable = true;
           loadBalancers = [
             "172.20.1.3"
+            "172.20.1.6"
             "172.24.1.3"
+            "172.24.1.6"
           ];
         };
         # Without the lines that the module says for all of nginx.
@@ -122,6 +124,10 @@ let
       };
     };
     sshd.services.openssh.enable = true;
+    haproxy.services.haproxy = {
+      enable = true;
+      config = lib.readFile ./haproxy.cfg;
+    };
     fiscalismia-lb = {
       imports = [
         ../../nixos/module.nix
@@ -140,6 +146,21 @@ let
     };
   };
 
+  # A second load balancer is the first one with the topology's addresses. A scenario may force others.
+  own =
+    legs:
+    let
+      address = leg: lib.mkOverride 60 (lib.head leg.addresses);
+    in
+    {
+      publicAddresses = lib.mkOverride 60 legs.internet.addresses;
+      privateInterfaces = {
+        ${legs.demo.interface}.address = address legs.demo;
+        ${legs.production.interface}.address = address legs.production;
+      };
+      admin.address = lib.mkOverride 60 "${lib.head legs.production.addresses}:8404";
+    };
+
   host =
     name: description:
     { config, ... }:
@@ -152,6 +173,9 @@ let
       virtualisation.interfaces = interfaces description.legs;
       systemd.services.legs.enable = !byModule;
       networking.firewall.enable = lib.mkIf (!byModule) false;
+    }
+    // lib.optionalAttrs (lib.elem "fiscalismia-lb" description.services) {
+      services.fiscalismia-lb = own description.legs;
     };
 in
 {

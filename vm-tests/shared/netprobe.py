@@ -6,7 +6,9 @@ netprobe ping HOST                  exit 0 if an echo is answered
 netprobe silence HOST PORT WHAT...  on a connection each, send a hello for the name after `hello:`, or the text after `text:`;
                                     exit 0 if nothing comes back for eight seconds, no end of a connection either
 netprobe load NAME SECONDS KEPT     new TLS connections one after another, KEPT open ones beside them; counts as JSON
-netprobe flood NAME COUNT           COUNT TLS connections at once; how many were answered, as JSON
+netprobe flood NAME COUNT [ADDRESS] COUNT TLS connections at once; how many were answered, as JSON
+netprobe say PROTOCOL HOST          a packet of that number in IPv4, from this host's own address there
+netprobe hear PROTOCOL SECONDS      who has sent such packets here meanwhile, as JSON
 """
 
 import errno
@@ -33,6 +35,8 @@ def main(command: str, *arguments: str) -> None:
         "silence": silence,
         "load": load,
         "flood": flood,
+        "say": say,
+        "hear": hear,
     }
     commands[command](*arguments)
 
@@ -126,6 +130,28 @@ def silence(host: str, port: str, *what: str) -> None:
         sys.exit(f"{what[connections.index(connection)]}: {'an answer' if receives(connection) else 'an end'}")
 
 
+def say(protocol: str, host: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, int(protocol)) as raw:
+        raw.sendto(b"netprobe", (host, 0))
+
+
+def hear(protocol: str, seconds: str) -> None:
+    """Each sender once: what a host's packet filter drops does not come so far."""
+    heard = set()
+    end = time.monotonic() + float(seconds)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, int(protocol)) as raw:
+        print("ready", file=sys.stderr, flush=True)
+        while (left := end - time.monotonic()) > 0:
+            raw.settimeout(left)
+            try:
+                packet, (sender, _) = raw.recvfrom(1500)
+            except TimeoutError:
+                break
+            if packet.endswith(b"netprobe"):
+                heard.add(sender)
+    print(json.dumps(sorted(heard)))
+
+
 def client_hello(name: str | None) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = name is not None
@@ -194,13 +220,14 @@ def load(name: str, seconds: str, kept: str) -> None:
     print(json.dumps({"done": done[0], "kept": int(kept), "failed": failed}))
 
 
-def flood(name: str, count: str) -> None:
+def flood(name: str, count: str, address: str | None = None) -> None:
     """The connections are told apart by whether a first byte of an answer comes within three seconds."""
     hello = client_hello(name)
+    place = (address, 443) if address else address_of(name)
     connections = []
     for _ in range(int(count)):
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        connection.connect_ex(address_of(name))
+        connection.connect_ex(place)
         connections.append(connection)
     end = time.monotonic() + 3
     unsent, answered = set(connections), 0

@@ -1,4 +1,5 @@
 import json
+import re
 
 ROUTES = {
     "fiscalismia.com": "172.24.0.3",
