@@ -73,6 +73,7 @@ pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<
     let (kind, started, until) = (check.probe.clone(), *now, *now + check.timeout);
     let is_proven = member.health().is_proven();
     let dialled = net::dial(address, server.from_address(), server.interface.as_deref());
+    let dialled = dialled.and_then(|stream| net::refuse_itself(stream, address));
     let dialled = dialled.and_then(|stream| Ok((question(check, &stream, address, started)?, stream)));
     fleet.probe_started(id);
     Some(match dialled {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto};
 use socket2::SockRef;
 
 use super::stream::Stream;
@@ -20,14 +20,11 @@ pub const NO_PORT: Errno = Errno::AGAIN;
 /// write tells how it went.
 ///
 /// # Errors
-/// What the kernel knows at once: out of fds, no route, no such device, no permission; [`NO_PORT`]. Refused, where the kernel
-/// gave the socket the very port that it connects to on this host: that succeeds (RFC 9293 section 3.5, a simultaneous
-/// open), and nobody listens there.
+/// What the kernel knows at once: out of fds, no route, no such device, no permission; [`NO_PORT`].
 pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    sockopt::set_tcp_nodelay(&fd, true)?;
     if let Some(interface) = interface {
         SockRef::from(&fd).bind_device(Some(interface.as_bytes())).map_err(|error| errno(&error))?;
     }
@@ -45,8 +42,16 @@ pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&
         Err(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) if has_source_for(address) => return Err(NO_PORT),
         Err(error) => return Err(error),
     }
-    let stream = Stream::connecting(fd);
-    if address.port() >= LOWEST_OWN && stream.local_address().is_ok_and(|own| own == address) {
+    Ok(Stream::connecting(fd))
+}
+
+/// Refuses a connection of a socket with itself.
+///
+/// # Errors
+/// Refused, where the kernel gave the socket the very port that it connects to on this host: that succeeds (RFC 9293
+/// section 3.5, a simultaneous open), and nobody listens there.
+pub fn refuse_itself(stream: Stream, address: SocketAddr) -> Result<Stream, Errno> {
+    if address.port() >= LOWEST_OWN && stream.is_its_own_peer() {
         // Whoever is to listen there could not while the kernel remembers the connection.
         stream.reset();
         return Err(Errno::CONNREFUSED);

@@ -20,6 +20,8 @@ pub struct Direction {
     bulk_reads: u8,
     /// The sink takes no more for now of what the source has.
     stopped: bool,
+    /// How what the source was sent begins, where a source that is the program's own socket would be found by that.
+    asked: Option<[u8; 4]>,
 }
 
 /// What was read and could not be written yet.
@@ -70,7 +72,7 @@ pub enum Progress {
     Unfinished,
     /// FIN was read and everything before it is written; FIN is to be passed on now.
     Ended,
-    /// The socket that was read from is broken.
+    /// The socket that was read from is broken; refused, where it is connected with itself.
     SourceFailed(Errno),
     /// The socket that was written to is broken.
     SinkFailed(Errno),
@@ -85,6 +87,13 @@ impl Direction {
             Some(rest) => Held::Bytes { bytes: rest.into(), written: 0 },
         };
         Direction { bytes: written as u64, held, ..Direction::default() }
+    }
+
+    /// The direction in which the answer to `sent` comes. A source that sends the same back may be connected with itself: the
+    /// kernel can give a socket the very port that it connects to on this host.
+    #[must_use]
+    pub fn answering(sent: &[u8]) -> Direction {
+        Direction { asked: sent.first_chunk().copied(), ..Direction::default() }
     }
 
     /// What another process needs to go on, and the bytes that were read and not written yet. Nothing is lost where that
@@ -215,6 +224,9 @@ impl Direction {
         match from.read(room) {
             Received::Bytes(n) => {
                 let bytes = room.get(..n).unwrap_or_default();
+                if self.bytes == 0 && self.is_echo(bytes) && from.is_its_own_peer() {
+                    return Err(Progress::SourceFailed(Errno::CONNREFUSED));
+                }
                 let written = to.write(bytes).map_err(Progress::SinkFailed)?;
                 self.bytes += written as u64;
                 if let Some(rest @ [_, ..]) = bytes.get(written..) {
@@ -230,6 +242,10 @@ impl Direction {
             }
             Received::Failed(error) => Err(Progress::SourceFailed(error)),
         }
+    }
+
+    fn is_echo(&self, bytes: &[u8]) -> bool {
+        self.asked.is_some_and(|asked| bytes.starts_with(&asked))
     }
 
     /// Copies where there is much: what the sink does not take stays with the kernel, and not in memory of this process. That

@@ -11,7 +11,7 @@ mod slots;
 mod stream;
 mod token;
 
-pub use dial::{NO_PORT, dial, is_shortage, words};
+pub use dial::{NO_PORT, dial, is_shortage, refuse_itself, words};
 pub use direction::{Direction, ParkedDirection, Progress, Standing};
 pub use host::{has_address, has_device};
 pub use listener::{Accepted, BACKLOG, Listener, canonical};

@@ -23,6 +23,7 @@ pub struct Stream {
     writable: bool,
     end: End,
     watch: Watch,
+    nagle: Nagle,
 }
 
 /// What the poll has said of the end of what can be read.
@@ -44,6 +45,16 @@ enum Watch {
     ReadsAndWrites,
 }
 
+/// Whether the kernel may hold back what is written until the peer has acknowledged what went before (tcp(7),
+/// `TCP_NODELAY`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nagle {
+    Off,
+    /// Nothing went before, so the first write is not held back. Many a connection has no other in this direction.
+    NothingSent,
+    On,
+}
+
 /// What one read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -58,21 +69,21 @@ pub enum Received {
 }
 
 impl Stream {
-    /// Takes over a non-blocking socket that was accepted. What it was accepted for may be there already.
+    /// Takes over a non-blocking socket that was accepted, and has its options from the listener. What it was accepted for may be there already.
     pub(super) fn accepted(fd: OwnedFd) -> Stream {
-        Stream { fd, readable: true, writable: true, end: End::NotYet, watch: Watch::Nothing }
+        Stream { fd, readable: true, writable: true, end: End::NotYet, watch: Watch::Nothing, nagle: Nagle::Off }
     }
 
-    /// Takes over a non-blocking socket that connects. There is nothing to read before something is written; what comes
+    /// Takes over a non-blocking socket that connects, with the kernel's defaults. There is nothing to read before something is written; what comes
     /// sooner than the first [`watch`](Stream::watch) is reported by it.
     pub(super) fn connecting(fd: OwnedFd) -> Stream {
-        Stream { readable: false, ..Stream::accepted(fd) }
+        Stream { readable: false, nagle: Nagle::NothingSent, ..Stream::accepted(fd) }
     }
 
     /// Takes over a connected socket that another process has handed on. What it is ready for is tried.
     #[must_use]
     pub fn handed_on(fd: OwnedFd) -> Stream {
-        Stream::accepted(fd)
+        Stream { nagle: Nagle::On, ..Stream::accepted(fd) }
     }
 
     /// Notes what an event says. Nothing is read or written.
@@ -199,9 +210,17 @@ impl Stream {
     /// # Errors
     /// The connection is broken; for a socket that is still connecting, the connect has failed.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        if self.nagle == Nagle::On {
+            self.nagle = Nagle::Off;
+            // Fails only where the socket is broken, which the write says better.
+            let _ = sockopt::set_tcp_nodelay(&self.fd, true);
+        }
         match net::send(&self.fd, bytes, SendFlags::NOSIGNAL) {
             Ok(n) => {
                 self.writable = n == bytes.len();
+                if self.nagle == Nagle::NothingSent {
+                    self.nagle = Nagle::On;
+                }
                 Ok(n)
             }
             Err(Errno::AGAIN) => {
@@ -271,6 +290,13 @@ impl Stream {
     /// The kernel's, for a socket that has gone.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::try_from(net::getsockname(&self.fd)?)?)
+    }
+
+    /// Whether it is connected with itself.
+    #[must_use]
+    pub fn is_its_own_peer(&self) -> bool {
+        let own = net::getsockname(&self.fd);
+        matches!((net::getpeername(&self.fd), own), (Ok(Some(peer)), Ok(own)) if peer == own)
     }
 
     /// Closes with RST: what is still to be sent is thrown away.

@@ -11,7 +11,7 @@ use super::routed::Routed;
 use super::{Lent, Moved, Next, Session};
 use crate::context::Context;
 use crate::fleet::ServerId;
-use crate::net::{self, Direction, Stream, Token};
+use crate::net::{self, Stream, Token};
 use crate::policy::servers::Pick;
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
@@ -53,7 +53,7 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
             }
             Pick::NoServer => return give_up(routed, CloseReason::ServerRefused, lent),
         };
-        let failure = match dial(ServerId { route: routed.route(), server }, routed.found.port, lent.context) {
+        let failure = match dial(&routed, server, &payload, lent.context) {
             Err(error) if net::is_shortage(error) => {
                 lent.context.note_shortage(error);
                 return Queue::enter(routed, payload, Why::Shortage, lent);
@@ -62,9 +62,7 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
                 routed.assign(server, lent);
                 match stream.write(&payload) {
                     Ok(0) if !is_through(&payload, &stream) => return Connect::wait(routed, stream, payload, lent),
-                    Ok(written) => {
-                        return Relay::begin(routed, stream, Direction::starting_with(&payload, written), lent);
-                    }
+                    Ok(written) => return Relay::begin(routed, stream, &payload, written, lent),
                     Err(error) if net::is_shortage(error) => {
                         routed.let_go(lent);
                         return Queue::enter(routed, payload, Why::Shortage, lent);
@@ -88,15 +86,17 @@ fn is_through(payload: &[u8], server: &Stream) -> bool {
     payload.is_empty() && server.is_writable()
 }
 
-fn dial(id: ServerId, port: Option<u16>, context: &Context) -> Result<Stream, Errno> {
+fn dial(routed: &Routed, server: u32, payload: &[u8], context: &Context) -> Result<Stream, Errno> {
     // A server that was picked is there; were it not, that would be no more than a failed try.
-    let server = context.fleet.server(id).ok_or(Errno::HOSTUNREACH)?;
+    let server = context.fleet.server(ServerId { route: routed.route(), server }).ok_or(Errno::HOSTUNREACH)?;
     // Its zone stays: without it, a link-local address is none.
     let mut address = server.address;
-    if let Some(port) = port {
+    if let Some(port) = routed.found.port {
         address.set_port(port);
     }
-    net::dial(address, server.from_address(), server.interface.as_deref())
+    let stream = net::dial(address, server.from_address(), server.interface.as_deref())?;
+    // Where something is sent, its answer tells whether the socket has connected with itself.
+    if payload.is_empty() { net::refuse_itself(stream, address) } else { Ok(stream) }
 }
 
 impl Connect {
@@ -129,7 +129,7 @@ impl Connect {
             Ok(0) if !is_through(&self.payload, &self.server) => Next::Wait(Session::Connect(self)),
             Ok(written) => {
                 let Connect { routed, server, payload, .. } = *self;
-                Relay::begin(routed, server, Direction::starting_with(&payload, written), lent)
+                Relay::begin(routed, server, &payload, written, lent)
             }
             Err(error) if net::is_shortage(error) => {
                 let Connect { mut routed, payload, server, .. } = *self;

@@ -95,15 +95,21 @@ impl Relay {
         relay.wait(true, lent)
     }
 
-    /// Begins with a server that has taken the first bytes of what goes up.
-    pub(super) fn begin(mut routed: Routed, server: Stream, up: Direction, lent: &mut Lent<'_>) -> Next {
+    /// Begins with a server that has taken `written` bytes of what goes up first.
+    pub(super) fn begin(
+        mut routed: Routed,
+        server: Stream,
+        payload: &[u8],
+        written: usize,
+        lent: &mut Lent<'_>,
+    ) -> Next {
         routed.connected(lent);
         lent.shared.memory.take_back(std::mem::take(&mut routed.client.lent));
         let relay = Box::new(Relay {
             routed,
             server,
-            up,
-            down: Direction::default(),
+            up: Direction::starting_with(payload, written),
+            down: Direction::answering(payload),
             last_heard: lent.context.now,
             last_word: Side::Client,
             server_broke: false,
@@ -197,6 +203,7 @@ impl Relay {
         let down = self.down.pump(&mut self.server, &mut self.routed.client.stream, portion, scratch, pipes);
         match down {
             Progress::Ended if !self.up.has_ended() => self.routed.client.stream.finish(),
+            Progress::SourceFailed(Errno::CONNREFUSED) => return Err(CloseReason::ServerRefused),
             Progress::SourceFailed(error) => return Err(broken(error, CloseReason::ServerBroke)),
             Progress::SinkFailed(error) => return Err(broken(error, CloseReason::ClientBroke)),
             _ => {}

@@ -33,6 +33,7 @@ mod routing;
 mod server_killed;
 mod shortages;
 mod signals;
+mod system_calls;
 mod systemd;
 mod timeouts;
 mod tls_probes;
