@@ -3,24 +3,32 @@
 //!
 //! Bytes that were read from one socket are those that it has received less those that still wait in it (`SIOCINQ`); bytes
 //! that were written to the other are those that its peer has acknowledged and those that still wait there (`SIOCOUTQ`). The
-//! difference is in the relay. `ss` tells all four of a socket in one look (`sock_diag(7)`), but it looks at one socket after the
-//! other: the relay has to stand still, as [`Proxy::halt`](super::proxy::Proxy::halt) has it.
+//! difference is in the relay, which has to stand still meanwhile, as [`Proxy::halt`](super::proxy::Proxy::halt) has it.
+//!
+//! Its peers do not stand still. `ss` tells all four figures of a socket (`sock_diag(7)`), but the kernel takes the queues first
+//! and then, with the socket locked, the counters: what comes in between is in the one and not in the other. All four only grow
+//! or only shrink while the owner does nothing, so figures that are the same at two looks were true all the time between.
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Command;
 
 use rustix::process::Pid;
 
+use super::wait_until;
+
 /// A socket's two ends, its own first.
 pub(crate) type Ends = (SocketAddr, SocketAddr);
 
 /// What the kernel knows of a socket.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
-    /// Bytes that its owner has read.
-    read: i64,
-    /// Bytes that its owner has written.
-    written: i64,
+    state: String,
+    /// Bytes that wait for its owner, and bytes that its peer has not acknowledged.
+    receive_queue: i64,
+    send_queue: i64,
+    /// Bytes that it has received, and bytes that its peer has acknowledged.
+    received: i64,
+    acked: i64,
 }
 
 /// Whether `ss` is there.
@@ -28,8 +36,18 @@ pub(crate) fn is_available() -> bool {
     Command::new("ss").arg("-V").output().is_ok_and(|output| output.status.success())
 }
 
-/// The connections of a process. Those that it has closed may linger, and meet a new one of the same client by its port.
+/// The connections of a process that stands still. Those that it has closed may linger, and meet a new one of the same client by
+/// its port.
 pub(crate) fn sockets_of(process: Pid) -> HashMap<Ends, Socket> {
+    let mut sockets = look(process);
+    wait_until("what the peers had on the way has come", || {
+        let before = std::mem::replace(&mut sockets, look(process));
+        before == sockets
+    });
+    sockets
+}
+
+fn look(process: Pid) -> HashMap<Ends, Socket> {
     let options = ["--tcp", "--info", "--processes", "--numeric", "--oneline", "--no-header"];
     let output = Command::new("ss").args(options).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -41,7 +59,10 @@ pub(crate) fn sockets_of(process: Pid) -> HashMap<Ends, Socket> {
 /// What a relay holds of a connection whose client has the one socket and whose server has the other: bytes that go up, and
 /// bytes that go down. The PROXY header, `header` bytes of the relay's own, went up first.
 pub(crate) fn held(client: &Socket, server: &Socket, header: i64) -> [i64; 2] {
-    [client.read - (server.written - header), server.read - client.written]
+    // The SYN that its peer has acknowledged has a number too, and counts for a socket that has connected. That of a socket that
+    // was accepted is not counted (`tcp_rcv_state_process` in the kernel).
+    let server_written = server.written() - 1;
+    [client.read() - (server_written - header), server.read() - client.written()]
 }
 
 impl Socket {
@@ -55,19 +76,28 @@ impl Socket {
             let figure = figures.iter().find_map(|figure| figure.strip_prefix(name)?.strip_prefix(':'));
             figure.map_or(0, |figure| figure.parse::<i64>().unwrap())
         };
-        // A FIN has a number as a byte has. One that was received counts as read once nothing waits before it.
-        let fin_received = matches!(state, "CLOSE-WAIT" | "LAST-ACK" | "CLOSING");
-        let fin_sent = matches!(state, "FIN-WAIT-1" | "FIN-WAIT-2" | "LAST-ACK" | "CLOSING");
-        let is_open = fin_received || fin_sent || state == "ESTAB";
-        let read = figure("bytes_received") - receive_queue - i64::from(fin_received && receive_queue == 0);
-        let written = figure("bytes_acked") + send_queue - i64::from(fin_sent);
-        is_open.then_some((ends, Socket { read, written }))
+        let (received, acked) = (figure("bytes_received"), figure("bytes_acked"));
+        let socket = Socket { state: state.to_owned(), receive_queue, send_queue, received, acked };
+        (state == "ESTAB" || socket.fin_received() || socket.fin_sent()).then_some((ends, socket))
     }
 
-    /// The same for a socket that has connected: the SYN that its peer has acknowledged has a number too. That of a socket
-    /// that was accepted is not counted (`tcp_rcv_state_process` in the kernel).
-    pub(crate) fn that_connected(self) -> Socket {
-        Socket { written: self.written - 1, ..self }
+    /// Bytes that its owner has read. A FIN has a number as a byte has; one that was received counts as read once nothing waits
+    /// before it.
+    fn read(&self) -> i64 {
+        self.received - self.receive_queue - i64::from(self.fin_received() && self.receive_queue == 0)
+    }
+
+    /// Bytes that its owner has written.
+    fn written(&self) -> i64 {
+        self.acked + self.send_queue - i64::from(self.fin_sent())
+    }
+
+    fn fin_received(&self) -> bool {
+        matches!(&*self.state, "CLOSE-WAIT" | "LAST-ACK" | "CLOSING")
+    }
+
+    fn fin_sent(&self) -> bool {
+        matches!(&*self.state, "FIN-WAIT-1" | "FIN-WAIT-2" | "LAST-ACK" | "CLOSING")
     }
 }
 

@@ -121,6 +121,21 @@ impl Proxy {
         wait_until("it has stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
     }
 
+    /// The system call that it is in, as `/proc/PID/syscall` (proc(5)) has its number; `running` where it is in none.
+    pub(crate) fn system_call(&self) -> String {
+        self.proc("syscall").split_ascii_whitespace().next().unwrap().to_owned()
+    }
+
+    /// The system call in which it waits for something to happen.
+    pub(crate) fn sleeps_in(&self) -> String {
+        let mut call = String::new();
+        wait_until("it sleeps", || {
+            call = self.system_call();
+            self.proc("stat").contains(") S ") && call == self.system_call() && call.parse::<u64>().is_ok()
+        });
+        call
+    }
+
     /// Writes `text` as the configuration and has it read; answers once the program has done with it, good or bad.
     pub(crate) fn reload_text(&self, text: &str) {
         self.folder.write("lb.json", text);
