@@ -5,5 +5,9 @@ let
 in
 {
   nodes.loadbalancer.services.fiscalismia-lb = configuration;
-  nodes.second.services.fiscalismia-lb = configuration;
+  nodes.second = {
+    services.fiscalismia-lb = configuration;
+    # Some hundred connections, none of which is tracked.
+    virtualisation.memorySize = lib.mkForce 512;
+  };
 }

@@ -2,19 +2,11 @@
 { lib, evaluate }:
 
 let
-  base = {
-    services.fiscalismia-lb = {
-      enable = true;
-      publicInterface = "enp1s0";
-      privateInterfaces.enp7s0.networks = [ "172.24.0.0/23" ];
-      routes.frontend.sni = [ "fiscalismia.com" ];
-      routes.frontend.servers = [ "172.24.0.3:443" ];
-    };
-  };
+  inherit (import ./six-lines.nix { inherit lib; }) sixLines refused;
   host =
     options: rest:
     evaluate (
-      lib.recursiveUpdate base (
+      lib.recursiveUpdate sixLines (
         rest
         // {
           services = rest.services or { } // {
@@ -23,14 +15,13 @@ let
         }
       )
     );
-  plain = evaluate base;
+  plain = evaluate sixLines;
 
   linesOf =
     config:
     map lib.trim (lib.splitString "\n" config.networking.nftables.tables.fiscalismia-lb.content);
   # What the ruleset has that the plain host's has not.
   more = config: lib.subtractLists (linesOf plain) (linesOf config);
-  refused = config: map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
   opens = options: expected: {
     expr =
       let

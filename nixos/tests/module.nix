@@ -6,20 +6,19 @@
 }:
 
 let
+  inherit (import ./six-lines.nix { inherit lib; }) with';
   deployment = evaluate ../fiscalismia.nix;
   sixLines = evaluate (minimal { });
-  minimal = options: {
-    services.fiscalismia-lb = lib.recursiveUpdate {
-      enable = true;
-      publicInterface = "enp1s0";
-      privateInterfaces.enp7s0.networks = [
-        "172.24.0.0/23"
-        "fd00::/64"
-      ];
-      routes.frontend.sni = [ "fiscalismia.com" ];
-      routes.frontend.servers = [ "172.24.0.3:443" ];
-    } options;
-  };
+  minimal =
+    options:
+    with' (
+      lib.recursiveUpdate {
+        privateInterfaces.enp7s0.networks = [
+          "172.24.0.0/23"
+          "fd00::/64"
+        ];
+      } options
+    );
   serviceOf = config: config.systemd.services.fiscalismia-lb;
   ruleset = config: config.networking.nftables.tables.fiscalismia-lb.content;
   linesWith =

@@ -2,23 +2,9 @@
 { lib, evaluate }:
 
 let
-  sixLines = {
-    services.fiscalismia-lb = {
-      enable = true;
-      publicInterface = "enp1s0";
-      privateInterfaces.enp7s0.networks = [ "172.24.0.0/23" ];
-      routes.frontend.sni = [ "fiscalismia.com" ];
-      routes.frontend.servers = [ "172.24.0.3:443" ];
-    };
-  };
-  with' = options: lib.recursiveUpdate sixLines { services.fiscalismia-lb = options; };
+  inherit (import ./six-lines.nix { inherit lib; }) sixLines with' refused;
 
-  messages =
-    configuration:
-    map (failed: failed.message) (
-      lib.filter (one: !one.assertion && lib.hasPrefix "services." one.message)
-        (evaluate configuration).assertions
-    );
+  messages = configuration: lib.filter (lib.hasPrefix "services.") (refused (evaluate configuration));
   says = configuration: expected: {
     expr = messages configuration;
     inherit expected;

@@ -8,23 +8,20 @@
 }:
 
 let
-  base = {
-    services.fiscalismia-lb = {
-      enable = true;
-      publicInterface = "enp1s0";
-      privateInterfaces.enp7s0.networks = [ "172.24.0.0/23" ];
-      routes.frontend.sni = [ "fiscalismia.com" ];
-      routes.frontend.servers = [ "172.24.0.3:443" ];
+  inherit (import ./six-lines.nix { inherit lib; }) with';
+  base =
+    with' {
       admin.address = "172.24.1.3:8404";
       admin.allowFrom = [ "172.24.0.2" ];
       statsCredentials.usernameFile = "/run/secrets/stats-username";
       statsCredentials.passwordFile = "/run/secrets/stats-password";
+    }
+    // {
+      systemd.globalEnvironment = {
+        TZDIR = "/etc/zoneinfo";
+        LOCALE_ARCHIVE = "/run/current-system/sw/lib/locale/locale-archive";
+      };
     };
-    systemd.globalEnvironment = {
-      TZDIR = "/etc/zoneinfo";
-      LOCALE_ARCHIVE = "/run/current-system/sw/lib/locale/locale-archive";
-    };
-  };
   unitsOf =
     configuration:
     lib.mapAttrs (_: unit: unit.text) (
