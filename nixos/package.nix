@@ -44,9 +44,9 @@ let
     cargoLock.lockFile = ../Cargo.lock;
     # All symbols: nixpkgs strips debugging ones only, and tells cargo to leave them.
     stripAllList = [ "bin" ];
-    # Man pages, and completions for bash, zsh and fish, as the program itself writes them.
+    # Man pages, and completions for bash, zsh and fish, out of the program's own command line.
     postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-      $out/bin/${manifest.package.name} generate $out
+      cargo run --offline --profile tests --target ${stdenv.hostPlatform.rust.rustcTargetSpec} --example manual -- $out
     '';
 
     # What no machine is too slow for, with the program that is installed; `tests.all` is the rest.
@@ -89,13 +89,16 @@ let
         cargoTestFlags = [ ];
         LB_PROGRAM = lib.getExe package;
         preCheck = null;
-        # Nothing may be left out but what needs a browser, a Prometheus or systemd's own tool.
+        # Nothing may be left out but what needs a browser, a Prometheus, systemd's own tool, or the tree whole.
         REQUIRE_PEERS = 1;
         checkFlags = map (test: "--skip=${test}") [
           "chromium"
           "prometheus"
           "promtool"
           "started_by_the_first_client"
+          "links_lead_somewhere"
+          "named_files_are_there"
+          "versions_are_those_of_the_manifest"
         ];
         installPhase = "touch $out";
       });

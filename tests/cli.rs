@@ -236,29 +236,6 @@ fn schema_is_json() {
     assert_eq!(schema, fiscalismia_lb::config::schema());
 }
 
-/// Packages install what this writes; a command without a page, or a shell without its file, is missed by its users.
-#[test]
-fn man_pages_and_completions() {
-    let prefix = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("generate");
-    let output = command(&["generate", prefix.to_str().unwrap()]).output().unwrap();
-    assert_eq!(told(&output), (Some(0), "", ""));
-    let read = |path: &str| fs::read_to_string(prefix.join("share").join(path)).unwrap();
-    for command in ["run", "check", "route", "health", "schema"] {
-        let page = read(&format!("man/man1/fiscalismia-lb-{command}.1"));
-        assert!(page.contains(".SH SYNOPSIS"), "{page}");
-        for completions in [
-            "bash-completion/completions/fiscalismia-lb.bash",
-            "zsh/site-functions/_fiscalismia-lb",
-            "fish/vendor_completions.d/fiscalismia-lb.fish",
-        ] {
-            assert!(read(completions).contains(command), "{command} is not in {completions}");
-        }
-    }
-    assert!(read("man/man1/fiscalismia-lb.1").contains("/etc/fiscalismia\\-lb/config.json"));
-    let output = command(&["generate", "/proc/nowhere"]).output().unwrap();
-    assert_eq!(told(&output), (Some(1), "", "/proc/nowhere: No such file or directory\n"));
-}
-
 /// A reader that stops reading, as `head` does, must not look like a crash.
 #[test]
 fn full_stdout() {

@@ -9,7 +9,6 @@ use fiscalismia_lb::config::{self, Config, plain};
 
 mod check;
 mod control;
-mod generate;
 mod health;
 mod import;
 mod route;
@@ -39,7 +38,6 @@ enum Command {
     Top(control::top::Top),
     Health(health::Health),
     Schema(schema::Schema),
-    Generate(generate::Generate),
 }
 
 const AFTER_HELP: &str = "\
@@ -80,7 +78,6 @@ impl Arguments {
             Command::Top(top) => top.run(),
             Command::Health(health) => health.run(),
             Command::Schema(schema) => schema.run(),
-            Command::Generate(generate) => generate.run(),
         };
         done.map(|()| ExitCode::SUCCESS)
     }
