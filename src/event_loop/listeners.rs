@@ -226,8 +226,13 @@ impl Listeners {
 }
 
 fn remedy(error: &io::Error, address: SocketAddr) -> String {
-    if Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT) {
-        return format!("; this machine has no IPv6, so leave \"{address}\" out");
+    match Errno::from_io_error(error) {
+        Some(Errno::AFNOSUPPORT) => return format!("; this machine has no IPv6, so leave \"{address}\" out"),
+        // Of bind(2) only a filter says so, as systemd's SocketBindDeny= has one; a port without its capability is EACCES.
+        Some(Errno::PERM) => {
+            return "; systemd forbids it (SocketBindDeny=): start a socket unit for this address".to_owned();
+        }
+        _ => {}
     }
     let what_to_do = match error.kind() {
         ErrorKind::AddrInUse => "; stop what listens there, or write another port",
@@ -254,5 +259,13 @@ mod tests {
         assert_eq!(remedy_for(Errno::AFNOSUPPORT, any), "; this machine has no IPv6, so leave \"[::]:443\" out");
         let other = remedy_for(Errno::ADDRNOTAVAIL, "192.0.2.1:443".parse().unwrap());
         assert_eq!(other, "; write an address that this machine has");
+    }
+
+    /// Under the units of examples/systemd, an address without a socket would be blamed on a capability that does not help.
+    #[test]
+    fn what_systemd_forbids_is_not_blamed_on_a_capability() {
+        let remedy_for = |error: Errno| remedy(&error.into(), "127.0.0.1:8404".parse().unwrap());
+        assert!(remedy_for(Errno::PERM).contains("socket unit"), "{}", remedy_for(Errno::PERM));
+        assert!(remedy_for(Errno::ACCESS).contains("CAP_NET_BIND_SERVICE"), "{}", remedy_for(Errno::ACCESS));
     }
 }
