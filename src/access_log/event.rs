@@ -46,6 +46,15 @@ pub enum Event<'a> {
         /// How it stands now.
         turn: Turn,
     },
+    /// A server has answered a hello with what is no TLS.
+    NotTls {
+        /// The name of its route.
+        route: &'a str,
+        /// Its name.
+        server: &'a str,
+        /// The first byte of the answer.
+        first: u8,
+    },
     /// Another configuration is in force.
     Reloaded {
         /// Where it was read.
@@ -118,7 +127,7 @@ impl Event<'_> {
     pub(super) fn severity(&self) -> Severity {
         match self {
             Event::Route { turn: Turn { is_up: false, .. }, .. } => Severity::Critical,
-            Event::Server { turn: Turn { is_up: false, .. }, .. } => Severity::Warning,
+            Event::Server { turn: Turn { is_up: false, .. }, .. } | Event::NotTls { .. } => Severity::Warning,
             _ => Severity::Info,
         }
     }
@@ -127,7 +136,7 @@ impl Event<'_> {
     pub(super) fn is_up(&self) -> Option<bool> {
         match self {
             Event::Server { turn, .. } | Event::Route { turn, .. } => Some(turn.is_up),
-            Event::Reloaded { .. } => None,
+            Event::NotTls { .. } | Event::Reloaded { .. } => None,
         }
     }
 
@@ -138,6 +147,7 @@ impl Event<'_> {
             Event::Server { .. } => "server_down",
             Event::Route { turn: Turn { is_up: true, .. }, .. } => "route_up",
             Event::Route { .. } => "route_down",
+            Event::NotTls { .. } => "server_not_tls",
             Event::Reloaded { .. } => "reloaded",
         }
     }
@@ -162,6 +172,15 @@ impl fmt::Display for Event<'_> {
             }
             Event::Route { route, turn } => {
                 write!(f, "backend {route} has a server available again. It had none for {}.", Lasted(turn.lasted))
+            }
+            Event::NotTls { route, server, first } => {
+                let shown =
+                    if first.is_ascii_graphic() { char::from(*first).to_string() } else { format!("{first:#04x}") };
+                write!(
+                    f,
+                    "Server {route}/{server} answers a hello with what is no TLS (it begins with {shown}): it expects another PROXY \
+                     header, or speaks plain text. `fiscalismia-lb try` with a name of the route says which."
+                )
             }
             Event::Reloaded { file, changes, orphans, .. } => {
                 write!(f, "Reloaded {}: {changes}.", file.display())?;

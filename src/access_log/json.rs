@@ -131,6 +131,11 @@ impl Object<'_> {
                 self.text("route", route);
                 self.turn(*turn);
             }
+            Event::NotTls { route, server, first } => {
+                self.text("route", route);
+                self.text("server", server);
+                self.number("first_byte", (*first).into());
+            }
             Event::Reloaded { file, routes, servers, changes, orphans } => {
                 self.shown("file", &file.display());
                 self.number("routes", *routes as u64);

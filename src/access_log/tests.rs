@@ -222,6 +222,12 @@ fn events_are_sentences_and_fields() {
             json!({ "level": "info", "event": "route_up", "route": "r", "lasted_ms": 5000 }),
         ),
         (
+            Event::NotTls { route: "r", server: "s", first: b'H' },
+            "\x1b[33mServer r/s answers a hello with what is no TLS (it begins with H): it expects another PROXY header, or speaks \
+             plain text. `fiscalismia-lb try` with a name of the route says which.\x1b[0m",
+            json!({ "level": "warning", "event": "server_not_tls", "route": "r", "server": "s", "first_byte": 72 }),
+        ),
+        (
             Event::Reloaded { file, routes: 2, servers: 3, changes: "~retries", orphans: 7 },
             "Reloaded lb.json: ~retries. 7 connections are open to servers that left the file, and may finish.",
             json!({
@@ -233,7 +239,10 @@ fn events_are_sentences_and_fields() {
         let (line, mut object) = event(&happened);
         assert_eq!(line, format!("[DATE] {haproxy}"));
         let message = object.as_object_mut().unwrap().remove("message");
-        assert_eq!(message.unwrap(), haproxy.replace("\x1b[31m", "").replace("\x1b[32m", "").replace("\x1b[0m", ""));
+        assert_eq!(
+            message.unwrap(),
+            haproxy.replace("\x1b[31m", "").replace("\x1b[32m", "").replace("\x1b[33m", "").replace("\x1b[0m", "")
+        );
         assert_eq!(object.as_object_mut().unwrap().remove("time").unwrap(), "NOW");
         assert_eq!(object, json);
     }

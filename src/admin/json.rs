@@ -8,6 +8,7 @@ use super::report::View;
 use crate::metrics::{
     FrontendNow, Phase, ProbesNow, RouteNow, STEP, ServerNow, Snapshot, StandingNow, Summary, Traffic, Usage,
 };
+use crate::policy::servers::Override;
 use crate::vocabulary::{CheckResult, CloseReason};
 
 /// Appends the process and its frontends (0), a route, or the end; `false`: there is no more.
@@ -139,11 +140,24 @@ fn server(now: &ServerNow, s: &Snapshot) -> Value {
         ("address", json!(now.address)),
         ("state", json!(now.state().word())),
         ("weight", json!(now.weight)),
+        ("weight_in_file", json!(now.weight_in_file)),
+        ("set", if now.set.is_set() { set(&now.set, s) } else { Value::Null }),
         ("backup", json!(now.is_backup)),
         ("limit", json!(now.limit)),
         ("check", now.probes.as_ref().map_or(Value::Null, |probes| check(now, probes))),
     ]));
     Value::Object(server)
+}
+
+/// What an operator has set.
+fn set(set: &Override, s: &Snapshot) -> Value {
+    json!({
+        "mode": set.mode,
+        "weight": set.weight,
+        "since": s.unix(set.since),
+        "until": set.until.map(|until| s.unix(until)),
+        "by_uid": set.uid,
+    })
 }
 
 /// What routes and servers have in common.
@@ -172,6 +186,7 @@ fn place(
         ("redispatches", json!(traffic.redispatches)),
         ("client_aborts", json!(traffic.client_aborts)),
         ("server_aborts", json!(traffic.server_aborts)),
+        ("not_tls", json!(traffic.not_tls)),
         ("queue_time", times(&usage.queue_time)),
         ("connect_time", times(&usage.connect_time)),
         ("total_time", times(&usage.total_time)),

@@ -128,9 +128,10 @@ impl Mood {
     fn of(snapshot: &Snapshot) -> Mood {
         let down = snapshot.servers.iter().filter(|server| server.state() == State::Down).count();
         let dead = snapshot.routes.iter().filter(|route| !route.standing.is_up).count();
-        let all = snapshot.servers.len();
+        let (all, up) = (snapshot.servers.len(), count_up(snapshot));
         let (class, words) = match (snapshot.is_draining, dead, down) {
             (true, _, _) => ("warn", "Draining".to_owned()),
+            (false, 0, 0) if up < all => ("good", format!("{up} of {all} servers up, {} drained", all - up)),
             (false, 0, 0) => {
                 ("good", if all == 1 { "The server is up".to_owned() } else { format!("All {all} servers up") })
             }
@@ -139,6 +140,11 @@ impl Mood {
         };
         Mood { class, words }
     }
+}
+
+/// Servers that are neither down nor kept from new connections.
+fn count_up(snapshot: &Snapshot) -> usize {
+    snapshot.servers.iter().filter(|server| server.state() == State::Up).count()
 }
 
 /// A dot for the browser's tab.
@@ -194,9 +200,10 @@ fn troubles(snapshot: &Snapshot) -> Markup {
         .flat_map(|route| snapshot.servers_of(route).iter().map(|server| (&*route.name, server)))
         .filter(|(_, server)| server.state() == State::Down)
         .collect();
+    let no_tls: Vec<&ServerNow> = snapshot.servers.iter().filter(|server| routes::speaks_no_tls(server)).collect();
     let reload_failed = !snapshot.process.last_reload_worked;
     html! {
-        @if !down.is_empty() || reload_failed {
+        @if !down.is_empty() || !no_tls.is_empty() || reload_failed {
             ul.troubles {
                 @for (route, server) in down.iter().take(MOST_NAMED) {
                     li {
@@ -206,6 +213,12 @@ fn troubles(snapshot: &Snapshot) -> Markup {
                 }
                 @if down.len() > MOST_NAMED {
                     li { "… and " (config::count(down.len() - MOST_NAMED, "other server")) }
+                }
+                @for server in no_tls.iter().take(MOST_NAMED) {
+                    li {
+                        a href={ "#" (server.route) "/" (server.name) } { (server.route) "/" (server.name) }
+                        " answers hellos with what is no TLS: does it expect another PROXY header?"
+                    }
                 }
                 @if reload_failed {
                     li { b { "The last reload was refused" } " at " (format::moment(snapshot.process.last_reload)) "; the log says why." }
@@ -225,7 +238,7 @@ fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
     let peak = [of_file, of_routes].map(|all| all.accepted.most()).into_iter().max().unwrap_or_default();
     let is_peak_known = [of_file, of_routes].iter().any(|all| all.accepted.total() == 0);
     let all = snapshot.servers.len();
-    let up = snapshot.servers.iter().filter(|server| server.state() != State::Down).count();
+    let up = count_up(snapshot);
     let share = snapshot.phases.iter().sum::<u64>() as f64 / snapshot.capacity.max(1) as f64;
     let dropped: u64 = snapshot.process.drops.iter().sum();
     let phases: Vec<String> = Phase::ALL

@@ -243,6 +243,7 @@ fn server(route: &fleet::Route, index: u32, member: &Member, server: &fleet::Ser
         usage: server.usage().clone(),
         last_session: server.usage().sessions.last().map(|last| now.since(last)),
         standing: standing(member.health().standing(), now),
+        last_not_tls: server.last_not_tls().map(|last| now.since(last)),
         probes: probes(member.health()),
     }
 }

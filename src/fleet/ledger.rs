@@ -9,6 +9,9 @@ use crate::policy::servers::Pick;
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
+/// The log tells again of a server that answers with no TLS when it has not for so long.
+const NOT_TLS_PACE: Duration = Duration::from_hours(1);
+
 /// How a connection ended that had a route.
 #[derive(Clone, Copy, Debug)]
 pub struct Closing {
@@ -72,6 +75,14 @@ impl Fleet {
         if let Some(server) = route.servers.get_mut(id.server as usize) {
             server.usage.connected(queued, connect);
         }
+    }
+
+    /// A server has answered a hello with what is no TLS; whether the log is to say so.
+    pub fn not_tls(&mut self, id: ServerId, now: Time) -> bool {
+        let server = self.route_mut(id.route).and_then(|route| route.servers.get_mut(id.server as usize));
+        let Some(server) = server else { return false };
+        server.traffic.not_tls += 1;
+        server.last_not_tls.replace(now).is_none_or(|last| now.since(last) >= NOT_TLS_PACE)
     }
 
     /// The connection no longer counts on its server, which may give its room to one that waits.

@@ -86,6 +86,8 @@ pub struct Server {
     usage: Usage,
     next_probe: Deadline,
     name: Rc<str>,
+    /// When it last answered a hello with what is no TLS.
+    last_not_tls: Option<Time>,
 }
 
 /// All routes.
@@ -370,6 +372,12 @@ impl Server {
     #[must_use]
     pub fn name(&self) -> &Rc<str> {
         &self.name
+    }
+
+    /// When it last answered a hello with what is no TLS.
+    #[must_use]
+    pub fn last_not_tls(&self) -> Option<Time> {
+        self.last_not_tls
     }
 }
 

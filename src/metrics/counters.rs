@@ -91,6 +91,8 @@ pub struct Traffic {
     pub client_aborts: u64,
     /// Connections that the server broke off, or let go silent.
     pub server_aborts: u64,
+    /// Hellos that the server answered with what is no TLS.
+    pub not_tls: u64,
 }
 
 /// How a server, or a route, is used over time: what cannot be summed up.
@@ -229,6 +231,7 @@ impl AddAssign<&Traffic> for Traffic {
         self.redispatches += other.redispatches;
         self.client_aborts += other.client_aborts;
         self.server_aborts += other.server_aborts;
+        self.not_tls += other.not_tls;
     }
 }
 

@@ -199,6 +199,8 @@ pub struct ServerNow {
     pub last_session: Option<Duration>,
     /// Whether it is up.
     pub standing: StandingNow,
+    /// How long ago it last answered a hello with what is no TLS.
+    pub last_not_tls: Option<Duration>,
     /// What its probes say; `None` where it is not probed.
     pub probes: Option<ProbesNow>,
 }

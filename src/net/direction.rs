@@ -10,10 +10,11 @@ const BULK_READ: usize = 16 * 1024;
 /// So many such reads in a row prove it.
 const BULK_READS: u8 = 4;
 
-/// Bytes on their way from one socket to the other. They are counted, never looked at.
+/// Bytes on their way from one socket to the other. They are counted, and but for the very first never looked at.
 #[derive(Default)]
 pub struct Direction {
     bytes: u64,
+    first: Option<u8>,
     spliced: u64,
     held: Held,
     flow: Flow,
@@ -86,7 +87,7 @@ impl Direction {
             None | Some([]) => Held::Nothing,
             Some(rest) => Held::Bytes { bytes: rest.into(), written: 0 },
         };
-        Direction { bytes: written as u64, held, ..Direction::default() }
+        Direction { bytes: written as u64, first: bytes.first().copied(), held, ..Direction::default() }
     }
 
     /// The direction in which the answer to `sent` comes. A source that sends the same back may be connected with itself: the
@@ -126,6 +127,12 @@ impl Direction {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The byte that it began with; of a direction of another process that had written some, another one.
+    #[must_use]
+    pub fn first(&self) -> Option<u8> {
+        self.first
     }
 
     /// How many of the [`bytes`](Direction::bytes) were spliced.
@@ -226,6 +233,10 @@ impl Direction {
                 let bytes = room.get(..n).unwrap_or_default();
                 if self.bytes == 0 && self.is_echo(bytes) && from.is_its_own_peer() {
                     return Err(Progress::SourceFailed(Errno::CONNREFUSED));
+                }
+                // Bytes are not spliced, and so not seen here, before so many reads.
+                if self.first.is_none() {
+                    self.first = bytes.first().copied();
                 }
                 let written = to.write(bytes).map_err(Progress::SinkFailed)?;
                 self.bytes += written as u64;

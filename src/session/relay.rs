@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::routed::{ParkedRouted, Routed};
 use super::{Client, Lent, Moved, Next, Session, Shared, Side};
+use crate::access_log::Event;
 use crate::context::Context;
 use crate::fleet::{Placed, Places};
 use crate::net::{self, Direction, ParkedDirection, Pipes, Progress, Standing, Stream, Token};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
+use crate::wire::server_hello;
 
 /// A server's socket gets its keepalive after this. A short connection is over by then, and does without the four system
 /// calls; the silence so far counts.
@@ -144,7 +146,10 @@ impl Relay {
     pub(super) fn advance(mut self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         self.is_put_off = false;
         let before = [self.up.standing(), self.down.standing()];
-        let is_busy = match self.pump(lent) {
+        let pumped = self.pump(lent);
+        let [_, down] = before;
+        self.look_at_first(down, lent);
+        let is_busy = match pumped {
             Ok(is_busy) => is_busy,
             Err(reason) => {
                 self.break_off(reason, lent);
@@ -216,6 +221,22 @@ impl Relay {
             self.up.cut(pipes);
         }
         Ok(up == Progress::Unfinished || down == Progress::Unfinished)
+    }
+
+    /// Looks what a server answers a hello with, once its first byte has come through. What is no TLS is counted, and the log
+    /// says so: the server expects no PROXY header, or it speaks plain HTTP, and health checks do not see it.
+    fn look_at_first(&self, before: Standing, lent: &mut Lent<'_>) {
+        let is_first = before.bytes == 0 && self.down.bytes() > 0 && self.routed.client.names.is_some();
+        let (true, Some(first), Some(id)) = (is_first, self.down.first(), self.routed.server_id()) else { return };
+        if server_hello::begins_record(first) {
+            return;
+        }
+        let Context { fleet, log, now, .. } = &mut *lent.context;
+        if fleet.not_tls(id, *now)
+            && let Some(server) = fleet.server(id)
+        {
+            log.tell(*now, &Event::NotTls { route: &self.routed.found.config.name, server: &server.name, first });
+        }
     }
 
     /// Notes whose byte or FIN was the last, given how far each direction had come before.

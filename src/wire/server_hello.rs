@@ -28,6 +28,12 @@ pub fn read(raw: &[u8]) -> Verdict {
     }
 }
 
+/// Whether a record of TLS can begin with this byte: its content type, of which RFC 8446 section 5.1 has four.
+#[must_use]
+pub fn begins_record(first: u8) -> bool {
+    matches!(first, 0x14..=0x17)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

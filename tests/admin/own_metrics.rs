@@ -1,14 +1,17 @@
 //! What HAProxy cannot say: each figure is there, and moves when it should.
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::http::{get, start};
+use crate::http::{get, json, start};
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
-use crate::kit::origin::{BlackHole, Origin};
-use crate::kit::places::free_address;
+use crate::kit::lines::From;
+use crate::kit::origin::{BlackHole, Expect, Origin};
+use crate::kit::places::{Folder, free_address};
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 use crate::prometheus::Exposition;
@@ -47,7 +50,7 @@ fn connections_stand_in_their_phase() {
 /// A connection of which a side has gone silent for good looks like any other.
 #[test]
 fn half_closed_connections_are_counted() {
-    let origin = Origin::serve(crate::kit::origin::Expect::Header, crate::kit::origin::hold());
+    let origin = Origin::serve(Expect::Header, crate::kit::origin::hold());
     let (proxy, admin) = start(routed(&origin));
     let mut client = proxy.connect();
     client.hello("a.test").finish();
@@ -134,6 +137,75 @@ fn lost_lines_are_counted() {
     let metrics = metrics(admin);
     let lost = metrics.value("fiscalismia_lb_log_lines_lost_total").to_string();
     assert_eq!(metrics.value("haproxy_process_dropped_logs_total").to_string(), lost);
+}
+
+/// Without this, a server that takes the PROXY header for a broken request looks healthy: its probes pass.
+#[test]
+fn answers_that_are_no_tls_are_told_and_counted() {
+    // Enough to be spliced.
+    let plain = Origin::serve(Expect::Header, |mut visit| {
+        let _ = visit.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let _ = visit.stream.write_all(&vec![b'x'; 4 << 20]);
+    });
+    let tls = Origin::serve(Expect::Header, |mut visit| {
+        let _ = visit.stream.write_all(b"\x16\x03\x03\x00\x02ok");
+        let _ = visit.stream.read(&mut [0; 1]);
+    });
+    let ssh = free_address();
+    let (proxy, admin) = start(json!({ "routes": {
+        "plain": { "sni": ["plain.test"], "servers": [plain.server_with(json!({ "name": "s" }))] },
+        "tls": { "sni": ["tls.test"], "servers": [tls.server_with(json!({ "name": "s" }))] },
+        "ssh": { "listen": [ssh], "servers": [plain.server_with(json!({ "name": "s" }))] }
+    } }));
+    for _ in 0..3 {
+        assert!(proxy.connect().hello("plain.test").rest().0.starts_with(b"HTTP/1.1 400"));
+    }
+    let mut client = proxy.connect();
+    client.hello("tls.test").expect(b"\x16\x03\x03\x00\x02ok");
+    assert!(Client::connect(ssh).rest().0.starts_with(b"HTTP/1.1 400"));
+    for (route, count) in [("plain", 3), ("tls", 0), ("ssh", 0)] {
+        assert_eq!(value(admin, &format!("server_not_tls_total{{proxy=\"{route}\",server=\"s\"}}")), count, "{route}");
+    }
+    let lines = proxy.lines.of(From::Stdout);
+    let told = lines.iter().filter(|line| line.contains("answers a hello with what is no TLS")).collect::<Vec<_>>();
+    assert!(
+        told.len() == 1 && told[0].contains("Server plain/s answers") && told[0].contains("(it begins with H)"),
+        "{told:?}"
+    );
+    assert_eq!(json(admin)["routes"][0]["servers"][0]["not_tls"], 3);
+    let page = get(admin, "/stats").body;
+    assert!(page.contains("3 answers are no TLS") && page.contains("plain/s</a> answers hellos"), "{page}");
+}
+
+/// Without this, an operator does not see beside the file's word that another one has drained a server.
+#[test]
+fn what_an_operator_has_set_is_shown() {
+    let (origin, folder) = (Origin::echo("here"), Folder::new());
+    let socket = folder.path().join("control.sock");
+    let servers =
+        json!([{ "name": "s", "address": origin.address, "weight": 2 }, { "name": "t", "address": origin.address }]);
+    let (_proxy, admin) = start(json!({
+        "control": { "socket": socket }, "routes": { "a": { "sni": ["a.test"], "servers": servers } }
+    }));
+    let order = |state: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"));
+        let status = command.args(["server", "a/s"]).args(state).arg("--socket").arg(&socket).status();
+        assert!(status.unwrap().success());
+    };
+    assert!(json(admin)["routes"][0]["servers"][0]["set"].is_null());
+    order(&["drain", "--until", "30m"]);
+    let page = get(admin, "/stats").body;
+    let uid = rustix::process::getuid().as_raw();
+    let (before, after) = page.split_once("the file says weight 2; drained since ").unwrap();
+    assert!(after.contains(&format!(" by uid {uid}, until ")) && before.contains("UP 1/2"), "{after}");
+    assert!(page.contains("1 of 2 servers up, 1 drained"));
+    let server = &json(admin)["routes"][0]["servers"][0];
+    let set = &server["set"];
+    assert_eq!([&set["mode"], &set["by_uid"], &set["weight"]], [&json!("drain"), &json!(uid), &json!(null)]);
+    assert!(set["until"].as_f64().unwrap() - set["since"].as_f64().unwrap() >= 1799.0, "{set}");
+    order(&["ready"]);
+    order(&["weight", "7"]);
+    assert!(get(admin, "/stats").body.contains("the file says weight 2; weighed anew since "));
 }
 
 fn routed(origin: &Origin) -> Value {

@@ -57,6 +57,14 @@ pub(super) fn moment(unix_micros: u64) -> String {
     text.replace('T', " ").replace('Z', " UTC")
 }
 
+/// `10:02 UTC`, or with the date where that is another day than `now`.
+pub(super) fn clock(unix_micros: u64, now: u64) -> String {
+    let (text, today) = (moment(unix_micros), moment(now));
+    let minute = text.get(..16).unwrap_or_default();
+    let shown = if minute.get(..11) == today.get(..11) { minute.get(11..).unwrap_or_default() } else { minute };
+    format!("{shown} UTC").replace(' ', "\u{a0}")
+}
+
 /// Divides by 1000 until it is below that.
 fn scale<'a>(mut value: f64, units: &[&'a str]) -> (f64, &'a str) {
     let mut units = units.iter();

@@ -1,10 +1,13 @@
 //! Routes and their servers, in a table; on a narrow screen each line is a block of its own.
+use std::time::Duration;
+
 use maud::{Markup, html};
 
 use super::super::report::View;
 use super::format;
 use crate::config;
 use crate::metrics::{RouteNow, ServerNow, Snapshot, StandingNow, State, Summary, Traffic, Usage};
+use crate::policy::servers::Mode;
 
 /// Names the columns.
 pub(super) fn head() -> Markup {
@@ -29,16 +32,25 @@ pub(super) fn head() -> Markup {
 
 /// So many routes are shown in full, whatever they are like.
 const MAX_UNFOLDED: usize = 12;
+/// A server that has not answered with what is no TLS for so long may have been mended.
+const LATELY: Duration = Duration::from_mins(5);
 /// Names of a route that are shown.
 const MAX_NAMES: usize = 3;
 
 /// Whether a route is shown in a line: there are many, and it is well.
 pub(super) fn is_folded(route: &RouteNow, snapshot: &Snapshot) -> bool {
-    let is_well = |server: &ServerNow| server.state() != State::Down && server.unsettled().is_none();
+    let is_well = |server: &ServerNow| {
+        server.state() != State::Down && server.unsettled().is_none() && !server.set.is_set() && !speaks_no_tls(server)
+    };
     snapshot.routes.len() > MAX_UNFOLDED
         && route.standing.is_up
         && route.queued == 0
         && snapshot.servers_of(route).iter().all(is_well)
+}
+
+/// Whether a server lately answered hellos with what is no TLS.
+pub(super) fn speaks_no_tls(server: &ServerNow) -> bool {
+    server.last_not_tls.is_some_and(|ago| ago < LATELY)
 }
 
 /// Names the columns of routes in a line.
@@ -74,7 +86,7 @@ fn names(route: &RouteNow, most: usize) -> String {
 /// A route and its servers.
 pub(super) fn route(route: &RouteNow, view: View, snapshot: &Snapshot) -> Markup {
     let servers = snapshot.servers_of(route);
-    let up = servers.iter().filter(|server| server.state() != State::Down).count();
+    let up = servers.iter().filter(|server| server.state() == State::Up).count();
     let (class, word) = match route.standing.is_up {
         false => ("bad", "DOWN".to_owned()),
         true if up < servers.len() => ("warn", format!("UP {up}/{}", servers.len())),
@@ -107,6 +119,7 @@ fn line(server: &ServerNow, snapshot: &Snapshot) -> Markup {
                 (server.name)
                 @if *server.name != *server.address.to_string() { " " small { (server.address) } }
                 @if server.is_backup { " " small.tag { "backup" } }
+                @if server.set.is_set() { " " small.remark { (remark(server, snapshot)) } }
             }
             td data-of="State" { (state(server)) (since(snapshot, server.standing.since)) }
             (figures(server.open.into(), &server.usage, server.traffic.bytes_up, server.traffic.bytes_down, snapshot))
@@ -115,6 +128,24 @@ fn line(server: &ServerNow, snapshot: &Snapshot) -> Markup {
             td.n data-of="Weight" { (server.weight) }
         }
     }
+}
+
+/// What an operator has set, beside the file's word: `the file says weight 2; drained since 10:02 UTC by uid 1000`.
+fn remark(server: &ServerNow, snapshot: &Snapshot) -> String {
+    let set = &server.set;
+    let clock = |time| format::clock(snapshot.unix_micros(time), snapshot.unix_micros(snapshot.now));
+    let done = match set.mode {
+        Mode::Drain => "drained",
+        Mode::Maint => "in maintenance",
+        Mode::Ready => "weighed anew",
+    };
+    let until = set.until.map(|until| format!(", until {}", clock(until))).unwrap_or_default();
+    format!(
+        "the file says weight {}; {done} since {} by uid {}{until}",
+        server.weight_in_file,
+        clock(set.since),
+        set.uid
+    )
 }
 
 /// The limit, and what has gone wrong so far.
@@ -129,6 +160,11 @@ fn notes(traffic: &Traffic, standing: &StandingNow, limit: Option<u32>) -> Strin
             0 => None,
             1 => Some("1 retry".to_owned()),
             more => Some(format!("{more} retries")),
+        },
+        match traffic.not_tls {
+            0 => None,
+            1 => Some("1 answer is no TLS".to_owned()),
+            more => Some(format!("{more} answers are no TLS")),
         },
         count(standing.downs, "flap"),
         downtime,

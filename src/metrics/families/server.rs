@@ -85,6 +85,13 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
             line.number(s.traffic.server_aborts);
         },
     ),
+    counter(
+        "fiscalismia_lb_server_not_tls_total",
+        "Total hellos that the server answered with what is no TLS: it expects another PROXY header, or speaks plain HTTP.",
+        |s, line| {
+            line.number(s.traffic.not_tls);
+        },
+    ),
     gauge("haproxy_server_weight", "Weight of the server: its share of new connections.", |s, line| {
         line.number(s.weight.into());
     }),
