@@ -415,6 +415,30 @@ fn ten_thousand_routes() {
     assert!(told(&output).1.starts_with("route r9999: exact name host9999.example\n"));
 }
 
+/// Scripts go by the exit code: 0 nothing lost, 3 something, 1 nothing written.
+#[test]
+fn import_tells_by_its_exit_code_what_is_lost() {
+    let frontend = "frontend tls\n  bind :443\n  tcp-request inspect-delay 5s\n  \
+                    tcp-request content accept if { req.ssl_hello_type 1 }\n  \
+                    tcp-request connection reject unless { src 10.0.0.0/8 }\n  \
+                    use_backend web if { req.ssl_sni -i a.test }\n";
+    let backend = "backend web\n  server web 10.0.0.2:443 send-proxy-v2\n";
+    for (rest, code, said) in [
+        ("", 0, ""),
+        ("  balance uri\n", 3, "lost: balance uri: "),
+        ("  option nolinger\n", 0, ""),
+        ("  server 'web", 1, "a ' that is not closed"),
+    ] {
+        let output = run("import", format!("{frontend}{backend}{rest}").as_bytes(), &["import", "lb.json"]);
+        let (found, stdout, stderr) = told(&output);
+        assert_eq!((found, stdout.is_empty()), (Some(code), code == 1), "{rest}{stderr}");
+        assert!(if said.is_empty() { stderr.is_empty() } else { stderr.contains(said) }, "{rest}{stderr}");
+        if code != 1 {
+            assert!(stdout.contains("\"allow_from\": [\n        \"10.0.0.0/8\""), "{stdout}");
+        }
+    }
+}
+
 /// Work that grows with the square of the listeners would stop the loop for minutes at a reload of a file like this. What is
 /// limited is the time on a CPU, which other programs of the machine do not lengthen: 1 second is enough, and the square of
 /// 40,000 takes 500.

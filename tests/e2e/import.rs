@@ -2,7 +2,7 @@
 //!
 //! A table of names is told apart by its names and what stands beside them, so asking for each of those is asking for all.
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,6 +26,12 @@ struct Known {
     case_counts: bool,
     /// Names that get something else; `import` says so of each. "-" is a hello without one.
     differ: &'static [&'static str],
+    /// The networks 127.N.0.0/16 where clients come from; none: one that is in no rule.
+    places: &'static [u8],
+    /// Those of them where a balancer is, which sends a header.
+    balancers: &'static [u8],
+    /// A request over plain HTTP that HAProxy refuses is redirected.
+    redirects_rest: bool,
 }
 
 macro_rules! side_by_side {
@@ -54,6 +60,11 @@ side_by_side! {
     two_frontends: Known::default();
     plain_tcp: Known::default();
     listen: Known::default();
+    allow_from: Known { places: &[7, 8, 9], ..Known::default() };
+    balancers: Known { balancers: &[9], ..Known::default() };
+    expect_proxy: Known { places: &[8, 9], balancers: &[8], ..Known::default() };
+    plain_http: Known::default();
+    port_80: Known { redirects_rest: true, ..Known::default() };
 }
 
 /// All that is said of a file, word for word: it is what a person has to go by. `BLESS=1` writes it anew.
@@ -122,7 +133,7 @@ fn compare(test: &str, name: &str, known: &Known) {
         let config: Value = serde_json::from_slice(&imported.stdout).unwrap();
         check(&imported.stdout);
         let _servers = servers(&config);
-        let questions = questions(name, &config);
+        let questions = questions(name, &config, known);
         let theirs = {
             let _haproxy = Haproxy::start(name, &questions);
             answers(&questions)
@@ -130,6 +141,7 @@ fn compare(test: &str, name: &str, known: &Known) {
         let ours = {
             let mut config = config;
             config["health_check"] = json!({ "type": "off" });
+            config.as_object_mut().unwrap().remove("control");
             for route in config["routes"].as_object_mut().unwrap().values_mut() {
                 route.as_object_mut().unwrap().remove("health_check");
             }
@@ -153,6 +165,9 @@ fn hold(known: &Known, theirs: &BTreeMap<Question, String>, ours: &BTreeMap<Ques
         let asked = if name.ends_with('.') || known.case_counts { plain } else { name.to_owned() };
         let same = Question { name: asked, ..question.clone() };
         let expected = theirs.get(&same).unwrap_or_else(|| panic!("HAProxy was not asked for {same:?}"));
+        if known.redirects_rest && expected == REFUSED && answer == REDIRECTED {
+            continue;
+        }
         if answer != expected {
             assert!(
                 known.differ.iter().any(|part| *part == name || lower.trim_end_matches('.').ends_with(part)),
@@ -178,12 +193,26 @@ struct Question {
     alpn: Vec<&'static str>,
     /// Nothing is sent before the server has spoken.
     is_plain: bool,
+    /// A request over plain HTTP with this path, and the name as its Host.
+    path: Option<String>,
+    /// The client comes from 127.N.0.0/16.
+    place: u8,
+    /// What comes first.
+    header: String,
 }
 
 const REFUSED: &str = "refused";
+const REDIRECTED: &str = "redirected";
+
+impl Question {
+    fn of_nothing() -> Question {
+        let (to, name, header) = (SocketAddr::from(([0; 4], 0)), String::new(), String::new());
+        Question { to, name, alpn: Vec::new(), is_plain: false, path: None, place: 0, header }
+    }
+}
 
 /// Each name that the file has, its neighbours, and a hello without a name; on every port of the configuration.
-fn questions(name: &str, config: &Value) -> Vec<Question> {
+fn questions(name: &str, config: &Value, known: &Known) -> Vec<Question> {
     let mut text = std::fs::read_to_string(inputs().join(format!("{name}.cfg"))).unwrap();
     for entry in inputs().join("maps").read_dir().unwrap() {
         let path = entry.unwrap().path();
@@ -223,23 +252,45 @@ fn questions(name: &str, config: &Value) -> Vec<Question> {
     }
     let mut questions = BTreeSet::new();
     for (to, is_plain) in listeners {
-        let to: SocketAddr = to.parse().unwrap();
-        let ip = if to.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { to.ip() };
-        let to = SocketAddr::new(ip, to.port());
+        let to = reachable(&to);
+        let nothing = Question { to, name: "-".to_owned(), is_plain, ..Question::of_nothing() };
         if is_plain {
-            questions.insert(Question { to, name: "-".to_owned(), alpn: Vec::new(), is_plain });
+            questions.insert(nothing);
             continue;
         }
         for name in &all {
             for alpn in [&[][..], &["h2"], &["http/1.1"], &["acme-tls/1"]] {
                 // Only a file that asks for protocols tells them apart.
                 if alpn.is_empty() || text.contains("alpn") || name == "-" {
-                    questions.insert(Question { to, name: name.clone(), alpn: alpn.to_vec(), is_plain });
+                    questions.insert(Question { name: name.clone(), alpn: alpn.to_vec(), ..nothing.clone() });
                 }
             }
         }
     }
-    questions.into_iter().collect()
+    for to in strings(&config["redirect"]["listen"]) {
+        for name in all.iter().filter(|name| *name != "-") {
+            for path in ["/", "/x", "/.well-known/acme-challenge", "/.well-known/acme-challenge/x", "/x/.well-known/"] {
+                let (name, path) = (name.clone(), Some(path.to_owned()));
+                questions.insert(Question { to: reachable(&to), name, path, ..Question::of_nothing() });
+            }
+        }
+    }
+    let places = if known.places.is_empty() { &[9] } else { known.places };
+    let at_places = |question: Question| {
+        places.iter().map(move |place| {
+            let is_balancer = known.balancers.contains(place);
+            let header = if is_balancer { "PROXY TCP4 198.51.100.7 203.0.113.1 4711 443\r\n" } else { "" }.to_owned();
+            Question { place: *place, header, ..question.clone() }
+        })
+    };
+    questions.into_iter().flat_map(at_places).collect()
+}
+
+/// Where clients reach a listener.
+fn reachable(listener: &str) -> SocketAddr {
+    let address: SocketAddr = listener.parse().unwrap();
+    let ip = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    SocketAddr::new(ip, address.port())
 }
 
 /// The server that each gets. Each comes from an address of its own, so that limits on addresses hold for none.
@@ -251,7 +302,7 @@ fn answers(questions: &[Question]) -> BTreeMap<Question, String> {
             .enumerate()
             .map(|(index, question)| {
                 let question = question.clone();
-                let from = Ipv4Addr::new(127, 9, (batch % 250) as u8, index as u8 + 1);
+                let from = Ipv4Addr::new(127, question.place, (batch % 250) as u8, index as u8 + 1);
                 thread::spawn(move || (question.clone(), answer(&question, from)))
             })
             .collect();
@@ -261,6 +312,8 @@ fn answers(questions: &[Question]) -> BTreeMap<Question, String> {
 }
 
 fn answer(question: &Question, from: Ipv4Addr) -> String {
+    // A client has another address for each question.
+    let itself = |told: &str| told.replace(&from.to_string(), "itself");
     let mut client = Client::connect_from(from.into(), question.to);
     client.stream.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
     let mut hello = HelloBuilder::new();
@@ -271,8 +324,17 @@ fn answer(question: &Question, from: Ipv4Addr) -> String {
         hello = hello.alpn(&question.alpn);
     }
     let hello = hello.build();
-    if !question.is_plain {
-        client.send(&hello);
+    let first = match &question.path {
+        Some(path) => format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", question.name).into(),
+        None if question.is_plain => Vec::new(),
+        None => hello.clone(),
+    };
+    // Whoever may not come from there has the connection closed before, perhaps.
+    if client.stream.write_all(&[question.header.as_bytes(), &first].concat()).is_err() {
+        return REFUSED.to_owned();
+    }
+    if question.path.is_some() {
+        return itself(&answer_over_http(&String::from_utf8(client.rest().0).unwrap()));
     }
     match client.try_greeting() {
         Ok(greeting) => {
@@ -280,11 +342,26 @@ fn answer(question: &Question, from: Ipv4Addr) -> String {
                 client.send(&hello);
             }
             client.expect(&hello);
-            greeting
+            itself(&greeting)
         }
         Err(error) => {
             let ends = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::WouldBlock];
             assert!(ends.contains(&error.kind()), "{question:?}: {error}");
+            REFUSED.to_owned()
+        }
+    }
+}
+
+/// The server's words, or the status of the proxy's own answer.
+fn answer_over_http(answer: &str) -> String {
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    match (status, answer.split_once("\r\n\r\n")) {
+        ("200", Some((_, body))) => body.to_owned(),
+        // Which of the two it is, `import` tells.
+        ("301" | "302", _) => REDIRECTED.to_owned(),
+        // HAProxy has no backend for it, and says so where it reads HTTP.
+        _ => {
+            assert!(["", "503"].contains(&status), "{answer}");
             REFUSED.to_owned()
         }
     }
@@ -310,17 +387,40 @@ fn servers(config: &Value) -> Vec<Origin> {
             }
             let serve = || inside("servers", || Origin::serve_at(address, expect, greet(&first)));
             origins.entry(address).or_insert_with(serve);
+            if let Some(port) = route["http"]["port"].as_u64() {
+                let address = SocketAddr::new(address.ip(), port as u16);
+                let serve = || inside("servers", || Origin::serve_at(address, expect, greet_over_http(&first)));
+                origins.entry(address).or_insert_with(serve);
+            }
         }
     }
     origins.into_values().collect()
 }
 
+/// The kind of header that it got, and the client in it.
+fn told(visit: &Visit) -> String {
+    visit.header.as_ref().map_or("none".to_owned(), |header| {
+        let kind = if header.raw.starts_with(b"PROXY ") { "v1" } else { "v2" };
+        format!("{kind} {}", header.source.unwrap().ip())
+    })
+}
+
 fn greet(first: &str) -> impl Fn(Visit) + Send + Sync + use<> {
     let first = first.to_owned();
-    move |visit| {
-        let header =
-            visit.header.as_ref().map_or("none", |header| if header.raw.starts_with(b"PROXY ") { "v1" } else { "v2" });
-        crate::kit::origin::echo(&format!("{first} {header}"))(visit);
+    move |visit| crate::kit::origin::echo(&format!("{first} {}", told(&visit)))(visit)
+}
+
+fn greet_over_http(first: &str) -> impl Fn(Visit) + Send + Sync + use<> {
+    let first = first.to_owned();
+    move |mut visit| {
+        let (mut request, mut byte) = (Vec::new(), [0]);
+        while !request.ends_with(b"\r\n\r\n") && visit.stream.read(&mut byte).is_ok_and(|n| n == 1) {
+            request.extend(byte);
+        }
+        let body = format!("{first} over HTTP {}", told(&visit));
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        // Whether the proxy still listens is the test's business.
+        drop(visit.stream.write_all(format!("{head}{body}").as_bytes()));
     }
 }
 
@@ -337,7 +437,7 @@ impl Haproxy {
     /// With the file as it is, but for the lines that only root of the host can follow.
     fn start(name: &str, questions: &[Question]) -> Haproxy {
         let text = std::fs::read_to_string(inputs().join(format!("{name}.cfg"))).unwrap();
-        let of_root = ["user ", "group ", "chroot ", "daemon"];
+        let of_root = ["user ", "group ", "chroot ", "daemon", "stats socket /"];
         let lines = text.lines().filter(|line| !of_root.iter().any(|word| line.trim_start().starts_with(word)));
         // The servers here pass no check.
         let unchecked = |word| if word == "check" { "no-check" } else { word };

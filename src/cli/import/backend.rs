@@ -43,6 +43,8 @@ impl Servers<'_> {
             proxy_protocol: Some(of_route.proxy_protocol.unwrap_or("off")),
             proxy_tlvs: of_route.proxy_tlvs,
             on_down: of_route.closes_on_down.then_some("close"),
+            allow_from: Vec::new(),
+            http: None,
             timeouts: timeouts(backend, client),
             health_check: health_check(backend, of_route.check.as_ref(), connect),
             retries: backend.retries,

@@ -1,11 +1,13 @@
 //! Conditions: ACLs with and without names (section 7 of the manual), as far as they ask what a hello tells.
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use fiscalismia_lb::config::SniPattern;
 
 use super::lex::Line;
 use super::names::{Method, names, takes};
+use super::networks::{Networks, network};
 use super::report::Report;
 use super::values::{entries, read_beside};
 
@@ -22,8 +24,10 @@ pub(super) enum Test {
     Hello,
     /// So of every hello, or of none.
     Always(bool),
-    /// The client's address is in one of these networks.
-    Source(Vec<String>),
+    /// The request's Host is one of these.
+    Host(Vec<SniPattern>),
+    /// The client's address is one of these.
+    Source(Networks),
     /// More connections than this, of the client's address.
     Rate { what: Counter, table: Option<String>, most: u32 },
     /// The request's path begins with one of these.
@@ -38,11 +42,13 @@ pub(super) enum Counter {
     OpenConnections,
 }
 
-/// What is known of a hello.
+/// What is known of a client, and of its hello or request.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Subject<'a> {
+    pub(super) source: Option<IpAddr>,
     pub(super) name: Option<&'a str>,
     pub(super) alpn: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
     pub(super) path: Option<&'a str>,
     pub(super) is_no_tls: bool,
 }
@@ -63,15 +69,19 @@ pub(super) struct Term {
 
 impl Test {
     fn holds(&self, subject: Subject<'_>) -> bool {
-        let is_name = |names: &Vec<SniPattern>| subject.name.is_some_and(|name| names.iter().any(|n| takes(n, name)));
+        let is_one = |name: Option<&str>, names: &[SniPattern]| {
+            name.is_some_and(|name| names.iter().any(|pattern| takes(pattern, name)))
+        };
         match self {
-            Test::Names(names) => is_name(names),
+            Test::Names(names) => is_one(subject.name, names),
+            Test::Host(names) => is_one(subject.host, names),
             Test::HasName => subject.name.is_some(),
             Test::Alpn(protocols) => subject.alpn.is_some_and(|alpn| protocols.iter().any(|protocol| protocol == alpn)),
             Test::Hello => !subject.is_no_tls,
             Test::Always(always) => *always,
             Test::Path(paths) => subject.path.is_some_and(|path| paths.iter().any(|start| path.starts_with(start))),
-            Test::Source(_) | Test::Rate { .. } | Test::Unknown(_) => false,
+            Test::Source(networks) => subject.source.is_some_and(|address| networks.contains(address)),
+            Test::Rate { .. } | Test::Unknown(_) => false,
         }
     }
 }
@@ -91,10 +101,30 @@ impl Condition {
     pub(super) fn obstacle(&self) -> Option<String> {
         self.tests().find_map(|test| match test {
             Test::Unknown(why) => Some(why.clone()),
-            Test::Source(_) => Some("the client's address decides about no route".to_owned()),
             Test::Rate { .. } => Some("limits.per_source limits all routes alike".to_owned()),
             _ => None,
         })
+    }
+
+    /// Whether it asks for nothing but the client's address.
+    pub(super) fn is_by_source(&self) -> bool {
+        self.tests().all(|test| matches!(test, Test::Source(_) | Test::Always(_)))
+    }
+
+    /// The clients for which it holds, where [`Condition::is_by_source`].
+    pub(super) fn sources(&self) -> Networks {
+        let of_test = |test: &Test| match test {
+            Test::Source(networks) => networks.clone(),
+            Test::Always(true) => Networks::all(),
+            _ => Networks::none(),
+        };
+        let of_term = |term: &Term| {
+            let all = term.tests.iter().map(of_test).fold(Networks::none(), |all, one| all.or(&one));
+            if term.negated { all.not() } else { all }
+        };
+        let of_all = |terms: &Vec<Term>| terms.iter().map(of_term).fold(Networks::all(), |all, one| all.and(&one));
+        let any = self.any.iter().map(of_all).fold(Networks::none(), |all, one| all.or(&one));
+        if self.unless { any.not() } else { any }
     }
 }
 
@@ -173,8 +203,8 @@ impl Reader<'_> {
         arguments.any_case |= !converters.is_empty();
         match fetch {
             "req.ssl_sni" | "req_ssl_sni" | "hdr" | "req.hdr" | "req_hdr" | "hdr_dom" | "hdr_end" if only_case => {
-                let is_host = argument.to_ascii_lowercase().starts_with("host");
-                if fetch.contains("hdr") && !is_host {
+                let is_host = fetch.contains("hdr");
+                if is_host && !argument.to_ascii_lowercase().starts_with("host") {
                     return Test::Unknown("of a request, only Host and path are asked".to_owned());
                 }
                 match fetch {
@@ -182,9 +212,16 @@ impl Reader<'_> {
                     "hdr_end" => arguments.method = Some(Method::End),
                     _ => {}
                 }
-                self.names(number, &arguments)
+                match self.names(number, &arguments) {
+                    Test::Names(names) if is_host => Test::Host(names),
+                    // A request without one is answered with 400.
+                    Test::HasName if is_host => Test::Always(true),
+                    test => test,
+                }
             }
             "path_beg" => Test::Path(arguments.values),
+            "path_reg" => beginnings(&arguments.values),
+            "path" if arguments.method == Some(Method::Regex) => beginnings(&arguments.values),
             "path" if arguments.method == Some(Method::Beginning) => Test::Path(arguments.values),
             "req.ssl_alpn" if only_case && matches!(arguments.method, None | Some(Method::Whole | Method::Part)) => {
                 Test::Alpn(arguments.values)
@@ -194,7 +231,10 @@ impl Reader<'_> {
             "req.ssl_ver" | "req_ssl_ver" => Test::Hello,
             "always_true" => Test::Always(true),
             "always_false" | "req.proto_http" | "req_proto_http" | "ssl_fc" => Test::Always(false),
-            "src" => Test::Source(arguments.values),
+            "src" => match arguments.values.iter().map(|value| network(value)).collect() {
+                Ok(networks) => Test::Source(networks),
+                Err(why) => Test::Unknown(why),
+            },
             _ => rate(fetch, argument, &arguments.values).unwrap_or_else(|| Test::Unknown(unknown(fetch))),
         }
     }
@@ -265,6 +305,21 @@ impl Arguments {
     }
 }
 
+/// Regexes of paths that hold them by their beginning. A dot that is not escaped is taken for a dot.
+fn beginnings(regexes: &[String]) -> Test {
+    let plain = |regex: &String| {
+        let rest = regex.strip_prefix('^')?;
+        let rest = [".*$", ".+$", ".*", ".+"].iter().find_map(|end| rest.strip_suffix(end)).unwrap_or(rest);
+        let text = rest.replace("\\.", ".").replace("\\/", "/").replace("\\-", "-");
+        (text.starts_with('/') && !text.contains(['\\', '[', ']', '(', ')', '{', '}', '*', '+', '?', '|', '^', '$']))
+            .then_some(text)
+    };
+    match regexes.iter().map(plain).collect() {
+        Some(paths) => Test::Path(paths),
+        None => Test::Unknown("of a path, only the beginning is asked; write \"path_beg\"".to_owned()),
+    }
+}
+
 /// `sc0_conn_rate gt 50` and its kin.
 fn rate(fetch: &str, argument: &str, values: &[String]) -> Option<Test> {
     let what = match fetch
@@ -297,6 +352,9 @@ fn unknown(fetch: &str) -> String {
             "TLS is not opened; ask for the hello's name or ALPN"
         }
         _ if fetch.starts_with("payload") || fetch.starts_with("req.payload") => "only the hello is read",
+        _ if fetch.starts_with("path") || fetch.starts_with("url") || fetch.starts_with("base") => {
+            "of a request, only Host and the beginning of the path are asked"
+        }
         _ => "names, ALPN and the client's address are asked, nothing else",
     };
     format!("{fetch:?} cannot be asked: {nearest}")

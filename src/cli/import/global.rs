@@ -78,6 +78,9 @@ const NOTHING: &[&str] = &[
     "warn-blocked-traffic-after",
 ];
 
+/// Where the commands look for it, and the unit has a folder for it.
+const CONTROL_SOCKET: &str = "/run/fiscalismia-lb/control.sock";
+
 pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
     for line in lines {
         let what = line.words.join(" ");
@@ -88,11 +91,10 @@ pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
             }
             "log" => report.note(line.number, &what, "the log goes to standard output, so to the journal"),
             "stats" if line.word(1) == "socket" => {
-                report.lost(
-                    line.number,
-                    &what,
-                    "what it is for, states of servers and draining, is SIGUSR1, a reload, and /stats",
-                );
+                output.control.socket = Some(CONTROL_SOCKET);
+                let why = "fiscalismia-lb server, drain, connections and top speak to the control socket; it does not know \
+                           HAProxy's commands";
+                report.note(line.number, &what, why);
             }
             "stats" => {}
             "maxconnrate" => report.lost(line.number, &what, "clients are limited one by one: limits.per_source"),

@@ -16,6 +16,7 @@ pub(super) const NOTHING: &[&str] = &[
     "disabled",
     "acl",
     "unique-id-format",
+    "retry-on",
     "unique-id-header",
     "guid",
 ];

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 
 use super::condition::{Condition, Counter, Reader, Term, Test};
 use super::lex::Line;
+use super::networks::Networks;
 use super::output::PerSource;
 use super::proxy::Proxy;
 use super::values::{duration, time};
@@ -17,7 +18,7 @@ pub(super) struct Limits {
 /// Reads the limits of `proxy`. `tables` has the `stick-table` lines by the names of their proxies.
 pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&str, &Line>) -> Limits {
     let mut limits = Limits::default();
-    let mut exempt = Vec::new();
+    let mut exempt = Networks::none();
     let tracked = proxy
         .connection_rules
         .iter()
@@ -25,6 +26,7 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         .find_map(|line| line.word(2).starts_with("track-sc").then(|| after(line, "table").unwrap_or(&proxy.name)));
     for line in &proxy.connection_rules {
         let condition = reader.condition(line, 3);
+        let of_balancer = proxy.expects_header() && line.word(1) == "connection";
         match line.word(2) {
             word if word.starts_with("track-sc") => {
                 if line.word(3) != "src" {
@@ -33,31 +35,25 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
                         &line.words.join(" "),
                         "limits count for the client's address only",
                     );
+                } else if of_balancer {
+                    let why =
+                        "it counts for the client's address here, as the header has it, and not for the balancer's";
+                    reader.report.note(line.number, &line.words.join(" "), why);
                 }
             }
-            "accept" if networks(&condition, false).is_some() => {
-                exempt.extend(networks(&condition, false).unwrap_or_default());
-            }
-            "reject" | "silent-drop"
-                if limits.limit(line, &condition, reader, tables, tracked.unwrap_or(&proxy.name)) => {}
+            "accept" if condition.is_by_source() => exempt = exempt.or(&condition.sources()),
             "reject" | "silent-drop" => {
-                let why = match networks(&condition, true) {
-                    Some(_) => "who may connect is for the firewall, or for \"allow_from\" of each route",
-                    None => "who may not connect is for the firewall",
-                };
-                reader.report.lost(line.number, &line.words.join(" "), why);
+                limits.refusal(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &exempt));
             }
-            "expect-proxy" => {
-                let why = "the balancers in front, by their networks: accept_proxy.from";
-                reader.report.lost(line.number, &line.words.join(" "), why);
-            }
+            // Who the balancers in front are is read elsewhere.
+            "expect-proxy" => {}
             _ => reader.report.lost(line.number, &line.words.join(" "), "there is nothing like it"),
         }
     }
     for line in &proxy.content_rules {
         let condition = reader.condition(line, 3);
         if condition.tests().any(|test| matches!(test, Test::Rate { .. }))
-            && !limits.limit(line, &condition, reader, tables, tracked.unwrap_or(&proxy.name))
+            && !limits.limit(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &Networks::none()))
         {
             reader.report.lost(
                 line.number,
@@ -66,29 +62,37 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
             );
         }
     }
-    if limits.per_source != PerSource::default() {
-        limits.per_source.exempt.extend(exempt);
-    }
     limits
 }
 
+/// The stick tables, the one that is tracked, and who has been accepted before.
+type Tables<'a> = (&'a HashMap<&'a str, &'a Line>, &'a str, &'a Networks);
+
 impl Limits {
+    /// Follows a rule that refuses clients before anything is read of them. Those by address alone are no limits.
+    fn refusal(&mut self, line: &Line, condition: &Condition, reader: &mut Reader<'_>, tables: Tables<'_>) {
+        if condition.is_by_source() || self.limit(line, condition, reader, tables) {
+            return;
+        }
+        let why = condition.obstacle().unwrap_or_else(|| "who may not connect is for the firewall".to_owned());
+        reader.report.lost(line.number, &line.words.join(" "), &why);
+    }
+
     /// Follows a rule that refuses those who come too often: a rate, and perhaps who is exempt. False: it is none.
     fn limit(
         &mut self,
         line: &Line,
         condition: &Condition,
         reader: &mut Reader<'_>,
-        tables: &HashMap<&str, &Line>,
-        tracked: &str,
+        (tables, tracked, accepted): Tables<'_>,
     ) -> bool {
         let (false, [terms]) = (condition.unless, &condition.any[..]) else { return false };
         let mut limit = None;
-        let mut exempt = Vec::new();
+        let mut exempt = accepted.clone();
         for Term { negated, tests } in terms {
             match (negated, &tests[..]) {
                 (false, [Test::Rate { what, table, most }]) => limit = Some((*what, table, *most)),
-                (true, [Test::Source(networks)]) => exempt.extend(networks.iter().map(|network| cidr(network))),
+                (true, [Test::Source(networks)]) => exempt = exempt.or(networks),
                 _ => return false,
             }
         }
@@ -105,7 +109,7 @@ impl Limits {
                 self.per_source.period = Some(period).filter(|period| period != "5s");
             }
         }
-        self.per_source.exempt.extend(exempt);
+        self.per_source.exempt = exempt.cidrs();
         self.drops_silently |= line.word(2) == "silent-drop";
         true
     }
@@ -119,27 +123,4 @@ fn period(table: &Line) -> Option<String> {
 
 fn after<'l>(line: &'l Line, word: &str) -> Option<&'l str> {
     line.words.iter().skip_while(|w| *w != word).nth(1).map(String::as_str)
-}
-
-/// The networks of a condition that asks for nothing but the client's address; `others`: it holds for all others.
-fn networks(condition: &Condition, others: bool) -> Option<Vec<String>> {
-    let [terms] = &condition.any[..] else { return None };
-    let [Term { negated, tests }] = &terms[..] else { return None };
-    if (*negated != condition.unless) != others {
-        return None;
-    }
-    let mut all = Vec::new();
-    for test in tests {
-        let Test::Source(networks) = test else { return None };
-        all.extend(networks.iter().map(|network| cidr(network)));
-    }
-    Some(all)
-}
-
-/// With its prefix, as our own file wants it.
-fn cidr(network: &str) -> String {
-    match network.parse::<std::net::IpAddr>() {
-        Ok(ip) => ipnet::IpNet::from(ip).to_string(),
-        Err(_) => network.to_owned(),
-    }
 }

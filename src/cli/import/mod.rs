@@ -3,12 +3,15 @@
 //! Lines become words ([`lex`]), words sections ([`sections`]), and each section a proxy with what its `defaults` say
 //! ([`proxy`]). Rules that are asked in turn become a table of names ([`table`]), backends become routes ([`backend`]).
 mod backend;
+mod balancers;
 mod condition;
 mod global;
+mod handed_on;
 mod keywords;
 mod lex;
 mod limits;
 mod names;
+mod networks;
 mod output;
 mod proxy;
 mod report;
@@ -17,15 +20,17 @@ mod sections;
 mod server;
 mod side;
 mod table;
+mod target;
 mod values;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use balancers::Balancers;
 use clap::Args;
 use condition::Reader;
-use fiscalismia_lb::config::plain;
+use fiscalismia_lb::config::read_regular_file;
 use lex::{Environment, Line};
 use limits::limits;
 use output::Output;
@@ -36,6 +41,9 @@ use sections::{Kind, Section, sections};
 use table::Rules;
 
 use super::print;
+
+/// Bytes of a haproxy.cfg, or of a file that it names.
+const LONGEST_FILE: usize = 16 << 20;
 
 /// Something was left out.
 const WITH_LOSSES: u8 = 3;
@@ -71,7 +79,7 @@ impl Import {
 /// in it that could be a route.
 fn import(path: &Path, report: &mut Report) -> Result<Output, String> {
     let file = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{file}: cannot be read: {}", plain(&error)))?;
+    let text = read_regular_file(path, LONGEST_FILE).map_err(|error| format!("{file}: cannot be read: {error}"))?;
     let mut environment = Environment::of_this_process();
     let sections =
         sections(&text, &mut environment, report).map_err(|(line, what)| format!("{file}:{line}: {what}"))?;
@@ -95,28 +103,38 @@ fn assemble(path: &Path, proxies: &[Proxy], environment: &Environment, output: &
     let tables: HashMap<&str, &Line> =
         proxies.iter().filter_map(|proxy| Some((proxy.name.as_str(), proxy.stick_table.as_ref()?))).collect();
     let mut assembly = Assembly::new(proxies, environment);
+    let mut balancers = Balancers::default();
+    let mut of_http = Vec::new();
     for proxy in proxies.iter().filter(|proxy| proxy.serves) {
         if let Some(line) = proxy.opens_tls {
             let why = "TLS is not opened here: the certificates belong to the servers, which get TLS as it comes";
             report.lost(line, &format!("{}: bind … ssl", proxy.name), why);
             continue;
         }
-        if proxy.mode == Mode::Http {
-            side::http(proxy, output, report);
-            continue;
+        let mut reader = Reader { configuration: path, report, acls: proxy.acls.clone() };
+        if proxy.mode == Mode::Http || proxy.asks_for_requests() {
+            let rules = handed_on::Rules::read(proxy, &mut reader);
+            if proxy.mode == Mode::Http || rules.ask_for_requests() {
+                of_http.push((proxy, rules));
+                continue;
+            }
         }
         if proxy.is_admin {
             output.admin.listen.extend(proxy.addresses().iter().map(ToString::to_string));
             continue;
         }
-        for bind in proxy.binds.iter().filter(|bind| bind.accepts_proxy) {
-            let why = "the balancers in front, by their networks: accept_proxy.from";
-            report.lost(bind.number, "bind … accept-proxy", why);
-        }
-        let mut reader = Reader { configuration: path, report, acls: proxy.acls.clone() };
+        balancers.frontend(proxy, &mut reader);
         let limits = limits(proxy, &mut reader, &tables);
         let rules = Rules::read(proxy, &mut reader, &backends);
         assembly.frontend(proxy, &rules, limits, output, report);
     }
+    // Requests over plain HTTP go by the names of routes, so these come first.
+    for (proxy, rules) in of_http {
+        let mut reader = Reader { configuration: path, report, acls: proxy.acls.clone() };
+        if side::http(proxy, &assembly, &mut reader, &rules, output) {
+            balancers.frontend(proxy, &mut reader);
+        }
+    }
+    balancers.conclude(output, report);
     assembly.conclude(output, report);
 }

@@ -101,6 +101,18 @@ pub(super) fn takes(pattern: &SniPattern, name: &str) -> bool {
     }
 }
 
+/// A name that `pattern` takes and that stands in no rule: what it gets is what all get that only `pattern` tells apart. For
+/// `**.` it is two labels more, as `*.` of the same name has an entry of its own where it is told apart.
+pub(super) fn fresh(pattern: &SniPattern) -> String {
+    const FRESH: &str = "0-in-no-rule-0";
+    match pattern {
+        SniPattern::Exact(name) => name.to_string(),
+        SniPattern::Wildcard(parent) => format!("{FRESH}.{parent}"),
+        SniPattern::Subdomains(parent) => format!("{FRESH}.{FRESH}.{parent}"),
+        SniPattern::Default => format!("{FRESH}.invalid"),
+    }
+}
+
 /// What a regex is made of, as far as names go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {

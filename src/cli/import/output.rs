@@ -20,7 +20,13 @@ pub(super) struct Output {
     #[serde(skip_serializing_if = "is_default")]
     pub(super) redirect: Listen,
     #[serde(skip_serializing_if = "is_default")]
+    pub(super) accept_proxy: Balancers,
+    #[serde(skip_serializing_if = "is_default")]
     pub(super) admin: Listen,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) log: Log,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(super) control: Control,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -47,6 +53,10 @@ pub(super) struct RouteBody {
     pub(super) proxy_tlvs: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) on_down: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) allow_from: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) http: Option<Http>,
     #[serde(skip_serializing_if = "is_default")]
     pub(super) timeouts: Timeouts,
     #[serde(skip_serializing_if = "is_default")]
@@ -133,6 +143,29 @@ pub(super) struct PerSource {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Listen {
     pub(super) listen: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Http {
+    pub(super) port: u16,
+    pub(super) paths: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Balancers {
+    pub(super) from: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Log {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) empty: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Control {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) socket: Option<&'static str>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -266,6 +266,8 @@ impl Proxy {
             ("namespace", "there are no namespaces; start a process in it"),
             ("transparent", "only addresses of this machine are listened on"),
             ("maxconn", "the limit is of the whole process: limits.connections"),
+            ("accept-netscaler-cip", "of headers, PROXY version 1 and 2 are read: accept_proxy.from"),
+            ("mptcp", "only TCP is taken"),
         ] {
             if has(word) {
                 report.lost(line.number, &format!("bind {} {word}", line.word(1)), why);
@@ -299,6 +301,19 @@ impl Proxy {
             }
         }
         *addresses = both;
+    }
+
+    /// Whether its lines may ask for Host or path, which mode tcp can too once it has waited for a request.
+    pub(super) fn asks_for_requests(&self) -> bool {
+        let lines = self.acls.values().flatten().chain(&self.use_backend);
+        let mut words = lines.flat_map(|line| &line.words);
+        words.any(|word| word.contains("hdr") || word.starts_with("path"))
+    }
+
+    /// Whether clients may come with a PROXY header of a balancer in front.
+    pub(super) fn expects_header(&self) -> bool {
+        self.binds.iter().any(|bind| bind.accepts_proxy)
+            || self.connection_rules.iter().any(|line| line.word(2) == "expect-proxy")
     }
 
     /// The addresses of all its `bind` lines, each once.

@@ -9,7 +9,7 @@ use super::limits::Limits;
 use super::output::{Output, Route, RouteBody};
 use super::proxy::{Mode, Proxy};
 use super::report::Report;
-use super::table::{Entry, Rules};
+use super::table::{Answer, Entry, Rules};
 use super::values::duration;
 
 /// Ports of servers that are hardly TLS.
@@ -21,13 +21,22 @@ pub(super) struct Assembly<'a> {
     environment: &'a Environment,
     drops_silently: bool,
     has_limits: usize,
+    ignores_empty: usize,
     frontends: usize,
     client_hello: Option<Duration>,
 }
 
 impl<'a> Assembly<'a> {
     pub(super) fn new(proxies: &'a [Proxy], environment: &'a Environment) -> Assembly<'a> {
-        Assembly { proxies, environment, drops_silently: false, has_limits: 0, frontends: 0, client_hello: None }
+        Assembly {
+            proxies,
+            environment,
+            drops_silently: false,
+            has_limits: 0,
+            ignores_empty: 0,
+            frontends: 0,
+            client_hello: None,
+        }
     }
 
     /// Adds the routes of one frontend.
@@ -41,6 +50,7 @@ impl<'a> Assembly<'a> {
     ) {
         self.drops_silently |= rules.drops_silently || limits.drops_silently;
         self.frontends += 1;
+        self.ignores_empty += usize::from(proxy.ignores_empty);
         if limits.per_source != super::output::PerSource::default() {
             self.has_limits += 1;
             if output.limits.per_source.as_ref().is_some_and(|other| *other != limits.per_source) {
@@ -60,10 +70,8 @@ impl<'a> Assembly<'a> {
         }
         if rules.reads_hello() {
             self.by_name(proxy, rules, &listen, output, report);
-        } else if let Some(backend) = rules.backend_without_hello() {
-            self.plain(proxy, &backend, listen, output, report);
         } else {
-            report.lost(proxy.number, &proxy.name, "it has no backend that could be carried over");
+            self.plain(proxy, &rules.without_hello(), listen, output, report);
         }
     }
 
@@ -71,6 +79,9 @@ impl<'a> Assembly<'a> {
         let (table, lost) = rules.table();
         for what in lost {
             report.lost(proxy.number, &proxy.name, &what);
+        }
+        for (number, what) in table.iter().filter_map(|entry| entry.answer.lost(&entry.pattern.to_string())) {
+            report.lost(number, &proxy.name, &what);
         }
         self.client_hello = self.client_hello.max(proxy.inspect_delay);
         if proxy.inspect_delay.is_none() || proxy.content_rules.is_empty() {
@@ -82,12 +93,14 @@ impl<'a> Assembly<'a> {
         if !own_listen {
             output.listen = listen.to_vec();
         }
-        for (backend, alpn) in groups(&table) {
+        for (answer, alpn) in groups(&table) {
+            let backend = answer.backend.clone().unwrap_or_default();
             let Some(body) = self.body(proxy, &backend, report) else { continue };
-            let fits = |entry: &&Entry| entry.backend.as_ref() == Some(&backend) && entry.alpn == alpn;
+            let body = RouteBody { allow_from: allow_from(&answer, proxy, report), ..body };
+            let fits = |entry: &&Entry| entry.answer.is_like(&answer) && entry.alpn == alpn;
             let sni: Vec<String> = table.iter().filter(fits).map(|entry| entry.pattern.to_string()).collect();
             let takes_rest = alpn.is_none() && sni.iter().any(|name| *name == SniPattern::Default.to_string());
-            if takes_rest && rules.backend_without_hello().as_ref() == Some(&backend) {
+            if takes_rest && rules.without_hello().backend.as_ref() == Some(&backend) {
                 Self::not_tls(proxy, &backend, &body, report);
             }
             let suffix = alpn.as_deref().map(|alpn| alpn.replace('/', "_")).unwrap_or_default();
@@ -111,32 +124,50 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn plain(&mut self, proxy: &Proxy, backend: &str, listen: Vec<String>, output: &mut Output, report: &mut Report) {
+    fn plain(&mut self, proxy: &Proxy, answer: &Answer, listen: Vec<String>, output: &mut Output, report: &mut Report) {
+        let Some(backend) = &answer.backend else {
+            report.lost(proxy.number, &proxy.name, "it has no backend that could be carried over");
+            return;
+        };
+        if let Some((number, what)) = answer.lost("what comes") {
+            report.lost(number, &proxy.name, &what);
+        }
         if let Some(body) = self.body(proxy, backend, report) {
+            let body = RouteBody { allow_from: allow_from(answer, proxy, report), ..body };
             let name = free_name(backend, &[&proxy.name], output);
             output.routes.push((name, Route { listen, body, ..Route::default() }));
         }
     }
 
     fn body(&self, frontend: &Proxy, backend: &str, report: &mut Report) -> Option<RouteBody> {
-        let Some(proxy) = self.proxies.iter().find(|proxy| proxy.is_backend && proxy.name == backend) else {
-            report.lost(frontend.number, &format!("backend {backend}"), "there is none of that name");
-            return None;
-        };
+        let proxy = self.backend(frontend, backend, report)?;
         if proxy.mode == Mode::Http {
             let why = "it is of mode http, and HTTP is not read; a server that opens TLS can take its names";
             report.lost(proxy.number, &format!("backend {backend}"), why);
             return None;
         }
-        let ports: Vec<u16> = frontend.addresses().iter().map(std::net::SocketAddr::port).collect();
-        let listen_port = ports.first().copied().filter(|first| ports.iter().all(|port| port == first));
-        let of = |name: &str| frontend.timeouts.get(name).copied();
-        let body = Servers { environment: self.environment, report, listen_port }
-            .route(proxy, (of("client"), of("client-fin")));
+        let body = self.servers(frontend, proxy, report);
         if body.is_none() {
             report.lost(proxy.number, &format!("backend {backend}"), "it has no server that could be carried over");
         }
         body
+    }
+
+    /// The backend of that name.
+    pub(super) fn backend(&self, frontend: &Proxy, backend: &str, report: &mut Report) -> Option<&'a Proxy> {
+        let found = self.proxies.iter().find(|proxy| proxy.is_backend && proxy.name == backend);
+        if found.is_none() {
+            report.lost(frontend.number, &format!("backend {backend}"), "there is none of that name");
+        }
+        found
+    }
+
+    /// Its servers, for clients that come in at `frontend`.
+    pub(super) fn servers(&self, frontend: &Proxy, backend: &Proxy, report: &mut Report) -> Option<RouteBody> {
+        let ports: Vec<u16> = frontend.addresses().iter().map(std::net::SocketAddr::port).collect();
+        let listen_port = ports.first().copied().filter(|first| ports.iter().all(|port| port == first));
+        let of = |name: &str| frontend.timeouts.get(name).copied();
+        Servers { environment: self.environment, report, listen_port }.route(backend, (of("client"), of("client-fin")))
     }
 
     /// What is told once for all routes.
@@ -148,6 +179,15 @@ impl<'a> Assembly<'a> {
                 "limits.per_source",
                 "it holds for all listeners, also for those of frontends without a limit",
             );
+        }
+        match self.ignores_empty {
+            0 => {}
+            all if all == self.frontends => output.log.empty = Some(false),
+            _ => report.note(
+                last,
+                "option dontlognull",
+                "log.empty is one for all listeners, and some have no dontlognull",
+            ),
         }
         output.reject = (!self.drops_silently).then_some("close");
         output.timeouts.client_hello = self.client_hello.map(duration).filter(|delay| delay != "5s");
@@ -166,14 +206,28 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// Backends of a table, each with the protocol that it asks for, in the table's order.
-fn groups(table: &[Entry]) -> Vec<(String, Option<String>)> {
-    let mut groups = Vec::new();
+/// More networks than this are all but a few, most likely.
+const MANY_NETWORKS: usize = 16;
+
+fn allow_from(answer: &Answer, proxy: &Proxy, report: &mut Report) -> Vec<String> {
+    let networks = answer.allow_from();
+    if networks.len() > MANY_NETWORKS {
+        let backend = answer.backend.as_deref().unwrap_or_default();
+        let why = format!(
+            "they are all but those that are refused, {} networks; a firewall says that shorter",
+            networks.len()
+        );
+        report.note(proxy.number, &format!("allow_from of {backend:?}"), &why);
+    }
+    networks
+}
+
+/// What there is to get of a table, each with the protocol that it asks for, in the table's order.
+fn groups(table: &[Entry]) -> Vec<(Answer, Option<String>)> {
+    let mut groups: Vec<(Answer, Option<String>)> = Vec::new();
     for entry in table {
-        let Some(backend) = &entry.backend else { continue };
-        let group = (backend.clone(), entry.alpn.clone());
-        if !groups.contains(&group) {
-            groups.push(group);
+        if !groups.iter().any(|(answer, alpn)| answer.is_like(&entry.answer) && *alpn == entry.alpn) {
+            groups.push((entry.answer.clone(), entry.alpn.clone()));
         }
     }
     groups

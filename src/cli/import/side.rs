@@ -1,37 +1,59 @@
-//! Frontends that read HTTP: of them, the redirect to https and the pages of the proxy itself are here too.
+//! Frontends that read HTTP: of them, the redirect to https, requests for servers, and the pages of the proxy itself are here too.
 use std::net::SocketAddr;
 
+use super::condition::Reader;
+use super::handed_on;
 use super::lex::Line;
 use super::output::Output;
 use super::proxy::Proxy;
 use super::report::Report;
+use super::routes::Assembly;
 
-/// Follows a proxy of mode http.
-pub(super) fn http(proxy: &Proxy, output: &mut Output, report: &mut Report) {
+/// Follows a proxy that reads HTTP; the routes are there already. Whether its addresses are those of the redirect now.
+pub(super) fn http(
+    proxy: &Proxy,
+    assembly: &Assembly<'_>,
+    reader: &mut Reader<'_>,
+    rules: &handed_on::Rules,
+    output: &mut Output,
+) -> bool {
     let redirects = proxy.http_rules.iter().any(is_redirect);
+    let hands_on = rules.hand_on(proxy, assembly, output, reader.report);
     let is_admin = proxy.is_admin || proxy.http_rules.iter().any(is_admin);
     let addresses: Vec<String> = proxy.addresses().iter().map(SocketAddr::to_string).collect();
-    if redirects {
+    if redirects || hands_on {
         output.redirect.listen.extend(addresses);
     } else if is_admin {
         output.admin.listen.extend(addresses);
     } else {
         let why = "HTTP is not read: a server of its own can take these addresses";
-        report.lost(proxy.number, &format!("{} of mode http", proxy.name), why);
-        return;
+        reader.report.lost(proxy.number, &format!("{} of mode http", proxy.name), why);
+        return false;
+    }
+    if hands_on && !redirects {
+        let why = "a request that goes to no route is redirected to https";
+        reader.report.note(proxy.number, &proxy.name, why);
     }
     for line in &proxy.http_rules {
-        follow(line, redirects, report);
-    }
-    for line in proxy.use_backend.iter().chain(&proxy.default_backend) {
-        report.lost(line.number, &line.words.join(" "), "all plain HTTP is answered with the redirect");
+        follow(line, redirects || hands_on, reader.report);
     }
     for line in proxy.connection_rules.iter().chain(&proxy.content_rules) {
-        report.lost(line.number, &line.words.join(" "), "128 clients a second are answered, the rest waits");
+        refusal(line, reader);
     }
+    redirects || hands_on
 }
 
-fn is_redirect(line: &Line) -> bool {
+fn refusal(line: &Line, reader: &mut Reader<'_>) {
+    let condition = reader.condition(line, 3);
+    let why = match line.word(2) {
+        "accept" | "expect-proxy" => return,
+        _ if condition.is_by_source() => "who may connect there is for the firewall",
+        _ => "128 clients a second are answered, the rest waits",
+    };
+    reader.report.lost(line.number, &line.words.join(" "), why);
+}
+
+pub(super) fn is_redirect(line: &Line) -> bool {
     let at = usize::from(line.word(0) == "http-request");
     line.word(at) == "redirect" && line.word(at + 1) == "scheme" && line.word(at + 2) == "https"
 }
@@ -62,6 +84,13 @@ fn follow(line: &Line, redirects: bool, report: &mut Report) {
         "stats" if line.word(1) == "admin" => {
             report.lost(line.number, &what, "the page shows and changes nothing");
         }
+        "option" if line.word(1) == "forwardfor" => {
+            report.note(
+                line.number,
+                &what,
+                "a request is handed over as it came; a PROXY header has the client's address",
+            );
+        }
         "stats" | "option" => {}
         "monitor-uri" if line.word(1) != "/health" => report.note(line.number, &what, "the answer is at /health"),
         "http-request" if line.word(1) == "use-service" => {
@@ -71,7 +100,7 @@ fn follow(line: &Line, redirects: bool, report: &mut Report) {
             }
         }
         _ if is_admin(line) => {}
-        _ if redirects => report.lost(line.number, &what, "all plain HTTP is answered with the redirect"),
+        _ if redirects => report.lost(line.number, &what, "a request is redirected or handed over as it came"),
         _ => report.lost(line.number, &what, "HTTP is not read"),
     }
 }

@@ -6,20 +6,23 @@ use fiscalismia_lb::config::SniPattern;
 
 use super::condition::{Condition, Reader, Subject, Test};
 use super::lex::Line;
-use super::names::{Method, is_name, names, takes};
+use super::names::{fresh, takes};
+use super::networks::Networks;
 use super::proxy::Proxy;
-use super::values::{entries, read_beside};
+use super::target::{Target, target};
 
-/// A label that no rule has, and a name: what they get is what all get that are in no rule.
-const FRESH: &str = "0-in-no-rule-0";
-const NO_NAME: &str = "0-in-no-rule-0.invalid";
+const MOST_GROUPS: usize = 256;
 
 /// The rules of one frontend.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
+    /// Before anything is read of a client.
+    connection: Vec<(Verdict, Condition)>,
     content: Vec<(usize, Verdict, Condition)>,
     backends: Vec<(usize, Target, Condition)>,
-    default: Option<String>,
+    default: Option<(usize, String)>,
+    /// Of clients, by their addresses: what the rules tell apart.
+    groups: Vec<Networks>,
     /// Whether a refused client is to notice.
     pub(super) drops_silently: bool,
     /// A rule asks for a hello, so what is no TLS is not meant.
@@ -32,29 +35,52 @@ enum Verdict {
     Refuse,
 }
 
-/// The backend that a rule names.
-#[derive(Debug)]
-enum Target {
-    Fixed(String),
-    /// By the hello's name, in this order; where none fits and there is no last one, the default backend.
-    ByName(Vec<(Vec<SniPattern>, Option<String>)>, Option<String>),
-}
-
 /// A name, for hellos that offer this protocol or for any, and the backend that they get; `None`: they are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) pattern: SniPattern,
     pub(super) alpn: Option<String>,
+    pub(super) answer: Answer,
+}
+
+/// The backend that clients get, and which clients do; none: they are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
     pub(super) backend: Option<String>,
+    pub(super) clients: Networks,
+    /// Some of these clients get another one, by the rule of this line.
+    split: Option<usize>,
+}
+
+impl Answer {
+    /// Whether it makes the same route.
+    pub(super) fn is_like(&self, other: &Answer) -> bool {
+        self.backend == other.backend && self.clients == other.clients
+    }
+
+    /// What is lost where clients get other backends by their addresses: the rule's line, and words about it.
+    pub(super) fn lost(&self, what: &str) -> Option<(usize, String)> {
+        let backend = self.backend.as_deref().unwrap_or_default();
+        let why = || format!("{what} gets {backend:?} for all clients: their addresses decide about no server");
+        self.split.map(|number| (number, why()))
+    }
+
+    /// For `allow_from`: none, where all may come.
+    pub(super) fn allow_from(&self) -> Vec<String> {
+        if self.clients == Networks::all() { Vec::new() } else { self.clients.cidrs() }
+    }
 }
 
 impl Rules {
     /// Reads the rules of `proxy`; those that cannot be asked here are left out, and reported.
     pub(super) fn read(proxy: &Proxy, reader: &mut Reader<'_>, backends: &[&str]) -> Rules {
-        let default = proxy.default_backend.as_ref().map(|line| line.word(1).to_owned());
+        let default = proxy.default_backend.as_ref().map(|line| (line.number, line.word(1).to_owned()));
         let mut rules = Rules { default, ..Rules::default() };
         if rules.default.is_none() && !proxy.servers.is_empty() {
-            rules.default = Some(proxy.name.clone());
+            rules.default = Some((proxy.number, proxy.name.clone()));
+        }
+        for line in &proxy.connection_rules {
+            rules.connection_rule(line, proxy, reader);
         }
         for line in &proxy.content_rules {
             rules.content_rule(line, reader);
@@ -70,7 +96,42 @@ impl Rules {
                 Err(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
             }
         }
+        rules.groups = rules.groups(proxy, reader);
         rules
+    }
+
+    /// Rules that refuse by the client's address alone; limits are read elsewhere.
+    fn connection_rule(&mut self, line: &Line, proxy: &Proxy, reader: &mut Reader<'_>) {
+        let verdict = match line.word(2) {
+            "accept" => Verdict::Accept,
+            "reject" | "silent-drop" => Verdict::Refuse,
+            _ => return,
+        };
+        let condition = reader.condition(line, 3);
+        // Before a balancer's header is read, the address is the balancer's.
+        if condition.is_by_source() && !(proxy.expects_header() && line.word(1) == "connection") {
+            self.drops_silently |= line.word(2) == "silent-drop";
+            self.connection.push((verdict, condition));
+        }
+    }
+
+    /// The groups of clients that conditions on addresses tell apart.
+    fn groups(&self, proxy: &Proxy, reader: &mut Reader<'_>) -> Vec<Networks> {
+        let mut groups = vec![Networks::all()];
+        for condition in self.conditions() {
+            for test in condition.tests() {
+                let Test::Source(networks) = test else { continue };
+                let halves = |group: &Networks| [group.and(networks), group.and(&networks.not())];
+                groups = groups.iter().flat_map(halves).filter(|group| !group.is_empty()).collect();
+                if groups.len() > MOST_GROUPS {
+                    let why = "its rules tell more groups of clients apart by their addresses than can be written; whoever \
+                               has none of their addresses is meant now, and nobody else comes in";
+                    reader.report.lost(proxy.number, &proxy.name, why);
+                    return groups.pop().into_iter().collect();
+                }
+            }
+        }
+        groups
     }
 
     fn content_rule(&mut self, line: &Line, reader: &mut Reader<'_>) {
@@ -105,9 +166,9 @@ impl Rules {
     }
 
     fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        self.content
-            .iter()
-            .map(|(.., condition)| condition)
+        let of_connection = self.connection.iter().map(|(_, condition)| condition);
+        of_connection
+            .chain(self.content.iter().map(|(.., condition)| condition))
             .chain(self.backends.iter().map(|(.., condition)| condition))
     }
 
@@ -119,7 +180,28 @@ impl Rules {
             || self.backends.iter().any(|(_, target, _)| matches!(target, Target::ByName(..)))
     }
 
-    fn backend(&self, subject: Subject<'_>) -> Option<String> {
+    /// What clients with this hello get. Where their addresses decide about the backend and not only whether they may come,
+    /// those whose addresses no rule has are the ones that count.
+    fn answer(&self, subject: Subject<'_>) -> Answer {
+        let mut answer = Answer { backend: None, clients: Networks::none(), split: None };
+        // Of each rule's two halves, what it does not have comes last.
+        for group in self.groups.iter().rev() {
+            let Some((number, backend)) = self.backend(Subject { source: group.any(), ..subject }) else { continue };
+            if answer.backend.as_ref().is_some_and(|other| *other != backend) {
+                answer.split.get_or_insert(number);
+            }
+            answer.backend.get_or_insert(backend);
+            answer.clients = answer.clients.or(group);
+        }
+        answer
+    }
+
+    /// The backend, and the line that names it.
+    fn backend(&self, subject: Subject<'_>) -> Option<(usize, String)> {
+        let holds = |(_, condition): &&(Verdict, Condition)| condition.holds(subject);
+        if self.connection.iter().find(holds).is_some_and(|(verdict, _)| *verdict == Verdict::Refuse) {
+            return None;
+        }
         let verdict =
             self.content.iter().find(|(.., condition)| condition.holds(subject)).map(|(_, verdict, _)| verdict);
         if verdict == Some(&Verdict::Refuse) {
@@ -135,12 +217,15 @@ impl Rules {
                 entries.iter().find(is_it).map_or_else(|| last.clone(), |(_, backend)| backend.clone())
             }),
         });
-        named.or_else(|| self.default.clone())
+        match (named, rule) {
+            (Some(name), Some((number, ..))) => Some((*number, name)),
+            _ => self.default.clone(),
+        }
     }
 
-    /// The backend of what is no TLS.
-    pub(super) fn backend_without_hello(&self) -> Option<String> {
-        self.backend(Subject { is_no_tls: true, ..Subject::default() })
+    /// What a client gets that sends no hello.
+    pub(super) fn without_hello(&self) -> Answer {
+        self.answer(Subject { is_no_tls: true, ..Subject::default() })
     }
 
     /// Every name that the rules tell apart, in their order.
@@ -184,37 +269,32 @@ impl Rules {
         let mut table = Vec::new();
         let mut lost = Vec::new();
         for pattern in self.patterns() {
-            if let SniPattern::Subdomains(parent) = &pattern {
-                // Where `*.` of the same name is told apart, it has an entry of its own.
-                self.add(&pattern, &format!("{FRESH}.{FRESH}.{parent}"), &protocols, &mut table);
-            } else if let SniPattern::Wildcard(parent) = &pattern {
-                self.add(&pattern, &format!("{FRESH}.{parent}"), &protocols, &mut table);
-            } else if let SniPattern::Exact(name) = &pattern {
-                self.add(&pattern, name, &protocols, &mut table);
-            }
+            self.add(&pattern, &protocols, &mut table);
         }
-        self.add(&SniPattern::Default, NO_NAME, &protocols, &mut table);
-        let unknown = self.backend(Subject { name: Some(NO_NAME), ..Subject::default() });
-        let nameless = self.backend(Subject::default());
+        self.add(&SniPattern::Default, &protocols, &mut table);
+        let name = fresh(&SniPattern::Default);
+        let unknown = self.answer(Subject { name: Some(&name), ..Subject::default() }).backend;
+        let nameless = self.answer(Subject::default()).backend;
         if unknown != nameless {
             let of = |backend: Option<String>| backend.map_or("is refused".to_owned(), |name| format!("gets {name:?}"));
             lost.push(format!("a hello without a name {}, one with any other name {}", of(nameless), of(unknown)));
         }
         lost.extend(refused_inside(&table));
-        table.retain(|entry| entry.backend.is_some());
+        table.retain(|entry| entry.answer.backend.is_some());
         (table, lost)
     }
 
-    fn add(&self, pattern: &SniPattern, name: &str, protocols: &[String], table: &mut Vec<Entry>) {
-        let subject = Subject { name: Some(name), ..Subject::default() };
-        let any = self.backend(subject);
+    fn add(&self, pattern: &SniPattern, protocols: &[String], table: &mut Vec<Entry>) {
+        let name = fresh(pattern);
+        let subject = Subject { name: Some(&name), ..Subject::default() };
+        let any = self.answer(subject);
         for protocol in protocols {
-            let backend = self.backend(Subject { alpn: Some(protocol), ..subject });
-            if backend != any {
-                table.push(Entry { pattern: pattern.clone(), alpn: Some(protocol.clone()), backend });
+            let answer = self.answer(Subject { alpn: Some(protocol), ..subject });
+            if answer != any {
+                table.push(Entry { pattern: pattern.clone(), alpn: Some(protocol.clone()), answer });
             }
         }
-        table.push(Entry { pattern: pattern.clone(), alpn: None, backend: any });
+        table.push(Entry { pattern: pattern.clone(), alpn: None, answer: any });
     }
 }
 
@@ -230,100 +310,12 @@ fn refused_inside(table: &[Entry]) -> Vec<String> {
         _ => false,
     };
     let inside = |entry: &&Entry| {
-        entry.backend.is_none()
-            && table.iter().any(|wide| wide.backend.is_some() && is_wider(&wide.pattern, &entry.pattern))
+        entry.answer.backend.is_none()
+            && table.iter().any(|wide| wide.answer.backend.is_some() && is_wider(&wide.pattern, &entry.pattern))
     };
     let say = |entry: &Entry| {
         let alpn = entry.alpn.as_ref().map(|alpn| format!(" with ALPN {alpn}")).unwrap_or_default();
         format!("{}{alpn} is refused, and a wider name takes it", entry.pattern)
     };
     table.iter().filter(inside).map(say).collect()
-}
-
-/// The backend of a `use_backend` line: a name, or `%[req.ssl_sni,lower,map(FILE,DEFAULT)]` with text around it.
-fn target(line: &Line, reader: &mut Reader<'_>, backends: &[&str]) -> Result<Target, String> {
-    let word = line.word(1);
-    let Some((prefix, rest)) = word.split_once("%[") else { return Ok(Target::Fixed(word.to_owned())) };
-    let (expression, suffix) = rest.rsplit_once(']').ok_or("a \"%[\" that is not closed")?;
-    let mut parts = split(expression).into_iter();
-    if !parts.next().is_some_and(|fetch| fetch == "req.ssl_sni" || fetch == "req_ssl_sni") {
-        return Err("a backend is chosen by the hello's name; write the names".to_owned());
-    }
-    let mut found = None;
-    let mut any_case = false;
-    for part in parts {
-        match part.split_once('(') {
-            None if part == "lower" => any_case = true,
-            Some((kind, arguments)) if kind == "map" || kind.starts_with("map_") => {
-                found = Some(map(kind, arguments.trim_end_matches(')'), line.number, reader)?);
-            }
-            _ => return Err(format!("{part:?} makes another name of it; write the names")),
-        }
-    }
-    if !any_case {
-        let why = "names are compared without case, and HAProxy compares them as they come, without \"lower\"";
-        reader.report.note(line.number, word, why);
-    }
-    let around = |name: String| format!("{prefix}{name}{suffix}");
-    // A backend that is not there: the default one takes its place.
-    let mut existing = |name: String| {
-        let name = around(name);
-        if backends.contains(&name.as_str()) {
-            return Some(name);
-        }
-        reader.report.note(line.number, &name, "there is no such backend, so the default one takes its place");
-        None
-    };
-    let (names, last) = found.unwrap_or_else(|| by_backend_name(prefix, suffix, backends));
-    let entries = names.into_iter().map(|(patterns, name)| (patterns, existing(name))).collect();
-    Ok(Target::ByName(entries, last.and_then(existing)))
-}
-
-type ByName = (Vec<(Vec<SniPattern>, String)>, Option<String>);
-
-fn map(kind: &str, arguments: &str, number: usize, reader: &mut Reader<'_>) -> Result<ByName, String> {
-    let method = match kind {
-        "map" | "map_str" => Method::Whole,
-        other => {
-            other.strip_prefix("map_").and_then(Method::of).ok_or_else(|| format!("{kind:?} is no map of names"))?
-        }
-    };
-    let (file, last) =
-        arguments.split_once(',').map_or((arguments, None), |(file, last)| (file, Some(last.to_owned())));
-    let text = read_beside(reader.configuration, file)?;
-    let mut all = Vec::new();
-    for (key, value) in entries(&text) {
-        match names(method, key) {
-            Ok(names) => {
-                if let Some(note) = names.note {
-                    reader.report.note(number, key, &note);
-                }
-                all.push((names.patterns, value.to_owned()));
-            }
-            Err(why) => reader.report.lost(number, &format!("{file}: {key}"), &why),
-        }
-    }
-    Ok((all, last))
-}
-
-/// The name itself is the backend's: each backend that is called like a name takes it.
-fn by_backend_name(prefix: &str, suffix: &str, backends: &[&str]) -> ByName {
-    let named = backends.iter().filter_map(|backend| backend.strip_prefix(prefix)?.strip_suffix(suffix));
-    let entries = named.filter(|name| is_name(name) && **name == name.to_ascii_lowercase());
-    (entries.map(|name| (vec![SniPattern::Exact(name.into())], name.to_owned())).collect(), None)
-}
-
-/// At the commas that are in no parentheses.
-fn split(expression: &str) -> Vec<&str> {
-    let mut depth = 0;
-    expression
-        .split(move |char| {
-            match char {
-                '(' => depth += 1,
-                ')' => depth -= 1,
-                _ => {}
-            }
-            char == ',' && depth == 0
-        })
-        .collect()
 }

@@ -3,6 +3,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fiscalismia_lb::config::read_regular_file;
+
+use super::LONGEST_FILE;
 use super::lex::Environment;
 
 /// A time; a number alone is milliseconds.
@@ -112,7 +115,7 @@ pub(super) fn read_beside(configuration: &Path, name: &str) -> Result<String, St
     let beside = configuration.parent().map(|folder| folder.join(name));
     let by_name = configuration.parent().zip(Path::new(name).file_name()).map(|(folder, name)| folder.join(name));
     let places = [Some(PathBuf::from(name)), beside, by_name];
-    let found = places.into_iter().flatten().find_map(|place| std::fs::read_to_string(place).ok());
+    let found = places.into_iter().flatten().find_map(|place| read_regular_file(&place, LONGEST_FILE).ok());
     found.ok_or_else(|| format!("{name:?} cannot be read here; put it beside the configuration and import again"))
 }
 

@@ -1,0 +1,83 @@
+//! Balancers in front: `bind … accept-proxy` and `tcp-request connection expect-proxy` as `accept_proxy`.
+use super::condition::Reader;
+use super::lex::Line;
+use super::networks::Networks;
+use super::output::Output;
+use super::proxy::Proxy;
+use super::report::Report;
+
+/// Who comes with a header, of each frontend so far.
+#[derive(Default)]
+pub(super) struct Balancers(Vec<(usize, String, Networks)>);
+
+impl Balancers {
+    /// Notes those of one frontend.
+    pub(super) fn frontend(&mut self, proxy: &Proxy, reader: &mut Reader<'_>) {
+        let with_header = proxy.binds.iter().filter(|bind| bind.accepts_proxy).count();
+        let mut from = Networks::none();
+        let let_in = if proxy.expects_header() { let_in(proxy, reader) } else { Networks::all() };
+        if with_header > 0 && with_header == proxy.binds.len() {
+            from = let_in.clone();
+        } else {
+            for bind in proxy.binds.iter().filter(|bind| bind.accepts_proxy) {
+                let why = "a header is expected by where the client comes from, and at all listeners alike: accept_proxy.from";
+                reader.report.lost(bind.number, "bind … accept-proxy", why);
+            }
+        }
+        for line in proxy.connection_rules.iter().filter(|line| line.word(2) == "expect-proxy") {
+            let condition = reader.condition(line, 4);
+            if line.word(3) == "layer4" && condition.is_by_source() {
+                from = from.or(&condition.sources().and(&let_in));
+            } else {
+                let why = condition.obstacle().unwrap_or_else(|| "it is no \"expect-proxy layer4\"".to_owned());
+                reader.report.lost(line.number, &line.words.join(" "), &why);
+            }
+        }
+        self.0.push((proxy.number, proxy.name.clone(), from));
+    }
+
+    /// What holds for all listeners.
+    pub(super) fn conclude(self, output: &mut Output, report: &mut Report) {
+        let all = self.0.iter().fold(Networks::none(), |all, (.., from)| all.or(from));
+        let is_anyone = all == Networks::all();
+        for (number, name, _) in self.0.iter().filter(|(.., from)| *from != all) {
+            let why = if is_anyone {
+                "it expects no header, and others expect one of anybody: write the balancers' networks in accept_proxy.from"
+            } else {
+                "accept_proxy holds for all listeners, so at this one too the balancers of the others have to send a header"
+            };
+            report.lost(*number, name, why);
+        }
+        if is_anyone && self.0.iter().any(|(.., from)| *from != all) {
+            return;
+        }
+        if let Some((number, ..)) = self.0.first().filter(|_| is_anyone) {
+            let why = "whoever connects can pretend to be any client; better write the networks of the balancers";
+            report.note(*number, "accept_proxy.from", why);
+        }
+        output.accept_proxy.from = all.cidrs();
+    }
+}
+
+/// Whom the rules let in that look at the balancer's address: where all have to send a header, these are the balancers.
+fn let_in(proxy: &Proxy, reader: &mut Reader<'_>) -> Networks {
+    let (mut undecided, mut let_in) = (Networks::all(), Networks::none());
+    let refuses = |line: &Line| ["reject", "silent-drop"].contains(&line.word(2));
+    let rules = proxy.connection_rules.iter().filter(|line| line.word(1) == "connection");
+    for line in rules.filter(|line| refuses(line) || line.word(2) == "accept") {
+        let condition = reader.condition(line, 3);
+        if !condition.is_by_source() {
+            continue;
+        }
+        let sources = condition.sources();
+        if refuses(line) {
+            let why = "it looks at who connects, and a header is read later: that is for the firewall, as here the client \
+                       counts that the header tells";
+            reader.report.lost(line.number, &line.words.join(" "), why);
+        } else {
+            let_in = let_in.or(&undecided.and(&sources));
+        }
+        undecided = undecided.and(&sources.not());
+    }
+    let_in.or(&undecided)
+}

@@ -1,0 +1,207 @@
+//! Port 80 for servers: rules by Host and path of a frontend that reads HTTP, as `routes.NAME.http`.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use fiscalismia_lb::config::SniPattern;
+
+use super::condition::{Condition, Reader, Subject, Test};
+use super::lex::Line;
+use super::names::fresh;
+use super::output::{Http, Output, Route, RouteBody};
+use super::proxy::Proxy;
+use super::report::Report;
+use super::routes::Assembly;
+use super::side::is_redirect;
+
+/// What follows the beginning of a path in no rule.
+const FRESH: &str = "0-in-no-rule-0";
+
+/// Rules of one frontend: the redirects to https, and the backends.
+#[derive(Default)]
+pub(super) struct Rules {
+    redirects: Vec<Condition>,
+    backends: Vec<(Line, String, Condition)>,
+    default: Option<(Line, String)>,
+}
+
+/// What a request gets.
+enum Answer<'r> {
+    Redirect,
+    Backend(&'r Line, &'r str),
+    Nothing,
+}
+
+/// Why a backend does not get the requests that it had: by the number of the rule's line, its text, and the routes.
+type Elsewhere = BTreeMap<(usize, String, &'static str), BTreeSet<String>>;
+
+impl Rules {
+    /// Reads the rules of `proxy`; those that cannot be asked here are left out, and reported.
+    pub(super) fn read(proxy: &Proxy, reader: &mut Reader<'_>) -> Rules {
+        let mut rules = Rules::default();
+        for line in proxy.http_rules.iter().filter(|line| is_redirect(line)) {
+            let at = line.words.iter().position(|word| word == "if" || word == "unless").unwrap_or(line.words.len());
+            let condition = reader.condition(line, at);
+            match condition.obstacle() {
+                Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
+                None => rules.redirects.push(condition),
+            }
+        }
+        for line in &proxy.use_backend {
+            let condition = reader.condition(line, 2);
+            let by_expression = || "a route is found by its names: write them".to_owned();
+            match condition.obstacle().or_else(|| line.word(1).contains("%[").then(by_expression)) {
+                Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
+                None => rules.backends.push((line.clone(), line.word(1).to_owned(), condition)),
+            }
+        }
+        rules.default = match &proxy.default_backend {
+            Some(line) => Some((line.clone(), line.word(1).to_owned())),
+            None => proxy.servers.first().map(|(line, _)| (line.clone(), proxy.name.clone())),
+        };
+        rules
+    }
+
+    /// Whether they ask for what only a request over HTTP tells.
+    pub(super) fn ask_for_requests(&self) -> bool {
+        let tests = || self.backends.iter().flat_map(|(.., condition)| condition.tests());
+        tests().any(|test| matches!(test, Test::Host(_) | Test::Path(_)))
+    }
+
+    fn answer(&self, host: &str, path: &str) -> Answer<'_> {
+        let subject = Subject { host: Some(host), path: Some(path), is_no_tls: true, ..Subject::default() };
+        if self.redirects.iter().any(|condition| condition.holds(subject)) {
+            return Answer::Redirect;
+        }
+        let rule = self.backends.iter().find(|(.., condition)| condition.holds(subject));
+        let found = rule.map(|(line, backend, _)| (line, backend));
+        match found.or_else(|| self.default.as_ref().map(|(line, backend)| (line, backend))) {
+            Some((line, backend)) => Answer::Backend(line, backend),
+            None => Answer::Nothing,
+        }
+    }
+
+    /// Beginnings of paths that the rules tell apart, and what begins all others.
+    fn paths(&self) -> BTreeSet<String> {
+        let conditions = self.redirects.iter().chain(self.backends.iter().map(|(.., condition)| condition));
+        let of_test = |test: &Test| if let Test::Path(paths) = test { paths.clone() } else { Vec::new() };
+        let paths = conditions.flat_map(Condition::tests).flat_map(of_test).filter(|path| path.starts_with('/'));
+        paths.chain(["/".to_owned()]).collect()
+    }
+
+    /// Gives each route the requests that its servers had. Whether there are any, or all others are redirected.
+    pub(super) fn hand_on(
+        &self,
+        proxy: &Proxy,
+        assembly: &Assembly<'_>,
+        output: &mut Output,
+        report: &mut Report,
+    ) -> bool {
+        let mut any = !self.redirects.is_empty();
+        let mut elsewhere = Elsewhere::new();
+        for (name, route) in &mut output.routes {
+            let mut http: Option<Http> = None;
+            for path in self.paths() {
+                let covered = |http: &Http| http.paths.iter().any(|start| path.starts_with(start.as_str()));
+                let port = self.port(proxy, (name, route), &path, assembly, &mut elsewhere, report);
+                match (port, &mut http) {
+                    (Some(port), None) => http = Some(Http { port, paths: vec![path] }),
+                    (Some(port), Some(http)) if http.port == port => {
+                        if !covered(http) {
+                            http.paths.push(path);
+                        }
+                    }
+                    (Some(_), Some(_)) => {
+                        report.lost(
+                            proxy.number,
+                            &format!("{path} for {name:?}"),
+                            "a route has one port for plain HTTP",
+                        );
+                    }
+                    (None, Some(http)) if covered(http) => {
+                        let why = "it goes to the route's servers too, as all that begins like it";
+                        report.lost(proxy.number, &format!("{path} for {name:?}"), why);
+                    }
+                    (None, _) => {}
+                }
+            }
+            if http.is_some() && !route.body.allow_from.is_empty() {
+                let why = "routes.NAME.allow_from holds for plain HTTP too, so an authority that asks for a certificate's \
+                           token is refused";
+                report.lost(proxy.number, &format!("{} for {name:?}", proxy.name), why);
+            }
+            any |= http.is_some();
+            route.body.http = http;
+        }
+        // Without it, nothing of the frontend is left, which is said once.
+        let elsewhere = elsewhere.into_iter().filter(|_| any);
+        for ((number, what, why), routes) in elsewhere {
+            let routes: Vec<String> = routes.iter().map(|name| format!("{name:?}")).collect();
+            report.lost(number, &what, &format!("not for the names of {}: {why}", routes.join(", ")));
+        }
+        any
+    }
+
+    /// The port of the servers of `route` that gets its requests with such a path; all of its names have to agree.
+    fn port(
+        &self,
+        proxy: &Proxy,
+        (name, route): (&str, &Route),
+        path: &str,
+        assembly: &Assembly<'_>,
+        elsewhere: &mut Elsewhere,
+        report: &mut Report,
+    ) -> Option<u16> {
+        let path = format!("{path}{FRESH}");
+        let hosts: Vec<String> = route.sni.iter().map(|pattern| host(pattern)).collect();
+        let answers: Vec<Answer<'_>> = hosts.iter().map(|host| self.answer(host, &path)).collect();
+        let mut ports = BTreeSet::new();
+        for answer in &answers {
+            let Answer::Backend(line, backend) = answer else { continue };
+            let mut elsewhere = |why| {
+                let routes: &mut BTreeSet<String> =
+                    elsewhere.entry((line.number, line.words.join(" "), why)).or_default();
+                routes.insert(name.to_owned());
+            };
+            let backend = assembly.backend(proxy, backend, report);
+            let Some(body) = backend.and_then(|backend| assembly.servers(proxy, backend, report)) else { continue };
+            match port_of(&body, &route.body) {
+                Ok(port) => drop(ports.insert(port)),
+                Err(why) => elsewhere(why),
+            }
+            if answers.iter().any(|other| !matches!(other, Answer::Backend(other, _) if other.number == line.number)) {
+                elsewhere("it was for some of them, and a route's requests go by all of its names alike");
+                return None;
+            }
+        }
+        ports.pop_first().filter(|_| ports.is_empty())
+    }
+}
+
+/// A Host that a name of the route takes, and no rule tells apart from others like it.
+fn host(pattern: &str) -> String {
+    fresh(&match pattern.split_once("*.") {
+        Some(("*", parent)) => SniPattern::Subdomains(parent.into()),
+        Some((_, parent)) => SniPattern::Wildcard(parent.into()),
+        None if pattern == "*" => SniPattern::Default,
+        None => SniPattern::Exact(pattern.into()),
+    })
+}
+
+/// The one port of `body`'s servers, where they are those of `route` at other ports.
+fn port_of(body: &RouteBody, route: &RouteBody) -> Result<u16, &'static str> {
+    let places = |body: &RouteBody| -> BTreeSet<SocketAddr> {
+        body.servers.iter().filter_map(|server| server.address.parse().ok()).collect()
+    };
+    let hosts = |body: &RouteBody| places(body).iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
+    if hosts(body) != hosts(route) {
+        return Err("requests over plain HTTP go to the route's own servers, and those are at other addresses");
+    }
+    if body.proxy_protocol != route.proxy_protocol {
+        return Err("requests over plain HTTP come with the route's PROXY header, and the servers expect another");
+    }
+    let ports: BTreeSet<u16> = places(body).iter().map(SocketAddr::port).collect();
+    match (ports.first(), ports.len()) {
+        (Some(port), 1) => Ok(*port),
+        _ => Err("the servers of a route have one port for plain HTTP"),
+    }
+}
