@@ -100,6 +100,12 @@ fn check(name: &str) -> Result<(), String> {
     if !name.is_ascii() {
         return Err("is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
     }
+    if name.contains(['^', '$', '\\', '(', '[', '+']) {
+        return Err(
+            "is a regular expression; write the names, \"*.a.example\" for one label more, or \"**.a.example\" for all below"
+                .to_owned(),
+        );
+    }
     if name.contains('*') {
         return Err("has a \"*\" that is not all of the first label; write \"*.a.example\", \"**.a.example\" or \"*\""
             .to_owned());

@@ -39,6 +39,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("lb_policy", "balance"),
     ("policy", "balance"),
     ("strategy", "balance"),
+    ("sticky", "balance"),
+    ("stickiness", "balance"),
+    ("affinity", "balance"),
+    ("session_affinity", "balance"),
     ("send_proxy", "proxy_protocol"),
     ("send-proxy", "proxy_protocol"),
     ("send_proxy_v2", "proxy_protocol"),
@@ -59,6 +63,12 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("max_connections", "connections"),
     ("maxconn", "max_connections"),
     ("max_conn", "max_connections"),
+    ("state", "weight"),
+    ("enabled", "weight"),
+    ("disabled", "weight"),
+    ("rate_limit", "per_source"),
+    ("rate_limits", "per_source"),
+    ("ratelimit", "per_source"),
     ("host", "address"),
     ("port", "address"),
     ("ip", "address"),
@@ -88,10 +98,25 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("password", "password_file"),
 ];
 
+/// What is asked of a proxy that opens TLS, and why this one has no key for it.
+const INSIDE_TLS: &[(&[&str], &str)] = &[
+    (
+        &["tls", "ssl", "certificate", "certificates", "cert", "key", "private_key"],
+        "TLS goes through unopened, so certificates and keys stay with the servers; leave it out",
+    ),
+    (
+        &["path", "location", "locations", "headers", "header"],
+        "a request is inside TLS, so a route is found by its name alone; a path is of health_check or of routes.NAME.http",
+    ),
+];
+
 /// The error for a key that `object` does not know.
 pub(super) fn remedy(key: &str, object: &'static Object) -> String {
     if let Some(name) = meant_here(key, object) {
         return format!("unknown key; did you mean {name:?}?");
+    }
+    if let Some((_, why)) = INSIDE_TLS.iter().find(|(keys, _)| keys.contains(&key)) {
+        return format!("unknown key; {why}");
     }
     let owners: Vec<_> = keys::all_objects().into_iter().filter(|owner| owner.has(key)).collect();
     match owners.as_slice() {

@@ -328,6 +328,10 @@ fn check_word(word: &str, at: usize) -> Result<(), Fault> {
         "nan" | "infinity" | "inf" | "-infinity" => {
             format!("{word} is no number that JSON has; write another one, or leave the key out")
         }
+        "(" => "( means nothing in JSON; write [ and ] around a list".to_owned(),
+        lower if let Some(number) = hexadecimal(lower) => {
+            format!("{word} is hexadecimal, which JSON has not; write {number}")
+        }
         _ if is_nearly_a_number(word) => {
             format!("{word} is no number as JSON has it; write it without a plus, zeros in front, or a bare point")
         }
@@ -337,6 +341,10 @@ fn check_word(word: &str, at: usize) -> Result<(), Fault> {
 }
 
 /// `+1`, `0443`, `.5`, `1.`, `1e999`; no address.
+fn hexadecimal(lower: &str) -> Option<u64> {
+    u64::from_str_radix(lower.strip_prefix("0x")?, 16).ok()
+}
+
 fn is_nearly_a_number(word: &str) -> bool {
     word.parse::<f64>().is_ok() || word.parse::<i128>().is_ok()
 }

@@ -283,7 +283,7 @@ fn warnings_of_what_is_hardly_meant() {
         "alpn": { "sni": ["a.example"], "alpn": ["http/2", "H3", "h2"], "servers": ["172.24.0.3:443", "172.24.0.4:443"] },
         "http": { "sni": ["b.example"], "servers": ["172.24.0.3:443"],
                   "health_check": { "type": "http", "interval": "1s" } },
-        "port": { "sni": ["c.example"], "servers": ["172.24.0.3:443"], "health_check": { "type": "http", "port": 80,
+        "port": { "sni": ["c.example", "_"], "servers": ["172.24.0.3:443"], "health_check": { "type": "http", "port": 80,
                                                                                        "interval": "1s" } }
       }
     }"#;
@@ -299,6 +299,7 @@ fn warnings_of_what_is_hardly_meant() {
             "routes.alpn: alpn: clients offer \"h3\", not \"H3\"",
             "routes.http: health_check: \"http\" without \"port\" speaks plain HTTP to the port for TLS, which answers 400; \
              write the port for it",
+            "routes.port: sni: \"_\" is the name of a host here; write \"*\" for all that no other route takes",
         ]
     );
     assert_eq!(ipv6_only(&odd), ["listen[0]: \"[::]:443\" takes IPv6 only; write \"0.0.0.0:443\" too for IPv4"]);

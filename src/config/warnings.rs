@@ -120,6 +120,7 @@ fn one_label_only(routes: &[&Arc<Route>]) -> Vec<String> {
 
 fn route_warnings(route: &Route) -> Vec<String> {
     let mut warnings: Vec<String> = route.alpn.iter().filter_map(|protocol| misnamed(protocol)).collect();
+    warnings.extend(route.sni.iter().filter_map(catch_all));
     if route.servers.iter().all(|server| server.weight == 0) {
         warnings.push("every server has weight 0, so it gets no new connections".to_owned());
     }
@@ -137,6 +138,14 @@ fn route_warnings(route: &Route) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// A name that other programs take for all names.
+fn catch_all(name: &SniPattern) -> Option<String> {
+    let SniPattern::Exact(name) = name else { return None };
+    let is_catch_all = matches!(&**name, "_" | "default" | "any" | "all");
+    is_catch_all
+        .then(|| format!("sni: {name:?} is the name of a host here; write \"*\" for all that no other route takes"))
 }
 
 /// A protocol by a name that no client offers it by (IANA's registry of ALPN protocol IDs).

@@ -124,7 +124,11 @@ impl Object {
         match (adopted, value) {
             (Some((name, value)), _) => format!("{{ {name:?}: {value} }}"),
             (None, Value::Bool(false)) if self.has("type") => "{ \"type\": \"off\" }".to_owned(),
-            _ => "an object: { ... }".to_owned(),
+            _ => {
+                let names: Vec<_> = self.names().filter(|name| !name.starts_with('$')).collect();
+                let more = if names.len() > 1 { ", ..." } else { "" };
+                format!("an object: {{ {:?}: ...{more} }}", names.first().copied().unwrap_or_default())
+            }
         }
     }
 
