@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use fiscalismia_lb::access_log::Backend;
 use log::LevelFilter;
 use simple_logger::SimpleLogger;
@@ -19,7 +18,7 @@ fn main() -> ExitCode {
     if log::set_logger(backend).is_ok() {
         log::set_max_level(level);
     }
-    match cli::Arguments::parse().run(backend) {
+    match cli::Arguments::of_process().run(backend) {
         Ok(code) => code,
         Err(errors) => {
             for error in errors {

@@ -27,7 +27,7 @@ const LAYERS: &[Layer] = &[
     ("control", CONTROL, &["form_urlencoded", "serde", "serde_json"]),
     ("event_loop", EVENT_LOOP, EVENT_LOOP_CRATES),
     ("cli", &["access_log", "config", "policy", "event_loop", "wire"], CLI_CRATES),
-    ("main", &["access_log"], &["clap", "log", "simple_logger"]),
+    ("main", &["access_log"], &["log", "simple_logger"]),
 ];
 
 /// What the commands use beside what the proxy does.

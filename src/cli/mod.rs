@@ -1,4 +1,5 @@
 //! The command line: a file a command. Each command answers with the lines for stderr where it failed.
+use std::env;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -63,6 +64,18 @@ struct ConfigFile {
 pub(crate) type Outcome = Result<(), Vec<String>>;
 
 impl Arguments {
+    /// The arguments of this process. Those of the process that stays are read without clap, whose code would stay resident with it:
+    /// 3.6 MB instead of 4.0 (`VmRSS` after start, one route).
+    pub(crate) fn of_process() -> Self {
+        let arguments: Vec<_> = env::args_os().skip(1).collect();
+        match arguments.as_slice() {
+            [run, key, file] if run == "run" && (key == "--config" || key == "-c") => {
+                Self { command: Command::Run(run::Run::new(file.into())) }
+            }
+            _ => Self::parse(),
+        }
+    }
+
     /// Does what is asked. The log crate speaks through `backend`; the code is that of the process where nothing went wrong.
     pub(crate) fn run(self, backend: &Backend) -> Result<ExitCode, Vec<String>> {
         let done = match self.command {

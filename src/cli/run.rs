@@ -1,4 +1,6 @@
 //! `run`: the proxy itself.
+use std::path::PathBuf;
+
 use clap::Args;
 use fiscalismia_lb::access_log::Backend;
 use fiscalismia_lb::event_loop;
@@ -16,6 +18,10 @@ pub(super) struct Run {
 }
 
 impl Run {
+    pub(super) fn new(config: PathBuf) -> Self {
+        Self { file: ConfigFile { config } }
+    }
+
     pub(super) fn run(self, backend: &Backend) -> Outcome {
         event_loop::run(&self.file.config, backend)
     }
