@@ -242,7 +242,7 @@ fn host_name(body: &[u8]) -> Result<&[u8], &'static str> {
     match name.strip_suffix(b".").unwrap_or(name).len() {
         0 => Err("the server name is empty"),
         // RFC 6066: "represented as a byte string using ASCII encoding".
-        1..=MAX_NAME if name.is_ascii() && !name.contains(&0) => Ok(name),
+        1..=MAX_NAME if name.iter().fold(true, |is_good, byte| is_good & matches!(byte, 1..=0x7F)) => Ok(name),
         1..=MAX_NAME => Err("the server name has a byte that no name can have"),
         _ => Err("the server name is longer than DNS allows"),
     }

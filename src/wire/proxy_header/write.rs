@@ -18,15 +18,19 @@ pub const LOCAL: [u8; V2_FIXED] = *b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 ///
 /// IPv4 when both are, v4-mapped or not, else IPv6 with the IPv4 one mapped.
 pub fn v2<'b>(buf: &'b mut [u8; MAX_LEN], source: SocketAddr, destination: SocketAddr, tlvs: &Tlvs<'_>) -> &'b [u8] {
-    let mut out = Output { buf, len: 0 };
+    let mut out = Output { rest: buf };
     out.put(&SIGNATURE);
-    let addresses = Addresses::of(source, destination);
-    out.put(&[COMMAND_PROXY, if matches!(addresses, Addresses::V4(..)) { FAMILY_TCP4 } else { FAMILY_TCP6 }]);
-    let length_at = out.len;
-    out.put(&[0, 0]);
-    match addresses {
-        Addresses::V4(source, destination) => [source, destination].iter().for_each(|ip| out.put(&ip.octets())),
-        Addresses::V6(source, destination) => [source, destination].iter().for_each(|ip| out.put(&ip.octets())),
+    match Addresses::of(source, destination) {
+        Addresses::V4(source, destination) => {
+            out.put(&[COMMAND_PROXY, FAMILY_TCP4, 0, 0]);
+            out.put(&source.octets());
+            out.put(&destination.octets());
+        }
+        Addresses::V6(source, destination) => {
+            out.put(&[COMMAND_PROXY, FAMILY_TCP6, 0, 0]);
+            out.put(&source.octets());
+            out.put(&destination.octets());
+        }
     }
     out.put(&source.port().to_be_bytes());
     out.put(&destination.port().to_be_bytes());
@@ -54,17 +58,19 @@ pub fn v2<'b>(buf: &'b mut [u8; MAX_LEN], source: SocketAddr, destination: Socke
     if tlvs.crc32c {
         out.put_tlv(TLV_CRC32C, &[0; 4]);
     }
-    out.set(length_at, &((out.len - V2_FIXED) as u16).to_be_bytes());
+    let len = MAX_LEN - out.rest.len();
+    set(buf, V2_FIXED - 2, ((len - V2_FIXED) as u16).to_be_bytes());
     if tlvs.crc32c {
         // Section 2.2.3: computed with the field itself zero.
-        out.set(out.len - 4, &crc32c::crc32c(out.written()).to_be_bytes());
+        let sum = crc32c::crc32c(buf.get(..len).unwrap_or_default());
+        set(buf, len - 4, sum.to_be_bytes());
     }
-    out.done()
+    buf.get(..len).unwrap_or_default()
 }
 
 /// Writes a version 1 header, with addresses as in version 2.
 pub fn v1(buf: &mut [u8; MAX_LEN], source: SocketAddr, destination: SocketAddr) -> &[u8] {
-    let mut out = Output { buf, len: 0 };
+    let mut out = Output { rest: buf };
     let ports = (source.port(), destination.port());
     // Neither line is longer than `V1_MAX_LEN`, so it fits.
     let _ = match Addresses::of(source, destination) {
@@ -75,7 +81,8 @@ pub fn v1(buf: &mut [u8; MAX_LEN], source: SocketAddr, destination: SocketAddr) 
             write!(out, "PROXY TCP6 {} {} {} {}\r\n", Hex(source), Hex(destination), ports.0, ports.1)
         }
     };
-    out.done()
+    let len = MAX_LEN - out.rest.len();
+    buf.get(..len).unwrap_or_default()
 }
 
 /// Two addresses of one family, which is all that a header can hold.
@@ -112,37 +119,29 @@ impl fmt::Display for Hex {
     }
 }
 
-/// The part of a buffer that is written.
-struct Output<'b> {
-    buf: &'b mut [u8; MAX_LEN],
-    len: usize,
+fn set<const N: usize>(buf: &mut [u8; MAX_LEN], at: usize, bytes: [u8; N]) {
+    if let Some(room) = buf.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *room = bytes;
+    }
 }
 
-impl<'b> Output<'b> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.set(self.len, bytes);
-        self.len += bytes.len();
-    }
+/// The part of a buffer that is not written yet.
+struct Output<'b> {
+    rest: &'b mut [u8],
+}
 
-    fn put_tlv(&mut self, kind: u8, value: &[u8]) {
-        self.put(&[kind]);
-        self.put(&(value.len() as u16).to_be_bytes());
-        self.put(value);
-    }
-
+impl Output<'_> {
     /// `MAX_LEN` makes room for every header whose received TLVs came in one that was read, so nothing is ever left out.
-    fn set(&mut self, at: usize, bytes: &[u8]) {
-        if let Some(room) = self.buf.get_mut(at..at + bytes.len()) {
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.rest.split_off_mut(..bytes.len()) {
             room.copy_from_slice(bytes);
         }
     }
 
-    fn written(&self) -> &[u8] {
-        self.buf.get(..self.len).unwrap_or_default()
-    }
-
-    fn done(self) -> &'b [u8] {
-        self.buf.get(..self.len).unwrap_or_default()
+    fn put_tlv(&mut self, kind: u8, value: &[u8]) {
+        let [high, low] = (value.len() as u16).to_be_bytes();
+        self.put(&[kind, high, low]);
+        self.put(value);
     }
 }
 
