@@ -6,7 +6,7 @@ use super::clock::Beginning;
 use super::sessions::Taken;
 use super::start::spread;
 use crate::config::count;
-use crate::fleet::Places;
+use crate::fleet::{self, Places};
 use crate::handover::{Cargo, Delivery, State};
 use crate::metrics::History;
 use crate::net::Stream;
@@ -68,7 +68,7 @@ fn pack_and_leave(event_loop: &mut EventLoop) -> Result<(), String> {
     state.put(TIME, &Some(clock.beginning()))?;
     state.put(COUNTERS, &context.process.park())?;
     state.put(HISTORY, history)?;
-    state.put(ROUTES, &context.fleet.park())?;
+    state.put(ROUTES, &fleet::park(&context.fleet))?;
     state.put(LOST_LINES, &context.log.lost())?;
     sessions.park(&mut cargo)?;
     redirects.park(&mut cargo)?;
@@ -122,7 +122,7 @@ fn take_up_counts(event_loop: &mut EventLoop, state: &mut State, errors: &mut Ve
         or_new(error);
         Vec::new()
     });
-    context.fleet.take_up(routes, &mut spread(&context.config, context.now))
+    Places::take_up(&mut context.fleet, routes, &mut spread(&context.config, context.now))
 }
 
 fn say_taken(program: &str, taken: Taken, errors: &[String]) {

@@ -158,7 +158,7 @@ pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
     let Taking { fresh, spread, orphans } = &mut **taking;
     let mut reloaded = Reloaded::default();
     let is_finished =
-        event_loop.context.fleet.take_over(&mut fresh.takeover, &fresh.config, MAX_A_TURN, spread, &mut reloaded);
+        fresh.takeover.go_on(&mut event_loop.context.fleet, &fresh.config, MAX_A_TURN, spread, &mut reloaded);
     *orphans += reloaded.orphans;
     event_loop.probes.end_of(&reloaded.outdated);
     for id in reloaded.changed {

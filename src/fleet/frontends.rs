@@ -3,10 +3,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fleet, Route, RouteId};
+use super::{Fleet, RouteId};
 use crate::config::Config;
 use crate::metrics::Frontend;
-
 use crate::policy::routes::RouteTable;
 use crate::policy::time::Time;
 use crate::vocabulary::{CloseReason, DropReason};
@@ -160,13 +159,5 @@ impl Fleet {
 
     fn own_mut(&mut self, id: RouteId) -> Option<&mut Own> {
         self.route_mut(id)?.own.as_deref_mut()
-    }
-}
-
-impl Route {
-    /// What belongs to its own addresses, once it has had some.
-    #[must_use]
-    pub fn own(&self) -> Option<&Own> {
-        self.own.as_deref()
     }
 }

@@ -44,6 +44,13 @@ impl Fleet {
         route.usage.opened(now, route.open);
     }
 
+    /// A connection of another process counts from now on; it was counted as an event by the process that let it in.
+    pub fn resume(&mut self, id: ServerId) {
+        let Some(route) = self.route_mut(id.route) else { return };
+        route.open += 1;
+        route.group.opened(id.server);
+    }
+
     /// Picks a server for a connection from `client`, other than those in `tried`. The caller dials it and goes on to
     /// [`Fleet::assign`] before it picks again.
     pub fn pick(&mut self, id: RouteId, client: IpAddr, tried: &[u32]) -> Pick {

@@ -21,7 +21,7 @@ use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 pub use frontends::Own;
 pub use ledger::{Closing, Open};
-pub use parked::{Placed, Places};
+pub use parked::{Placed, Places, park};
 pub use queue::Queue;
 pub use takeover::Takeover;
 
@@ -90,6 +90,14 @@ pub struct Server {
     last_not_tls: Option<Time>,
 }
 
+impl RouteId {
+    /// Its index among all routes, those that left the file too.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// All routes.
 pub struct Fleet {
     table: RouteTable,
@@ -123,7 +131,7 @@ impl Fleet {
     /// Takes over another configuration at once.
     pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Reloaded {
         let (mut takeover, mut reloaded) = (Takeover::of(config), Reloaded::default());
-        while !self.take_over(&mut takeover, config, usize::MAX, spread, &mut reloaded) {}
+        while !takeover.go_on(self, config, usize::MAX, spread, &mut reloaded) {}
         reloaded
     }
 
@@ -145,6 +153,14 @@ impl Fleet {
     #[must_use]
     pub fn route(&self, id: RouteId) -> Option<&Route> {
         self.routes.get(id.0 as usize)
+    }
+
+    /// Puts a new route behind the others.
+    fn append(&mut self, new: Route) -> RouteId {
+        let id = RouteId(self.routes.len() as u32);
+        self.known.insert(new.config.name.clone(), id);
+        self.routes.push(new);
+        id
     }
 
     fn route_mut(&mut self, id: RouteId) -> Option<&mut Route> {
@@ -321,6 +337,12 @@ impl Route {
     #[must_use]
     pub fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// What belongs to its own addresses, once it has had some.
+    #[must_use]
+    pub fn own(&self) -> Option<&Own> {
+        self.own.as_deref()
     }
 
     /// How it is used.

@@ -1,4 +1,5 @@
 //! Routes and servers on their way to another process: counters, health, and what they stand for in its connections.
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -66,41 +67,32 @@ pub struct Placed<'a> {
     pub ends: bool,
 }
 
-impl Fleet {
-    /// Every route, those that left the file too, by [`RouteId::index`].
-    #[must_use]
-    pub fn park(&self) -> Vec<ParkedRoute> {
-        self.routes.iter().map(Route::park).collect()
-    }
+/// Every route, those that left the file too, by [`RouteId::index`].
+#[must_use]
+pub fn park(fleet: &Fleet) -> Vec<ParkedRoute> {
+    fleet.routes.iter().map(ParkedRoute::of).collect()
+}
 
-    /// Goes on with another process's counters and health. What is not in the file any more is remembered as what a reload
-    /// took out.
-    pub fn take_up(&mut self, parked: Vec<ParkedRoute>, spread: &mut Spread) -> Places {
-        let mut known: std::collections::HashMap<Box<str>, RouteId> =
-            self.routes().map(|(id, route)| (route.config.name.clone(), id)).collect();
+impl Places {
+    /// Has the fleet go on with another process's counters and health. What is not in the file any more is remembered as what
+    /// a reload took out.
+    pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> Places {
+        let mut known: HashMap<Box<str>, RouteId> =
+            fleet.routes().map(|(id, route)| (route.config.name.clone(), id)).collect();
         let mut places = Places::default();
         for parked in parked {
             let id = *known.entry(parked.name.clone()).or_insert_with(|| {
                 let config = Arc::new(config::Route::gone(&parked.name, parked.timeouts));
-                self.append(Route { retired: true, ..Route::new(&config, spread) })
+                fleet.append(Route { retired: true, ..Route::new(&config, spread) })
             });
-            if let Some(route) = self.route_mut(id) {
-                let servers = route.take_up(parked, spread);
+            if let Some(route) = fleet.route_mut(id) {
+                let servers = parked.take_up(route, spread);
                 places.0.push(Place { route: id, config: Arc::clone(&route.config), servers });
             }
         }
         places
     }
 
-    /// A connection of another process counts from now on; it was counted as an event by the process that let it in.
-    pub fn resume(&mut self, id: ServerId) {
-        let Some(route) = self.route_mut(id.route) else { return };
-        route.open += 1;
-        route.group.opened(id.server);
-    }
-}
-
-impl Places {
     /// Where a connection goes on that the other process has on the server `server` of the route `route`.
     #[must_use]
     pub fn find(&self, route: usize, server: u32) -> Option<Placed<'_>> {
@@ -109,9 +101,7 @@ impl Places {
         let id = ServerId { route: place.route, server: seat.server };
         Some(Placed { id, config: &place.config, ends: seat.ends })
     }
-}
 
-impl Places {
     /// Where the route stands that has this index in the other process.
     #[must_use]
     pub fn route(&self, index: usize) -> Option<RouteId> {
@@ -119,18 +109,10 @@ impl Places {
     }
 }
 
-impl RouteId {
-    /// Its index among all routes, those that left the file too.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-impl Route {
-    fn park(&self) -> ParkedRoute {
-        let servers = (0..).zip(&self.servers).map(|(index, server)| {
-            let member = self.group.member(index);
+impl ParkedRoute {
+    fn of(route: &Route) -> ParkedRoute {
+        let servers = (0..).zip(&route.servers).map(|(index, server)| {
+            let member = route.group.member(index);
             ParkedServer {
                 name: (*server.name).into(),
                 address: member.map(|member| member.server().address),
@@ -141,52 +123,53 @@ impl Route {
             }
         });
         ParkedRoute {
-            name: (*self.name).into(),
-            timeouts: self.config.timeouts,
-            closes_on_down: self.config.on_down == OnDown::Close,
-            unplaced: self.unplaced.clone(),
-            usage: self.usage.clone(),
-            most_queued: self.queue.most(),
-            standing: (!self.retired).then(|| self.group.standing().clone()),
-            own: self.own.as_ref().map(|own| own.park()),
+            name: (*route.name).into(),
+            timeouts: route.config.timeouts,
+            closes_on_down: route.config.on_down == OnDown::Close,
+            unplaced: route.unplaced.clone(),
+            usage: route.usage.clone(),
+            most_queued: route.queue.most(),
+            standing: (!route.retired).then(|| route.group.standing().clone()),
+            own: route.own.as_ref().map(|own| own.park()),
             servers: servers.collect(),
         }
     }
 
-    fn take_up(&mut self, parked: ParkedRoute, spread: &mut Spread) -> Vec<Seat> {
-        self.unplaced = parked.unplaced;
-        self.usage = parked.usage;
-        self.queue.remember(parked.most_queued);
-        if let Some(own) = parked.own {
-            self.own.get_or_insert_default().take_up(own);
+    fn take_up(self, route: &mut Route, spread: &mut Spread) -> Vec<Seat> {
+        route.unplaced = self.unplaced;
+        route.usage = self.usage;
+        route.queue.remember(self.most_queued);
+        if let Some(own) = self.own {
+            route.own.get_or_insert_default().take_up(own);
         }
-        let seats = parked.servers.into_iter().map(|server| self.take_up_server(server, parked.closes_on_down, spread));
-        let seats = seats.collect();
-        if let Some(standing) = parked.standing.filter(|_| !self.retired) {
-            self.group.take_up_standing(spread.now(), standing);
+        let seats = self.servers.into_iter().map(|server| server.take_up(route, self.closes_on_down, spread)).collect();
+        if let Some(standing) = self.standing.filter(|_| !route.retired) {
+            route.group.take_up_standing(spread.now(), standing);
         }
         seats
     }
+}
 
-    fn take_up_server(&mut self, parked: ParkedServer, closes: bool, spread: &mut Spread) -> Seat {
-        let listed = self.group.members().find(|(_, member)| *member.server().name == *parked.name);
-        let listed = listed.map(|(index, member)| (index, Some(member.server().address) == parked.address));
+impl ParkedServer {
+    fn take_up(self, route: &mut Route, closes: bool, spread: &mut Spread) -> Seat {
+        let listed = route.group.members().find(|(_, member)| *member.server().name == *self.name);
+        let listed = listed.map(|(index, member)| (index, Some(member.server().address) == self.address));
         let (index, is_same) = listed.unwrap_or_else(|| {
-            let address = parked.address.unwrap_or_else(|| (std::net::Ipv4Addr::UNSPECIFIED, 0).into());
-            let server = config::Server::gone(&parked.name, address);
-            (self.group.remember(&server, &HealthCheck::off(), spread), false)
+            let address = self.address.unwrap_or_else(|| (std::net::Ipv4Addr::UNSPECIFIED, 0).into());
+            let server = config::Server::gone(&self.name, address);
+            (route.group.remember(&server, &HealthCheck::off(), spread), false)
         });
-        if let Some(health) = parked.health.filter(|_| is_same) {
-            self.group.take_up(spread.now(), index, health);
+        if let Some(health) = self.health.filter(|_| is_same) {
+            route.group.take_up(spread.now(), index, health);
         }
-        self.group.take_up_override(spread.now(), index, parked.set);
+        route.group.take_up_override(spread.now(), index, self.set);
         let place = index as usize;
-        if self.servers.len() <= place {
-            self.servers.resize_with(place + 1, Server::default);
+        if route.servers.len() <= place {
+            route.servers.resize_with(place + 1, Server::default);
         }
-        if let Some(server) = self.servers.get_mut(place) {
-            let name = (*parked.name).into();
-            *server = Server { name, traffic: parked.traffic, usage: parked.usage, ..Server::default() };
+        if let Some(server) = route.servers.get_mut(place) {
+            let name = (*self.name).into();
+            *server = Server { name, traffic: self.traffic, usage: self.usage, ..Server::default() };
         }
         Seat { server: index, ends: listed.is_none() && closes }
     }
@@ -221,9 +204,9 @@ mod tests {
 
     /// Takes a fleet over to a process with another configuration, by way of text.
     fn handed_over(fleet: &Fleet, config: &Config) -> (Fleet, Places) {
-        let text = serde_json::to_string(&fleet.park()).unwrap();
+        let text = serde_json::to_string(&park(fleet)).unwrap();
         let mut next = Fleet::new(config, &mut spread());
-        let places = next.take_up(serde_json::from_str(&text).unwrap(), &mut spread());
+        let places = Places::take_up(&mut next, serde_json::from_str(&text).unwrap(), &mut spread());
         (next, places)
     }
 

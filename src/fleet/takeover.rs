@@ -37,72 +37,69 @@ impl Takeover {
             places: Vec::with_capacity(config.routes.len()),
         }
     }
-}
-
-impl Fleet {
-    /// Goes on taking over another configuration, of which `takeover` is, by `most` routes; answers whether that is finished. Until then hellos get
-    /// the routes of the old one.
+    /// Goes on taking the configuration over, which is `config`, by `most` routes; answers whether that is finished. Until
+    /// then hellos get the routes of the old one.
     ///
     /// A route that keeps its name keeps its place and counters, and so does a server within it. Places whose last
     /// connection has gone are given to new routes, but for some that are remembered.
-    pub fn take_over(
+    pub fn go_on(
         &mut self,
-        takeover: &mut Takeover,
+        fleet: &mut Fleet,
         config: &Config,
         most: usize,
         spread: &mut Spread,
         reloaded: &mut Reloaded,
     ) -> bool {
-        let left = self.retire(takeover, most, &mut reloaded.orphans);
-        let first = takeover.places.len();
-        let last = first.saturating_add(left).min(takeover.routes.len());
+        let left = self.retire(fleet, most, &mut reloaded.orphans);
+        let first = self.places.len();
+        let last = first.saturating_add(left).min(self.routes.len());
         for index in first..last {
-            let Some(new) = takeover.routes.get(index).cloned() else { break };
-            let place = self.place(&new, &mut takeover.free, spread, reloaded);
-            takeover.places.push(place);
+            let Some(new) = self.routes.get(index).cloned() else { break };
+            let place = self.place(fleet, &new, spread, reloaded);
+            self.places.push(place);
         }
-        let is_finished = left > 0 && last == takeover.routes.len();
+        let is_finished = left > 0 && last == self.routes.len();
         if is_finished {
-            // What was there before goes with the takeover, for whoever has the time to drop it.
-            std::mem::swap(&mut self.table, &mut takeover.table);
-            std::mem::swap(&mut self.places, &mut takeover.places);
-            self.own_addresses(config);
+            // What was there before goes with this, for whoever has the time to drop it.
+            std::mem::swap(&mut fleet.table, &mut self.table);
+            std::mem::swap(&mut fleet.places, &mut self.places);
+            fleet.own_addresses(config);
         }
         is_finished
     }
 
     /// Looks which routes are not in the configuration any more, and counts their servers' connections; how many of `most` may
     /// still be looked at.
-    fn retire(&mut self, takeover: &mut Takeover, most: usize, orphans: &mut u64) -> usize {
-        let Some(first) = takeover.looked else { return most };
-        let last = first.saturating_add(most).min(self.routes.len());
-        for (index, route) in (first..).zip(self.routes.get_mut(first..last).unwrap_or_default()) {
+    fn retire(&mut self, fleet: &mut Fleet, most: usize, orphans: &mut u64) -> usize {
+        let Some(first) = self.looked else { return most };
+        let last = first.saturating_add(most).min(fleet.routes.len());
+        for (index, route) in (first..).zip(fleet.routes.get_mut(first..last).unwrap_or_default()) {
             // One that is in the configuration still gets hellos until the end: its place can be given away next time.
-            let was_retired = std::mem::replace(&mut route.retired, !takeover.names.contains(&*route.config.name));
+            let was_retired = std::mem::replace(&mut route.retired, !self.names.contains(&*route.config.name));
             if route.retired && !was_retired {
                 *orphans += route.group.members().map(|(_, member)| u64::from(member.open())).sum::<u64>();
             }
             if was_retired && route.retired && route.open == 0 && route.own.as_ref().is_none_or(|own| own.open() == 0) {
-                takeover.free.push(RouteId(index as u32));
+                self.free.push(RouteId(index as u32));
             }
         }
-        takeover.looked = (last < self.routes.len()).then_some(last);
-        if takeover.looked.is_none() {
-            takeover.free.truncate(takeover.free.len().saturating_sub(REMEMBERED));
+        self.looked = (last < fleet.routes.len()).then_some(last);
+        if self.looked.is_none() {
+            self.free.truncate(self.free.len().saturating_sub(REMEMBERED));
         }
         most - (last - first)
     }
 
     fn place(
         &mut self,
+        fleet: &mut Fleet,
         new: &Arc<config::Route>,
-        free: &mut Vec<RouteId>,
         spread: &mut Spread,
         reloaded: &mut Reloaded,
     ) -> RouteId {
-        if let Some(id) = self.known.get(&new.name).copied() {
-            if self.route(id).is_some_and(|route| !Arc::ptr_eq(&route.config, new)) {
-                let updated = self.change(id, |route| {
+        if let Some(id) = fleet.known.get(&new.name).copied() {
+            if fleet.route(id).is_some_and(|route| !Arc::ptr_eq(&route.config, new)) {
+                let updated = fleet.change(id, |route| {
                     route.config = Arc::clone(new);
                     let updated = route.group.update(new, spread);
                     route.name_servers();
@@ -110,36 +107,28 @@ impl Fleet {
                 });
                 reloaded.add(id, updated.unwrap_or_default());
                 // A server that is new, or may have more connections, has room.
-                self.roomy.push(id);
+                fleet.roomy.push(id);
                 reloaded.changed.push(id);
             }
             return id;
         }
-        let id = self.add(Route::new(new, spread), free, reloaded);
+        let id = self.add(fleet, Route::new(new, spread), reloaded);
         reloaded.changed.push(id);
         id
     }
 
     /// Puts a new route in a free place, or behind the others.
-    fn add(&mut self, new: Route, free: &mut Vec<RouteId>, reloaded: &mut Reloaded) -> RouteId {
-        while let Some(id) = free.pop() {
-            let Some(route) = self.routes.get_mut(id.0 as usize) else { continue };
+    fn add(&mut self, fleet: &mut Fleet, new: Route, reloaded: &mut Reloaded) -> RouteId {
+        while let Some(id) = self.free.pop() {
+            let Some(route) = fleet.routes.get_mut(id.0 as usize) else { continue };
             let servers = 0..route.servers.len() as u32;
             reloaded.outdated.extend(servers.map(|server| ServerId { route: id, server }));
-            self.known.remove(&route.config.name);
-            self.known.insert(new.config.name.clone(), id);
+            fleet.known.remove(&route.config.name);
+            fleet.known.insert(new.config.name.clone(), id);
             *route = new;
             return id;
         }
-        self.append(new)
-    }
-
-    /// Puts a new route behind the others.
-    pub(super) fn append(&mut self, new: Route) -> RouteId {
-        let id = RouteId(self.routes.len() as u32);
-        self.known.insert(new.config.name.clone(), id);
-        self.routes.push(new);
-        id
+        fleet.append(new)
     }
 }
 
@@ -176,7 +165,7 @@ mod tests {
         let (mut takeover, mut changed, mut calls) = (Takeover::of(&after), 0, 1);
         loop {
             let mut reloaded = Reloaded::default();
-            let is_finished = fleet.take_over(&mut takeover, &after, 7, spread, &mut reloaded);
+            let is_finished = takeover.go_on(&mut fleet, &after, 7, spread, &mut reloaded);
             assert!(reloaded.changed.len() <= 7);
             changed += reloaded.changed.len();
             if is_finished {
