@@ -26,15 +26,9 @@ pub struct Context {
     /// Counters of the process.
     pub process: Process,
     /// Clients now.
-    pub sessions: u64,
-    /// Clients of the redirect now.
-    pub redirects: u64,
-    /// Sessions now that the redirect has handed on: they came in at its addresses.
-    pub handed_on: u64,
+    pub clients: Clients,
     /// Clients of the redirect that are handed on in this turn.
     pub to_hand_on: Vec<Handed>,
-    /// Clients of the admin endpoints now.
-    pub admins: u64,
     /// The log.
     pub log: AccessLog,
     /// What else comes up when.
@@ -45,6 +39,19 @@ pub struct Context {
     pub told_no_port: Option<Time>,
     /// Servers that went down in this turn.
     pub fallen: Vec<ServerId>,
+}
+
+/// Clients now, each kind counted by its owner.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clients {
+    /// Sessions.
+    pub sessions: u64,
+    /// Of these, those that the redirect has handed on: they came in at its addresses.
+    pub handed_on: u64,
+    /// Clients of the redirect.
+    pub redirects: u64,
+    /// Clients of the admin endpoints.
+    pub admins: u64,
 }
 
 /// A client of the redirect that goes on to a server, with what it has sent so far.
@@ -93,6 +100,18 @@ pub enum Timer {
 /// The log is told of used up ports no more often than this.
 const NO_PORT_PACE: Duration = Duration::from_mins(1);
 
+impl Clients {
+    fn all(&self) -> u64 {
+        self.sessions + self.redirects + self.admins
+    }
+
+    /// Those that came in at the redirect's addresses.
+    #[must_use]
+    pub fn at_redirect(&self) -> u64 {
+        self.redirects + self.handed_on
+    }
+}
+
 impl Context {
     /// Counts a socket that could not be had, and says so where the reason is one that an operator can mend.
     pub fn note_shortage(&mut self, error: Errno) {
@@ -113,7 +132,7 @@ impl Context {
     #[must_use]
     pub fn counts(&self, frontend: Option<RouteId>, open: Open) -> Counts {
         Counts {
-            process: self.sessions + self.redirects + self.admins,
+            process: self.clients.all(),
             frontend: self.at(frontend),
             route: open.route,
             server: open.server,
@@ -125,7 +144,7 @@ impl Context {
     #[must_use]
     pub fn at(&self, frontend: Option<RouteId>) -> u64 {
         match frontend {
-            None => self.sessions - self.fleet.at_owners() - self.handed_on,
+            None => self.clients.sessions - self.fleet.at_owners() - self.clients.handed_on,
             Some(id) => self.fleet.route(id).and_then(Route::own).map_or(0, Own::open),
         }
     }

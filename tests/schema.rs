@@ -70,9 +70,8 @@ fn every_key_is_read() {
     }
 }
 
-/// What the file says, whatever its text.
 fn read(file: &Value) -> Result<Config, Vec<String>> {
-    let config = parse("lb.json", &file.to_string()).map(|config| Config { text: "".into(), ..config });
+    let config = parse("lb.json", &file.to_string());
     config.map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 

@@ -376,10 +376,11 @@ impl Proxy {
             HALF_CLOSED.as_millis()
         );
         let config = config::parse("script", &config).unwrap();
+        let file = config::File { config, text: "".into() };
         let time = Rc::new(Cell::new(0));
         let output = Output::to(File::create("/dev/null").unwrap().into()).unwrap();
         let host = Host::bare(Fds::at_most(1000), output, Box::new(Scripted(Rc::clone(&time)))).unwrap();
-        let mut event_loop = EventLoop::new(Path::new("script"), config, host).unwrap();
+        let mut event_loop = EventLoop::new(Path::new("script"), file, host).unwrap();
         let seen = event_loop.snapshot();
         Proxy { event_loop, events: Events::with_capacity(8), time, seen, has_timed_out: false }
     }

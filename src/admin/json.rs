@@ -60,10 +60,10 @@ fn process(s: &Snapshot) -> Value {
         "rate_limit_sources": s.sources.remembered,
         "last_probe": process.last_probe.map(|time| s.unix(time)),
         "config": {
-            "generation": 1 + process.reloads,
-            "last_reload": process.last_reload as f64 / 1e6,
-            "last_reload_worked": process.last_reload_worked,
-            "failed_reloads": process.failed_reloads,
+            "generation": 1 + process.reloads.worked,
+            "last_reload": process.reloads.last as f64 / 1e6,
+            "last_reload_worked": process.reloads.last_worked,
+            "failed_reloads": process.reloads.refused,
         },
         "frontends": s.frontends.iter().map(|now| frontend(now, s)).collect::<Value>(),
         "changes": s.process.changes.latest().map(|change| json!({

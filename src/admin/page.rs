@@ -201,7 +201,7 @@ fn troubles(snapshot: &Snapshot) -> Markup {
         .filter(|(_, server)| server.state() == State::Down)
         .collect();
     let no_tls: Vec<&ServerNow> = snapshot.servers.iter().filter(|server| routes::speaks_no_tls(server)).collect();
-    let reload_failed = !snapshot.process.last_reload_worked;
+    let reload_failed = !snapshot.process.reloads.last_worked;
     html! {
         @if !down.is_empty() || !no_tls.is_empty() || reload_failed {
             ul.troubles {
@@ -221,7 +221,7 @@ fn troubles(snapshot: &Snapshot) -> Markup {
                     }
                 }
                 @if reload_failed {
-                    li { b { "The last reload was refused" } " at " (format::moment(snapshot.process.last_reload)) "; the log says why." }
+                    li { b { "The last reload was refused" } " at " (format::moment(snapshot.process.reloads.last)) "; the log says why." }
                 }
             }
         }
@@ -379,11 +379,11 @@ fn frontend_list(frontend: &FrontendNow, snapshot: &Snapshot) -> Markup {
 
 fn footer(snapshot: &Snapshot, view: View) -> Markup {
     let process = &snapshot.process;
-    let worked = if process.last_reload_worked { "read" } else { "refused" };
+    let worked = if process.reloads.last_worked { "read" } else { "refused" };
     html! {
         footer {
             p {
-                "Configuration " (1 + process.reloads) ", " (worked) " " (format::moment(process.last_reload)) ". "
+                "Configuration " (1 + process.reloads.worked) ", " (worked) " " (format::moment(process.reloads.last)) ". "
                 "Accepting " (paused(process.accept_pauses)) ". "
                 "Log lines lost: " (format::count(snapshot.lost_lines)) ". "
                 "Addresses whose rate is remembered: " (format::count(snapshot.sources.remembered as u64)) "."

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fiscalismia_lb::config::{self, Config, count};
+use fiscalismia_lb::config::{self, Config, File, count};
 use fiscalismia_lb::policy::fds::Demand;
 use rustix::process::{Resource, getrlimit};
 
@@ -24,7 +24,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Outcome {
         let path = self.path.unwrap_or(self.file.config);
-        let config = load(&path)?;
+        let File { config, .. } = load(&path)?;
         let mut text = format!(
             "{}: ok, {}, {}, {}\n",
             path.display(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use fiscalismia_lb::access_log::Backend;
-use fiscalismia_lb::config::{self, Config, plain};
+use fiscalismia_lb::config::{self, File, plain};
 
 mod check;
 mod control;
@@ -96,7 +96,7 @@ impl Arguments {
     }
 }
 
-fn load(path: &Path) -> Result<Config, Vec<String>> {
+fn load(path: &Path) -> Result<File, Vec<String>> {
     config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect())
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
-use fiscalismia_lb::config::{self, Balance, Config, Server, SniPattern, count};
+use fiscalismia_lb::config::{self, Balance, Config, File, Server, SniPattern, count};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
 use fiscalismia_lb::policy::servers::{Group, Pick};
@@ -39,7 +39,7 @@ pub(super) struct Route {
 impl Route {
     pub(super) fn run(self) -> Outcome {
         let (sni, alpn) = (&*self.sni, &*self.alpn);
-        let config = load(&self.file.config)?;
+        let File { config, .. } = load(&self.file.config)?;
         let (listen, owner) = frontend(&config, self.port)?;
         if let Some(owner) = owner.filter(|owner| owner.sni.is_empty()) {
             let from = self.from.map(|from| from_line(owner, from)).unwrap_or_default();

@@ -19,7 +19,7 @@ use super::route::{Others, ROUTE_TIMEOUTS, RouteDefaults, route, route_timeouts}
 use super::syntax::{Fault, fault};
 use super::tree::Value;
 use super::{
-    Admin, Config, CredentialFiles, Error, Limits, Log, PerSource, Probe, Route, RouteTimeouts, Timeouts, check,
+    Admin, Config, CredentialFiles, Error, File, Limits, Log, PerSource, Probe, Route, RouteTimeouts, Timeouts, check,
     defaults,
 };
 
@@ -30,10 +30,10 @@ const LONGEST_FILE: usize = 64 << 20;
 ///
 /// # Errors
 /// As `parse`; or the one that the file cannot be read.
-pub fn load(path: &std::path::Path) -> Result<Config, Vec<Error>> {
+pub fn load(path: &std::path::Path) -> Result<File, Vec<Error>> {
     let file_name = path.to_string_lossy();
     match read_regular_file(path, LONGEST_FILE) {
-        Ok(text) => parse(&file_name, &text),
+        Ok(text) => parse(&file_name, &text).map(|config| File { config, text: text.into() }),
         Err(error) => {
             let what = format!("cannot be read: {error}; {}", remedy(&error));
             Err(vec![Error::new(&file_name, &Path::Root, what)])
@@ -62,7 +62,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Vec<Error>> {
     let tree = serde_json::from_str::<Value>(text).map_err(|error| vec![not_json(file_name, text, &error)])?;
     let mut report = Report::new(file_name, text);
     let config = object(&tree, &keys::OBJECT, &Path::Root, &mut report, config);
-    Ok(Config { text: text.into(), ..report.conclude(config)? })
+    report.conclude(config)
 }
 
 fn not_json(file_name: &str, text: &str, error: &serde_json::Error) -> Error {
@@ -117,7 +117,6 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
         admin: admin.unwrap_or_default(),
         log: log(fields),
         control: fields.object(&keys::CONTROL, |fields| fields.optional(&control_keys::SOCKET)).flatten(),
-        text: Arc::default(),
         zero_copy: fields.or(&keys::ZERO_COPY, defaults::ZERO_COPY),
     }
 }

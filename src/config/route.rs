@@ -11,7 +11,9 @@ use super::listening::Taken;
 use super::read::Fields;
 use super::sni::{Claims, claim};
 use super::values::name as check_name;
-use super::{Http, ProxyProtocol, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern, Tlv, check, defaults};
+use super::{
+    Http, Outage, ProxyHeader, ProxyProtocol, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern, Tlv, check, defaults,
+};
 
 pub(super) const ROUTE_TIMEOUTS: RouteTimeouts =
     RouteTimeouts { connect: defaults::CONNECT, tunnel: defaults::TUNNEL, half_closed: defaults::HALF_CLOSED };
@@ -54,16 +56,20 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
     Route {
         name: name.into(),
         balance: fields.or(&keys::BALANCE, defaults::BALANCE),
-        proxy_tlvs: proxy_tlvs(fields, proxy_protocol, defaults.has_balancers),
-        on_down: fields.or(&keys::ON_DOWN, defaults::ON_DOWN),
-        on_all_down: fields.or(&keys::ON_ALL_DOWN, defaults::ON_ALL_DOWN),
+        proxy_header: ProxyHeader {
+            protocol: proxy_protocol,
+            tlvs: proxy_tlvs(fields, proxy_protocol, defaults.has_balancers),
+        },
+        outage: Outage {
+            on_down: fields.or(&keys::ON_DOWN, defaults::ON_DOWN),
+            on_all_down: fields.or(&keys::ON_ALL_DOWN, defaults::ON_ALL_DOWN),
+        },
         allow_from: allow_from(fields),
         http: http(fields, &sni),
         timeouts: fields
             .object(&keys::TIMEOUTS, |fields| route_timeouts(fields, defaults.timeouts))
             .unwrap_or(defaults.timeouts),
         health_check: health_check.resolve(&sni, proxy_protocol),
-        proxy_protocol,
         listen,
         alpn,
         sni,

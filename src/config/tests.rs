@@ -34,10 +34,8 @@ fn defaults_are_as_promised() {
         alpn: Vec::new(),
         servers: vec![server("172.24.0.3:443", "172.24.0.3:443", false)],
         balance: Balance::RoundRobin,
-        proxy_protocol: ProxyProtocol::V2,
-        proxy_tlvs: ProxyTlvs::default(),
-        on_down: OnDown::Keep,
-        on_all_down: OnAllDown::Refuse,
+        proxy_header: ProxyHeader { protocol: ProxyProtocol::V2, tlvs: ProxyTlvs::default() },
+        outage: Outage { on_down: OnDown::Keep, on_all_down: OnAllDown::Refuse },
         allow_from: Vec::new(),
         timeouts: RouteTimeouts {
             connect: Duration::from_secs(5),
@@ -82,7 +80,6 @@ fn defaults_are_as_promised() {
         log: Log { format: LogFormat::Haproxy, connections: LogConnections::All, empty: true },
         zero_copy: ZeroCopy::Auto,
         control: None,
-        text: config.text.clone(),
     };
     assert_eq!(config, expected);
 }
@@ -131,10 +128,11 @@ fn every_key_reaches_its_field() {
             interface: Some("eth1".into()),
         }],
         balance: Balance::Source,
-        proxy_protocol: ProxyProtocol::V2,
-        proxy_tlvs: ProxyTlvs { authority: true, alpn: true, unique_id: true, crc32c: true, received: true },
-        on_down: OnDown::Close,
-        on_all_down: OnAllDown::Try,
+        proxy_header: ProxyHeader {
+            protocol: ProxyProtocol::V2,
+            tlvs: ProxyTlvs { authority: true, alpn: true, unique_id: true, crc32c: true, received: true },
+        },
+        outage: Outage { on_down: OnDown::Close, on_all_down: OnAllDown::Try },
         allow_from: vec!["10.0.0.0/8".parse().unwrap()],
         timeouts: RouteTimeouts {
             connect: Duration::from_secs(1),
@@ -184,7 +182,6 @@ fn every_key_reaches_its_field() {
         log: Log { format: LogFormat::Json, connections: LogConnections::Close, empty: true },
         zero_copy: ZeroCopy::Off,
         control: None,
-        text: text.into(),
     };
     assert_eq!(parse("lb.json", text).unwrap(), expected);
 }

@@ -44,9 +44,9 @@ impl Admins {
     /// Begins with a client, for which another may have to go.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) -> Option<Request> {
         if self.clients.len() >= ADMIN_CLIENTS && self.clients.evict().is_some() {
-            context.admins -= 1;
+            context.clients.admins -= 1;
         }
-        context.admins += 1;
+        context.clients.admins += 1;
         let outcome = self.clients.accept(accepted, Way::Direct, context.now, &context.registry);
         settle(outcome, context)
     }
@@ -110,7 +110,7 @@ impl Admins {
 
     /// Ends every client.
     pub(super) fn end_all(&mut self, context: &mut Context) {
-        context.admins -= self.clients.end_all(CloseReason::Killed).len() as u64;
+        context.clients.admins -= self.clients.end_all(CloseReason::Killed).len() as u64;
     }
 
     /// Makes the slots of ended clients free for reuse: the turn is over.
@@ -124,7 +124,7 @@ fn settle(outcome: Outcome, context: &mut Context) -> Option<Request> {
         Outcome::Waits => None,
         Outcome::Asked(key, asked) => Some(Request { key, asked }),
         Outcome::Ended(_) => {
-            context.admins -= 1;
+            context.clients.admins -= 1;
             None
         }
     }

@@ -111,7 +111,7 @@ fn describe_route(route: &Route) -> String {
         if route.sni.is_empty() { "all that comes in".to_owned() } else { list(&route.sni, ToString::to_string) };
     let alpn = if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(" or ")) };
     let balance = if route.servers.len() == 1 { String::new() } else { format!(" by {}", route.balance.word()) };
-    let header = route.proxy_protocol.header();
+    let header = route.proxy_header.protocol.header();
     let servers = list(&route.servers, describe_server);
     format!("Route {}: {names}{alpn} to {servers}{balance}, {header}.", route.name)
 }

@@ -161,7 +161,7 @@ fn carry_out(event_loop: &mut EventLoop, command: Command, uid: u32) -> Answer<B
     let json = |text| Answer::text(Status::Ok, "", text);
     match command {
         Command::Servers => json(servers(&event_loop.context.fleet, None, event_loop.context.now)),
-        Command::Config => json(event_loop.context.config.text.to_string()),
+        Command::Config => json(event_loop.operator.text.to_string()),
         Command::Connections => Answer::made(String::new(), Body::Connections(connections(event_loop))),
         Command::Stats => Answer::made(String::new(), Body::Report(admin::Report::json(event_loop.snapshot()))),
         Command::Set(change) => set(event_loop, &change, uid),

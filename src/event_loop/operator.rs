@@ -1,6 +1,7 @@
 //! What an operator tells a running proxy: read the file again, finish, stop.
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Source;
@@ -49,6 +50,8 @@ pub(super) fn signals() -> io::Result<Signals> {
 pub(super) struct Operator {
     /// The configuration's file.
     pub(super) path: PathBuf,
+    /// The text of the configuration in force.
+    pub(super) text: Arc<str>,
     signals: Box<dyn SignalSource>,
     /// The file that is being read again.
     pub(super) reloads: Reloads,
@@ -95,10 +98,15 @@ impl Operator {
     ///
     /// # Errors
     /// The kernel's, out of watches.
-    pub(super) fn new(path: &Path, mut signals: Box<dyn SignalSource>, registry: &Registry) -> io::Result<Operator> {
+    pub(super) fn new(
+        path: &Path,
+        text: Arc<str>,
+        mut signals: Box<dyn SignalSource>,
+        registry: &Registry,
+    ) -> io::Result<Operator> {
         registry.register(&mut *signals, Token::Signals.into(), Interest::READABLE)?;
         let reloads = Reloads::new(registry)?;
-        Ok(Operator { path: path.to_owned(), signals, reloads, phase: Phase::Serving })
+        Ok(Operator { path: path.to_owned(), text, signals, reloads, phase: Phase::Serving })
     }
 
     /// Whether new clients are let in.

@@ -61,8 +61,8 @@ impl Redirects {
             ended(end, context);
         }
         self.rate.take(context.now);
-        context.redirects += 1;
-        context.process.http.accepted(context.now, context.redirects);
+        context.clients.redirects += 1;
+        context.process.http.accepted(context.now, context.clients.redirects);
         let way = if context.config.is_balancer(accepted.source.ip()) { Way::Balancer } else { Way::Direct };
         let outcome = self.clients.accept(accepted, way, context.now, &context.registry);
         self.settle(outcome, context);
@@ -104,7 +104,7 @@ impl Redirects {
         let clients: Vec<(ParkedClient, Span)> = state.take(REDIRECTS)?;
         for (client, head) in clients {
             let Some(socket) = sockets.pull() else { break };
-            context.redirects += 1;
+            context.clients.redirects += 1;
             let head = state.bytes(head).unwrap_or_default().to_vec();
             let outcome = self.clients.take_up(client, head, socket, context.now, &context.registry);
             self.settle(outcome, context);
@@ -126,7 +126,7 @@ impl Redirects {
 
     /// Has a client go on to a server; as one of the sessions, so within their limit.
     fn hand_on(&mut self, key: Key, asked: Asked, (route, port): (RouteId, u16), context: &mut Context) {
-        if context.sessions >= context.config.limits.connections.into() {
+        if context.clients.sessions >= context.config.limits.connections.into() {
             let busy = Refusal { status: Status::Unavailable, why: "too many connections; try again later".to_owned() };
             let outcome = self.clients.answer(key, asked, busy.into(), context.now, &context.registry);
             return self.settle(outcome, context);
@@ -134,7 +134,7 @@ impl Redirects {
         let source = asked.source();
         let (stream, told, accepted, sent) = asked.give_up(&context.registry);
         self.clients.let_go(key);
-        context.redirects -= 1;
+        context.clients.redirects -= 1;
         context.to_hand_on.push(Handed { stream, source, told, accepted, sent, route, port });
     }
 
@@ -156,5 +156,5 @@ impl Redirects {
 
 fn ended(end: End, context: &mut Context) {
     redirect::log_end(end, context);
-    context.redirects -= 1;
+    context.clients.redirects -= 1;
 }

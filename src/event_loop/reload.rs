@@ -12,7 +12,7 @@ use super::start::{in_file, spread};
 use super::{EventLoop, banner};
 use crate::access_log::Event;
 use crate::admin::Credentials;
-use crate::config::{self, Config};
+use crate::config::{self, Config, File};
 use crate::context::Context;
 use crate::fleet::{Reloaded, Takeover};
 use crate::net::Token;
@@ -41,11 +41,19 @@ enum Phase {
 /// What was read, and all of what it means that needs no loop.
 struct Fresh {
     config: Config,
+    text: Arc<str>,
     credentials: Credentials,
     takeover: Takeover,
     warnings: Vec<String>,
     /// What is another than before, in a line.
     changes: String,
+}
+
+/// What holds until then.
+#[derive(Clone)]
+struct InForce {
+    config: Arc<Config>,
+    text: Arc<str>,
 }
 
 struct Taking {
@@ -71,16 +79,21 @@ impl Reloads {
     }
 }
 
+impl InForce {
+    fn of(event_loop: &EventLoop) -> InForce {
+        InForce { config: Arc::clone(&event_loop.context.config), text: Arc::clone(&event_loop.operator.text) }
+    }
+}
+
 /// Reads the file, and does all that can be done without the loop.
-fn read(path: &Path, before: &Config) -> Result<Fresh, Vec<String>> {
-    let config =
-        config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<String>>())?;
-    prepare(config, before).map_err(|errors| in_file(path, &errors))
+fn read(path: &Path, before: &InForce) -> Result<Fresh, Vec<String>> {
+    let file = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<String>>())?;
+    prepare(file, before).map_err(|errors| in_file(path, &errors))
 }
 
 /// Finds what another configuration means. Routes that are what they were before are the same ones.
-fn prepare(mut config: Config, before: &Config) -> Result<Fresh, Vec<String>> {
-    let known: HashMap<&str, _> = before.routes.iter().map(|route| (&*route.name, route)).collect();
+fn prepare(File { mut config, text }: File, before: &InForce) -> Result<Fresh, Vec<String>> {
+    let known: HashMap<&str, _> = before.config.routes.iter().map(|route| (&*route.name, route)).collect();
     for route in &mut config.routes {
         if let Some(same) = known.get(&*route.name).filter(|known| ***known == *route) {
             *route = Arc::clone(same);
@@ -88,8 +101,8 @@ fn prepare(mut config: Config, before: &Config) -> Result<Fresh, Vec<String>> {
     }
     let credentials = Credentials::load(config.admin.stats_credentials.as_ref())?;
     let (takeover, warnings) = (Takeover::of(&config), config::warnings(&config));
-    let changes = config::summary(&config::diff(&before.text, &config.text));
-    Ok(Fresh { config, credentials, takeover, warnings, changes })
+    let changes = config::summary(&config::diff(&before.text, &text));
+    Ok(Fresh { config, text, credentials, takeover, warnings, changes })
 }
 
 /// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
@@ -103,7 +116,7 @@ pub(super) fn begin(event_loop: &mut EventLoop) {
     event_loop.door.fds.give_up_spare();
     let (sender, receiver) = channel();
     event_loop.operator.reloads.phase = Phase::Reading(receiver);
-    let (path, before) = (event_loop.operator.path.clone(), Arc::clone(&event_loop.context.config));
+    let (path, before) = (event_loop.operator.path.clone(), InForce::of(event_loop));
     let waker = Arc::clone(&event_loop.operator.reloads.waker);
     let answer = move |sender: Sender<_>| {
         let _ = sender.send(read(&path, &before));
@@ -175,7 +188,7 @@ pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
 }
 
 fn finish_takeover(event_loop: &mut EventLoop, taking: Taking) {
-    let Taking { fresh: Fresh { config, credentials, takeover, warnings, changes }, orphans, .. } = taking;
+    let Taking { fresh: Fresh { config, text, credentials, takeover, warnings, changes }, orphans, .. } = taking;
     event_loop.close_unwanted(Some(&config));
     event_loop.door.listeners.note_owners(&config);
     event_loop.admins.change(credentials);
@@ -187,6 +200,7 @@ fn finish_takeover(event_loop: &mut EventLoop, taking: Taking) {
     if let Ok(shares) = event_loop.door.fds.share_out(&config) {
         event_loop.share_out_fds(shares);
     }
+    event_loop.operator.text = text;
     let before = std::mem::replace(&mut event_loop.context.config, Arc::new(config));
     // Tens of thousands of routes take as many calls of free(3).
     drop(thread::Builder::new().spawn(move || drop((before, takeover))));
@@ -199,8 +213,8 @@ fn finish_takeover(event_loop: &mut EventLoop, taking: Taking) {
 
 /// Takes over another configuration at once.
 #[cfg(test)]
-pub(super) fn adopt(event_loop: &mut EventLoop, config: Config) -> Result<(), Vec<String>> {
-    let fresh = prepare(config, &event_loop.context.config).and_then(|fresh| open_for(event_loop, fresh))?;
+pub(super) fn adopt(event_loop: &mut EventLoop, file: File) -> Result<(), Vec<String>> {
+    let fresh = prepare(file, &InForce::of(event_loop)).and_then(|fresh| open_for(event_loop, fresh))?;
     let spread = spread(&fresh.config, event_loop.context.now);
     event_loop.operator.reloads.phase = Phase::Taking(Box::new(Taking { fresh, spread, orphans: 0 }));
     while event_loop.operator.reloads.can_go_on() {

@@ -77,7 +77,7 @@ impl Sessions {
         context: &mut Context,
     ) {
         let key = self.slots.reserve();
-        context.sessions = self.len();
+        context.clients.sessions = self.len();
         match frontend {
             None => context.process.https.accepted(context.now, context.at(None)),
             Some(id) => {
@@ -92,8 +92,8 @@ impl Sessions {
     /// Goes on with a client of the redirect, whose request goes to a server.
     pub(super) fn take_on(&mut self, handed: Handed, context: &mut Context) {
         let key = self.slots.reserve();
-        context.sessions = self.len();
-        context.handed_on += 1;
+        context.clients.sessions = self.len();
+        context.clients.handed_on += 1;
         let next = Session::take_on(handed, &mut Lent { key, shared: &mut self.shared, context });
         self.settle(key, next, context);
     }
@@ -206,7 +206,7 @@ impl Sessions {
             taken.kept += usize::from(!matches!(next, Next::Ended));
             self.settle(key, next, context);
         }
-        context.sessions = self.len();
+        context.clients.sessions = self.len();
         Ok(taken)
     }
 
@@ -245,7 +245,7 @@ impl Sessions {
             }
             Next::Ended => {
                 self.slots.vacate(key);
-                context.sessions = self.len();
+                context.clients.sessions = self.len();
             }
         }
     }

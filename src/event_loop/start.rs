@@ -22,8 +22,8 @@ use super::sessions::Sessions;
 use super::{EventLoop, banner, operator};
 use crate::access_log::{AccessLog, Backend, Messages};
 use crate::admin::Credentials;
-use crate::config::{self, Config};
-use crate::context::Context;
+use crate::config::{self, Config, File};
+use crate::context::{Clients, Context};
 use crate::fleet::Fleet;
 use crate::metrics::{History, Process};
 use crate::net::Output;
@@ -92,13 +92,13 @@ pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<Str
     let passed = systemd::passed();
     // Before anything takes its time: a signal that comes before its handler ends the process.
     let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
-    let config =
+    let file =
         config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>())?;
     let fds = Fds::raise();
-    fds.share_out(&config).map_err(|error| vec![error])?;
+    fds.share_out(&file.config).map_err(|error| vec![error])?;
     let host = Host::with(passed, signals, fds).map_err(|error| vec![error])?;
     backend.turn_to(&host.messages);
-    EventLoop::new(path, config, host)
+    EventLoop::new(path, file, host)
 }
 
 impl Host {
@@ -145,15 +145,16 @@ impl EventLoop {
     ///
     /// # Errors
     /// A line each: an address cannot be bound, the fd limit does not hold a client, the kernel has no poll to give.
-    pub fn new(path: &Path, config: Config, host: Host) -> Result<EventLoop, Vec<String>> {
-        EventLoop::with(path, config, host).map_err(|Errors(errors)| errors)
+    pub fn new(path: &Path, file: File, host: Host) -> Result<EventLoop, Vec<String>> {
+        EventLoop::with(path, file, host).map_err(|Errors(errors)| errors)
     }
 
-    fn with(path: &Path, config: Config, host: Host) -> Result<EventLoop, Errors> {
+    fn with(path: &Path, file: File, host: Host) -> Result<EventLoop, Errors> {
+        let File { config, text } = file;
         let Host { mut fds, sockets, control, parcels, manager, messages, output, signals, time } = host;
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
-        let operator = Operator::new(path, signals, &registry).map_err(|error| format!("signals: {error}"))?;
+        let operator = Operator::new(path, text, signals, &registry).map_err(|error| format!("signals: {error}"))?;
         let mut listeners = Listeners::new(sockets);
         let mut control = Control::new(control);
         let opened = listeners.open(&config, &registry);
@@ -174,11 +175,8 @@ impl EventLoop {
             process: Process::new(clock.epoch()),
             log: AccessLog::new(output, config.log).with(messages),
             config: Arc::new(config),
-            sessions: 0,
-            redirects: 0,
-            handed_on: 0,
+            clients: Clients::default(),
             to_hand_on: Vec::new(),
-            admins: 0,
             timers: Timers::new(),
             registry,
             told_no_port: None,

@@ -144,12 +144,12 @@ impl Fleet {
     }
 
     /// A client that came in there has ended.
-    pub fn go_out(&mut self, id: RouteId, reason: CloseReason, bytes_up: u64, bytes_down: u64) {
+    pub fn go_out(&mut self, id: RouteId, reason: CloseReason, is_denied: bool, [bytes_up, bytes_down]: [u64; 2]) {
         debug_assert!(self.at_owners > 0, "a client is counted off twice");
         self.at_owners = self.at_owners.saturating_sub(1);
         let Some(own) = self.own_mut(id) else { return };
         own.open = own.open.saturating_sub(1);
-        own.counters.moved(bytes_up, bytes_down);
+        own.counters.ended(bytes_up, bytes_down, is_denied);
         if let CloseReason::Dropped(reason) = reason
             && let Some(drops) = own.drops.get_mut(reason.index())
         {

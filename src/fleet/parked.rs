@@ -125,7 +125,7 @@ impl ParkedRoute {
         ParkedRoute {
             name: (*route.name).into(),
             timeouts: route.config.timeouts,
-            closes_on_down: route.config.on_down == OnDown::Close,
+            closes_on_down: route.config.outage.on_down == OnDown::Close,
             unplaced: route.unplaced.clone(),
             usage: route.usage.clone(),
             most_queued: route.queue.most(),

@@ -40,7 +40,7 @@ pub fn log_end(end: End, context: &mut Context) {
     if end.is_check {
         return;
     }
-    let counts = Counts { frontend: context.redirects + context.handed_on, ..context.counts(None, Open::default()) };
+    let counts = Counts { frontend: context.clients.at_redirect(), ..context.counts(None, Open::default()) };
     let timing = Timing { total: context.now - end.accepted, ..Timing::default() };
     let whose = Whose {
         frontend: Role::Http.name(),

@@ -23,8 +23,6 @@ pub struct Process {
     pub http: Frontend,
     /// TLS clients refused before they had a route, by [`DropReason::index`].
     pub drops: [u64; DropReason::ALL.len()],
-    /// TLS clients that left before their first byte. They count among `drops`, and are denied nothing.
-    pub unheard: u64,
     /// TLS connections that ended, by [`CloseReason::index`].
     pub closes: [u64; CloseReason::ALL.len()],
     /// Of all bytes of TLS clients, those that were spliced.
@@ -33,20 +31,27 @@ pub struct Process {
     pub accept_pauses: u64,
     /// Sockets that could not connect because every local port for their peer was in use.
     pub ports_short: u64,
-    /// Reloads that worked.
-    pub reloads: u64,
-    /// Reloads that were refused.
-    pub failed_reloads: u64,
-    /// When the configuration was read last, with or without success, in microseconds from the Unix epoch.
-    pub last_reload: u64,
-    /// Whether that worked.
-    pub last_reload_worked: bool,
+    /// Reloads.
+    pub reloads: Reloads,
     /// When the last probe finished.
     pub last_probe: Option<Time>,
     /// What is counted by size.
     pub histograms: Histograms,
     /// The last changes of servers.
     pub changes: Changes,
+}
+
+/// How often the configuration was read again.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloads {
+    /// Reloads that worked.
+    pub worked: u64,
+    /// Reloads that were refused.
+    pub refused: u64,
+    /// When the configuration was read last, with or without success, in microseconds from the Unix epoch.
+    pub last: u64,
+    /// Whether that worked.
+    pub last_worked: bool,
 }
 
 /// Counters of a frontend.
@@ -57,6 +62,8 @@ pub struct Frontend {
     pub accepted: Rate,
     /// Of these, those whose address may not have another connection. They are dropped once their hello has come.
     pub refused: u64,
+    /// TLS clients that were dropped, but for those that left before their first byte.
+    pub denied: u64,
     /// Most clients at once so far.
     pub most_sessions: u64,
     /// Bytes from clients.
@@ -144,15 +151,11 @@ impl Process {
             owned: Frontend::default(),
             http: Frontend::default(),
             drops: [0; DropReason::ALL.len()],
-            unheard: 0,
             closes: [0; CloseReason::ALL.len()],
             bytes_spliced: 0,
             accept_pauses: 0,
             ports_short: 0,
-            reloads: 0,
-            failed_reloads: 0,
-            last_reload: started,
-            last_reload_worked: true,
+            reloads: Reloads { worked: 0, refused: 0, last: started, last_worked: true },
             last_probe: None,
             histograms: Histograms::new(),
             changes: Changes::default(),
@@ -174,10 +177,9 @@ impl Process {
 
     /// Counts a reload, at `at` microseconds from the Unix epoch.
     pub fn reloaded(&mut self, at: u64, worked: bool) {
-        self.reloads += u64::from(worked);
-        self.failed_reloads += u64::from(!worked);
-        self.last_reload = at;
-        self.last_reload_worked = worked;
+        let Reloads { worked: all, refused, .. } = self.reloads;
+        let (all, refused) = (all + u64::from(worked), refused + u64::from(!worked));
+        self.reloads = Reloads { worked: all, refused, last: at, last_worked: worked };
     }
 }
 
@@ -186,6 +188,12 @@ impl Frontend {
     pub fn accepted(&mut self, now: Time, now_open: u64) {
         self.accepted.add(now);
         self.most_sessions = self.most_sessions.max(now_open);
+    }
+
+    /// Counts a TLS client that has ended.
+    pub fn ended(&mut self, bytes_up: u64, bytes_down: u64, is_denied: bool) {
+        self.moved(bytes_up, bytes_down);
+        self.denied += u64::from(is_denied);
     }
 
     /// Counts the bytes of a client that has ended.

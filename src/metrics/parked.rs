@@ -16,7 +16,6 @@ pub struct ParkedProcess {
     owned: Frontend,
     http: Frontend,
     drops: BTreeMap<String, u64>,
-    unheard: u64,
     closes: BTreeMap<String, u64>,
     bytes_spliced: u64,
     accept_pauses: u64,
@@ -39,12 +38,11 @@ impl Process {
             owned: self.owned.clone(),
             http: self.http.clone(),
             drops: drops.map(named).collect(),
-            unheard: self.unheard,
             closes: closes.map(named).collect(),
             bytes_spliced: self.bytes_spliced,
             accept_pauses: self.accept_pauses,
-            reloads: self.reloads,
-            failed_reloads: self.failed_reloads,
+            reloads: self.reloads.worked,
+            failed_reloads: self.reloads.refused,
             last_probe: self.last_probe,
             ports_short: self.ports_short,
             histograms: self.histograms.park(),
@@ -62,11 +60,10 @@ impl Process {
         for (reason, count) in CloseReason::ALL.iter().zip(&mut self.closes) {
             *count = parked.closes.get(reason.name()).copied().unwrap_or_default();
         }
-        self.unheard = parked.unheard;
         self.bytes_spliced = parked.bytes_spliced;
         self.accept_pauses = parked.accept_pauses;
-        self.reloads = parked.reloads;
-        self.failed_reloads = parked.failed_reloads;
+        self.reloads.worked = parked.reloads;
+        self.reloads.refused = parked.failed_reloads;
         self.last_probe = parked.last_probe;
         self.ports_short = parked.ports_short;
         self.histograms.take_up(&parked.histograms);

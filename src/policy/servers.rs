@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use super::health::{Change, Checked, Health, ParkedHealth, Spread, Standing};
 use super::time::Time;
-use crate::config::{Balance, HealthCheck, OnAllDown, Route, Server};
+use crate::config::{Balance, HealthCheck, OnAllDown, Outage, Route, Server};
 use hash::{exponential, hash_address, hash_name, mix};
 pub use overrides::{Mode, Override};
 
@@ -112,7 +112,7 @@ impl Group {
     pub fn new(route: &Route, spread: &mut Spread) -> Group {
         let standing = Standing::new(spread.now());
         let (members, order, rotation) = Default::default();
-        let Route { balance, on_all_down, .. } = *route;
+        let Route { balance, outage: Outage { on_all_down, .. }, .. } = *route;
         let mut group = Group { balance, on_all_down, members, order, rotation, is_limited: false, standing };
         group.update(route, spread);
         group
@@ -122,7 +122,7 @@ impl Group {
     /// its address changed, its health.
     pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Updated {
         self.balance = route.balance;
-        self.on_all_down = route.on_all_down;
+        self.on_all_down = route.outage.on_all_down;
         let mut updated = Updated::default();
         for (i, member) in (0..).zip(&mut self.members) {
             let same = if let Some(server) = route.servers.iter().find(|server| server.name == member.server.name) {

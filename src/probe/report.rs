@@ -33,7 +33,7 @@ pub fn report(id: ServerId, checked: &Checked, context: &mut Context) -> bool {
 }
 
 fn closes(route: &Route) -> bool {
-    route.config().on_down == OnDown::Close
+    route.config().outage.on_down == OnDown::Close
 }
 
 /// Takes the end of a probe that was no verdict: tries again after a pause, and says so in the log at the first in a row.

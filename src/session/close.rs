@@ -14,12 +14,13 @@ const MOST_UNREAD: usize = 256 * 1024;
 
 /// Logs and counts the end of a connection. Its sockets are the caller's to close.
 pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
-    log(client, routed, moved, reason, lent);
+    if client.is_logged(lent.context) {
+        log(client, routed, moved, reason, lent);
+    }
     count(client, routed, moved, reason, lent);
 }
 
-/// Counts the end of a connection of which the log is to say nothing.
-pub(super) fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
+fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
     let Lent { shared, context, .. } = lent;
     shared.memory.take_back(client.lent);
     match client.admission {
@@ -29,15 +30,16 @@ pub(super) fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reas
     }
     let Moved { up, down, spliced } = moved;
     context.process.closed(reason, spliced);
+    let is_denied = client.is_denied(reason);
     match client.frontend {
         None if client.is_handed_on => {
-            context.handed_on -= 1;
+            context.clients.handed_on -= 1;
             context.process.http.moved(up, down);
         }
-        None => context.process.https.moved(up, down),
+        None => context.process.https.ended(up, down, is_denied),
         Some(id) => {
-            context.process.owned.moved(up, down);
-            context.fleet.go_out(id, reason, up, down);
+            context.process.owned.ended(up, down, is_denied);
+            context.fleet.go_out(id, reason, is_denied, [up, down]);
         }
     }
     if let Some(routed) = routed {
@@ -51,7 +53,7 @@ pub(super) fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reas
 pub(super) fn check(frontend: Option<RouteId>, lent: &mut Lent<'_>) {
     lent.context.process.closed(CloseReason::Answered, 0);
     if let Some(id) = frontend {
-        lent.context.fleet.go_out(id, CloseReason::Answered, 0, 0);
+        lent.context.fleet.go_out(id, CloseReason::Answered, false, [0, 0]);
     }
 }
 
@@ -85,7 +87,7 @@ fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
 }
 
 /// Closes a client that was refused, in the way that `reject` says.
-pub(super) fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
+fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
     match alert_only_to_tls(&client, lent) {
         _ if reason == DropReason::ClosedEarly => {}
         Reject::Close => {}

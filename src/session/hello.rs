@@ -50,7 +50,7 @@ enum Judgement {
 impl Hello {
     pub(super) fn accept(client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
         let until = client.accepted + lent.context.config.timeouts.client_hello;
-        if lent.context.config.log.empty {
+        if client.is_logged(lent.context) {
             log_accept(&client, lent);
         }
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(lent)
@@ -69,12 +69,9 @@ impl Hello {
             let fresh = match self.client.stream.read(room.get_mut(came_before..most).unwrap_or_default()) {
                 Received::Bytes(n) => room.get(came_before..came_before + n).unwrap_or_default(),
                 Received::Blocked => break self.wait(lent),
-                Received::End | Received::Failed(_) if came_before == 0 => break self.leave_unheard(lent),
                 Received::End | Received::Failed(_) => break self.refuse(DropReason::ClosedEarly, lent),
             };
-            if came_before == 0 && !lent.context.config.log.empty {
-                log_accept(&self.client, lent);
-            }
+            self.note_heard(lent);
             if came_before > 0 && !self.keep(fresh, lent) {
                 break self.run_short(lent);
             }
@@ -113,6 +110,7 @@ impl Hello {
             return close::refuse(client, DropReason::ClosedEarly, lent);
         };
         let len = raw.len();
+        let client = Client { is_unheard: raw.is_empty(), ..client };
         let mut hello = Hello { client, bound, until, raw, reader: Reader::default() };
         let mut scratch = mem::take(&mut lent.shared.scratch);
         let judgement = scratch.first_chunk_mut().map(|front| hello.judge(&[], front, lent));
@@ -169,18 +167,16 @@ impl Hello {
         Next::Ended
     }
 
-    /// The client has left before its first byte, as checks and port scanners do.
-    fn leave_unheard(self, lent: &mut Lent<'_>) -> Next {
-        let is_the_files = self.client.frontend.is_none() && self.client.refused().is_none();
-        lent.context.process.unheard += u64::from(is_the_files);
-        self.refuse(DropReason::ClosedEarly, lent)
+    /// A first byte has come: the log may tell of the client now.
+    fn note_heard(&mut self, lent: &mut Lent<'_>) {
+        let was_logged = self.client.is_logged(lent.context);
+        self.client.is_unheard = false;
+        if !was_logged {
+            log_accept(&self.client, lent);
+        }
     }
 
     fn refuse(self, reason: DropReason, lent: &mut Lent<'_>) -> Next {
-        if self.raw.is_empty() && !lent.context.config.log.empty {
-            close::count(&self.client, None, Moved::default(), CloseReason::Dropped(reason), lent);
-            return close::turn_away(self.client, reason, lent);
-        }
         let reason = self.client.refused().unwrap_or(reason);
         close::refuse(self.client, reason, lent)
     }
@@ -290,7 +286,7 @@ fn route(
 ) -> Result<Found, DropReason> {
     let route = lent.context.fleet.route(id).ok_or(DropReason::UnknownSni)?;
     let config = Arc::clone(route.config());
-    let unique_id = config.proxy_tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
+    let unique_id = config.proxy_header.tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
     // Where its address is gone, so is the client.
     let header = write_header(client, bound, &config, hello, unique_id, front).map_err(|_| DropReason::ClosedEarly)?;
     Ok(Found { config, route: id, port: None, unique_id, header: header as u16 })
@@ -305,11 +301,11 @@ fn write_header(
     unique_id: Option<[u8; 16]>,
     front: &mut [u8; HEADER_ROOM],
 ) -> std::io::Result<usize> {
-    let len = match route.proxy_protocol {
+    let len = match route.proxy_header.protocol {
         ProxyProtocol::Off => 0,
         ProxyProtocol::V1 => proxy_header::v1(front, client.source, client.destination(bound)?).len(),
         ProxyProtocol::V2 => {
-            let wanted = route.proxy_tlvs;
+            let wanted = route.proxy_header.tlvs;
             let tlvs = Tlvs {
                 authority: hello.and_then(|hello| hello.sni).filter(|_| wanted.authority),
                 alpn: hello.and_then(|hello| hello.alpn().next()).filter(|_| wanted.alpn),

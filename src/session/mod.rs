@@ -116,6 +116,8 @@ pub struct Client {
     frontend: Option<RouteId>,
     /// It came in at the redirect's addresses, and was handed on.
     is_handed_on: bool,
+    /// Its hello is waited for, and no byte of it has come.
+    is_unheard: bool,
     admission: Admission,
     /// Bytes beyond what every hello may take.
     lent: u32,
@@ -149,6 +151,7 @@ impl Session {
                 accepted: now,
                 frontend,
                 is_handed_on: false,
+                is_unheard: false,
                 admission: Admission::Unlimited,
                 told: None,
                 lent: 0,
@@ -168,8 +171,18 @@ impl Session {
         let takes_all = lent.context.fleet.takes_all(frontend);
         let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
         let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client =
-            Client { stream, source, accepted, frontend, is_handed_on: false, admission, told, lent: 0, names: None };
+        let client = Client {
+            stream,
+            source,
+            accepted,
+            frontend,
+            is_handed_on: false,
+            is_unheard: takes_all.is_none(),
+            admission,
+            told,
+            lent: 0,
+            names: None,
+        };
         if let Some(reason) = refused {
             lent.shared.refused += 1;
             match frontend {
@@ -197,6 +210,7 @@ impl Session {
             accepted,
             frontend: None,
             is_handed_on: true,
+            is_unheard: false,
             admission,
             told,
             lent: 0,
@@ -387,6 +401,18 @@ impl Client {
         }
     }
 
+    /// Whether the log is to tell of it: `log.empty` says whether that is so before its first byte.
+    fn is_logged(&self, context: &Context) -> bool {
+        !self.is_unheard || context.config.log.empty
+    }
+
+    /// Whether it is denied something that ends for `reason`: not where it has left before its first byte, as checks and port
+    /// scanners do.
+    fn is_denied(&self, reason: CloseReason) -> bool {
+        let has_left = self.is_unheard && reason == CloseReason::Dropped(DropReason::ClosedEarly);
+        matches!(reason, CloseReason::Dropped(_)) && !has_left
+    }
+
     /// Why its address may not have the connection.
     fn refused(&self) -> Option<DropReason> {
         match self.admission {
@@ -398,7 +424,7 @@ impl Client {
     /// Connections at once, for its log lines.
     fn counts(&self, open: Open, context: &Context) -> Counts {
         let counts = context.counts(self.frontend, open);
-        if self.is_handed_on { Counts { frontend: context.redirects + context.handed_on, ..counts } } else { counts }
+        if self.is_handed_on { Counts { frontend: context.clients.at_redirect(), ..counts } } else { counts }
     }
 
     /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.

@@ -129,7 +129,7 @@ impl Session {
         if let Some(id) = frontend {
             lent.context.fleet.resume_at(id);
         }
-        lent.context.handed_on += u64::from(handed_on.is_some());
+        lent.context.clients.handed_on += u64::from(handed_on.is_some());
         let admission = match &phase {
             Phase::Preface { .. } => Admission::Unlimited,
             Phase::Hello { refused: Some(name), .. } => Admission::Refused(reason(name)),
@@ -146,6 +146,7 @@ impl Session {
             accepted,
             frontend,
             is_handed_on: handed_on.is_some(),
+            is_unheard: false,
             admission,
             told,
             lent: 0,

@@ -106,7 +106,7 @@ impl Manager {
     /// long as nothing happens, nothing wakes the loop for it.
     pub fn tend(&mut self, servers_changed: bool, context: &mut Context) {
         self.servers_changed |= servers_changed;
-        let may_differ = self.sessions != context.sessions || self.servers_changed;
+        let may_differ = self.sessions != context.clients.sessions || self.servers_changed;
         if may_differ && self.notifier.is_heard() {
             self.next.arm(&mut context.timers, self.at + PACE, Timer::Status);
         }
@@ -126,7 +126,7 @@ impl Manager {
     /// Notes the status as told now.
     fn renew(&mut self, context: &Context) {
         self.status = status(self.is_stopping, context);
-        self.sessions = context.sessions;
+        self.sessions = context.clients.sessions;
         self.at = context.now;
         self.servers_changed = false;
     }
@@ -134,12 +134,12 @@ impl Manager {
 
 /// One line for the operator who asks systemd.
 fn status(is_stopping: bool, context: &Context) -> String {
-    let sessions = count(context.sessions as usize, "connection");
+    let sessions = count(context.clients.sessions as usize, "connection");
     if is_stopping {
         return format!("draining, {sessions}");
     }
     let members = context.fleet.routes().flat_map(|(_, route)| route.group().members());
     let (up, all) = members.fold((0, 0), |(up, all), (_, member)| (up + u32::from(member.health().is_up()), all + 1));
-    let refused = if context.process.last_reload_worked { "" } else { ", last reload refused" };
+    let refused = if context.process.reloads.last_worked { "" } else { ", last reload refused" };
     format!("{up}/{all} servers up, {sessions}{refused}")
 }

@@ -1,6 +1,6 @@
 //! `diff`: what a reload would change in the running process.
 use clap::Args;
-use fiscalismia_lb::config;
+use fiscalismia_lb::config::{self, File};
 
 use super::Socket;
 use crate::cli::{ConfigFile, Outcome, load, print};
@@ -16,14 +16,14 @@ pub(in crate::cli) struct Diff {
 
 impl Diff {
     pub(in crate::cli) fn run(self) -> Outcome {
-        let new = load(&self.file.config)?;
+        let File { config: new, text } = load(&self.file.config)?;
         let old = self.socket.ask("GET", "/config")?;
-        let lines = config::diff(&old, &new.text);
+        let lines = config::diff(&old, &text);
         if lines.is_empty() {
             return print("A reload changes nothing.\n");
         }
-        let mut text = lines.join("\n");
-        text.push('\n');
+        let mut said = lines.join("\n");
+        said.push('\n');
         let servers = self.socket.json("GET", "/servers")?;
         let stays = |entry: &serde_json::Value| {
             let route = new.routes.iter().find(|route| entry["route"] == *route.name);
@@ -34,8 +34,8 @@ impl Diff {
         if open > 0 {
             let words =
                 if open == 1 { "1 connection has its".to_owned() } else { format!("{open} connections have their") };
-            text = format!("{text}{words} server taken out of the file, and may finish.\n");
+            said = format!("{said}{words} server taken out of the file, and may finish.\n");
         }
-        print(&text)
+        print(&said)
     }
 }

@@ -109,7 +109,7 @@ fn question(stream: &TcpStream, route: &Route, protocol: ProxyProtocol, hello: &
         ProxyProtocol::Off => &[],
         ProxyProtocol::V1 => proxy_header::v1(&mut room, source, destination),
         ProxyProtocol::V2 => {
-            let wanted = route.proxy_tlvs;
+            let wanted = route.proxy_header.tlvs;
             let tlvs = Tlvs {
                 authority: Some(hello.sni.as_bytes()).filter(|sni| wanted.authority && !sni.is_empty()),
                 alpn: hello.alpn.first().map(String::as_bytes).filter(|_| wanted.alpn),

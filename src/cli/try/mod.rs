@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use attempt::{Answer, Attempt, Failure, Hello, attempt};
 use clap::Args;
-use fiscalismia_lb::config::{ProxyProtocol, Route, Server, count};
+use fiscalismia_lb::config::{File, ProxyProtocol, Route, Server, count};
 use fiscalismia_lb::policy::routes::RouteTable;
 
 use super::route::{self, sni};
@@ -35,7 +35,7 @@ pub(super) struct Try {
 
 impl Try {
     pub(super) fn run(self) -> Outcome {
-        let config = load(&self.file.config)?;
+        let File { config, .. } = load(&self.file.config)?;
         let name = self.sni.strip_suffix('.').unwrap_or(&self.sni);
         let (listen, owner) = route::frontend(&config, self.port)?;
         if let Some(owner) = owner.filter(|owner| owner.sni.is_empty()) {
@@ -54,7 +54,7 @@ impl Try {
             "route {}: {}, {}\n",
             route.name,
             count(route.servers.len(), "server"),
-            header_words(route.proxy_protocol)
+            header_words(route.proxy_header.protocol)
         ))?;
         let mut failed = 0;
         for server in &route.servers {
@@ -73,12 +73,12 @@ impl Try {
 fn try_server(route: &Route, server: &Server, hello: &Hello<'_>) -> (String, bool) {
     let name = if *server.name == *server.address.to_string() { String::new() } else { format!("{} ", server.name) };
     let mut line = format!("  {name}{}: ", server.address);
-    let attempted = attempt(route, server, route.proxy_protocol, hello);
+    let attempted = attempt(route, server, route.proxy_header.protocol, hello);
     let is_good = matches!(&attempted, Attempt { answer: Ok(Answer::ServerHello), .. });
     line += &words(&attempted, server.address, route);
     if is_about_the_header(&attempted)
         && let Some(other) =
-            others(route.proxy_protocol).into_iter().find(|other| is_answered(route, server, *other, hello))
+            others(route.proxy_header.protocol).into_iter().find(|other| is_answered(route, server, *other, hello))
     {
         let _ = write!(line, "\n    {}", remedy(route, other));
     }
@@ -112,7 +112,7 @@ fn words(attempted: &Attempt, address: SocketAddr, route: &Route) -> String {
 
 /// What the server has got before it did that.
 fn sent_words(route: &Route) -> &'static str {
-    match route.proxy_protocol {
+    match route.proxy_header.protocol {
         ProxyProtocol::Off => "the hello",
         ProxyProtocol::V1 | ProxyProtocol::V2 => "the header and the hello",
     }
@@ -148,7 +148,7 @@ fn remedy(route: &Route, works: ProxyProtocol) -> String {
         ProxyProtocol::V2 => "v2",
     };
     let with = header_words(works);
-    let (name, now) = (&route.name, header_words(route.proxy_protocol));
+    let (name, now) = (&route.name, header_words(route.proxy_header.protocol));
     format!(
         "with {with} it answers: write \"proxy_protocol\": \"{word}\" for routes.{name}, or have the server expect {now}"
     )

@@ -12,7 +12,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token};
 
 use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource, reload};
-use crate::config::{self, Config};
+use crate::config;
 use crate::metrics::Snapshot;
 use crate::net::Output;
 use crate::policy::time::Time;
@@ -84,8 +84,9 @@ fn config_of(server: SocketAddr, server_keys: &str, keys: &str) -> String {
     )
 }
 
-fn parse(text: &str) -> Config {
-    config::parse("test", text).unwrap_or_else(|errors| panic!("{}", errors[0]))
+fn parse(text: &str) -> config::File {
+    let config = config::parse("test", text).unwrap_or_else(|errors| panic!("{}", errors[0]));
+    config::File { config, text: text.into() }
 }
 
 impl Rig {

@@ -154,21 +154,21 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
         line.duration(s.probe_interval());
     }),
     gauge("fiscalismia_lb_config_generation", "1 at start, plus 1 for each successful reload.", |s, line| {
-        line.number(1 + s.process.reloads);
+        line.number(1 + s.process.reloads.worked);
     }),
     counter("fiscalismia_lb_config_reloads_total", "Total reloads, by result.", |s, line| {
-        line.labelled("result", "success", s.process.reloads);
-        line.labelled("result", "failure", s.process.failed_reloads);
+        line.labelled("result", "success", s.process.reloads.worked);
+        line.labelled("result", "failure", s.process.reloads.refused);
     }),
     gauge(
         "fiscalismia_lb_config_last_reload_timestamp_seconds",
         "Unix time at which the configuration file was last read.",
         |s, line| {
-            line.float(s.process.last_reload as f64 / 1e6);
+            line.float(s.process.reloads.last as f64 / 1e6);
         },
     ),
     gauge("fiscalismia_lb_config_last_reload_success", "1 if the last reload succeeded, 0 if it failed.", |s, line| {
-        line.number(s.process.last_reload_worked.into());
+        line.number(s.process.reloads.last_worked.into());
     }),
     counter("process_cpu_seconds_total", "Total CPU time of the process, user and system, in seconds.", |s, line| {
         line.float(s.usage.cpu);

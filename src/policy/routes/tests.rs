@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Balance, HealthCheck, OnAllDown, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+use crate::config::{
+    Balance, HealthCheck, OnAllDown, OnDown, Outage, Probe, ProxyHeader, ProxyProtocol, ProxyTlvs, RouteTimeouts,
+};
 
 fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Arc<Route> {
     let pattern = |text: &&str| match text.split_once("*.") {
@@ -18,10 +20,8 @@ fn route(name: &str, sni: &[&str], alpn: &[&str]) -> Arc<Route> {
         alpn: alpn.iter().map(|&protocol| protocol.into()).collect(),
         servers: Vec::new(),
         balance: Balance::RoundRobin,
-        proxy_protocol: ProxyProtocol::V2,
-        proxy_tlvs: ProxyTlvs::default(),
-        on_down: OnDown::Keep,
-        on_all_down: OnAllDown::Refuse,
+        proxy_header: ProxyHeader { protocol: ProxyProtocol::V2, tlvs: ProxyTlvs::default() },
+        outage: Outage { on_down: OnDown::Keep, on_all_down: OnAllDown::Refuse },
         allow_from: Vec::new(),
         timeouts: RouteTimeouts { connect: Duration::ZERO, tunnel: Duration::ZERO, half_closed: Duration::ZERO },
         health_check: HealthCheck {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::random::Random;
 use super::*;
-use crate::config::{OnAllDown, OnDown, Probe, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+use crate::config::{OnDown, Probe, ProxyHeader, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 use crate::vocabulary::CheckResult;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -35,10 +35,8 @@ fn route(balance: Balance, servers: Vec<Server>) -> Route {
         alpn: Vec::new(),
         servers,
         balance,
-        proxy_protocol: ProxyProtocol::V2,
-        proxy_tlvs: ProxyTlvs::default(),
-        on_down: OnDown::Keep,
-        on_all_down: OnAllDown::Refuse,
+        proxy_header: ProxyHeader { protocol: ProxyProtocol::V2, tlvs: ProxyTlvs::default() },
+        outage: Outage { on_down: OnDown::Keep, on_all_down: OnAllDown::Refuse },
         allow_from: Vec::new(),
         timeouts: RouteTimeouts { connect: second, tunnel: second, half_closed: second },
         health_check: HealthCheck {
@@ -462,8 +460,13 @@ fn update_starts_health_afresh_for_another_address_and_a_return() {
 #[test]
 fn servers_are_tried_when_all_are_down() {
     let servers = vec![server("a", 1), server("b", 1), server("off", 0), backup("c")];
-    let mut group =
-        Group::new(&Route { on_all_down: OnAllDown::Try, ..route(Balance::RoundRobin, servers) }, &mut spread());
+    let mut group = Group::new(
+        &Route {
+            outage: Outage { on_down: OnDown::Keep, on_all_down: OnAllDown::Try },
+            ..route(Balance::RoundRobin, servers)
+        },
+        &mut spread(),
+    );
     for index in [0, 1, 3] {
         report(&mut group, index, false);
     }
