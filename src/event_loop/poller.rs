@@ -9,7 +9,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use crate::net::Token;
+use crate::net::{self, Call, Token};
 use crate::policy::time::Time;
 
 /// The poll, and what wakes it in time.
@@ -52,7 +52,7 @@ impl Poller {
     /// Answers whether no signal came between; then nothing was looked at, whatever has happened (signal(7): that is so
     /// after a `SIGSTOP` too, without any handler).
     fn poll(&mut self, events: &mut Events, most: Option<Duration>) -> std::io::Result<bool> {
-        match self.poll.poll(events, most) {
+        match net::ask(Call::Poll, || self.poll.poll(events, most)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
             Err(error) => Err(error),

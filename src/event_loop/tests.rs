@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_types, reason = "clients and servers have sockets")]
 mod rig;
 mod simulation;
+mod weather;
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto};
 use socket2::SockRef;
 
+use super::kernel::{Call, ask};
 use super::stream::Stream;
 
 /// The lowest port that the kernel gives to sockets that connect: `ip_local_port_range` lies above
@@ -24,7 +25,7 @@ pub const NO_PORT: Errno = Errno::AGAIN;
 pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let fd = net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    let fd = ask(Call::Socket, || net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP)))?;
     if let Some(interface) = interface {
         SockRef::from(&fd).bind_device(Some(interface.as_bytes())).map_err(|error| errno(&error))?;
     }
@@ -32,12 +33,12 @@ pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&
         // A port that is chosen at connect can be one that a connection to another server has (ip(7)); chosen here, it is
         // taken for all of them. A kernel that does not know this has always done the latter.
         let _ = setsockopt(&fd, IpBindAddressNoPort, &true);
-        net::bind(&fd, &source).map_err(|error| match error {
+        ask(Call::Bind, || net::bind(&fd, &source)).map_err(|error| match error {
             Errno::ADDRINUSE => NO_PORT,
             error => error,
         })?;
     }
-    match net::connect(&fd, &address) {
+    match ask(Call::Connect, || net::connect(&fd, &address)) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) if has_source_for(address) => return Err(NO_PORT),
         Err(error) => return Err(error),

@@ -37,6 +37,12 @@ enum Held {
     Pipe(Pipe),
 }
 
+/// What a read brought, and how much of it the sink has taken.
+struct Passed<'a> {
+    bytes: &'a [u8],
+    written: usize,
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Flow {
     #[default]
@@ -228,31 +234,19 @@ impl Direction {
             return self.copy_much(from, to, scratch);
         }
         let (room, _) = scratch.split_at_mut(BULK_READ.min(scratch.len()));
-        match from.read(room) {
-            Received::Bytes(n) => {
-                let bytes = room.get(..n).unwrap_or_default();
-                if self.bytes == 0 && self.is_echo(bytes) && from.is_its_own_peer() {
-                    return Err(Progress::SourceFailed(Errno::CONNREFUSED));
-                }
-                // Bytes are not spliced, and so not seen here, before so many reads.
-                if self.first.is_none() {
-                    self.first = bytes.first().copied();
-                }
-                let written = to.write(bytes).map_err(Progress::SinkFailed)?;
-                self.bytes += written as u64;
-                if let Some(rest @ [_, ..]) = bytes.get(written..) {
-                    self.held = Held::Bytes { bytes: rest.into(), written: 0 };
-                }
-                self.bulk_reads = if n >= BULK_READ { (self.bulk_reads + 1).min(BULK_READS) } else { 0 };
-                Ok(n)
-            }
-            Received::Blocked => Ok(0),
-            Received::End => {
-                self.flow = Flow::Ending;
-                Ok(0)
-            }
-            Received::Failed(error) => Err(Progress::SourceFailed(error)),
+        let received = from.read(room);
+        if let Received::Bytes(n) = received
+            && self.bytes == 0
+            && self.is_echo(room.get(..n).unwrap_or_default())
+            && from.is_its_own_peer()
+        {
+            return Err(Progress::SourceFailed(Errno::CONNREFUSED));
         }
+        let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
+        if let Some(rest @ [_, ..]) = bytes.get(written..) {
+            self.held = Held::Bytes { bytes: rest.into(), written: 0 };
+        }
+        Ok(bytes.len())
     }
 
     fn is_echo(&self, bytes: &[u8]) -> bool {
@@ -262,19 +256,37 @@ impl Direction {
     /// Copies where there is much: what the sink does not take stays with the kernel, and not in memory of this process. That
     /// is a system call more for up to ten times as many bytes.
     fn copy_much(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8]) -> Result<usize, Progress> {
-        match from.peek(scratch) {
+        let received = from.peek(scratch);
+        let Some(Passed { bytes, written }) = self.pass_on(received, scratch, to)? else { return Ok(0) };
+        let seen = bytes.len();
+        self.stopped = written < seen;
+        from.skip(written, seen, scratch).map_err(Progress::SourceFailed)?;
+        Ok(written)
+    }
+
+    /// Writes what a read has brought, at the front of `room`, as far as the sink takes it; `None`: it has brought no bytes.
+    fn pass_on<'a>(
+        &mut self,
+        received: Received,
+        room: &'a [u8],
+        to: &mut Stream,
+    ) -> Result<Option<Passed<'a>>, Progress> {
+        match received {
             Received::Bytes(n) => {
-                let written = to.write(scratch.get(..n).unwrap_or_default()).map_err(Progress::SinkFailed)?;
+                let bytes = room.get(..n).unwrap_or_default();
+                // Bytes are not spliced, and so not seen here, before so many reads.
+                if self.first.is_none() {
+                    self.first = bytes.first().copied();
+                }
+                let written = to.write(bytes).map_err(Progress::SinkFailed)?;
                 self.bytes += written as u64;
-                self.stopped = written < n;
-                from.skip(written, n, scratch).map_err(Progress::SourceFailed)?;
                 self.bulk_reads = if n >= BULK_READ { (self.bulk_reads + 1).min(BULK_READS) } else { 0 };
-                Ok(written)
+                Ok(Some(Passed { bytes, written }))
             }
-            Received::Blocked => Ok(0),
+            Received::Blocked => Ok(None),
             Received::End => {
                 self.flow = Flow::Ending;
-                Ok(0)
+                Ok(None)
             }
             Received::Failed(error) => Err(Progress::SourceFailed(error)),
         }

@@ -11,6 +11,7 @@ use rustix::net::{self, SocketFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::keepalive::keep_alive;
+use super::kernel::{Call, ask};
 use super::stream::Stream;
 use super::token::Token;
 
@@ -51,7 +52,7 @@ impl<R> Listener<R> {
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
+        ask(Call::Bind, || socket.bind(&address.into()))?;
         socket.listen(BACKLOG.into())?;
         Listener::new(socket.into(), address, role, false)
     }
@@ -83,7 +84,8 @@ impl<R> Listener<R> {
     /// # Errors
     /// The kernel's, out of memory or of watches.
     pub fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token.into(), mio::Interest::READABLE)
+        let fd = self.fd.as_raw_fd();
+        ask(Call::Watch, || registry.register(&mut SourceFd(&fd), token.into(), mio::Interest::READABLE))
     }
 
     /// Closes it. The poll has to be told: it watches a socket until nobody holds it any more.
@@ -109,7 +111,7 @@ impl<R> Listener<R> {
     /// Out of fds or memory. A client that has gone while it waited is passed over and is no error.
     pub fn accept(&mut self) -> Result<Option<Accepted>, Errno> {
         loop {
-            match net::acceptfrom_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            match ask(Call::Accept, || net::acceptfrom_with(&self.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)) {
                 Ok((fd, address)) => {
                     // Without an address the client has gone already.
                     let Some(source) = address.and_then(|address| SocketAddr::try_from(address).ok()) else { continue };

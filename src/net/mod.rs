@@ -3,6 +3,7 @@ mod dial;
 mod direction;
 mod host;
 mod keepalive;
+mod kernel;
 mod listener;
 mod local;
 mod output;
@@ -14,6 +15,9 @@ mod token;
 pub use dial::{NO_PORT, dial, is_shortage, refuse_itself, words};
 pub use direction::{Direction, ParkedDirection, Progress, Standing};
 pub use host::{has_address, has_device};
+#[cfg(test)]
+pub use kernel::faults;
+pub use kernel::{Call, ask};
 pub use listener::{Accepted, BACKLOG, Listener, canonical};
 pub use local::LocalListener;
 pub use output::Output;

@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use super::kernel::{Call, ask};
 use super::token::Token;
 
 /// Bytes that wait for a stalled reader; lines beyond are lost and counted.
@@ -179,10 +180,12 @@ impl Output {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        if self.is_socket {
-            return rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        }
-        rustix::io::write(&self.fd, bytes)
+        ask(Call::Log, || {
+            if self.is_socket {
+                return rustix::net::send(&self.fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
+            rustix::io::write(&self.fd, bytes)
+        })
     }
 
     /// Has the poll say when the reader goes on; whether it will.

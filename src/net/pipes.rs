@@ -1,9 +1,10 @@
 //! Pipes for splice(2), pooled: a direction holds one only while there are bytes in it.
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{self, PipeFlags, SpliceFlags};
 
+use super::kernel::{Call, ask};
 use super::stream::Stream;
 
 /// Bytes that a pipe is asked to hold. A user without `CAP_SYS_RESOURCE` gets it until all pipes of that user come to
@@ -97,8 +98,9 @@ impl Pipes {
 
 impl Pipe {
     fn open() -> Option<Pipe> {
-        let (out, into) = pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let granted = PIPE_ROOMS.iter().find_map(|room| pipe::fcntl_setpipe_size(&into, *room).ok());
+        let (out, into) = ask(Call::Pipe, || pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)).ok()?;
+        let granted =
+            PIPE_ROOMS.iter().find_map(|room| ask(Call::Pipe, || pipe::fcntl_setpipe_size(&into, *room)).ok());
         let room = granted.or_else(|| pipe::fcntl_getpipe_size(&into).ok())?;
         (room >= LEAST_ROOM).then_some(Pipe { out, into, room, held: 0 })
     }
@@ -130,7 +132,8 @@ impl Pipe {
         let mut all = vec![0; self.held];
         while self.held > 0 {
             let at = all.len() - self.held;
-            let n = rustix::io::retry_on_intr(|| rustix::io::read(&self.out, all.get_mut(at..).unwrap_or_default()))?;
+            let room = all.get_mut(at..).unwrap_or_default();
+            let n = retry_on_intr(|| ask(Call::Read, || rustix::io::read(&self.out, &mut *room)))?;
             if n == 0 {
                 return Err(Errno::IO);
             }
@@ -167,7 +170,8 @@ pub(super) fn is_refusal(error: Errno) -> bool {
 }
 
 fn splice(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, most: usize) -> Result<usize, Errno> {
-    rustix::io::retry_on_intr(|| pipe::splice(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK))
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    retry_on_intr(|| ask(Call::Splice, || pipe::splice(&from, None, &to, None, most, flags)))
 }
 
 #[cfg(test)]

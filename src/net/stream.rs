@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
 
 use super::keepalive::keep_alive;
+use super::kernel::{Call, ask};
 use super::token::Token;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
@@ -122,11 +123,10 @@ impl Stream {
         let interest =
             if wanted == Watch::Reads { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
         let fd = self.fd.as_raw_fd();
-        if self.watch == Watch::Nothing {
-            registry.register(&mut SourceFd(&fd), token.into(), interest)?;
-        } else {
-            registry.reregister(&mut SourceFd(&fd), token.into(), interest)?;
-        }
+        ask(Call::Watch, || match self.watch {
+            Watch::Nothing => registry.register(&mut SourceFd(&fd), token.into(), interest),
+            _ => registry.reregister(&mut SourceFd(&fd), token.into(), interest),
+        })?;
         self.watch = wanted;
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Stream {
     pub fn read(&mut self, room: &mut [u8]) -> Received {
         let size = room.len();
         debug_assert!(size > 0, "a read without room would look like the peer's FIN");
-        match net::recv(&self.fd, &mut *room, RecvFlags::empty()) {
+        match ask(Call::Read, || net::recv(&self.fd, &mut *room, RecvFlags::empty())) {
             Ok((_, 0)) => {
                 self.readable = false;
                 Received::End
@@ -168,7 +168,7 @@ impl Stream {
 
     /// Looks at what is there, and leaves it there. Where that is not enough, more of it brings an edge, and so does the end.
     pub fn peek(&mut self, room: &mut [u8]) -> Received {
-        match net::recv(&self.fd, &mut *room, RecvFlags::PEEK) {
+        match ask(Call::Read, || net::recv(&self.fd, &mut *room, RecvFlags::PEEK)) {
             Ok((_, 0)) => Received::End,
             Ok((_, n)) => Received::Bytes(n),
             Err(Errno::AGAIN) => {
@@ -194,7 +194,8 @@ impl Stream {
         let mut left = count;
         while left > 0 {
             // tcp(7): with MSG_TRUNC, bytes are thrown away rather than copied.
-            match net::recv(&self.fd, room.get_mut(..left).unwrap_or_default(), RecvFlags::TRUNC) {
+            let room = room.get_mut(..left).unwrap_or_default();
+            match ask(Call::Read, || net::recv(&self.fd, room, RecvFlags::TRUNC)) {
                 Ok((_, 0)) => return Err(Errno::IO),
                 Ok((_, n)) => left = left.saturating_sub(n),
                 Err(Errno::INTR) => {}
@@ -215,7 +216,7 @@ impl Stream {
             // Fails only where the socket is broken, which the write says better.
             let _ = sockopt::set_tcp_nodelay(&self.fd, true);
         }
-        match net::send(&self.fd, bytes, SendFlags::NOSIGNAL) {
+        match ask(Call::Write, || net::send(&self.fd, bytes, SendFlags::NOSIGNAL)) {
             Ok(n) => {
                 self.writable = n == bytes.len();
                 if self.nagle == Nagle::NothingSent {
@@ -289,7 +290,7 @@ impl Stream {
     /// # Errors
     /// The kernel's, for a socket that has gone.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::try_from(net::getsockname(&self.fd)?)?)
+        Ok(SocketAddr::try_from(ask(Call::Address, || net::getsockname(&self.fd))?)?)
     }
 
     /// Whether it is connected with itself.

@@ -115,7 +115,12 @@ impl Rig {
 
     /// Takes over another configuration, as a reload does.
     pub(super) fn adopt(&mut self, text: &str) {
-        reload::adopt(&mut self.event_loop, parse(text)).unwrap();
+        self.try_adopt(text).unwrap();
+    }
+
+    /// The same, where the kernel may refuse what it takes.
+    pub(super) fn try_adopt(&mut self, text: &str) -> Result<(), Vec<String>> {
+        reload::adopt(&mut self.event_loop, parse(text))
     }
 
     /// The same with other keys of the server and the file.
