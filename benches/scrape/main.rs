@@ -9,16 +9,19 @@
 //! gets what they leave of it (`SCHED_IDLE`): it stands for another host, whose work is nobody's here. Nothing fails: times
 //! are for people to look at, on a machine of two CPUs or more that does nothing else.
 #![expect(clippy::expect_used, reason = "a program for developers, which may end when something is missing")]
+#[path = "../kit/mod.rs"]
+mod kit;
+
 use std::env;
-use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
+use kit::{File, Process, ask, connect, echo, free_address, ping, spread};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::{Map, json};
 
@@ -31,8 +34,6 @@ const PACE: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 6;
 const ROUND: Duration = Duration::from_secs(5);
 const CLIENTS: usize = 4;
-/// A client's rest after each ping.
-const REST: Duration = Duration::from_micros(500);
 /// Pings of a client for each of its short connections.
 const PINGS: usize = 4;
 
@@ -87,10 +88,8 @@ impl Times {
 fn measure(proxy: &Proxy, with_scrapes: bool) -> Times {
     let is_over = AtomicBool::new(false);
     let scraper = with_scrapes.then(|| {
-        Process::start("chrt", |command| {
-            let own = env::current_exe().expect("a path");
-            command.args(["--idle", "0"]).arg(own).arg(SCRAPER).arg(proxy.admin.to_string())
-        })
+        let own = env::current_exe().expect("a path");
+        Process::start(Command::new("chrt").args(["--idle", "0"]).arg(own).arg(SCRAPER).arg(proxy.admin.to_string()))
     });
     let times = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| client(proxy.tls, &is_over))).collect();
@@ -117,28 +116,17 @@ fn scrape_for_ever(admin: SocketAddr) {
 
 fn client(tls: SocketAddr, is_over: &AtomicBool) -> Times {
     let hello = HelloBuilder::new().sni("echo.test").build();
-    let mut open = TcpStream::connect(tls).expect("the proxy lets clients in");
-    open.set_nodelay(true).expect("an option of every socket");
-    ask(&mut open, &hello);
+    let mut open = connect(tls, &hello);
     let mut times = Times::default();
     while !is_over.load(Ordering::Relaxed) {
         for _ in 0..PINGS {
-            let begun = Instant::now();
-            ask(&mut open, &[7; 64]);
-            times.pings.push(begun.elapsed());
-            thread::sleep(REST);
+            times.pings.push(ping(&mut open));
         }
         let begun = Instant::now();
         ask(&mut TcpStream::connect(tls).expect("the proxy lets clients in"), &hello);
         times.shorts.push(begun.elapsed());
     }
     times
-}
-
-/// Sends bytes and reads as many.
-fn ask(stream: &mut TcpStream, bytes: &[u8]) {
-    stream.write_all(bytes).expect("the proxy takes bytes");
-    stream.read_exact(&mut vec![0; bytes.len()]).expect("an echo answers");
 }
 
 /// The size of an answer that was read to its end.
@@ -152,32 +140,6 @@ fn scrape(admin: SocketAddr) -> usize {
             0 => return size,
             n => size += n,
         }
-    }
-}
-
-/// Median, 99 of 100, 999 of 1,000, and the longest.
-fn spread(times: &mut [Duration]) -> String {
-    times.sort_unstable();
-    let at =
-        |share: f64| times.get((times.len().saturating_sub(1) as f64 * share) as usize).copied().unwrap_or_default();
-    let [median, most, nearly_all, all] = [0.5, 0.99, 0.999, 1.0].map(|share| at(share).as_secs_f64() * 1000.0);
-    format!("p50 {median:.3} ms, p99 {most:.3} ms, p99.9 {nearly_all:.3} ms, max {all:.3} ms ({})", times.len())
-}
-
-/// Another process, which ends with this.
-struct Process(Child);
-
-impl Process {
-    fn start(program: &str, tell: impl FnOnce(&mut Command) -> &mut Command) -> Process {
-        let mut command = Command::new(program);
-        Process(tell(&mut command).stdout(Stdio::null()).spawn().expect("chrt and taskset, of util-linux"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().expect("a process of our own");
-        self.0.wait().expect("a process of our own");
     }
 }
 
@@ -198,41 +160,16 @@ impl Proxy {
         let routes: Map<_, _> = others.chain(["echo".to_owned()]).map(|name| (name.clone(), route(name))).collect();
         let config = json!({
             "listen": [tls], "admin": { "listen": [admin] }, "routes": routes, "log": { "connections": "off" } });
-        let path = std::env::temp_dir().join(format!("lb-scrape-{}.json", std::process::id()));
-        fs::write(&path, config.to_string()).expect("a temporary file");
+        let file = File::new("scrape");
+        file.write(&config);
         let program = env!("CARGO_BIN_EXE_fiscalismia-lb");
-        let process = Process::start("taskset", |command| {
-            command.args(["--cpu-list", "0", program, "run", "--config"]).arg(&path)
-        });
+        let mut command = Command::new("taskset");
+        let command = command.args(["--cpu-list", "0", program, "run", "--config"]).arg(&file.0);
+        let process = Process::start(command.stdout(Stdio::null()));
         let proxy = Proxy { _process: process, tls, admin };
         while TcpStream::connect(admin).is_err() {
             thread::sleep(Duration::from_millis(10));
         }
-        fs::remove_file(&path).expect("the temporary file");
         proxy
     }
-}
-
-/// Sends back whatever comes, on a thread for each connection.
-fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
-    let address = listener.local_addr().expect("an address");
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut room = [0; 4096];
-                while let Ok(n @ 1..) = stream.read(&mut room) {
-                    if stream.write_all(room.get(..n).unwrap_or_default()).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
-
-/// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address")
 }
