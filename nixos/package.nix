@@ -9,6 +9,7 @@
   iproute2,
   nginx,
   openssl,
+  strace,
   util-linux,
 }:
 
@@ -83,6 +84,7 @@ let
           iproute2
           nginx
           openssl
+          strace
           util-linux
         ];
         buildPhase = "true";

@@ -23,6 +23,11 @@ fn server(serve: impl Fn(&[u8], &mut TcpStream) + Send + 'static) -> SocketAddr 
     address
 }
 
+/// The program, or the one that `LB_PROGRAM` names.
+fn program() -> PathBuf {
+    std::env::var_os("LB_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_fiscalismia-lb").into(), PathBuf::from)
+}
+
 /// Exit code, and what is printed after the first line, for a server of a route with this `proxy_protocol`.
 fn tried(test: &str, protocol: &str, address: SocketAddr) -> (Option<i32>, String) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("try-{test}.json"));
@@ -30,8 +35,7 @@ fn tried(test: &str, protocol: &str, address: SocketAddr) -> (Option<i32>, Strin
         r#"{{ "sni": ["a.test"], "proxy_protocol": "{protocol}", "servers": [{{ "name": "s", "address": "{address}" }}] }}"#
     );
     fs::write(&path, format!(r#"{{ "listen": ["127.0.0.1:443"], "routes": {{ "web": {route} }} }}"#)).unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb")).arg("try").arg("-c").arg(path).arg("A.test.").output();
+    let output = Command::new(program()).arg("try").arg("-c").arg(path).arg("A.test.").output();
     let output = output.unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let (first, rest) = stdout.split_once('\n').unwrap();
@@ -102,8 +106,7 @@ fn no_route() {
     let config =
         r#"{ "listen": ["127.0.0.1:443"], "routes": { "web": { "sni": ["a.test"], "servers": ["127.0.0.1:1"] } } }"#;
     fs::write(&path, config).unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb")).arg("try").arg("-c").arg(path).arg("b.test").output();
+    let output = Command::new(program()).arg("try").arg("-c").arg(path).arg("b.test").output();
     let output = output.unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("no route: none takes \"b.test\""));

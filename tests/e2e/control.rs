@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::kit::client::{Client, End};
 use crate::kit::origin::Origin;
 use crate::kit::places::Folder;
+use crate::kit::program::program;
 use crate::kit::proxy::Proxy;
 
 struct Rig {
@@ -35,8 +36,7 @@ impl Rig {
     /// Runs a command over the socket.
     fn command(&self, arguments: &[&str]) -> Output {
         let socket = self.folder.path().join("control.sock");
-        let program = env!("CARGO_BIN_EXE_fiscalismia-lb");
-        Command::new(program).args(arguments).arg("--socket").arg(socket).output().unwrap()
+        Command::new(program()).args(arguments).arg("--socket").arg(socket).output().unwrap()
     }
 
     /// What a command that succeeds says.

@@ -16,6 +16,7 @@ use crate::kit::client::Client;
 use crate::kit::namespace::{in_namespace, inside, sh, skip};
 use crate::kit::origin::{Expect, Origin, Visit};
 use crate::kit::places::Folder;
+use crate::kit::program::program;
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
@@ -103,12 +104,12 @@ fn what_is_no_haproxy_cfg() {
         ("global\n", ": nothing in it passes TLS or TCP on, so there is no route to write\n"),
     ] {
         let path = folder.write("haproxy.cfg", text);
-        let output = program().arg("import").arg(&path).output().unwrap();
+        let output = Command::new(program()).arg("import").arg(&path).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), said), (Some(1), format!("{}{expected}", path.display())));
         assert!(output.stdout.is_empty(), "{text}");
     }
-    let output = program().args(["import", "/nonexistent"]).output().unwrap();
+    let output = Command::new(program()).args(["import", "/nonexistent"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -116,12 +117,8 @@ fn inputs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import")
 }
 
-fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"))
-}
-
 fn import(name: &str) -> std::process::Output {
-    program().current_dir(inputs()).args(["import", name]).output().unwrap()
+    Command::new(program()).current_dir(inputs()).args(["import", name]).output().unwrap()
 }
 
 fn compare(test: &str, name: &str, known: &Known) {
@@ -427,7 +424,7 @@ fn greet_over_http(first: &str) -> impl Fn(Visit) + Send + Sync + use<> {
 fn check(config: &[u8]) {
     let folder = Folder::new();
     let path = folder.write("imported.json", std::str::from_utf8(config).unwrap());
-    let output = program().args(["check", "--config"]).arg(path).output().unwrap();
+    let output = Command::new(program()).args(["check", "--config"]).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -12,6 +12,7 @@ use crate::kit::client::{Client, End};
 use crate::kit::lines::{From, Lines};
 use crate::kit::origin::Origin;
 use crate::kit::places::{Folder, free_address};
+use crate::kit::program::program;
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
@@ -67,7 +68,7 @@ fn a_signal_before_ready_is_neither_deadly_nor_lost() {
     let file = folder.write("lb.json", &config.to_string());
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
     inotify::add_watch(&watch, &file, inotify::WatchFlags::OPEN).unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"))
+    let mut child = Command::new(program())
         .args(["run", "--config"])
         .arg(&file)
         .stdin(Stdio::null())

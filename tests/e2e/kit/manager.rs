@@ -21,6 +21,7 @@ use socket2::{Domain, Socket, Type};
 use super::client::Client;
 use super::lines::{From, Lines};
 use super::places::{Folder, free_address};
+use super::program::program;
 use super::wait_until;
 
 /// Fds by name, as the process stored them.
@@ -57,7 +58,7 @@ impl Manager {
         let mut manager = Manager {
             address,
             lines,
-            program: env!("CARGO_BIN_EXE_fiscalismia-lb").into(),
+            program: program(),
             before: "",
             socket: socket.into(),
             store,
