@@ -267,9 +267,12 @@ impl EventLoop {
 
     /// Lets clients in, so many a turn.
     fn accept(&mut self) {
-        for key in self.door.ready() {
+        let mut number = 0;
+        while let Some(key) = self.door.ready(number) {
             self.accept_from(key, door::MAX_A_TURN);
+            number += 1;
         }
+        self.door.listeners.forget_empty();
     }
 
     /// Lets in at most so many clients from the backlog of a listener.

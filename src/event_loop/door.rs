@@ -47,12 +47,14 @@ impl Door {
     /// Whether a client could be let in at once, where `has_room` says of whom there may be one more.
     pub(super) fn can_accept(&self, has_room: impl Fn(Role) -> bool) -> bool {
         let can_accept = |listener: &Listener<Role>| listener.is_readable() && has_room(listener.role);
-        self.accepting != Accepting::Paused && self.listeners.iter().any(can_accept)
+        let mut ready = self.listeners.ready().iter().filter_map(|key| self.listeners.get(*key));
+        self.accepting != Accepting::Paused && ready.any(can_accept)
     }
 
-    /// The listeners that may have a client in their backlog.
-    pub(super) fn ready(&self) -> Vec<Key> {
-        if self.accepting == Accepting::Paused { Vec::new() } else { self.listeners.readable() }
+    /// One of the listeners that may have a client in their backlog, by its number; `None` behind the last, and while accepting
+    /// pauses.
+    pub(super) fn ready(&self, number: usize) -> Option<Key> {
+        self.listeners.ready().get(number).copied().filter(|_| self.accepting != Accepting::Paused)
     }
 
     /// Lets the next client in from a listener's backlog; `None`: there is none, or the kernel has run short.

@@ -23,6 +23,8 @@ type Owners = HashMap<SocketAddr, Box<str>>;
 /// Where the process listens.
 pub(super) struct Listeners {
     slots: Slots<Listener<Role>>,
+    /// Those that may have a client in their backlog: a turn looks at these alone, and there may be thousands of others.
+    ready: Vec<Key>,
     inherited: Inherited,
     owners: Owners,
 }
@@ -37,7 +39,7 @@ pub(super) struct Unwanted {
 impl Listeners {
     /// None yet; `inherited` sockets are used in place of binding their addresses.
     pub(super) fn new(inherited: Inherited) -> Listeners {
-        Listeners { slots: Slots::new(), inherited, owners: HashMap::new() }
+        Listeners { slots: Slots::new(), ready: Vec::new(), inherited, owners: HashMap::new() }
     }
 
     /// Opens what `config` asks for and is not open yet, and puts it under the poll.
@@ -64,6 +66,7 @@ impl Listeners {
             let result = listener.watch(registry, Token::Listener(key));
             let address = listener.bound;
             self.slots.put(key, listener);
+            self.ready.push(key);
             watched.push(key);
             if let Err(error) = result {
                 for key in watched {
@@ -209,14 +212,21 @@ impl Listeners {
 
     /// Notes that the backlog of one is no longer empty.
     pub(super) fn note_readable(&mut self, key: Key) {
-        if let Some(listener) = self.slots.get_mut(key) {
+        if let Some(listener) = self.slots.get_mut(key).filter(|listener| !listener.is_readable()) {
             listener.note_readable();
+            self.ready.push(key);
         }
     }
 
-    /// Those that may have a client in their backlog.
-    pub(super) fn readable(&self) -> Vec<Key> {
-        self.slots.iter().filter(|(_, listener)| listener.is_readable()).map(|(key, _)| key).collect()
+    /// Those that may have a client in their backlog, and some that have turned out to have none since
+    /// [`forget_empty`](Listeners::forget_empty).
+    pub(super) fn ready(&self) -> &[Key] {
+        &self.ready
+    }
+
+    /// Those whose backlog is empty, and those that are closed, are not ready any more.
+    pub(super) fn forget_empty(&mut self) {
+        self.ready.retain(|key| self.slots.get(*key).is_some_and(Listener::is_readable));
     }
 
     /// Makes the slots of closed ones free for others.

@@ -41,6 +41,19 @@ fn a_pause_cuts_nobody_whose_bytes_are_there() {
     assert_eq!(rig.snapshot().connections, 0, "who is silent for longer is cut");
 }
 
+/// Without this, the loop pays for memory in turns that bring nothing: a listener whose clients wait for room is ready in each.
+#[test]
+fn a_turn_that_moves_nothing_allocates_nothing() {
+    let mut rig = Rig::new(r#""limits": { "connections": 1 }"#);
+    let _guest = rig.client();
+    let _waiting = rig.connect();
+    rig.turns();
+    assert!(allocation_counter::measure(|| drop(std::hint::black_box(vec![0; 8]))).count_total > 0, "it counts");
+    for _ in 0..100 {
+        assert_eq!(allocation_counter::measure(|| rig.turn()).count_total, 0);
+    }
+}
+
 /// Without this, a drain does not end with the last connection, or cuts it off.
 #[test]
 fn a_drain_ends_with_the_last_connection_or_at_its_deadline() {
