@@ -10,6 +10,7 @@ use mio::unix::SourceFd;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags};
+use socket2::SockRef;
 
 use super::stream::Stream;
 use super::token::Token;
@@ -53,7 +54,8 @@ impl LocalListener {
     }
 
     fn new(listener: UnixListener, path: &Path, is_own: bool) -> io::Result<LocalListener> {
-        listener.set_nonblocking(true)?;
+        // By fcntl(2): the standard library's own takes ioctl(2), which the sandbox of the units does not have.
+        SockRef::from(&listener).set_nonblocking(true)?;
         Ok(LocalListener { fd: listener.into(), path: path.to_owned(), is_own })
     }
 
