@@ -1,3 +1,5 @@
+import re
+
 start_and_wait()
 second.wait_for_unit("fiscalismia-lb.service")
 balancer.wait_for_unit("haproxy.service")

@@ -1,5 +1,4 @@
 import json
-import re
 
 ROUTES = {
     "fiscalismia.com": "172.24.0.3",
