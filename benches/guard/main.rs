@@ -26,7 +26,7 @@ use fiscalismia_lb::config::{self, Config, Log, LogConnections, LogFormat};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::routes::RouteTable;
 use fiscalismia_lb::policy::servers::{Group, Pick};
-use fiscalismia_lb::policy::time::Time;
+use fiscalismia_lb::policy::time::{Time, UnixTime};
 use fiscalismia_lb::vocabulary::CloseReason;
 use fiscalismia_lb::wire::client_hello::{Reader, Verdict};
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
@@ -200,7 +200,7 @@ fn log_line(format: LogFormat, rounds: u64) {
         Output::stdout().expect("standard output"),
         Log { format, connections: LogConnections::Close, empty: true },
     );
-    log.set_epoch(1_700_000_000_000_000);
+    log.set_epoch(UnixTime::from_micros(1_700_000_000_000_000));
     let source = address("203.0.113.7:50000");
     let whose = Whose {
         frontend: "https_ingress",

@@ -14,7 +14,7 @@ use fiscalismia_lb::access_log::Output;
 use fiscalismia_lb::config;
 use fiscalismia_lb::event_loop::{EventLoop, Fds, Host, TimeSource};
 use fiscalismia_lb::metrics::{Phase, Snapshot};
-use fiscalismia_lb::policy::time::Time;
+use fiscalismia_lb::policy::time::{Time, UnixTime};
 use fiscalismia_lb::vocabulary::{CloseReason, DropReason};
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use fiscalismia_lb::wire::proxy_header::{self, Header, Parsed};
@@ -103,8 +103,8 @@ impl TimeSource for Scripted {
         self.0.get()
     }
 
-    fn wall(&self) -> u64 {
-        self.0.get()
+    fn wall(&self) -> UnixTime {
+        UnixTime::from_micros(self.0.get())
     }
 }
 

@@ -2,32 +2,32 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::config::LogFormat;
-use crate::policy::time::Time;
+use crate::policy::time::{Time, UnixTime};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Writes moments as dates.
 pub(super) struct Calendar {
     format: LogFormat,
-    /// Microseconds from the Unix epoch to [`Time::ZERO`].
-    epoch: u64,
+    /// When [`Time::ZERO`] was.
+    epoch: UnixTime,
     /// What `text` says, but for its milliseconds.
     second: Option<u64>,
     text: String,
 }
 
 impl Calendar {
-    pub(super) fn new(format: LogFormat, epoch: u64) -> Calendar {
+    pub(super) fn new(format: LogFormat, epoch: UnixTime) -> Calendar {
         Calendar { format, epoch, second: None, text: String::new() }
     }
 
-    pub(super) fn set_epoch(&mut self, epoch: u64) {
+    pub(super) fn set_epoch(&mut self, epoch: UnixTime) {
         self.epoch = epoch;
     }
 
     /// `dd/Mon/yyyy:HH:MM:SS.mmm`, or as RFC 3339 has it.
     pub(super) fn date(&mut self, time: Time) -> &str {
-        let micros = self.epoch + time.as_micros();
+        let micros = (self.epoch + time).as_micros();
         let second = micros / 1_000_000;
         if self.second != Some(second) {
             self.second = Some(second);
@@ -74,7 +74,7 @@ mod tests {
             (4_107_542_400, "01/Mar/2100:00:00:00.042", "2100-03-01T00:00:00.042Z"),
         ] {
             for (format, text) in [(LogFormat::Haproxy, haproxy), (LogFormat::Json, rfc3339)] {
-                let mut calendar = Calendar::new(format, second * 1_000_000 + 7_000);
+                let mut calendar = Calendar::new(format, UnixTime::from_micros(second * 1_000_000 + 7_000));
                 assert_eq!(calendar.date(Time::from_micros(35_999)), text);
                 assert!(calendar.date(Time::from_micros(100)).contains(".007"));
                 assert_eq!(calendar.date(Time::from_micros(35_000)), text);

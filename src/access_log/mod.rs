@@ -17,7 +17,7 @@ use mio::Registry;
 
 use crate::config::{Log, LogConnections, LogFormat};
 pub use crate::net::Output;
-use crate::policy::time::Time;
+use crate::policy::time::{Time, UnixTime};
 use crate::vocabulary::CloseReason;
 use calendar::Calendar;
 use event::Severity;
@@ -39,7 +39,7 @@ pub struct AccessLog {
     in_colour: bool,
     /// Lines go to the journal, which takes how grave each is from its front (`sd-daemon(3)`).
     in_journal: bool,
-    epoch: u64,
+    epoch: UnixTime,
     /// Writes when connections were accepted.
     accepted: Calendar,
     /// Writes what the time is.
@@ -151,9 +151,9 @@ impl AccessLog {
             in_journal: env::var_os("JOURNAL_STREAM").is_some_and(|stream| output.is_stream(&stream)),
             output,
             config,
-            epoch: 0,
-            accepted: Calendar::new(config.format, 0),
-            clock: Calendar::new(config.format, 0),
+            epoch: UnixTime::default(),
+            accepted: Calendar::new(config.format, UnixTime::default()),
+            clock: Calendar::new(config.format, UnixTime::default()),
             oldest: None,
             told_lost: 0,
             resumed: false,
@@ -168,11 +168,11 @@ impl AccessLog {
         self.clock = Calendar::new(config.format, self.epoch);
     }
 
-    /// Says how wall-clock time and `Time` relate: microseconds from the Unix epoch to [`Time::ZERO`].
-    pub fn set_epoch(&mut self, epoch_micros: u64) {
-        self.epoch = epoch_micros;
-        self.accepted.set_epoch(epoch_micros);
-        self.clock.set_epoch(epoch_micros);
+    /// Says how wall-clock time and `Time` relate: when [`Time::ZERO`] was.
+    pub fn set_epoch(&mut self, epoch: UnixTime) {
+        self.epoch = epoch;
+        self.accepted.set_epoch(epoch);
+        self.clock.set_epoch(epoch);
     }
 
     /// A connection has come to this step.

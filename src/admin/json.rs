@@ -44,8 +44,8 @@ fn process(s: &Snapshot) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now": s.unix(s.now),
-        "started": s.started as f64 / 1e6,
-        "process_started": s.process_started as f64 / 1e6,
+        "started": s.started.as_secs_f64(),
+        "process_started": s.process_started.as_secs_f64(),
         "draining": s.is_draining,
         "connections": s.connections,
         "connections_limit": s.capacity,
@@ -61,7 +61,7 @@ fn process(s: &Snapshot) -> Value {
         "last_probe": process.last_probe.map(|time| s.unix(time)),
         "config": {
             "generation": 1 + process.reloads.worked,
-            "last_reload": process.reloads.last as f64 / 1e6,
+            "last_reload": process.reloads.last.as_secs_f64(),
             "last_reload_worked": process.reloads.last_worked,
             "failed_reloads": process.reloads.refused,
         },

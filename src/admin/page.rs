@@ -3,8 +3,6 @@ mod chart;
 mod format;
 mod routes;
 
-use std::time::Duration;
-
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use super::report::View;
@@ -161,9 +159,9 @@ fn icon(class: &str) -> String {
 }
 
 fn header(snapshot: &Snapshot, view: View, mood: &Mood) -> Markup {
-    let now = format::moment(snapshot.unix_micros(snapshot.now));
+    let now = format::moment(snapshot.wall(snapshot.now));
     let uptime = snapshot.now.since(crate::policy::time::Time::ZERO);
-    let own_uptime = Duration::from_micros(snapshot.unix_micros(snapshot.now).saturating_sub(snapshot.process_started));
+    let own_uptime = snapshot.wall(snapshot.now).since(snapshot.process_started);
     html! {
         header {
             div {
@@ -338,7 +336,7 @@ fn changes(snapshot: &Snapshot) -> Markup {
                 @for change in snapshot.process.changes.latest() {
                     @let (class, word) = if change.is_up { ("good", "UP") } else { ("bad", "DOWN") };
                     li {
-                        small { (format::moment(snapshot.unix_micros(change.at))) } " "
+                        small { (format::moment(snapshot.wall(change.at))) } " "
                         span class={ "state " (class) } { (word) } " "
                         b { (change.route) "/" (change.server) } " " (change.why)
                     }

@@ -4,14 +4,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::time::Time;
+use crate::policy::time::{Time, UnixTime};
 
 /// Where time comes from.
 pub trait TimeSource {
     /// Microseconds on a clock that never goes backwards.
     fn monotonic(&self) -> u64;
-    /// Microseconds since the Unix epoch, on a clock that may be set at any time.
-    fn wall(&self) -> u64;
+    /// The wall clock.
+    fn wall(&self) -> UnixTime;
 }
 
 /// The clocks of the machine.
@@ -25,8 +25,8 @@ impl TimeSource for MachineTime {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the event loop is where time comes from")]
-    fn wall(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
+    fn wall(&self) -> UnixTime {
+        UnixTime::from_micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64)
     }
 }
 
@@ -37,19 +37,19 @@ pub(super) struct Clock {
     origin: u64,
     /// The second in which the wall clock was looked at last.
     looked: Option<u64>,
-    /// Microseconds from the Unix epoch to [`Time::ZERO`], by the wall clock as it is set now.
-    epoch: u64,
-    /// Microseconds from the Unix epoch to the start of the service, by the wall clock as it was set then.
-    started: u64,
+    /// When [`Time::ZERO`] was, by the wall clock as it is set now.
+    epoch: UnixTime,
+    /// When the service started, by the wall clock as it was set then.
+    started: UnixTime,
     /// The same for this process.
-    process_started: u64,
+    process_started: UnixTime,
 }
 
 /// Where time begins, for the next process: its moments are those of this one.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Beginning {
     origin: u64,
-    started: u64,
+    started: UnixTime,
 }
 
 impl Clock {
@@ -59,7 +59,7 @@ impl Clock {
         let (monotonic, wall) = (source.monotonic(), source.wall());
         let now = Beginning { origin: monotonic, started: wall };
         let Beginning { origin, started } = before.filter(|before| before.origin <= monotonic).unwrap_or(now);
-        let epoch = wall.saturating_sub(monotonic - origin);
+        let epoch = wall.at_zero(Time::from_micros(monotonic - origin));
         Clock { source, origin, looked: None, epoch, started, process_started: wall }
     }
 
@@ -78,22 +78,22 @@ impl Clock {
             return false;
         }
         self.looked = Some(second);
-        self.epoch = self.source.wall().saturating_sub(now.as_micros());
+        self.epoch = self.source.wall().at_zero(now);
         true
     }
 
-    /// Microseconds from the Unix epoch to [`Time::ZERO`], by the wall clock as it is set now.
-    pub(super) fn epoch(&self) -> u64 {
+    /// When [`Time::ZERO`] was, by the wall clock as it is set now.
+    pub(super) fn epoch(&self) -> UnixTime {
         self.epoch
     }
 
-    /// Microseconds from the Unix epoch to the start of the service, by the wall clock as it was set then.
-    pub(super) fn started(&self) -> u64 {
+    /// When the service started, by the wall clock as it was set then.
+    pub(super) fn started(&self) -> UnixTime {
         self.started
     }
 
     /// The same for the start of this process.
-    pub(super) fn process_started(&self) -> u64 {
+    pub(super) fn process_started(&self) -> UnixTime {
         self.process_started
     }
 }

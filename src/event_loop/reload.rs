@@ -225,7 +225,7 @@ pub(super) fn adopt(event_loop: &mut EventLoop, file: File) -> Result<(), Vec<St
 
 fn end(event_loop: &mut EventLoop, worked: bool) {
     let Context { process, now, .. } = &mut event_loop.context;
-    process.reloaded(event_loop.clock.epoch() + now.as_micros(), worked);
+    process.reloaded(event_loop.clock.epoch() + *now, worked);
     event_loop.manager.ready(&event_loop.context);
     if std::mem::take(&mut event_loop.operator.reloads.again) {
         begin(event_loop);

@@ -15,7 +15,7 @@ use crate::metrics::{
 };
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
-use crate::policy::servers::Member;
+use crate::policy::servers::{Member, ServerIndex};
 use crate::policy::time::Time;
 use crate::session::Shared;
 use crate::vocabulary::{DropReason, Role};
@@ -226,7 +226,7 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
     }
 }
 
-fn server(route: &fleet::Route, index: u32, member: &Member, server: &fleet::Server, now: Time) -> ServerNow {
+fn server(route: &fleet::Route, index: ServerIndex, member: &Member, server: &fleet::Server, now: Time) -> ServerNow {
     let config = member.server();
     ServerNow {
         route: Rc::clone(route.name()),

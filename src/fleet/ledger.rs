@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fleet, Route, RouteId, Server, ServerId};
 use crate::metrics::Traffic;
 use crate::net::Key;
-use crate::policy::servers::Pick;
+use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
@@ -16,7 +16,7 @@ const NOT_TLS_PACE: Duration = Duration::from_hours(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Closing {
     /// The server that it counts on.
-    pub server: Option<u32>,
+    pub server: Option<ServerIndex>,
     /// Why.
     pub reason: CloseReason,
     /// Bytes from the client, the PROXY header apart.
@@ -53,17 +53,17 @@ impl Fleet {
 
     /// Picks a server for a connection from `client`, other than those in `tried`. The caller dials it and goes on to
     /// [`Fleet::assign`] before it picks again.
-    pub fn pick(&mut self, id: RouteId, client: IpAddr, tried: &[u32]) -> Pick {
+    pub fn pick(&mut self, id: RouteId, client: IpAddr, tried: &[ServerIndex]) -> Pick {
         self.route_mut(id).map_or(Pick::NoServer, |route| route.group.pick(client, tried))
     }
 
     /// A try to connect to a server begins; `last` is the server of the try before. The connection counts on the server
     /// from now on.
-    pub fn assign(&mut self, id: ServerId, last: Option<u32>, now: Time) {
+    pub fn assign(&mut self, id: ServerId, last: Option<ServerIndex>, now: Time) {
         let Some(route) = self.route_mut(id.route) else { return };
         route.group.opened(id.server);
         let open = route.group.member(id.server).map_or(0, |member| u64::from(member.open()));
-        if let Some(Server { traffic, usage, .. }) = route.servers.get_mut(id.server as usize) {
+        if let Some(Server { traffic, usage, .. }) = route.servers.get_mut(id.server.place()) {
             traffic.connects += 1;
             traffic.balanced += u64::from(last != Some(id.server));
             usage.opened(now, open);
@@ -79,14 +79,14 @@ impl Fleet {
     pub fn connected(&mut self, id: ServerId, queued: Duration, connect: Duration) {
         let Some(route) = self.route_mut(id.route) else { return };
         route.usage.connected(queued, connect);
-        if let Some(server) = route.servers.get_mut(id.server as usize) {
+        if let Some(server) = route.servers.get_mut(id.server.place()) {
             server.usage.connected(queued, connect);
         }
     }
 
     /// A server has answered a hello with what is no TLS; whether the log is to say so.
     pub fn not_tls(&mut self, id: ServerId, now: Time) -> bool {
-        let server = self.route_mut(id.route).and_then(|route| route.servers.get_mut(id.server as usize));
+        let server = self.route_mut(id.route).and_then(|route| route.servers.get_mut(id.server.place()));
         let Some(server) = server else { return false };
         server.traffic.not_tls += 1;
         server.last_not_tls.replace(now).is_none_or(|last| now.since(last) >= NOT_TLS_PACE)
@@ -110,7 +110,7 @@ impl Fleet {
         route.open = route.open.saturating_sub(1);
         if let Some(lasted) = closing.lasted {
             route.usage.total_time.add(lasted);
-            if let Some(server) = closing.server.and_then(|server| route.servers.get_mut(server as usize)) {
+            if let Some(server) = closing.server.and_then(|server| route.servers.get_mut(server.place())) {
                 server.usage.total_time.add(lasted);
             }
         }
@@ -153,7 +153,7 @@ impl Fleet {
 
     /// How many connections a route and a server have now.
     #[must_use]
-    pub fn open_now(&self, id: RouteId, server: Option<u32>) -> Open {
+    pub fn open_now(&self, id: RouteId, server: Option<ServerIndex>) -> Open {
         let Some(route) = self.route(id) else { return Open::default() };
         let member = server.and_then(|server| route.group.member(server));
         Open { route: route.open, server: member.map_or(0, |member| member.open().into()) }
@@ -162,8 +162,8 @@ impl Fleet {
 
 impl Route {
     /// The counters of a connection's server, or of those that have none.
-    fn traffic_mut(&mut self, server: Option<u32>) -> &mut Traffic {
-        let server = server.and_then(|server| self.servers.get_mut(server as usize));
+    fn traffic_mut(&mut self, server: Option<ServerIndex>) -> &mut Traffic {
+        let server = server.and_then(|server| self.servers.get_mut(server.place()));
         server.map_or(&mut self.unplaced, |server| &mut server.traffic)
     }
 }
@@ -193,7 +193,7 @@ mod tests {
         Time::from_micros(1000 * millis)
     }
 
-    fn closing(server: Option<u32>, reason: CloseReason) -> Closing {
+    fn closing(server: Option<ServerIndex>, reason: CloseReason) -> Closing {
         Closing { server, reason, bytes_up: 3, bytes_down: 5, lasted: server.map(|_| Duration::from_secs(1)) }
     }
 
@@ -206,26 +206,26 @@ mod tests {
     #[test]
     fn a_connection_is_counted_off_wherever_it_was_counted() {
         let (mut fleet, id) = fleet(9);
-        let server = |server| ServerId { route: id, server };
+        let server = |server| ServerId { route: id, server: ServerIndex(server) };
         fleet.open(id, at(0));
         fleet.assign(server(0), None, at(0));
-        assert_eq!(fleet.open_now(id, Some(0)), Open { route: 1, server: 1 });
+        assert_eq!(fleet.open_now(id, Some(ServerIndex(0))), Open { route: 1, server: 1 });
         // Refused, and tried on the other.
         fleet.release(server(0));
-        fleet.assign(server(1), Some(0), at(1));
+        fleet.assign(server(1), Some(ServerIndex(0)), at(1));
         fleet.connected(server(1), Duration::ZERO, Duration::from_millis(1));
-        assert_eq!(fleet.open_now(id, Some(0)), Open { route: 1, server: 0 });
-        assert_eq!(fleet.open_now(id, Some(1)), Open { route: 1, server: 1 });
-        fleet.close(id, &closing(Some(1), CloseReason::ServerBroke));
-        assert_eq!(fleet.open_now(id, Some(1)), Open::default());
+        assert_eq!(fleet.open_now(id, Some(ServerIndex(0))), Open { route: 1, server: 0 });
+        assert_eq!(fleet.open_now(id, Some(ServerIndex(1))), Open { route: 1, server: 1 });
+        fleet.close(id, &closing(Some(ServerIndex(1)), CloseReason::ServerBroke));
+        assert_eq!(fleet.open_now(id, Some(ServerIndex(1))), Open::default());
         let route = fleet.route(id).unwrap();
         let traffic = route.traffic();
         assert_eq!((traffic.connects, traffic.balanced, traffic.retries, traffic.redispatches), (2, 2, 0, 1));
         assert_eq!((traffic.bytes_up, traffic.bytes_down, traffic.server_aborts), (3, 5, 1));
-        assert_eq!(route.server(1).unwrap().traffic().server_aborts, 1);
+        assert_eq!(route.server(ServerIndex(1)).unwrap().traffic().server_aborts, 1);
         assert_eq!((route.usage().sessions.total(), route.usage().most_sessions), (1, 1));
-        assert_eq!(route.server(1).unwrap().usage().total_time.longest(), Some(Duration::from_secs(1)));
-        assert_eq!(route.server(0).unwrap().usage().total_time.longest(), None);
+        assert_eq!(route.server(ServerIndex(1)).unwrap().usage().total_time.longest(), Some(Duration::from_secs(1)));
+        assert_eq!(route.server(ServerIndex(0)).unwrap().usage().total_time.longest(), None);
     }
 
     /// Without this, a connection that never had a server is counted on one, or nowhere.
@@ -236,18 +236,18 @@ mod tests {
         fleet.close(id, &closing(None, CloseReason::ServersFull));
         let route = fleet.route(id).unwrap();
         assert_eq!((route.open(), route.traffic().connect_errors, route.usage().total_time.longest()), (0, 1, None));
-        assert!((0..2).all(|server| route.server(server).unwrap().traffic().connect_errors == 0));
+        assert!((0..2).all(|server| route.server(ServerIndex(server)).unwrap().traffic().connect_errors == 0));
     }
 
     /// Without this, a retry on the same server counts as another server, and a panel shows a fault that is none.
     #[test]
     fn a_retry_is_no_redispatch() {
         let (mut fleet, id) = fleet(9);
-        let server = ServerId { route: id, server: 0 };
+        let server = ServerId { route: id, server: ServerIndex(0) };
         fleet.open(id, at(0));
         fleet.assign(server, None, at(0));
         fleet.release(server);
-        fleet.assign(server, Some(0), at(1000));
+        fleet.assign(server, Some(ServerIndex(0)), at(1000));
         let traffic = fleet.route(id).unwrap().traffic();
         assert_eq!((traffic.connects, traffic.balanced, traffic.retries, traffic.redispatches), (2, 1, 1, 0));
     }
@@ -257,7 +257,7 @@ mod tests {
     fn those_that_wait_go_on_in_the_order_in_which_they_came() {
         let (mut fleet, id) = fleet(1);
         let keys = keys(4);
-        for server in 0..2 {
+        for server in [0, 1].map(ServerIndex) {
             fleet.open(id, at(0));
             fleet.assign(ServerId { route: id, server }, None, at(0));
         }
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(fleet.next_with_room(), None);
         fleet.quit(id, keys[1]);
         let mut went = Vec::new();
-        for server in [1, 0, 1] {
+        for server in [1, 0, 1].map(ServerIndex) {
             fleet.close(id, &closing(Some(server), CloseReason::Done));
             while let Some(key) = fleet.next_with_room() {
                 went.push(key);
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_reload_lets_those_that_wait_go_on() {
         let (mut fleet, id) = fleet(1);
-        for server in 0..2 {
+        for server in [0, 1].map(ServerIndex) {
             fleet.open(id, at(0));
             fleet.assign(ServerId { route: id, server }, None, at(0));
         }

@@ -16,7 +16,7 @@ use crate::metrics::{Traffic, Usage};
 use crate::policy::health::{Change, Checked, Spread};
 use crate::policy::routes::RouteTable;
 use crate::policy::servers::Override;
-use crate::policy::servers::{Group, Member, Rise, Updated};
+use crate::policy::servers::{Group, Member, Rise, ServerIndex, Updated};
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 pub use frontends::Own;
@@ -35,7 +35,7 @@ pub struct ServerId {
     /// Its route.
     pub route: RouteId,
     /// Index within the route, the same as in its [`Group`].
-    pub server: u32,
+    pub server: ServerIndex,
 }
 
 /// What another configuration means for servers that were there before.
@@ -199,7 +199,7 @@ impl Fleet {
 
     /// The timer of a server's next probe.
     pub fn probe_timer(&mut self, id: ServerId) -> Option<&mut Deadline> {
-        Some(&mut self.route_mut(id.route)?.servers.get_mut(id.server as usize)?.next_probe)
+        Some(&mut self.route_mut(id.route)?.servers.get_mut(id.server.place())?.next_probe)
     }
 
     /// The server of the configuration with these names.
@@ -243,7 +243,7 @@ impl Fleet {
     /// The same for the servers of a route.
     pub fn schedule_probes_of(&mut self, id: RouteId, mut arm: impl FnMut(ServerId, &mut Deadline, Time)) {
         let Some(route) = self.route_mut(id) else { return };
-        for (index, server) in (0..).zip(&mut route.servers) {
+        for (index, server) in ServerIndex::all().zip(&mut route.servers) {
             if let Some(at) = route.group.member(index).and_then(Member::next_probe) {
                 arm(ServerId { route: id, server: index }, &mut server.next_probe, at);
             }
@@ -323,8 +323,8 @@ impl Route {
 
     /// Counters and name of the server with an index of the group.
     #[must_use]
-    pub fn server(&self, index: u32) -> Option<&Server> {
-        self.servers.get(index as usize)
+    pub fn server(&self, index: ServerIndex) -> Option<&Server> {
+        self.servers.get(index.place())
     }
 
     /// Connections that have this route now.
@@ -364,7 +364,7 @@ impl Route {
     /// Gives every server its counters; a place that went to another server begins anew, and the route keeps the count.
     fn name_servers(&mut self) {
         for (index, member) in self.group.members() {
-            let index = index as usize;
+            let index = index.place();
             if self.servers.len() <= index {
                 self.servers.resize_with(index + 1, Server::default);
             }
@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(find(&fleet, "b.example"), Some(b));
         let c = find(&fleet, "c.example").unwrap();
         assert_eq!(fleet.route(b).unwrap().servers[0].traffic.connects, 7);
-        assert_eq!(&*fleet.server(ServerId { route: b, server: 0 }).unwrap().name, "127.0.0.1:2");
+        assert_eq!(&*fleet.server(ServerId { route: b, server: ServerIndex(0) }).unwrap().name, "127.0.0.1:2");
         assert_eq!(fleet.routes().map(|(place, _)| place).collect::<Vec<_>>(), [c, b]);
 
         fleet.reload(&config(&[("a", &["127.0.0.1:1"])]), &mut spread);
@@ -456,7 +456,10 @@ mod tests {
         assert_eq!(fleet.routes.len(), 3 + takeover::REMEMBERED);
         // A probe of the server that was there before would else be taken for one of the new server.
         let changed = fleet.reload(&config(&[("last", &["127.0.0.1:5"])]), &mut spread);
-        assert_eq!(changed.outdated, [ServerId { route: find(&fleet, "last.example").unwrap(), server: 0 }]);
+        assert_eq!(
+            changed.outdated,
+            [ServerId { route: find(&fleet, "last.example").unwrap(), server: ServerIndex(0) }]
+        );
         assert_eq!(&*fleet.route(RouteId(0)).unwrap().config.name, "busy");
     }
 
@@ -469,12 +472,12 @@ mod tests {
         for port in 2..100 {
             let route = fleet.route_mut(a).unwrap();
             let (last, _) = route.group.members().last().unwrap();
-            route.servers[last as usize].traffic.connects += 1;
+            route.servers[last.place()].traffic.connects += 1;
             route.unplaced.connect_errors += 1;
             fleet.reload(&config(&[("a", &[&format!("127.0.0.1:{port}")])]), &mut spread);
             let route = fleet.route(a).unwrap();
             let (last, _) = route.group.members().last().unwrap();
-            assert_eq!(route.servers[last as usize].traffic.connects, 0);
+            assert_eq!(route.servers[last.place()].traffic.connects, 0);
             assert_eq!((route.traffic().connects, route.traffic().connect_errors), (port - 1, port - 1));
         }
     }

@@ -10,7 +10,7 @@ use super::{Fleet, Route, RouteId, Server, ServerId};
 use crate::config::{self, HealthCheck, OnDown, RouteTimeouts};
 use crate::metrics::{Traffic, Usage};
 use crate::policy::health::{ParkedHealth, Spread, Standing};
-use crate::policy::servers::Override;
+use crate::policy::servers::{Override, ServerIndex};
 
 /// A route.
 #[derive(Default, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ struct Place {
 
 /// A server's place.
 struct Seat {
-    server: u32,
+    server: ServerIndex,
     ends: bool,
 }
 
@@ -95,9 +95,9 @@ impl Places {
 
     /// Where a connection goes on that the other process has on the server `server` of the route `route`.
     #[must_use]
-    pub fn find(&self, route: usize, server: u32) -> Option<Placed<'_>> {
+    pub fn find(&self, route: usize, server: ServerIndex) -> Option<Placed<'_>> {
         let place = self.0.get(route)?;
-        let seat = place.servers.get(server as usize)?;
+        let seat = place.servers.get(server.place())?;
         let id = ServerId { route: place.route, server: seat.server };
         Some(Placed { id, config: &place.config, ends: seat.ends })
     }
@@ -111,7 +111,7 @@ impl Places {
 
 impl ParkedRoute {
     fn of(route: &Route) -> ParkedRoute {
-        let servers = (0..).zip(&route.servers).map(|(index, server)| {
+        let servers = ServerIndex::all().zip(&route.servers).map(|(index, server)| {
             let member = route.group.member(index);
             ParkedServer {
                 name: (*server.name).into(),
@@ -163,7 +163,7 @@ impl ParkedServer {
             route.group.take_up(spread.now(), index, health);
         }
         route.group.take_up_override(spread.now(), index, self.set);
-        let place = index as usize;
+        let place = index.place();
         if route.servers.len() <= place {
             route.servers.resize_with(place + 1, Server::default);
         }
@@ -216,7 +216,7 @@ mod tests {
         let before = config(&[("a", "", &["127.0.0.1:1", "127.0.0.1:2"]), ("b", "", &["127.0.0.1:3"])]);
         let mut fleet = Fleet::new(&before, &mut spread());
         let a = find(&fleet, "a.example");
-        let second = ServerId { route: a, server: 1 };
+        let second = ServerId { route: a, server: ServerIndex(1) };
         fleet.open(a, Time::ZERO);
         fleet.assign(second, None, Time::ZERO);
         fleet.connected(second, Duration::ZERO, Duration::from_millis(3));
@@ -227,17 +227,19 @@ mod tests {
 
         let after = config(&[("b", "", &["127.0.0.1:3"]), ("a", "", &["127.0.0.1:2", "127.0.0.1:1"])]);
         let (mut next, places) = handed_over(&fleet, &after);
-        let Placed { id, ends: false, .. } = places.find(a.index(), 1).unwrap() else { panic!("it is listed") };
-        assert_eq!(id, ServerId { route: find(&next, "a.example"), server: 0 });
+        let Placed { id, ends: false, .. } = places.find(a.index(), ServerIndex(1)).unwrap() else {
+            panic!("it is listed")
+        };
+        assert_eq!(id, ServerId { route: find(&next, "a.example"), server: ServerIndex(0) });
         next.resume(id);
         let route = next.route(id.route).unwrap();
-        assert_eq!((route.open(), next.open_now(id.route, Some(0)).server), (1, 1));
+        assert_eq!((route.open(), next.open_now(id.route, Some(ServerIndex(0))).server), (1, 1));
         assert_eq!((route.usage().sessions.total(), route.traffic().connects), (1, 1));
-        let health = route.group().member(0).unwrap().health();
+        let health = route.group().member(ServerIndex(0)).unwrap().health();
         assert_eq!((health.is_up(), health.failures(), &*health.last().unwrap().info), (false, 1, "refused"));
         assert_eq!(health.standing().since(), Time::from_micros(5));
-        assert!(route.group().member(1).unwrap().health().is_up());
-        assert!(places.find(a.index(), 2).is_none() && places.find(9, 0).is_none());
+        assert!(route.group().member(ServerIndex(1)).unwrap().health().is_up());
+        assert!(places.find(a.index(), ServerIndex(2)).is_none() && places.find(9, ServerIndex(0)).is_none());
     }
 
     /// Without this, an upgrade with a route less cuts its connections off, or a newcomer gets them counted.
@@ -254,13 +256,13 @@ mod tests {
             fleet.open(id, Time::ZERO);
         }
         let (mut next, places) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
-        let Placed { id: gone, ends: false, .. } = places.find(ids[0].index(), 0).unwrap() else {
+        let Placed { id: gone, ends: false, .. } = places.find(ids[0].index(), ServerIndex(0)).unwrap() else {
             panic!("it goes on")
         };
         assert_eq!(gone.route, find(&next, "a.example"));
         assert!(next.listed(gone).is_none());
         assert_eq!(&*next.server(gone).unwrap().name, "127.0.0.1:1");
-        let Placed { id: gone, ends: false, .. } = places.find(ids[1].index(), 0).unwrap() else {
+        let Placed { id: gone, ends: false, .. } = places.find(ids[1].index(), ServerIndex(0)).unwrap() else {
             panic!("it goes on")
         };
         next.resume(gone);
@@ -268,7 +270,7 @@ mod tests {
         assert_eq!((&**route.name(), route.open()), ("b", 1));
         assert_eq!(route.config().timeouts.tunnel, Duration::from_mins(7));
         assert_eq!(next.routes().count(), 1);
-        assert!(places.find(ids[2].index(), 0).unwrap().ends);
+        assert!(places.find(ids[2].index(), ServerIndex(0)).unwrap().ends);
         // Back in the file, it goes on in its own place.
         let (again, _) = handed_over(&next, &before);
         assert_eq!(again.route(find(&again, "b.example")).unwrap().usage().sessions.total(), 1);

@@ -7,6 +7,7 @@ use super::{Fleet, Reloaded, Route, RouteId, ServerId};
 use crate::config::{self, Config};
 use crate::policy::health::Spread;
 use crate::policy::routes::RouteTable;
+use crate::policy::servers::ServerIndex;
 
 /// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
 pub(super) const REMEMBERED: usize = 32;
@@ -121,7 +122,7 @@ impl Takeover {
     fn add(&mut self, fleet: &mut Fleet, new: Route, reloaded: &mut Reloaded) -> RouteId {
         while let Some(id) = self.free.pop() {
             let Some(route) = fleet.routes.get_mut(id.0 as usize) else { continue };
-            let servers = 0..route.servers.len() as u32;
+            let servers = ServerIndex::all().take(route.servers.len());
             reloaded.outdated.extend(servers.map(|server| ServerId { route: id, server }));
             fleet.known.remove(&route.config.name);
             fleet.known.insert(new.config.name.clone(), id);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Changes, Histograms};
-use crate::policy::time::Time;
+use crate::policy::time::{Time, UnixTime};
 use crate::vocabulary::{CloseReason, DropReason};
 
 /// Connections of which an average is made, as in HAProxy.
@@ -48,8 +48,8 @@ pub struct Reloads {
     pub worked: u64,
     /// Reloads that were refused.
     pub refused: u64,
-    /// When the configuration was read last, with or without success, in microseconds from the Unix epoch.
-    pub last: u64,
+    /// When the configuration was read last, with or without success.
+    pub last: UnixTime,
     /// Whether that worked.
     pub last_worked: bool,
 }
@@ -143,9 +143,9 @@ pub struct Summary {
 }
 
 impl Process {
-    /// Nothing has happened yet, at `started` microseconds from the Unix epoch.
+    /// Nothing has happened yet, and the configuration was read at `started`.
     #[must_use]
-    pub fn new(started: u64) -> Process {
+    pub fn new(started: UnixTime) -> Process {
         Process {
             https: Frontend::default(),
             owned: Frontend::default(),
@@ -175,8 +175,8 @@ impl Process {
         }
     }
 
-    /// Counts a reload, at `at` microseconds from the Unix epoch.
-    pub fn reloaded(&mut self, at: u64, worked: bool) {
+    /// Counts a reload.
+    pub fn reloaded(&mut self, at: UnixTime, worked: bool) {
         let Reloads { worked: all, refused, .. } = self.reloads;
         let (all, refused) = (all + u64::from(worked), refused + u64::from(!worked));
         self.reloads = Reloads { worked: all, refused, last: at, last_worked: worked };

@@ -75,17 +75,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::policy::time::UnixTime;
 
     /// Without this, a restart takes counters down, and a graph of rates shows a fall that was none.
     #[test]
     fn counters_go_on_where_they_were() {
-        let mut before = Process::new(1);
+        let mut before = Process::new(UnixTime::from_micros(1));
         before.closed(CloseReason::Dropped(DropReason::NoSni), 0);
         before.ports_short = 7;
         before.histograms.hello(517);
         before.histograms.connect(Duration::from_millis(2));
         let text = serde_json::to_string(&before.park()).unwrap();
-        let mut after = Process::new(2);
+        let mut after = Process::new(UnixTime::from_micros(2));
         after.take_up(serde_json::from_str(&text).unwrap());
         assert_eq!(serde_json::to_string(&after.park()).unwrap(), text);
         assert_eq!((after.closes, after.drops, after.ports_short), (before.closes, before.drops, 7));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{Frontend, History, Process, Traffic, Usage};
 use crate::config::Route;
 use crate::policy::health::Checked;
-use crate::policy::servers::{Mode, Override};
-use crate::policy::time::Time;
+use crate::policy::servers::{Mode, Override, ServerIndex};
+use crate::policy::time::{Time, UnixTime};
 use crate::vocabulary::{CheckResult, DropReason};
 
 /// The proxy at one moment.
@@ -17,13 +17,13 @@ use crate::vocabulary::{CheckResult, DropReason};
 pub struct Snapshot {
     /// The moment.
     pub now: Time,
-    /// Microseconds from the Unix epoch to [`Time::ZERO`].
-    pub epoch: u64,
-    /// When the service started, by the clock of then, in microseconds from the Unix epoch. Processes that took over from one
+    /// When [`Time::ZERO`] was.
+    pub epoch: UnixTime,
+    /// When the service started, by the clock of then. Processes that took over from one
     /// another are one service.
-    pub started: u64,
+    pub started: UnixTime,
     /// The same for this process.
-    pub process_started: u64,
+    pub process_started: UnixTime,
     /// Whether it lets no one in any more.
     pub is_draining: bool,
     /// Counters of the process. Bytes of connections that are still open are among them.
@@ -176,7 +176,7 @@ pub struct ServerNow {
     /// Its name.
     pub name: Rc<str>,
     /// Its index within its route, by which open connections know it.
-    pub index: u32,
+    pub index: ServerIndex,
     /// Where it is.
     pub address: SocketAddr,
     /// Share of new connections.
@@ -291,16 +291,16 @@ impl Snapshot {
         Room { routes, servers }
     }
 
-    /// Microseconds from the Unix epoch to a moment.
+    /// A moment by the wall clock.
     #[must_use]
-    pub fn unix_micros(&self, time: Time) -> u64 {
-        self.epoch + time.as_micros()
+    pub fn wall(&self, time: Time) -> UnixTime {
+        self.epoch + time
     }
 
     /// Seconds from the Unix epoch to a moment.
     #[must_use]
     pub fn unix(&self, time: Time) -> f64 {
-        self.unix_micros(time) as f64 / 1e6
+        self.wall(time).as_secs_f64()
     }
 
     /// How often clients were refused before they had a route.
@@ -327,11 +327,11 @@ impl Snapshot {
     pub(crate) fn empty() -> Snapshot {
         Snapshot {
             now: Time::ZERO,
-            epoch: 0,
-            started: 0,
-            process_started: 0,
+            epoch: UnixTime::default(),
+            started: UnixTime::default(),
+            process_started: UnixTime::default(),
             is_draining: false,
-            process: Process::new(0),
+            process: Process::new(UnixTime::default()),
             connections: 0,
             capacity: 0,
             most_fds: 0,

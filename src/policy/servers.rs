@@ -9,6 +9,8 @@ mod overrides;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::health::{Change, Checked, Health, ParkedHealth, Spread, Standing};
 use super::time::Time;
 use crate::config::{Balance, HealthCheck, OnAllDown, Outage, Route, Server};
@@ -17,6 +19,24 @@ pub use overrides::{Mode, Override};
 
 /// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
 const REMEMBERED: usize = 32;
+
+/// A server within its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServerIndex(pub(crate) u32);
+
+impl ServerIndex {
+    /// Where it stands in a list of the route's servers.
+    #[must_use]
+    pub fn place(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Every index, from the first one.
+    pub fn all() -> impl Iterator<Item = ServerIndex> {
+        (0..).map(ServerIndex)
+    }
+}
 
 /// The servers of one route.
 ///
@@ -27,7 +47,7 @@ pub struct Group {
     on_all_down: OnAllDown,
     members: Vec<Member>,
     /// Indices of the members that are in the file, in its order.
-    order: Vec<u32>,
+    order: Vec<ServerIndex>,
     /// Those that take connections, by index: all that a pick in turn looks at, unless one of them may be full.
     rotation: Vec<Turn>,
     /// Whether any member has `max_connections`.
@@ -38,7 +58,7 @@ pub struct Group {
 /// Smooth round robin: what a member is owed, in parts of a turn.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
-    index: u32,
+    index: ServerIndex,
     weight: i64,
     owed: i64,
 }
@@ -62,9 +82,9 @@ pub struct Member {
 pub struct Updated {
     /// Those that left the file or have a new address: what a probe finds that is still running on one of them no longer
     /// counts.
-    pub outdated: Vec<u32>,
+    pub outdated: Vec<ServerIndex>,
     /// Those that were down and are not any more.
-    pub risen: Vec<(u32, Rise)>,
+    pub risen: Vec<(ServerIndex, Rise)>,
     /// Open connections of those that left the file.
     pub orphans: u64,
 }
@@ -97,7 +117,7 @@ enum Vacancy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
     /// The server of this index.
-    Server(u32),
+    Server(ServerIndex),
     /// Every server that takes connections has its `max_connections`: wait for one of them to close.
     Full,
     /// Servers would take it, but each was tried before: try one of them again after a pause.
@@ -124,7 +144,7 @@ impl Group {
         self.balance = route.balance;
         self.on_all_down = route.outage.on_all_down;
         let mut updated = Updated::default();
-        for (i, member) in (0..).zip(&mut self.members) {
+        for (i, member) in ServerIndex::all().zip(&mut self.members) {
             let same = if let Some(server) = route.servers.iter().find(|server| server.name == member.server.name) {
                 let same = member.server.address == server.address;
                 updated.risen.extend(member.renew(server, &route.health_check, spread).map(|why| (i, why)));
@@ -139,7 +159,8 @@ impl Group {
         }
         self.order.clear();
         for server in &route.servers {
-            let known = self.members.iter().zip(0..).find(|(member, _)| member.server.name == server.name);
+            let known =
+                self.members.iter().zip(ServerIndex::all()).find(|(member, _)| member.server.name == server.name);
             let index = known.map(|(_, i)| i);
             let index = index.unwrap_or_else(|| self.add(Member::new(server, &route.health_check, spread)));
             self.order.push(index);
@@ -149,15 +170,15 @@ impl Group {
     }
 
     /// Adds a server that is not in the file: connections of another process go on there.
-    pub fn remember(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> u32 {
+    pub fn remember(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> ServerIndex {
         let member = Member::new(server, check, spread);
         self.members.push(Member { retired: true, ..member });
-        self.members.len() as u32 - 1
+        ServerIndex(self.members.len() as u32 - 1)
     }
 
     /// Goes on from what another process knew of a server.
-    pub fn take_up(&mut self, now: Time, index: u32, health: ParkedHealth) {
-        if let Some(member) = self.members.get_mut(index as usize) {
+    pub fn take_up(&mut self, now: Time, index: ServerIndex, health: ParkedHealth) {
+        if let Some(member) = self.members.get_mut(index.place()) {
             member.health.take_up(health);
             self.resettle(now);
         }
@@ -172,9 +193,9 @@ impl Group {
     /// Picks a server for a connection from `client`, other than those in `tried`. Allocates nothing.
     ///
     /// The caller goes on to call [`Group::opened`] before it picks again.
-    pub fn pick(&mut self, client: IpAddr, tried: &[u32]) -> Pick {
+    pub fn pick(&mut self, client: IpAddr, tried: &[ServerIndex]) -> Pick {
         let Group { members, rotation, .. } = self;
-        let member = |turn: &Turn| members.get(turn.index as usize).filter(|member| !member.is_full());
+        let member = |turn: &Turn| members.get(turn.index.place()).filter(|member| !member.is_full());
         let eligible = |turn: &Turn| if tried.contains(&turn.index) { None } else { member(turn) };
         let winner = match self.balance {
             Balance::RoundRobin if tried.is_empty() && !self.is_limited => next_turn(rotation, |_| true),
@@ -199,47 +220,47 @@ impl Group {
     }
 
     /// Counts a connection of a member, from the connect on.
-    pub fn opened(&mut self, index: u32) {
-        if let Some(member) = self.members.get_mut(index as usize) {
+    pub fn opened(&mut self, index: ServerIndex) {
+        if let Some(member) = self.members.get_mut(index.place()) {
             member.open += 1;
         }
     }
 
     /// Counts it off again.
-    pub fn closed(&mut self, index: u32) {
-        if let Some(member) = self.members.get_mut(index as usize) {
+    pub fn closed(&mut self, index: ServerIndex) {
+        if let Some(member) = self.members.get_mut(index.place()) {
             member.open = member.open.saturating_sub(1);
         }
     }
 
     /// Notes that a probe of a member has started.
-    pub fn probe_started(&mut self, index: u32) {
-        if let Some(member) = self.members.get_mut(index as usize) {
+    pub fn probe_started(&mut self, index: ServerIndex) {
+        if let Some(member) = self.members.get_mut(index.place()) {
             member.health.started();
         }
     }
 
     /// Notes that a probe of a member ended without a verdict; answers whether it is the first in a row.
-    pub fn no_verdict(&mut self, index: u32) -> bool {
-        self.members.get_mut(index as usize).is_some_and(|member| member.health.no_verdict())
+    pub fn no_verdict(&mut self, index: ServerIndex) -> bool {
+        self.members.get_mut(index.place()).is_some_and(|member| member.health.no_verdict())
     }
 
     /// Takes the verdict of a member's probe; answers whether that took the server down or up.
-    pub fn report(&mut self, now: Time, index: u32, checked: Checked) -> Option<Change> {
-        let change = self.members.get_mut(index as usize)?.health.report(now, checked)?;
+    pub fn report(&mut self, now: Time, index: ServerIndex, checked: Checked) -> Option<Change> {
+        let change = self.members.get_mut(index.place())?.health.report(now, checked)?;
         self.resettle(now);
         Some(change)
     }
 
     /// The members in the order of the file, each with its index.
-    pub fn members(&self) -> impl Iterator<Item = (u32, &Member)> {
+    pub fn members(&self) -> impl Iterator<Item = (ServerIndex, &Member)> {
         self.order.iter().filter_map(|&i| Some((i, self.member(i)?)))
     }
 
     /// The member with an index; one that left the file too, while it has connections.
     #[must_use]
-    pub fn member(&self, index: u32) -> Option<&Member> {
-        self.members.get(index as usize)
+    pub fn member(&self, index: ServerIndex) -> Option<&Member> {
+        self.members.get(index.place())
     }
 
     /// How many servers that are no backups take connections.
@@ -265,7 +286,7 @@ impl Group {
         let backup = self.backup_in_service();
         let up = self.members.iter().any(Member::takes_connections);
         let tries_all = !up && self.on_all_down == OnAllDown::Try;
-        let in_service = (0..)
+        let in_service = ServerIndex::all()
             .zip(&self.members)
             .filter(|(i, member)| if tries_all { member.is_wanted() } else { member.is_in_service(*i, backup) });
         self.rotation.clear();
@@ -276,14 +297,14 @@ impl Group {
 
     /// Gives a new member the place of one that left the file and has no connection any more, once so many have left that
     /// they cannot all be remembered.
-    fn add(&mut self, member: Member) -> u32 {
-        let mut left = self.members.iter_mut().zip(0..).filter(|(old, _)| old.retired && old.open == 0);
+    fn add(&mut self, member: Member) -> ServerIndex {
+        let mut left = self.members.iter_mut().zip(ServerIndex::all()).filter(|(old, _)| old.retired && old.open == 0);
         if let Some((place, i)) = left.nth(REMEMBERED) {
             *place = member;
             return i;
         }
         self.members.push(member);
-        self.members.len() as u32 - 1
+        ServerIndex(self.members.len() as u32 - 1)
     }
 
     fn vacancy(&self) -> Vacancy {
@@ -298,7 +319,7 @@ impl Group {
     }
 
     /// The backup that takes the place of the other servers, where none of them takes connections.
-    fn backup_in_service(&self) -> Option<u32> {
+    fn backup_in_service(&self) -> Option<ServerIndex> {
         if self.active_up() > 0 {
             return None;
         }
@@ -306,8 +327,8 @@ impl Group {
     }
 
     /// The backup for a retry: what its servers refused is not held against a client until probes notice.
-    fn fallback(&self, tried: &[u32]) -> Option<u32> {
-        let untried = |i: u32| !tried.is_empty() && !tried.contains(&i);
+    fn fallback(&self, tried: &[ServerIndex]) -> Option<ServerIndex> {
+        let untried = |i: ServerIndex| !tried.is_empty() && !tried.contains(&i);
         let usable = |member: &Member| member.takes_connections() && member.server.backup && !member.is_full();
         self.members().find(|(i, member)| untried(*i) && usable(member)).map(|(i, _)| i)
     }
@@ -315,7 +336,7 @@ impl Group {
 
 /// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most
 /// gets the connection, and pays with the weight of all. Turns come in proportion to weight, and spread out.
-fn next_turn(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<u32> {
+fn next_turn(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<ServerIndex> {
     let (mut round, mut most, mut winner) = (0, i64::MIN, None);
     for (place, turn) in rotation.iter_mut().enumerate().filter(|(_, turn)| eligible(turn)) {
         turn.owed += turn.weight;
@@ -331,7 +352,7 @@ fn next_turn(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<
 
 /// The fewest connections for its weight. Equals take turns; those who are not equal take no part in them, or
 /// they would be owed more and more meanwhile.
-fn least_loaded<'a>(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> Option<&'a Member>) -> Option<u32> {
+fn least_loaded<'a>(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> Option<&'a Member>) -> Option<ServerIndex> {
     let least = rotation.iter().filter_map(|turn| eligible(turn).map(Member::load)).min_by(Load::compare)?;
     next_turn(rotation, |turn| eligible(turn).is_some_and(|member| member.load().compare(&least) == Ordering::Equal))
 }
@@ -340,7 +361,11 @@ fn least_loaded<'a>(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> Option<&'
 /// weight, and the shortest wins. What one server draws depends on no other server, so when one goes, only its
 /// own clients move, and a full one is passed over for the next in the client's own order. There is no table to
 /// build; the price is one logarithm a server.
-fn nearest<'a>(client: IpAddr, rotation: &[Turn], eligible: impl Fn(&Turn) -> Option<&'a Member>) -> Option<u32> {
+fn nearest<'a>(
+    client: IpAddr,
+    rotation: &[Turn],
+    eligible: impl Fn(&Turn) -> Option<&'a Member>,
+) -> Option<ServerIndex> {
     let client = hash_address(client);
     let draws = rotation.iter().filter_map(|turn| Some((turn.index, eligible(turn)?.waiting_time(client))));
     draws.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(index, _)| index)
@@ -410,7 +435,7 @@ impl Member {
     }
 
     /// Whether it is its turn to take connections, being the member with index `i` while `backup` stands in for others.
-    fn is_in_service(&self, i: u32, backup: Option<u32>) -> bool {
+    fn is_in_service(&self, i: ServerIndex, backup: Option<ServerIndex>) -> bool {
         match backup {
             None => self.takes_connections() && !self.server.backup,
             Some(backup) => i == backup,

@@ -49,3 +49,49 @@ impl Sub<Time> for Time {
         self.since(rhs)
     }
 }
+
+/// A moment by the wall clock, in whole microseconds since the Unix epoch. The clock may be set at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// The moment `micros` microseconds after the epoch.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> UnixTime {
+        UnixTime(micros)
+    }
+
+    /// Microseconds since the epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Seconds since the epoch.
+    #[must_use]
+    pub const fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// When [`Time::ZERO`] was, where it is `now` at this moment.
+    #[must_use]
+    pub const fn at_zero(self, now: Time) -> UnixTime {
+        UnixTime(self.0.saturating_sub(now.0))
+    }
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    #[must_use]
+    pub const fn since(self, earlier: UnixTime) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Time> for UnixTime {
+    type Output = UnixTime;
+
+    /// The wall clock at a moment, where `self` is that at [`Time::ZERO`].
+    fn add(self, rhs: Time) -> UnixTime {
+        UnixTime(self.0.saturating_add(rhs.0))
+    }
+}

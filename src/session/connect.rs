@@ -12,7 +12,7 @@ use super::{Lent, Moved, Next, Session};
 use crate::context::Context;
 use crate::fleet::ServerId;
 use crate::net::{self, Stream, Token};
-use crate::policy::servers::Pick;
+use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
@@ -86,7 +86,7 @@ fn is_through(payload: &[u8], server: &Stream) -> bool {
     payload.is_empty() && server.is_writable()
 }
 
-fn dial(routed: &Routed, server: u32, payload: &[u8], context: &Context) -> Result<Stream, Errno> {
+fn dial(routed: &Routed, server: ServerIndex, payload: &[u8], context: &Context) -> Result<Stream, Errno> {
     // A server that was picked is there; were it not, that would be no more than a failed try.
     let server = context.fleet.server(ServerId { route: routed.route(), server }).ok_or(Errno::HOSTUNREACH)?;
     // Its zone stays: without it, a link-local address is none.

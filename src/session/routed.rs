@@ -9,7 +9,7 @@ use super::{Client, Lent, Moved, close};
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::config::Route;
 use crate::fleet::{Fleet, Placed, Places, RouteId, ServerId};
-use crate::policy::servers::Pick;
+use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
@@ -35,7 +35,7 @@ pub(super) struct Routed {
     /// Connections of the route that waited for a server to have room when this one had to.
     pub(super) ahead: u64,
     /// The server that the connection counts on.
-    server: Option<u32>,
+    server: Option<ServerIndex>,
     /// How long it took to connect; `None`: it is not connected.
     connect: Option<Duration>,
     tries: Tries,
@@ -45,7 +45,7 @@ pub(super) struct Routed {
 #[derive(Serialize, Deserialize)]
 pub(super) struct ParkedRouted {
     route: usize,
-    server: u32,
+    server: ServerIndex,
     unique_id: Option<[u8; 16]>,
     header: u16,
     since: Time,
@@ -59,10 +59,10 @@ struct Tries {
     /// When the first began.
     began: Option<Time>,
     /// The server of the last one.
-    last: Option<u32>,
+    last: Option<ServerIndex>,
     left: u32,
     /// Servers that failed since the last pause.
-    failed: Vec<u32>,
+    failed: Vec<ServerIndex>,
 }
 
 impl ParkedRouted {
@@ -124,7 +124,7 @@ impl Routed {
     }
 
     /// A try to connect to a server begins.
-    pub(super) fn assign(&mut self, server: u32, lent: &mut Lent<'_>) {
+    pub(super) fn assign(&mut self, server: ServerIndex, lent: &mut Lent<'_>) {
         let context = &mut *lent.context;
         self.tries.began.get_or_insert(context.now);
         self.server = Some(server);

@@ -1,6 +1,8 @@
 //! Figures as people read them.
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::policy::time::UnixTime;
+
 /// Between three digits and the next: narrow, and no place to break a line.
 const GAP: char = '\u{202f}';
 
@@ -52,14 +54,14 @@ pub(super) fn span(value: Duration) -> String {
 }
 
 /// `2026-11-22 19:15:11 UTC`
-pub(super) fn moment(unix_micros: u64) -> String {
-    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(unix_micros)).to_string();
+pub(super) fn moment(time: UnixTime) -> String {
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_micros(time.as_micros())).to_string();
     text.replace('T', " ").replace('Z', " UTC")
 }
 
 /// `10:02 UTC`, or with the date where that is another day than `now`.
-pub(super) fn clock(unix_micros: u64, now: u64) -> String {
-    let (text, today) = (moment(unix_micros), moment(now));
+pub(super) fn clock(time: UnixTime, now: UnixTime) -> String {
+    let (text, today) = (moment(time), moment(now));
     let minute = text.get(..16).unwrap_or_default();
     let shown = if minute.get(..11) == today.get(..11) { minute.get(11..).unwrap_or_default() } else { minute };
     format!("{shown} UTC").replace(' ', "\u{a0}")
@@ -106,6 +108,6 @@ mod tests {
         let spans = [5, 59, 60, 3600 + 14 * 60, 90_000].map(|secs| span(Duration::from_secs(secs)));
         let spans = spans.map(|text| text.replace('\u{a0}', " "));
         assert_eq!(spans, ["5 s", "59 s", "1 min", "1 h 14 min", "1 d 1 h"]);
-        assert_eq!(moment(1_795_374_911_406_357), "2026-11-22 19:15:11 UTC");
+        assert_eq!(moment(UnixTime::from_micros(1_795_374_911_406_357)), "2026-11-22 19:15:11 UTC");
     }
 }

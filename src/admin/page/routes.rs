@@ -133,7 +133,7 @@ fn line(server: &ServerNow, snapshot: &Snapshot) -> Markup {
 /// What an operator has set, beside the file's word: `the file says weight 2; drained since 10:02 UTC by uid 1000`.
 fn remark(server: &ServerNow, snapshot: &Snapshot) -> String {
     let set = &server.set;
-    let clock = |time| format::clock(snapshot.unix_micros(time), snapshot.unix_micros(snapshot.now));
+    let clock = |time| format::clock(snapshot.wall(time), snapshot.wall(snapshot.now));
     let done = match set.mode {
         Mode::Drain => "drained",
         Mode::Maint => "in maintenance",
@@ -232,7 +232,7 @@ fn state(server: &ServerNow) -> Markup {
 
 fn since(snapshot: &Snapshot, time: crate::policy::time::Time) -> Markup {
     html! {
-        " " small title={ "since " (format::moment(snapshot.unix_micros(time))) } { (format::span(snapshot.now.since(time))) }
+        " " small title={ "since " (format::moment(snapshot.wall(time))) } { (format::span(snapshot.now.since(time))) }
     }
 }
 

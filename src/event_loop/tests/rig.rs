@@ -15,7 +15,7 @@ use super::super::{EventLoop, Fds, Host, SignalSource, TimeSource, reload};
 use crate::config;
 use crate::metrics::Snapshot;
 use crate::net::Output;
-use crate::policy::time::Time;
+use crate::policy::time::{Time, UnixTime};
 use crate::wire::hello_builder::HelloBuilder;
 
 /// Rounds of a millisecond in which loopback brings what was sent.
@@ -43,8 +43,8 @@ impl TimeSource for Scripted {
         self.0.get()
     }
 
-    fn wall(&self) -> u64 {
-        self.0.get()
+    fn wall(&self) -> UnixTime {
+        UnixTime::from_micros(self.0.get())
     }
 }
 

@@ -12,7 +12,7 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
         "haproxy_process_start_time_seconds",
         "When the service started, in seconds since 1970. A hand-over to another process is no new start.",
         |s, line| {
-            line.float(s.started as f64 / 1e6);
+            line.float(s.started.as_secs_f64());
         },
     ),
     gauge("haproxy_process_uptime_seconds", "Seconds since the service started.", |s, line| {
@@ -164,7 +164,7 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
         "fiscalismia_lb_config_last_reload_timestamp_seconds",
         "Unix time at which the configuration file was last read.",
         |s, line| {
-            line.float(s.process.reloads.last as f64 / 1e6);
+            line.float(s.process.reloads.last.as_secs_f64());
         },
     ),
     gauge("fiscalismia_lb_config_last_reload_success", "1 if the last reload succeeded, 0 if it failed.", |s, line| {

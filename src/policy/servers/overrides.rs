@@ -1,7 +1,7 @@
 //! What an operator has set for a server while it runs, which holds beside what the file says.
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Member};
+use super::{Group, Member, ServerIndex};
 use crate::policy::health::Change;
 use crate::policy::time::Time;
 
@@ -79,8 +79,8 @@ impl Member {
 
 impl Group {
     /// Goes on with what an operator has set in another process.
-    pub fn take_up_override(&mut self, now: Time, index: u32, set: Override) {
-        if let Some(member) = self.members.get_mut(index as usize) {
+    pub fn take_up_override(&mut self, now: Time, index: ServerIndex, set: Override) {
+        if let Some(member) = self.members.get_mut(index.place()) {
             member.set = set;
             self.resettle(now);
         }
@@ -88,8 +88,8 @@ impl Group {
 
     /// Sets what an operator wants of a server. One that leaves [`Mode::Maint`] counts as new: it is up, and one failed probe
     /// takes it down; so the answer may be a change.
-    pub fn set(&mut self, now: Time, index: u32, set: Override) -> Option<Change> {
-        let member = self.members.get_mut(index as usize)?;
+    pub fn set(&mut self, now: Time, index: ServerIndex, set: Override) -> Option<Change> {
+        let member = self.members.get_mut(index.place())?;
         let before = std::mem::replace(&mut member.set, set);
         let change = match (before.mode, set.mode) {
             (Mode::Maint, Mode::Maint) => None,
@@ -135,7 +135,7 @@ mod tests {
         let mut picks = [0; 2];
         for _ in 0..count {
             if let Pick::Server(index) = group.pick(IpAddr::V4(Ipv4Addr::LOCALHOST), &[]) {
-                picks[index as usize] += 1;
+                picks[index.place()] += 1;
             }
         }
         picks
@@ -143,21 +143,21 @@ mod tests {
 
     fn report(group: &mut Group, index: u32, passed: bool) -> Option<Change> {
         let result = if passed { CheckResult::L4Ok } else { CheckResult::L4Connection };
-        group.probe_started(index);
-        group.report(at(1), index, Checked { result, status: None, info: "".into(), took: Duration::ZERO })
+        group.probe_started(ServerIndex(index));
+        group.report(at(1), ServerIndex(index), Checked { result, status: None, info: "".into(), took: Duration::ZERO })
     }
 
     /// Without this, a server that is drained for maintenance goes on getting clients, or is taken for one that is down.
     #[test]
     fn a_drained_server_gets_no_new_connections() {
         let mut group = group();
-        assert_eq!(group.set(at(0), 0, mode(Mode::Drain)), None);
+        assert_eq!(group.set(at(0), ServerIndex(0), mode(Mode::Drain)), None);
         assert_eq!(picks(&mut group, 10), [0, 10]);
-        assert!(group.member(0).unwrap().health().is_up());
-        assert!(group.member(0).unwrap().next_probe().is_some(), "it is probed on");
-        group.set(at(0), 1, mode(Mode::Drain));
+        assert!(group.member(ServerIndex(0)).unwrap().health().is_up());
+        assert!(group.member(ServerIndex(0)).unwrap().next_probe().is_some(), "it is probed on");
+        group.set(at(0), ServerIndex(1), mode(Mode::Drain));
         assert_eq!(picks(&mut group, 1), [0, 0]);
-        group.set(at(0), 0, Override::default());
+        group.set(at(0), ServerIndex(0), Override::default());
         assert_eq!(picks(&mut group, 10), [10, 0]);
     }
 
@@ -166,26 +166,26 @@ mod tests {
     fn a_server_in_maintenance_is_not_probed() {
         let mut group = group();
         report(&mut group, 0, true);
-        group.probe_started(0);
-        group.set(at(1), 0, mode(Mode::Maint));
-        assert_eq!(group.member(0).unwrap().next_probe(), None);
+        group.probe_started(ServerIndex(0));
+        group.set(at(1), ServerIndex(0), mode(Mode::Maint));
+        assert_eq!(group.member(ServerIndex(0)).unwrap().next_probe(), None);
         let late = Checked { result: CheckResult::L4Connection, status: None, info: "".into(), took: Duration::ZERO };
-        assert_eq!(group.report(at(1), 0, late), None);
-        group.set(at(9), 0, Override::default());
-        assert_eq!(group.member(0).unwrap().next_probe(), Some(at(9)));
+        assert_eq!(group.report(at(1), ServerIndex(0), late), None);
+        group.set(at(9), ServerIndex(0), Override::default());
+        assert_eq!(group.member(ServerIndex(0)).unwrap().next_probe(), Some(at(9)));
         assert_eq!(report(&mut group, 0, false), Some(Change::Down), "it counts as new");
-        group.set(at(9), 0, mode(Mode::Maint));
-        assert_eq!(group.set(at(10), 0, Override::default()), Some(Change::Up));
+        group.set(at(9), ServerIndex(0), mode(Mode::Maint));
+        assert_eq!(group.set(at(10), ServerIndex(0), Override::default()), Some(Change::Up));
     }
 
     /// Without this, an operator's weight is the file's, or lasts only until the next verdict.
     #[test]
     fn an_operators_weight_goes_before_the_files() {
         let mut group = group();
-        group.set(at(0), 0, Override { weight: Some(3), ..Override::default() });
+        group.set(at(0), ServerIndex(0), Override { weight: Some(3), ..Override::default() });
         report(&mut group, 1, true);
         assert_eq!(picks(&mut group, 40), [30, 10]);
-        group.set(at(0), 0, Override { weight: Some(0), ..Override::default() });
+        group.set(at(0), ServerIndex(0), Override { weight: Some(0), ..Override::default() });
         assert_eq!(picks(&mut group, 10), [0, 10]);
     }
 }

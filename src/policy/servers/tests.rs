@@ -65,9 +65,13 @@ fn weighted(balance: Balance, weights: &[u16]) -> Group {
 }
 
 fn report(group: &mut Group, index: u32, up: bool) -> Option<Change> {
-    group.probe_started(index);
+    group.probe_started(ServerIndex(index));
     let result = if up { CheckResult::L4Ok } else { CheckResult::L4Connection };
-    group.report(Time::ZERO, index, Checked { result, status: None, info: "".into(), took: Duration::ZERO })
+    group.report(
+        Time::ZERO,
+        ServerIndex(index),
+        Checked { result, status: None, info: "".into(), took: Duration::ZERO },
+    )
 }
 
 fn picks(group: &mut Group, count: usize) -> Vec<u32> {
@@ -76,7 +80,7 @@ fn picks(group: &mut Group, count: usize) -> Vec<u32> {
 
 fn picked(pick: Pick) -> u32 {
     match pick {
-        Pick::Server(i) => i,
+        Pick::Server(ServerIndex(i)) => i,
         other => panic!("{other:?}"),
     }
 }
@@ -155,17 +159,17 @@ fn round_robin_keeps_the_order_of_the_naive_model() {
                     }
                 }
                 1..4 => {
-                    group.closed(i);
+                    group.closed(ServerIndex(i));
                     model[i as usize].1 = model[i as usize].1.saturating_sub(1);
                 }
                 _ => {
-                    let tried: &[u32] = if random.below(5) == 0 { &[i] } else { &[] };
+                    let tried: &[ServerIndex] = if random.below(5) == 0 { &[ServerIndex(i)] } else { &[] };
                     let wanted = naive_turn(&mut model, &weights, limit, tried);
                     match group.pick(CLIENT, tried) {
                         Pick::Server(picked) => {
                             assert_eq!(Some(picked), wanted, "{weights:?} {model:?}");
                             group.opened(picked);
-                            model[picked as usize].1 += 1;
+                            model[picked.place()].1 += 1;
                         }
                         other => assert_eq!(wanted, None, "{other:?}"),
                     }
@@ -180,10 +184,10 @@ fn naive_turn(
     model: &mut [(bool, u32, i64)],
     weights: &[u16],
     limit: impl Fn(usize) -> Option<u32>,
-    tried: &[u32],
-) -> Option<u32> {
+    tried: &[ServerIndex],
+) -> Option<ServerIndex> {
     let may = |i: usize, (up, open, _): (bool, u32, i64)| {
-        up && limit(i).is_none_or(|most| open < most) && !tried.contains(&(i as u32))
+        up && limit(i).is_none_or(|most| open < most) && !tried.contains(&ServerIndex(i as u32))
     };
     let candidates: Vec<usize> = (0..model.len()).filter(|&i| may(i, model[i])).collect();
     for &i in &candidates {
@@ -191,7 +195,7 @@ fn naive_turn(
     }
     let winner = candidates.iter().copied().rev().max_by_key(|&i| model[i].2)?;
     model[winner].2 -= candidates.iter().map(|&i| i64::from(weights[i])).sum::<i64>();
-    Some(winner as u32)
+    Some(ServerIndex(winner as u32))
 }
 
 /// A server with more connections for its weight than another would get one more.
@@ -207,7 +211,7 @@ fn least_connections_never_picks_a_busier_server() {
                 let i = random.below(weights.len() as u32) as usize;
                 if open[i] > 0 {
                     open[i] -= 1;
-                    group.closed(i as u32);
+                    group.closed(ServerIndex(i as u32));
                 }
                 continue;
             }
@@ -215,8 +219,8 @@ fn least_connections_never_picks_a_busier_server() {
             let load = |i: usize| f64::from(open[i]) / f64::from(weights[i]);
             assert!((0..open.len()).all(|other| load(i as usize) <= load(other) + 1e-9), "{i} of {open:?}/{weights:?}");
             open[i as usize] += 1;
-            group.opened(i);
-            assert_eq!(group.member(i).unwrap().open(), open[i as usize]);
+            group.opened(ServerIndex(i));
+            assert_eq!(group.member(ServerIndex(i)).unwrap().open(), open[i as usize]);
         }
     }
 }
@@ -228,9 +232,9 @@ fn least_connections_alternates_among_equals() {
     assert_eq!(picks(&mut idle, 6), [0, 1, 2, 0, 1, 2]);
 
     let mut group = weighted(Balance::LeastConnections, &[1, 1]);
-    group.opened(0);
+    group.opened(ServerIndex(0));
     assert_eq!(picks(&mut group, 100), [1; 100]);
-    group.closed(0);
+    group.closed(ServerIndex(0));
     let counts = picks(&mut group, 20).iter().filter(|i| **i == 0).count();
     assert_eq!(counts, 10, "a server that was busy is not owed what it missed");
 }
@@ -260,7 +264,7 @@ fn places(group: &mut Group) -> HashMap<IpAddr, Box<str>> {
     clients()
         .map(|client| {
             let i = picked(group.pick(client, &[]));
-            (client, group.member(i).unwrap().server().name.clone())
+            (client, group.member(ServerIndex(i)).unwrap().server().name.clone())
         })
         .collect()
 }
@@ -315,7 +319,7 @@ fn source_passes_a_full_server_over_for_the_next_in_order() {
     servers[0].max_connections = Some(1);
     let mut group = group(Balance::Source, servers);
     let before = places(&mut group);
-    group.opened(0);
+    group.opened(ServerIndex(0));
     let during = places(&mut group);
     let moved = |to: &str| before.iter().filter(|(client, place)| ***place == *"s0" && *during[*client] == *to).count();
     assert!(before.iter().all(|(client, place)| **place == *"s0" || during[client] == *place));
@@ -330,13 +334,13 @@ fn only_servers_that_take_connections_are_picked() {
         report(&mut group, 0, false);
         assert_eq!(picks(&mut group, 10), [2; 10]);
         assert_eq!(group.active_up(), 1);
-        assert_eq!(group.pick(CLIENT, &[2]), Pick::TriedAll);
+        assert_eq!(group.pick(CLIENT, &[ServerIndex(2)]), Pick::TriedAll);
         report(&mut group, 0, true);
-        assert_eq!(group.pick(CLIENT, &[2]), Pick::Server(0));
+        assert_eq!(group.pick(CLIENT, &[ServerIndex(2)]), Pick::Server(ServerIndex(0)));
         report(&mut group, 0, false);
         report(&mut group, 2, false);
         assert_eq!(group.pick(CLIENT, &[]), Pick::NoServer);
-        assert_eq!(group.pick(CLIENT, &[2]), Pick::NoServer);
+        assert_eq!(group.pick(CLIENT, &[ServerIndex(2)]), Pick::NoServer);
     }
     assert_eq!(weighted(Balance::RoundRobin, &[0, 0]).pick(CLIENT, &[]), Pick::NoServer);
 }
@@ -348,9 +352,9 @@ fn backups_serve_only_when_nobody_else_does() {
     assert_eq!((group.active_up(), group.backup_up()), (1, 2));
     assert_eq!(picks(&mut group, 3), [1, 1, 1]);
     // After a refused connect there is no waiting for probes.
-    assert_eq!(group.pick(CLIENT, &[1]), Pick::Server(0));
-    assert_eq!(group.pick(CLIENT, &[1, 0]), Pick::Server(2));
-    assert_eq!(group.pick(CLIENT, &[1, 0, 2]), Pick::TriedAll);
+    assert_eq!(group.pick(CLIENT, &[ServerIndex(1)]), Pick::Server(ServerIndex(0)));
+    assert_eq!(group.pick(CLIENT, &[ServerIndex(1), ServerIndex(0)]), Pick::Server(ServerIndex(2)));
+    assert_eq!(group.pick(CLIENT, &[ServerIndex(1), ServerIndex(0), ServerIndex(2)]), Pick::TriedAll);
     report(&mut group, 1, false);
     assert_eq!(picks(&mut group, 3), [0, 0, 0]);
     report(&mut group, 0, false);
@@ -368,18 +372,18 @@ fn full_servers_are_passed_over_and_waited_for() {
     for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Source] {
         let mut group = group(balance, vec![limited("s0"), limited("s1")]);
         let first = picked(group.pick(CLIENT, &[]));
-        group.opened(first);
+        group.opened(ServerIndex(first));
         let second = picked(group.pick(CLIENT, &[]));
         assert_ne!(first, second);
         assert!(!group.is_full());
-        assert_eq!(group.pick(CLIENT, &[second]), Pick::TriedAll, "one is full, the other was tried");
-        group.opened(second);
+        assert_eq!(group.pick(CLIENT, &[ServerIndex(second)]), Pick::TriedAll, "one is full, the other was tried");
+        group.opened(ServerIndex(second));
         assert_eq!(group.pick(CLIENT, &[]), Pick::Full);
-        assert_eq!(group.pick(CLIENT, &[first]), Pick::Full);
+        assert_eq!(group.pick(CLIENT, &[ServerIndex(first)]), Pick::Full);
         assert!(group.is_full(), "those who wait would be served for ever");
-        group.closed(first);
+        group.closed(ServerIndex(first));
         assert!(!group.is_full());
-        assert_eq!(group.pick(CLIENT, &[]), Pick::Server(first));
+        assert_eq!(group.pick(CLIENT, &[]), Pick::Server(ServerIndex(first)));
     }
 }
 
@@ -399,14 +403,14 @@ fn a_route_stands_while_any_server_takes_connections() {
 #[test]
 fn update_keeps_what_stays() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1, 1]);
-    group.opened(1);
+    group.opened(ServerIndex(1));
     report(&mut group, 1, false);
     let servers = vec![server("new", 1), server("s1", 7), server("s0", 1)];
-    assert_eq!(group.update(&route(Balance::RoundRobin, servers), &mut spread()).outdated, [2]);
+    assert_eq!(group.update(&route(Balance::RoundRobin, servers), &mut spread()).outdated, [2].map(ServerIndex));
 
     let names = group.members().map(|(i, member)| (i, &*member.server.name)).collect::<Vec<_>>();
-    assert_eq!(names, [(3, "new"), (1, "s1"), (0, "s0")]);
-    let kept = group.member(1).unwrap();
+    assert_eq!(names, [(3, "new"), (1, "s1"), (0, "s0")].map(|(i, name)| (ServerIndex(i), name)));
+    let kept = group.member(ServerIndex(1)).unwrap();
     assert_eq!((kept.open(), kept.server().weight, kept.health().is_up()), (1, 7, false));
 }
 
@@ -414,16 +418,16 @@ fn update_keeps_what_stays() {
 #[test]
 fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
-    group.opened(0);
+    group.opened(ServerIndex(0));
     let with = |name: &str| route(Balance::RoundRobin, vec![server("s1", 1), server(name, 1)]);
-    assert_eq!(group.update(&with("s2"), &mut spread()).outdated, [0]);
-    assert!(group.member(0).unwrap().is_retired());
-    assert_eq!(group.members().map(|(i, _)| i).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(group.update(&with("s2"), &mut spread()).outdated, [0].map(ServerIndex));
+    assert!(group.member(ServerIndex(0)).unwrap().is_retired());
+    assert_eq!(group.members().map(|(i, _)| i).collect::<Vec<_>>(), [1, 2].map(ServerIndex));
     assert!(!picks(&mut group, 4).contains(&0));
     for n in 3..100 {
         group.update(&with(&format!("s{n}")), &mut spread());
     }
-    assert_eq!(&*group.member(0).unwrap().server.name, "s0");
+    assert_eq!(&*group.member(ServerIndex(0)).unwrap().server.name, "s0");
     assert_eq!(group.members.len(), 3 + REMEMBERED, "places are used again");
 }
 
@@ -432,27 +436,30 @@ fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
 fn a_remembered_server_has_a_place_of_its_own_and_takes_no_connections() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
     let gone = group.remember(&server("gone", 1), &route(Balance::RoundRobin, Vec::new()).health_check, &mut spread());
-    assert_eq!(gone, 2);
+    assert_eq!(gone, ServerIndex(2));
     let member = group.member(gone).unwrap();
     assert_eq!((&*member.server.name, member.is_retired(), member.takes_connections()), ("gone", true, false));
-    assert!(!picks(&mut group, 4).contains(&gone));
+    assert!(!picks(&mut group, 4).contains(&gone.0));
 }
 
 /// A server back under its name would lose its old connections; at a new address it would inherit a dead one's state.
 #[test]
 fn update_starts_health_afresh_for_another_address_and_a_return() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
-    group.opened(0);
+    group.opened(ServerIndex(0));
     report(&mut group, 0, false);
     let moved = Server { address: SocketAddr::from(([127, 0, 0, 9], 1)), ..server("s0", 1) };
-    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved.clone()]), &mut spread()).outdated, [0, 1]);
-    let member = group.member(0).unwrap();
+    assert_eq!(
+        group.update(&route(Balance::RoundRobin, vec![moved.clone()]), &mut spread()).outdated,
+        [0, 1].map(ServerIndex)
+    );
+    let member = group.member(ServerIndex(0)).unwrap();
     assert_eq!((member.open(), member.health().is_up(), member.health().failures()), (1, true, 1));
 
     report(&mut group, 0, false);
     group.update(&route(Balance::RoundRobin, vec![server("other", 1)]), &mut spread());
-    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved]), &mut spread()).outdated, [2]);
-    let member = group.member(0).unwrap();
+    assert_eq!(group.update(&route(Balance::RoundRobin, vec![moved]), &mut spread()).outdated, [2].map(ServerIndex));
+    let member = group.member(ServerIndex(0)).unwrap();
     assert_eq!((member.open(), member.health().is_up()), (1, true));
 }
 
@@ -472,8 +479,12 @@ fn servers_are_tried_when_all_are_down() {
     }
     assert!(!group.standing().is_up(), "it is still without a server for all who ask");
     assert_eq!(picks(&mut group, 6), [0, 1, 3, 0, 1, 3]);
-    assert_eq!(group.pick(CLIENT, &[0, 1]), Pick::Server(3), "a retry goes to another one");
-    assert_eq!(group.pick(CLIENT, &[0, 1, 3]), Pick::TriedAll);
+    assert_eq!(
+        group.pick(CLIENT, &[ServerIndex(0), ServerIndex(1)]),
+        Pick::Server(ServerIndex(3)),
+        "a retry goes to another one"
+    );
+    assert_eq!(group.pick(CLIENT, &[ServerIndex(0), ServerIndex(1), ServerIndex(3)]), Pick::TriedAll);
     report(&mut group, 1, true);
     assert_eq!(picks(&mut group, 3), [1, 1, 1]);
 }
