@@ -19,8 +19,9 @@
 //! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
 //!    [`metrics`].
 //!
-//! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, and to [`admin`], which shows the
-//! operator how the proxy is.
+//! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, to [`admin`], which shows the
+//! operator how the proxy is, and to [`control`], which does what the operator asks. What lives goes on in the next process by way
+//! of [`handover`].
 //!
 //! [`event_loop::EventLoop`] composes the owners of all that, and [`context`] is what it lends to each of them. [`config`] is checked once, when it is read:
 //! a value of its types is good. [`systemd`] is told, and passes sockets.
