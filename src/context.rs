@@ -56,9 +56,9 @@ pub struct Clients {
 
 /// A client of the redirect that goes on to a server, with what it has sent so far.
 pub struct Handed {
-    /// Its socket.
+    /// The client's socket.
     pub stream: Stream,
-    /// Its address.
+    /// The client's address.
     pub source: SocketAddr,
     /// What a balancer told of it.
     pub told: Option<Box<Told>>,
@@ -140,7 +140,7 @@ impl Context {
         }
     }
 
-    /// Clients now who came in at the addresses of a route, or at the file's own.
+    /// How many clients are connected at the addresses of a route; `None`: at the file's own.
     #[must_use]
     pub fn at(&self, frontend: Option<RouteId>) -> u64 {
         match frontend {

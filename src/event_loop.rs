@@ -61,7 +61,7 @@ const SIDE_SOCKETS: usize = 2 * (REDIRECT_CLIENTS + ADMIN_CLIENTS);
 /// Serves by the configuration at `path` until told to stop. `backend` is what the log crate speaks through.
 ///
 /// # Errors
-/// Each a line for whoever started it: the configuration is rejected, an address cannot be bound, the poll failed.
+/// A line each, for the operator: the configuration is rejected, an address cannot be bound, the poll failed.
 pub fn run(path: &Path, backend: &Backend) -> Result<(), Vec<String>> {
     let mut event_loop = start::start(path, backend)?;
     event_loop.turns().map_err(|error| vec![format!("the event loop failed: {error}")])

@@ -7,7 +7,7 @@
 //!
 //! 1. [`event_loop`] sleeps until a listener ([`net::Listener`]) has a client in its backlog. Its door lets the client in
 //!    while there are fds ([`policy::fds`]) for it and its server.
-//! 2. [`policy::rate_limit`] may turn it away. Of a client that came through a balancer, [`preface`] reads first who it is.
+//! 2. [`policy::rate_limit`] may turn it away. Of a client that came through a balancer, [`preface`] reads the client's address first.
 //! 3. [`session`] begins: the hello is read, in however many segments and records it comes ([`wire::client_hello`]).
 //! 4. [`policy::routes`] finds the route of its name; [`fleet`] has that route and its servers as they are now, and its ledger
 //!    counts the connection from here on.
@@ -28,7 +28,7 @@
 //!
 //! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.
 #![forbid(unsafe_code)]
-#![allow(rustdoc::private_intra_doc_links, reason = "the map is for who reads the source")]
+#![allow(rustdoc::private_intra_doc_links, reason = "the map is for readers of the source")]
 
 pub mod access_log;
 mod admin;

@@ -1,7 +1,7 @@
 //! What a balancer in front says before a client's first byte: a PROXY header, which is required of it.
 //!
-//! The bytes stay in the socket until the header is whole, so nothing is held of one that is not, and what follows it is read
-//! by whoever reads the client. Whose header is read is the caller's to know: nobody else's may be.
+//! The bytes stay in the socket until the header is whole: nothing is held of an unfinished header, and what follows it is left to
+//! the hello's reader. The caller makes sure that the peer is a balancer: a header of any other peer must not be read.
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};

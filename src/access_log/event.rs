@@ -18,7 +18,7 @@ pub enum Severity {
     Warning,
     /// All in order.
     Info,
-    /// For those who write this program.
+    /// For developers.
     Debug,
 }
 
@@ -28,7 +28,7 @@ pub enum Event<'a> {
     Server {
         /// The name of its route.
         route: &'a str,
-        /// Its name.
+        /// The server's name.
         server: &'a str,
         /// It is a backup.
         is_backup: bool,
@@ -50,7 +50,7 @@ pub enum Event<'a> {
     NotTls {
         /// The name of its route.
         route: &'a str,
-        /// Its name.
+        /// The server's name.
         server: &'a str,
         /// The first byte of the answer.
         first: u8,

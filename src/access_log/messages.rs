@@ -9,7 +9,7 @@ use super::event::Severity;
 
 /// Messages that wait at most; they wait for the end of a turn.
 const MAX_WAITING: usize = 4096;
-/// Other crates say things as well, which are for those who write this one.
+/// Messages of other crates are for developers, and are not logged.
 const OWN: &str = "fiscalismia_lb";
 
 /// Messages on their way to the log. A copy is another handle on the same ones.

@@ -1,4 +1,4 @@
-//! Who may see /stats: HTTP's Basic authentication (RFC 7617).
+//! The user name and password for /stats: HTTP's Basic authentication (RFC 7617).
 use std::env;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl Credentials {
     /// is empty, closes /stats and nothing else: a secret that comes late is no reason to serve nobody.
     ///
     /// # Errors
-    /// Sentences for whoever set this up: a file cannot be read or is too long, or a user name has a colon.
+    /// Sentences for the operator: a file cannot be read or is too long, or a user name has a colon.
     pub fn load(files: Option<&CredentialFiles>) -> Result<Credentials, Vec<String>> {
         let mut missing = Vec::new();
         let pair = match files {
@@ -149,7 +149,7 @@ mod tests {
         format!("Basic {}", STANDARD.encode(text)).into_bytes()
     }
 
-    /// Without this, the page is open to who has not the password, or closed to who has.
+    /// Without this, /stats is open to clients without the password, or closed to clients with it.
     #[test]
     fn only_the_right_pair_is_let_in() {
         let credentials = credentials("admin", "pass:wörd");

@@ -16,7 +16,7 @@ use crate::policy::tries::Tries;
 
 /// What answers are made of, beside the [`crate::context::Context`].
 pub struct Desk<'a> {
-    /// Who may see /stats.
+    /// The user name and password for /stats.
     pub credentials: &'a Credentials,
     /// Wrong passwords of late.
     pub tries: &'a mut Tries,

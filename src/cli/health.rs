@@ -72,7 +72,7 @@ fn status_line(url: &Url) -> io::Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut line = Vec::new();
     while line.len() < STATUS_LINE_MAX && !line.contains(&b'\n') {
-        // Anew for each read, or who sends a byte now and then would be waited for as long as it likes.
+        // Set anew for each read, so that an endpoint which sends a byte now and then cannot hold this up.
         stream.set_read_timeout(Some(left(until)?))?;
         let mut room = [0; STATUS_LINE_MAX];
         match stream.read(&mut room) {

@@ -59,7 +59,7 @@ pub struct Config {
     pub accept_proxy: Vec<IpNet>,
     /// Addresses of the plain HTTP redirect.
     pub redirect: Vec<SocketAddr>,
-    /// The endpoints for whoever runs the proxy.
+    /// The endpoints for the operator.
     pub admin: Admin,
     /// What is logged, and how.
     pub log: Log,
@@ -127,7 +127,7 @@ pub struct PerSource {
     pub exempt: Vec<IpNet>,
 }
 
-/// The endpoints for whoever runs the proxy.
+/// The endpoints for the operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
     /// Addresses; none: no endpoints.

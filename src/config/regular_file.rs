@@ -22,7 +22,7 @@ pub enum Unreadable {
 
 /// The text of the regular file at `path`, of at most `most` bytes.
 ///
-/// A FIFO without a writer, a terminal and an endless device would have whoever reads them wait for ever; they are opened
+/// A read of a FIFO without a writer, a terminal or an endless device would never return; they are opened
 /// without waiting (open(2), `O_NONBLOCK`) and refused for what they are.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Where a text ceases to be JSON (RFC 8259), and what to do about it, for people who do not write JSON every day.
+//! Finds the first place where a text is not JSON (RFC 8259), and says what to write there instead.
 //!
 //! `serde_json` reads the file; this looks at one that it refused, for its own words ("expected value") help nobody.
 

@@ -289,7 +289,7 @@ fn warnings_of_what_is_hardly_meant() {
         warnings(&odd),
         [
             "redirect.listen[0]: port 0 is a port of the kernel's choice, another one at each start",
-            "admin.listen: \"0.0.0.0:8404\" lets everybody see the metrics who reaches this host; write an address of the \
+            "admin.listen: \"0.0.0.0:8404\" lets every host that reaches this one see the metrics; write an address of the \
              inner network",
             "health_check.interval: comes to 2002 probes a second; write a longer one",
             "routes.alpn: alpn: clients offer \"h2\", not \"http/2\"",

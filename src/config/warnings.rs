@@ -50,7 +50,7 @@ fn listener_warnings(config: &Config) -> Vec<String> {
     }
     if let Some(open) = config.admin.listen.iter().find(|address| address.ip().is_unspecified()) {
         warnings.push(format!(
-            "admin.listen: \"{open}\" lets everybody see the metrics who reaches this host; write an address of the inner \
+            "admin.listen: \"{open}\" lets every host that reaches this one see the metrics; write an address of the inner \
              network"
         ));
     }

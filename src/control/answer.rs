@@ -23,7 +23,7 @@ pub struct Connection {
     pub client: std::net::SocketAddr,
     /// What it is about.
     pub phase: &'static str,
-    /// Its route.
+    /// The connection's route.
     pub route: Option<Box<str>>,
     /// Its server.
     pub server: Option<Box<str>>,

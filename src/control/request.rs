@@ -30,9 +30,9 @@ pub enum Command {
 /// A change of what holds for a server beside the file's word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Its route.
+    /// The name of the server's route.
     pub route: String,
-    /// Its name.
+    /// The server's name.
     pub server: String,
     /// Whether it takes new connections; `None`: as before.
     pub mode: Option<Mode>,

@@ -1,4 +1,4 @@
-//! The control socket: who asks there, and what becomes of it.
+//! The control socket, its clients, and what their requests change.
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -176,7 +176,7 @@ fn carry_out(event_loop: &mut EventLoop, command: Command, uid: u32) -> Answer<B
 }
 
 fn note(uid: u32, what: &str) {
-    log::info!("Uid {uid} asks on the control socket: {what}.");
+    log::info!("Control socket: uid {uid} asks for {what}.");
 }
 
 fn set(event_loop: &mut EventLoop, change: &Change, uid: u32) -> Answer<Body> {
@@ -243,7 +243,7 @@ pub(super) fn expire_override(event_loop: &mut EventLoop, id: ServerId) {
     }
     let server = &member.server().name;
     let route = fleet.route(id.route).map(|route| route.name().to_string()).unwrap_or_default();
-    log::info!("What was set for server {route}/{server} is over: the file holds again.");
+    log::info!("Server {route}/{server}: what an operator set has expired, and the file holds again.");
     apply(event_loop, id, Override::default());
 }
 

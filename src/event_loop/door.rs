@@ -44,7 +44,7 @@ impl Door {
         Door { listeners, fds, accepting: Accepting::Freely, is_full: false }
     }
 
-    /// Whether a client could be let in at once, where `has_room` says of whom there may be one more.
+    /// Whether a client could be accepted at once. `has_room` says whether there may be one more client of a role.
     pub(super) fn can_accept(&self, has_room: impl Fn(Role) -> bool) -> bool {
         let can_accept = |listener: &Listener<Role>| listener.is_readable() && has_room(listener.role);
         let mut ready = self.listeners.ready().iter().filter_map(|key| self.listeners.get(*key));

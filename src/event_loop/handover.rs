@@ -54,7 +54,7 @@ pub(super) fn hand_over(event_loop: &mut EventLoop) -> bool {
             true
         }
         Err(error) => {
-            log::warn!("Nothing is handed over, so connections may finish here: {error}.");
+            log::warn!("No hand-over, so connections may finish in this process: {error}.");
             false
         }
     }
@@ -79,7 +79,7 @@ fn pack_and_leave(event_loop: &mut EventLoop) -> Result<(), String> {
 /// Goes on with what the process before has left. What cannot be read is as if it had not been there.
 pub(super) fn take_up(event_loop: &mut EventLoop, deliveries: Deliveries) {
     for error in deliveries.errors {
-        log::warn!("What another process has left cannot be read, and its connections are lost: {error}.");
+        log::warn!("The hand-over of another process cannot be read, and its connections are lost: {error}.");
     }
     if let Some(delivery) = deliveries.first {
         take_up_one(event_loop, delivery);
@@ -127,7 +127,7 @@ fn take_up_counts(event_loop: &mut EventLoop, state: &mut State, errors: &mut Ve
 
 fn say_taken(program: &str, taken: Taken, errors: &[String]) {
     for error in errors {
-        log::warn!("Of what fiscalismia-lb {program} has left, a part cannot be read: {error}.");
+        log::warn!("A part of the hand-over of fiscalismia-lb {program} cannot be read: {error}.");
     }
     let Taken { all, kept } = taken;
     log::info!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));

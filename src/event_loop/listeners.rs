@@ -14,7 +14,7 @@ use crate::net::{Key, Listener, Slots, Token};
 use crate::systemd::Inherited;
 use crate::vocabulary::Role;
 
-/// Where a listener is, and for whom.
+/// The address of a listener, and its role.
 type Place = (SocketAddr, Role);
 
 /// The routes that own addresses, by where these are served.
@@ -32,7 +32,7 @@ pub(super) struct Listeners {
 /// A listener that is not wanted any more.
 pub(super) struct Unwanted {
     pub(super) key: Key,
-    /// Whether its socket stays open for whoever comes next.
+    /// Whether the service manager keeps its socket open for the next process.
     pub(super) is_inherited: bool,
 }
 

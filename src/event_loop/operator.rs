@@ -27,7 +27,7 @@ enum Phase {
     Serving,
     /// Leaving everything to the next process when the turn is over.
     Leaving,
-    /// Letting those who are in finish.
+    /// Letting open connections finish.
     Draining,
     /// Leaving.
     Over,
@@ -46,7 +46,7 @@ pub(super) fn signals() -> io::Result<Signals> {
     Ok(signals)
 }
 
-/// Who tells the process what to do, and what that was last.
+/// What the operator has told the process to do: by signals, and by the configuration file.
 pub(super) struct Operator {
     /// The configuration's file.
     pub(super) path: PathBuf,
@@ -161,7 +161,7 @@ impl EventLoop {
         }
     }
 
-    /// Stops letting clients in, and gives those who are in their time.
+    /// Stops accepting clients, and gives open connections `timeouts.drain` to finish.
     pub(super) fn drain(&mut self) {
         self.operator.phase = Phase::Draining;
         let timeout = self.context.config.timeouts.drain;
@@ -196,8 +196,9 @@ impl EventLoop {
         log::info!("Stopped; {ended}.");
     }
 
-    /// Closes the listeners that `config` does not ask for; without one, all but the admin endpoints. Who waits in the
-    /// backlog is let in first, for closing would send them RST: unless the socket stays open for whoever comes next.
+    /// Closes the listeners that `config` does not name; without `config`, all but those of the admin endpoints. Clients in the
+    /// backlog are accepted first, because closing would send them RST. A socket that the service manager keeps is closed at once:
+    /// its backlog waits for the next process.
     pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
         for Unwanted { key, is_inherited } in self.door.listeners.unwanted(config) {
             if config.is_some() || !is_inherited {

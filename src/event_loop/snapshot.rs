@@ -1,4 +1,4 @@
-//! The proxy at one moment, for whoever asks.
+//! Takes a snapshot of the proxy for /metrics, /stats and the control socket.
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;

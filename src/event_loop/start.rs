@@ -72,7 +72,7 @@ impl From<Vec<String>> for Errors {
     }
 }
 
-/// The second, if both are fine; else the errors of both: whoever mends the first wants to know of the others too.
+/// The second result if both succeeded; else the errors of both, so that an operator sees all of them at once.
 fn both<T>(first: Result<(), Vec<String>>, second: Result<T, Vec<String>>) -> Result<T, Vec<String>> {
     match (first, second) {
         (Ok(()), second) => second,

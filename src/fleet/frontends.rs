@@ -53,7 +53,7 @@ impl Own {
         self.open
     }
 
-    /// Its counters.
+    /// The counters of the frontend.
     #[must_use]
     pub fn counters(&self) -> &Frontend {
         &self.counters
@@ -113,7 +113,7 @@ impl Fleet {
         is_taken.then_some((id, http.port))
     }
 
-    /// Clients now who came in at addresses of routes.
+    /// How many clients are connected at addresses of routes.
     #[must_use]
     pub fn at_owners(&self) -> u64 {
         self.at_owners

@@ -32,7 +32,7 @@ pub struct RouteId(u32);
 /// Where a server stands. Valid as long as a connection counts on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerId {
-    /// Its route.
+    /// The server's route.
     pub route: RouteId,
     /// Index within the route, the same as in its [`Group`].
     pub server: ServerIndex,
@@ -105,7 +105,7 @@ pub struct Fleet {
     hosts: RouteTable,
     /// The routes that own addresses.
     owners: HashMap<Box<str>, RouteId>,
-    /// Clients now who came in at addresses of routes.
+    /// How many clients are connected at addresses of routes.
     at_owners: u64,
     /// Where the routes of the configuration, and so of `table`, stand in `routes`.
     places: Vec<RouteId>,
@@ -309,7 +309,7 @@ impl Route {
         &self.config
     }
 
-    /// Its name, to be shared with whoever shows it.
+    /// Its name; snapshots share the string.
     #[must_use]
     pub fn name(&self) -> &Rc<str> {
         &self.name
@@ -378,7 +378,7 @@ impl Route {
 }
 
 impl Server {
-    /// Its counters.
+    /// The server's counters.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -390,7 +390,7 @@ impl Server {
         &self.usage
     }
 
-    /// Its name, to be shared with whoever shows it.
+    /// Its name; snapshots share the string.
     #[must_use]
     pub fn name(&self) -> &Rc<str> {
         &self.name

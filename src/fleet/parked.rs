@@ -61,7 +61,7 @@ struct Seat {
 pub struct Placed<'a> {
     /// Its server.
     pub id: ServerId,
-    /// Its route.
+    /// The connection's route.
     pub config: &'a Arc<config::Route>,
     /// It is to end: its server has left the file, and its route had `on_down` `close`.
     pub ends: bool,

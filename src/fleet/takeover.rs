@@ -1,5 +1,5 @@
-//! Another configuration on its way in, a few routes at a time: a file may have any number of them, and who talks meanwhile
-//! waits for none.
+//! Takes over another configuration, a few routes a turn: a file may have any number of routes, and open connections must not wait
+//! for all of them.
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Takeover {
         }
         let is_finished = left > 0 && last == self.routes.len();
         if is_finished {
-            // What was there before goes with this, for whoever has the time to drop it.
+            // The old table and places go with this struct: dropping them takes long, and is the caller's to do.
             std::mem::swap(&mut fleet.table, &mut self.table);
             std::mem::swap(&mut fleet.places, &mut self.places);
             fleet.own_addresses(config);

@@ -6,7 +6,7 @@
 //!   Reading ------------------------> Writing ---------> Leaving ---> ended
 //! ```
 //!
-//! Before that, a client who came through a balancer is Announced by it.
+//! Before that, a balancer's PROXY header announces a client that came through it.
 //!
 //! A phase lasts [`PHASE_TIMEOUT`] at most. One request a connection: closing after the answer keeps a client's life short, and
 //! what it sends behind its request out of it.

@@ -14,9 +14,9 @@ pub struct Change {
     pub at: Time,
     /// The name of its route.
     pub route: Rc<str>,
-    /// Its name.
+    /// The server's name.
     pub server: Box<str>,
-    /// Whether it is up since.
+    /// Whether the server came up; else it went down.
     pub is_up: bool,
     /// What the probe found, or what of the configuration changed.
     pub why: Box<str>,

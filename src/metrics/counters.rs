@@ -204,8 +204,8 @@ impl Frontend {
 }
 
 impl Traffic {
-    /// Counts a connection's end. HAProxy's manual has a server's aborts among its response errors, and who stays silent
-    /// too long among those who break off.
+    /// Counts a connection's end. As in HAProxy's manual, a server's abort counts as a response error too, and an idle timeout
+    /// counts as an abort of the side that was silent.
     pub fn closed(&mut self, reason: CloseReason, bytes_up: u64, bytes_down: u64) {
         self.bytes_up += bytes_up;
         self.bytes_down += bytes_down;

@@ -117,7 +117,7 @@ pub struct SourcesNow {
 /// A frontend at one moment.
 #[derive(Debug)]
 pub struct FrontendNow {
-    /// Its name.
+    /// The frontend's name.
     pub name: Rc<str>,
     /// Whether it speaks HTTP, as the redirect does.
     pub is_http: bool,
@@ -127,7 +127,7 @@ pub struct FrontendNow {
     pub sessions: u64,
     /// Clients that there may be.
     pub limit: u64,
-    /// Its counters.
+    /// The frontend's counters.
     pub counters: Frontend,
     /// Clients that were let in and then dropped, for whatever reason.
     pub denied: u64,
@@ -140,7 +140,7 @@ pub struct FrontendNow {
 /// A route at one moment: HAProxy would call it a backend.
 #[derive(Debug)]
 pub struct RouteNow {
-    /// Its name.
+    /// The route's name.
     pub name: Rc<str>,
     /// What the file says of it.
     pub config: Arc<Route>,
@@ -152,7 +152,7 @@ pub struct RouteNow {
     pub queued: usize,
     /// Most of them at once so far.
     pub most_queued: usize,
-    /// Its counters.
+    /// The route's counters.
     pub traffic: Traffic,
     /// How it is used.
     pub usage: Usage,
@@ -173,7 +173,7 @@ pub struct RouteNow {
 pub struct ServerNow {
     /// The name of its route.
     pub route: Rc<str>,
-    /// Its name.
+    /// The server's name.
     pub name: Rc<str>,
     /// Its index within its route, by which open connections know it.
     pub index: ServerIndex,
@@ -185,13 +185,13 @@ pub struct ServerNow {
     pub weight_in_file: u16,
     /// What an operator has set.
     pub set: Override,
-    /// Whether it is used only when no other is up.
+    /// Whether the server is a backup: it is used only when no other server is up.
     pub is_backup: bool,
     /// Connections that there may be.
     pub limit: Option<u32>,
     /// Connections now.
     pub open: u32,
-    /// Its counters.
+    /// The server's counters.
     pub traffic: Traffic,
     /// How it is used.
     pub usage: Usage,

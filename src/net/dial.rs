@@ -53,7 +53,7 @@ pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&
 /// section 3.5, a simultaneous open), and nobody listens there.
 pub fn refuse_itself(stream: Stream, address: SocketAddr) -> Result<Stream, Errno> {
     if address.port() >= LOWEST_OWN && stream.is_its_own_peer() {
-        // Whoever is to listen there could not while the kernel remembers the connection.
+        // A server could not listen there while the kernel remembers the connection.
         stream.reset();
         return Err(Errno::CONNREFUSED);
     }

@@ -27,14 +27,14 @@ pub struct Listener<R> {
     pub configured: SocketAddr,
     /// The address that is bound: its port is never 0.
     pub bound: SocketAddr,
-    /// The service manager holds the socket too: who is in its backlog when this listener closes waits for the next.
+    /// The service manager holds the socket too: clients in its backlog when this listener closes wait for the next process.
     pub inherited: bool,
     readable: bool,
 }
 
 /// A client that was let in from the backlog.
 pub struct Accepted {
-    /// Its socket.
+    /// The client's socket.
     pub stream: Stream,
     /// Its address, IPv4 where it came as `::ffff:a.b.c.d`.
     pub source: SocketAddr,

@@ -205,7 +205,7 @@ fn reopen(fd: OwnedFd) -> io::Result<OwnedFd> {
     if let Ok(own) = rustix::fs::open(path, flags, Mode::empty()) {
         return Ok(own);
     }
-    // No /proc, or a terminal of another user: then the flag is set for all who share the open file.
+    // No /proc, or a terminal of another user: then the flag is set for every process that shares the open file.
     let flags = rustix::fs::fcntl_getfl(&fd)?;
     rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
     Ok(fd)

@@ -28,7 +28,7 @@ pub struct Pipes {
     empty: Vec<Pipe>,
     lent: usize,
     most: usize,
-    /// The kernel had none to give. It is asked again when one comes back.
+    /// The kernel refused a pipe. It is asked again once a lent pipe has come back.
     refused: bool,
     /// The kernel does not splice: none is lent any more.
     useless: bool,
@@ -61,7 +61,7 @@ impl Pipes {
         let mut pipe = self.empty.pop();
         if pipe.is_none() && !self.refused {
             pipe = Pipe::open();
-            // Where none is out, none will come back to ask again after.
+            // With no pipe lent out, nothing would clear `refused`: keep asking.
             self.refused = pipe.is_none() && self.lent > 0;
         }
         self.lent += usize::from(pipe.is_some());

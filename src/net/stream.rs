@@ -31,7 +31,7 @@ pub struct Stream {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     NotYet,
-    /// Nothing follows what is in the receive queue, so a short read is not the last one.
+    /// RDHUP, HUP or ERR was reported: no further edge will come, so a short read does not mean that the queue is empty.
     Announced,
     /// The same, and the socket holds an error.
     Error,
@@ -131,7 +131,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes the socket out of the poll, for whoever watches it next. What it is ready for is tried then.
+    /// Takes the socket out of the poll, so that another owner can watch it. Its readiness is found by trying then.
     pub fn unwatch(&mut self, registry: &Registry) {
         if self.watch != Watch::Nothing {
             // Fails only where it was not watched.

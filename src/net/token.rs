@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Without this, a late event reaches whoever took the slot over.
+    /// Without this, a late event reaches the session that took the slot over.
     #[test]
     fn a_key_of_a_freed_slot_misses() {
         let mut slots = Slots::new();

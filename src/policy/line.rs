@@ -1,4 +1,4 @@
-//! Who goes next of the sessions that move bulk, and how much they move at once.
+//! The order of the sessions that move bulk, and how much each moves in one turn.
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::time::Time;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lets in at most `most` in any second, whole seconds of the clock or not. Whoever comes too early waits.
+/// Lets in at most `most` in any second, whole seconds of the clock or not. A client that comes too early waits.
 #[derive(Debug)]
 pub struct PerSecond {
     most: usize,

@@ -281,7 +281,8 @@ impl Group {
         &self.standing
     }
 
-    /// Starts over with who takes connections now. Turns owed under other shares would be paid in a burst.
+    /// Rebuilds the rotation from the servers that take connections now. Turns owed under other weights are dropped: they would be
+    /// paid in a burst.
     fn resettle(&mut self, now: Time) {
         let backup = self.backup_in_service();
         let up = self.members.iter().any(Member::takes_connections);
@@ -350,8 +351,8 @@ fn next_turn(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<
     Some(turn.index)
 }
 
-/// The fewest connections for its weight. Equals take turns; those who are not equal take no part in them, or
-/// they would be owed more and more meanwhile.
+/// The server with the fewest connections for its weight. Servers with equal loads take turns. The others take no part in these
+/// turns, or they would be owed more and more meanwhile.
 fn least_loaded<'a>(rotation: &mut [Turn], eligible: impl Fn(&Turn) -> Option<&'a Member>) -> Option<ServerIndex> {
     let least = rotation.iter().filter_map(|turn| eligible(turn).map(Member::load)).min_by(Load::compare)?;
     next_turn(rotation, |turn| eligible(turn).is_some_and(|member| member.load().compare(&least) == Ordering::Equal))

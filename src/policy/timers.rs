@@ -11,7 +11,7 @@ use super::time::Time;
 /// Below this many entries the memory is not worth giving back.
 const KEPT_CAPACITY: usize = 1024;
 
-/// A queue of moments, each with the key of whoever waits for it.
+/// A queue of moments, each with the key of what is due then.
 #[derive(Debug)]
 pub struct Timers<K> {
     heap: BinaryHeap<Entry<K>>,

@@ -94,7 +94,7 @@ fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
         Reject::Drop => client.stream.vanish(client.source),
         Reject::Alert => {
             let alert = match reason {
-                // Whoever may not come does not learn that the name is there.
+                // A client that `allow_from` excludes does not learn that the name is served.
                 DropReason::UnknownSni | DropReason::NoSni | DropReason::NotAllowed => Alert::UnrecognizedName,
                 DropReason::NotTls | DropReason::MalformedHello => Alert::DecodeError,
                 _ => Alert::InternalError,

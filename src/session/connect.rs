@@ -32,7 +32,7 @@ enum Failure {
     Timeout,
 }
 
-/// Finds a server, behind those who wait for one of the route to have room.
+/// Finds a server. A session that comes while others wait for a server of the route waits behind them.
 pub(super) fn line_up(routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'_>) -> Next {
     if lent.context.fleet.route(routed.route()).is_some_and(|route| !route.queue().is_empty()) {
         return Queue::enter(routed, payload, Why::Full, lent);

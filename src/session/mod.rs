@@ -116,7 +116,7 @@ pub struct Client {
     frontend: Option<RouteId>,
     /// It came in at the redirect's addresses, and was handed on.
     is_handed_on: bool,
-    /// Its hello is waited for, and no byte of it has come.
+    /// The session waits for a hello of which no byte has come.
     is_unheard: bool,
     admission: Admission,
     /// Bytes beyond what every hello may take.
@@ -401,13 +401,13 @@ impl Client {
         }
     }
 
-    /// Whether the log is to tell of it: `log.empty` says whether that is so before its first byte.
+    /// Whether the log has lines of this client: always once its first byte has come, and before that as `log.empty` says.
     fn is_logged(&self, context: &Context) -> bool {
         !self.is_unheard || context.config.log.empty
     }
 
-    /// Whether it is denied something that ends for `reason`: not where it has left before its first byte, as checks and port
-    /// scanners do.
+    /// Whether an end for `reason` counts as denied. A client that left before its first byte, as checks and port scanners do, was
+    /// denied nothing.
     fn is_denied(&self, reason: CloseReason) -> bool {
         let has_left = self.is_unheard && reason == CloseReason::Dropped(DropReason::ClosedEarly);
         matches!(reason, CloseReason::Dropped(_)) && !has_left

@@ -1,4 +1,4 @@
-//! What clients have asked for: kept for the log as long as they are there, and once for all who ask for the same.
+//! The server names of open sessions' hellos, for the log. Sessions with the same name share one copy.
 use std::hash::Hasher as _;
 use std::rc::Rc;
 

@@ -28,7 +28,7 @@ pub struct Relay {
     down: Direction,
     /// When a byte, or the end of a direction, went through last.
     last_heard: Time,
-    /// From whom that came.
+    /// The side that sent it.
     last_word: Side,
     /// The server is broken for what goes up. What it said before is still brought down.
     server_broke: bool,
@@ -265,8 +265,8 @@ impl Relay {
         Next::Ended
     }
 
-    /// Who let the other wait: who does not take what is held for it, who has not ended its direction yet, or who did not
-    /// answer the last byte.
+    /// The side that was silent: the one that does not read what is held for it, else the one that has not ended its direction, else
+    /// the one that did not answer the last byte.
     fn silent(&self) -> CloseReason {
         let client = if self.up.is_held_up() != self.down.is_held_up() {
             self.down.is_held_up()

@@ -132,7 +132,7 @@ impl Manager {
     }
 }
 
-/// One line for the operator who asks systemd.
+/// The status line that `systemctl status` shows.
 fn status(is_stopping: bool, context: &Context) -> String {
     let sessions = count(context.clients.sessions as usize, "connection");
     if is_stopping {

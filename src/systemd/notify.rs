@@ -71,7 +71,7 @@ impl Notifier {
         self.tell(&[NotifyState::Watchdog], SendFlags::DONTWAIT);
     }
 
-    /// One line for whoever asks the manager.
+    /// The status line that `systemctl status` shows.
     pub(super) fn status(&self, status: &str) {
         self.tell(&[NotifyState::Status(status)], SendFlags::DONTWAIT);
     }

@@ -42,7 +42,7 @@ impl Inherited {
         Some(socket.fd.try_clone().and_then(|fd| Listener::inherit(fd, address, role)))
     }
 
-    /// Where they listen, for whom, and their names.
+    /// Their addresses, roles and names.
     pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role, &str)> {
         self.0.iter().map(|socket| (socket.bound, socket.role, &*socket.name))
     }

@@ -1,6 +1,6 @@
 //! What a listener is for.
 
-/// Whom a listener serves.
+/// The kind of clients that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// TLS clients, which are routed.

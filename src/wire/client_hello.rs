@@ -107,8 +107,7 @@ impl<'a> Hello<'a> {
 
 /// Remembers how far the records were walked, so that drip-fed bytes are looked at once.
 ///
-/// Without memory of its own until a hello that is spread over several records is whole: whoever sends one that never is
-/// costs its bytes once.
+/// It copies the records of a hello only once all of them have come, so an unfinished hello is held in memory once.
 #[derive(Debug, Default)]
 pub struct Reader {
     /// How many raw bytes, whole records, were walked.

@@ -111,7 +111,7 @@ fn state(entry: &Value) -> &'static str {
     }
 }
 
-/// What the file says, and who has set something else.
+/// What the file says, and what an operator has set instead.
 fn remark(entry: &Value) -> String {
     let mut words = Vec::new();
     if entry["is_backup"] == true {

@@ -1,4 +1,4 @@
-//! The PROXY header, versions 1 and 2: how whoever stands behind a proxy learns the client's address.
+//! The PROXY header, versions 1 and 2: it tells a server behind a proxy the client's address.
 //!
 //! haproxy.org's `proxy-protocol.txt`, sections 2.1 and 2.2. Written for servers, and read where a balancer in front sends it.
 mod read;
