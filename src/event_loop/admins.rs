@@ -43,17 +43,16 @@ impl Admins {
 
     /// Begins with a client, for which another may have to go.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) -> Option<Request> {
-        if self.clients.len() >= ADMIN_CLIENTS && self.clients.evict().is_some() {
-            context.clients.admins -= 1;
+        if self.clients.len() >= ADMIN_CLIENTS {
+            self.clients.evict();
         }
-        context.clients.admins += 1;
         let outcome = self.clients.accept(accepted, Way::Direct, context.now, &context.registry);
-        settle(outcome, context)
+        self.settle(outcome, context)
     }
 
     pub(super) fn hear(&mut self, key: Key, event: &Event, context: &mut Context) -> Option<Request> {
         let outcome = self.clients.hear(key, event, context.now, &context.registry);
-        settle(outcome, context)
+        self.settle(outcome, context)
     }
 
     /// Clients that had their turn and have more to do, each for [`Admins::resume`] in this turn.
@@ -68,7 +67,7 @@ impl Admins {
     /// Goes on with a client that had its turn: it is being answered.
     pub(super) fn resume(&mut self, key: Key, context: &mut Context) {
         let outcome = self.clients.resume(key, context.now, &context.registry);
-        let asked = settle(outcome, context);
+        let asked = self.settle(outcome, context);
         debug_assert!(asked.is_none(), "a client that has asked does not ask again");
     }
 
@@ -80,7 +79,7 @@ impl Admins {
     pub(super) fn expire(&mut self, context: &mut Context) -> Vec<Request> {
         let mut asked = Vec::new();
         while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
-            asked.extend(settle(outcome, context));
+            asked.extend(self.settle(outcome, context));
         }
         asked
     }
@@ -99,7 +98,7 @@ impl Admins {
     pub(super) fn answer(&mut self, request: Request, answer: Answer<Report>, context: &mut Context) {
         let Request { key, asked } = request;
         let outcome = self.clients.answer(key, asked, answer, context.now, &context.registry);
-        let asked = settle(outcome, context);
+        let asked = self.settle(outcome, context);
         debug_assert!(asked.is_none(), "a client that has asked does not ask again");
     }
 
@@ -110,22 +109,20 @@ impl Admins {
 
     /// Ends every client.
     pub(super) fn end_all(&mut self, context: &mut Context) {
-        context.clients.admins -= self.clients.end_all(CloseReason::Killed).len() as u64;
+        self.clients.end_all(CloseReason::Killed);
+        context.clients.admins = 0;
     }
 
     /// Makes the slots of ended clients free for reuse: the turn is over.
     pub(super) fn free(&mut self) {
         self.clients.free();
     }
-}
 
-fn settle(outcome: Outcome, context: &mut Context) -> Option<Request> {
-    match outcome {
-        Outcome::Waits => None,
-        Outcome::Asked(key, asked) => Some(Request { key, asked }),
-        Outcome::Ended(_) => {
-            context.clients.admins -= 1;
-            None
+    fn settle(&self, outcome: Outcome, context: &mut Context) -> Option<Request> {
+        context.clients.admins = self.clients.len() as u64;
+        match outcome {
+            Outcome::Waits | Outcome::Ended(_) => None,
+            Outcome::Asked(key, asked) => Some(Request { key, asked }),
         }
     }
 }

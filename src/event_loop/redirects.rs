@@ -58,10 +58,10 @@ impl Redirects {
         if self.len() >= REDIRECT_CLIENTS
             && let Some(end) = self.clients.evict()
         {
-            ended(end, context);
+            self.note_end(end, context);
         }
         self.rate.take(context.now);
-        context.clients.redirects += 1;
+        context.clients.redirects = self.len() as u64 + 1;
         context.process.http.accepted(context.now, context.clients.redirects);
         let way = if context.config.is_balancer(accepted.source.ip()) { Way::Balancer } else { Way::Direct };
         let outcome = self.clients.accept(accepted, way, context.now, &context.registry);
@@ -104,7 +104,7 @@ impl Redirects {
         let clients: Vec<(ParkedClient, Span)> = state.take(REDIRECTS)?;
         for (client, head) in clients {
             let Some(socket) = sockets.pull() else { break };
-            context.clients.redirects += 1;
+            context.clients.redirects = self.len() as u64 + 1;
             let head = state.bytes(head).unwrap_or_default().to_vec();
             let outcome = self.clients.take_up(client, head, socket, context.now, &context.registry);
             self.settle(outcome, context);
@@ -114,8 +114,10 @@ impl Redirects {
 
     /// Ends every client.
     pub(super) fn end_all(&mut self, context: &mut Context) {
-        for end in self.clients.end_all(CloseReason::Killed) {
-            ended(end, context);
+        let ends = self.clients.end_all(CloseReason::Killed);
+        for (left, end) in (0..ends.len() as u64).rev().zip(ends) {
+            redirect::log_end(end, context);
+            context.clients.redirects = left;
         }
     }
 
@@ -134,7 +136,7 @@ impl Redirects {
         let source = asked.source();
         let (stream, told, accepted, sent) = asked.give_up(&context.registry);
         self.clients.let_go(key);
-        context.clients.redirects -= 1;
+        context.clients.redirects = self.len() as u64;
         context.to_hand_on.push(Handed { stream, source, told, accepted, sent, route, port });
     }
 
@@ -149,12 +151,12 @@ impl Redirects {
                 let outcome = self.clients.answer(key, asked, answer, context.now, &context.registry);
                 self.settle(outcome, context);
             }
-            Outcome::Ended(end) => ended(end, context),
+            Outcome::Ended(end) => self.note_end(end, context),
         }
     }
-}
 
-fn ended(end: End, context: &mut Context) {
-    redirect::log_end(end, context);
-    context.clients.redirects -= 1;
+    fn note_end(&self, end: End, context: &mut Context) {
+        redirect::log_end(end, context);
+        context.clients.redirects = self.len() as u64;
+    }
 }
