@@ -60,6 +60,19 @@ fn no_connection_lines() {
     assert!(!lines.of(From::Stdout).iter().any(|line| Entry::parse(line).is_some()), "{lines:?}");
 }
 
+/// Without this, with `log.empty` off, checks and port scanners have lines all the same, or a client that is refused has none.
+#[test]
+fn no_lines_of_clients_that_say_nothing() {
+    let origin = Origin::echo("a");
+    let proxy = start(&origin, json!({ "log": { "empty": false }, "reject": "close" }));
+    let silent = ended(&proxy, |client| _ = client.finish().end());
+    let unknown = ended(&proxy, |client| _ = client.hello("b.test").end());
+    assert_eq!(proxy.close_of(unknown).field("sni"), "\"b.test\"");
+    let entries = proxy.entries();
+    assert!(entries.iter().all(|entry| entry.client != silent), "{entries:#?}");
+    assert!(entries.iter().any(|entry| (entry.client, &*entry.step) == (unknown, "ACCEPT")), "{entries:#?}");
+}
+
 #[test]
 fn pr_for_what_is_refused() {
     let origin = Origin::echo("a");
