@@ -17,7 +17,7 @@ use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
 use crate::policy::servers::{Member, ServerIndex};
 use crate::policy::time::Time;
-use crate::session::Shared;
+use crate::session::{Moved, Shared};
 use crate::vocabulary::{DropReason, Role};
 
 /// Drops for where a client came from, before a byte was read.
@@ -84,7 +84,7 @@ pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
 }
 
 /// Bytes of open connections, by the route at whose addresses they came in.
-type AtOwners = HashMap<RouteId, (u64, u64)>;
+type AtOwners = HashMap<RouteId, Moved>;
 
 fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) -> AtOwners {
     let mut at_owners = AtOwners::new();
@@ -98,9 +98,9 @@ fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) -> AtOwner
         let process = &mut snapshot.process;
         let counters = if session.frontend().is_none() { &mut process.https } else { &mut process.owned };
         counters.moved(moved.up, moved.down);
-        if let Some(counters) = session.frontend().map(|id| at_owners.entry(id).or_default()) {
-            counters.0 += moved.up;
-            counters.1 += moved.down;
+        if let Some(all) = session.frontend().map(|id| at_owners.entry(id).or_default()) {
+            all.up += moved.up;
+            all.down += moved.down;
         }
         snapshot.process.bytes_spliced += moved.spliced;
         let Some(index) = routes.of(id.route) else { continue };
@@ -165,8 +165,8 @@ fn owned(event_loop: &EventLoop, owner: &config::Route, at_owners: &AtOwners, is
     let route = context.fleet.route(id)?;
     let own = route.own()?;
     let mut counters = own.counters().clone();
-    let (up, down) = at_owners.get(&id).copied().unwrap_or_default();
-    counters.moved(up, down);
+    let moved = at_owners.get(&id).copied().unwrap_or_default();
+    counters.moved(moved.up, moved.down);
     let of = |reasons: &[DropReason]| {
         let count = |reason: &DropReason| own.drops().get(reason.index()).copied().unwrap_or_default();
         reasons.iter().map(count).sum()
