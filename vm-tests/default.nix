@@ -11,8 +11,8 @@ let
         "routing"
         "monitoring"
         "isolation"
-        "balancer"
         "hardening"
+        "balancer"
       ];
       others = [
         "balancer"
