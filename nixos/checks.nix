@@ -19,25 +19,29 @@ let
     options
     ;
   # A path of strings, for "${pkgs.path}" copies nixpkgs into the store.
-  deployment = import (pkgs.path + "/nixos/lib/eval-config.nix") {
-    system = null;
-    modules = [
-      ./module.nix
-      ./fiscalismia.nix
-      {
-        nixpkgs.pkgs = pkgs;
-        # What is rendered from it stays the same when a source file changes.
-        services.fiscalismia-lb.package = {
-          type = "derivation";
-          name = fiscalismia-lb.pname;
-          outPath = "${builtins.storeDir}/00000000000000000000000000000000-${fiscalismia-lb.pname}";
-          inherit (fiscalismia-lb) meta;
-        };
-        system.stateVersion = lib.trivial.release;
-        documentation.enable = false;
-      }
-    ];
-  };
+  deploymentWith =
+    configuration:
+    import (pkgs.path + "/nixos/lib/eval-config.nix") {
+      system = null;
+      modules = [
+        ./module.nix
+        ./fiscalismia.nix
+        { services.fiscalismia-lb = configuration; }
+        {
+          nixpkgs.pkgs = pkgs;
+          # What is rendered from it stays the same when a source file changes.
+          services.fiscalismia-lb.package = {
+            type = "derivation";
+            name = fiscalismia-lb.pname;
+            outPath = "${builtins.storeDir}/00000000000000000000000000000000-${fiscalismia-lb.pname}";
+            inherit (fiscalismia-lb) meta;
+          };
+          system.stateVersion = lib.trivial.release;
+          documentation.enable = false;
+        }
+      ];
+    };
+  deployment = deploymentWith { };
 
   # Empty when every test passes, else the throw says which did not, with what was expected and what came.
   passing =
@@ -53,6 +57,7 @@ let
     optionsDoc = import ./options-doc.nix { inherit lib pkgs options; };
     inherit (deployment) config;
     pair = lib.mapAttrs (_: evaluate) (import ./pair.nix);
+    listeners = (deploymentWith (lib.importJSON ../vm-tests/listeners.json).configuration).config;
   };
 in
 {

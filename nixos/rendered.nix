@@ -5,6 +5,8 @@
   optionsDoc,
   # Hosts by name, of which the firewall and keepalived's settings are wanted.
   pair,
+  # A host whose routes have listeners of their own.
+  listeners,
 }:
 
 let
@@ -52,6 +54,7 @@ in
   inherit optionsDoc;
   files = {
     "ruleset.nft" = rulesetOf config;
+    "listeners.nft" = rulesetOf listeners;
   }
   // lib.concatMapAttrs ofPair pair
   // textsOf (lib.hasPrefix "20-fiscalismia-lb-") config.systemd.network.units

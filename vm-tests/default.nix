@@ -27,6 +27,13 @@ let
       ];
     };
   }
+  // {
+    listeners = {
+      scenarios = [ "listeners" ];
+      others = [ "database" ];
+      imports = [ ./listeners.nix ];
+    };
+  }
   //
     lib.mapAttrs
       (_: scenarios: {

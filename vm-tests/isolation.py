@@ -37,7 +37,7 @@ with subtest("the load balancer reaches its servers, on their port and no other"
     servers = sorted(set(ROUTES.values()))
     t.assertEqual(open_ports_of_all(loadbalancer, servers, 10000), {address: [443] for address in servers})
     # The others listen too, as the bastion can see.
-    t.assertEqual(open_ports(bastion, "172.24.0.3", 10000), [443, 8443, 8444, 8445])
+    t.assertEqual(open_ports(bastion, "172.24.0.3", 10000), [80, 443, 8443, 8444, 8445])
 
 with subtest("the load balancer reaches no private host that is no server"):
     bastion.succeed("netprobe open 172.24.1.5 22")

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
 
 mod accept_proxy;
+mod acme;
 mod balance;
 mod balance_source;
 mod chaos;

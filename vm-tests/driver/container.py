@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import network
@@ -69,6 +69,7 @@ class Container(Machine):
         units = self.root / "etc/systemd/system"
         for unit in [*self.rendered.glob("*.service"), *self.rendered.glob("*.socket")]:
             shutil.copy(unit, units)
+        self.of_routes = list(self.sockets_of_routes(units))
         for file in self.rendered.glob("*.network"):
             shutil.copy(file, self.root / "etc/systemd/network")
         (units / "booted.target").write_text(BOOTED)
@@ -86,6 +87,19 @@ class Container(Machine):
         probe = self.root / "usr/local/bin/netprobe"
         probe.write_text(f'#!/bin/sh\nexec python3 {TESTS}/shared/netprobe.py "$@"\n')
         probe.chmod(0o755)
+
+    def sockets_of_routes(self, units: Path) -> Iterator[str]:
+        """Those that no rendered unit is for: as the one for TLS, which the module makes alike."""
+        like = (self.rendered / SOCKETS[0]).read_text().splitlines()
+        for socket in json.loads((self.state / "host.json").read_text())["units"][SERVICE]["sockets"]:
+            if socket["name"] in ("https", "http", "admin"):
+                continue
+            name = f"fiscalismia-lb-route-{socket['name']}.socket"
+            kept = [line for line in like if not line.startswith(("ListenStream=", "FileDescriptorName="))]
+            own = [f"FileDescriptorName={socket['name']}", *(f"ListenStream={listen}" for listen in socket["listen"])]
+            at = kept.index("[Socket]") + 1
+            (units / name).write_text("\n".join(kept[:at] + own + kept[at:]) + "\n")
+            yield name
 
     def program(self) -> Path:
         """Where the unit looks for it."""
@@ -123,7 +137,7 @@ class Container(Machine):
     def start(self) -> None:
         if not self.started:
             self.started = True
-            self.succeed(f"systemctl start {' '.join(SOCKETS)}", f"systemctl start {SERVICE} {' '.join(KEEPERS)} sshd.service")
+            self.succeed(f"systemctl start {' '.join(SOCKETS + self.of_routes)}", f"systemctl start {SERVICE} {' '.join(KEEPERS)} sshd.service")
             self.install_switches()
 
     started = False

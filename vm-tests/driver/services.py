@@ -55,7 +55,7 @@ def describe(lab: Lab, host: str) -> None:
 def names(lab: Lab) -> list[str]:
     """Every name that some configuration of the scenario routes."""
     configurations = [configuration(lab), *switches(lab).values()]
-    return sorted({name for one in configurations for route in one["routes"].values() for name in route["sni"]} | {"unknown.fiscalismia.com"})
+    return sorted({name for one in configurations for route in one["routes"].values() for name in route.get("sni", []) if "*" not in name} | {"unknown.fiscalismia.com"})
 
 
 def public_addresses(lab: Lab) -> list[str]:
@@ -130,6 +130,7 @@ def load_balancer(lab: Lab, state: Path) -> dict[str, Any]:
         write(state / f"{name}.json", changed)
     shutil.copy(lab.program, state / "fiscalismia-lb")
     legs = lab.topology["hosts"][state.name]["legs"]
+    routes = config["routes"].items()
     return {
         "command": [str(state / "fiscalismia-lb"), "run", "--config", "/run/lab/config.json"],
         "notify": True,
@@ -138,6 +139,7 @@ def load_balancer(lab: Lab, state: Path) -> dict[str, Any]:
         "sockets": [
             {"name": "https", "listen": config["listen"], "interface": legs["internet"]["interface"]},
             {"name": "http", "listen": config["redirect"]["listen"], "interface": legs["internet"]["interface"]},
+            *({"name": name, "listen": route["listen"], "interface": legs["internet"]["interface"]} for name, route in routes if "listen" in route),
             {"name": "admin", "listen": config["admin"]["listen"], "interface": legs["production"]["interface"]},
         ],
         "switches": {name: str(state / f"{name}.json") for name in switches(lab)},
@@ -162,6 +164,7 @@ UNITS: dict[str, tuple[str, Callable[[Lab, Path], dict[str, Any]]]] = {
     "prometheus": ("prometheus", prometheus),
     "fiscalismia-lb": ("fiscalismia-lb", load_balancer),
     "sshd": ("sshd", sshd),
+    "greeter": ("greeter", lambda lab, _state: {"command": [sys.executable, str(lab.tests / "shared/greeter.py"), "5432"]}),
     "haproxy": ("haproxy", haproxy),
 }
 

@@ -124,6 +124,14 @@ let
       };
     };
     sshd.services.openssh.enable = true;
+    greeter =
+      { pkgs, ... }:
+      {
+        systemd.services.greeter = {
+          wantedBy = [ "multi-user.target" ];
+          serviceConfig.ExecStart = "${lib.getExe pkgs.python3} ${./greeter.py} 5432";
+        };
+      };
     haproxy.services.haproxy = {
       enable = true;
       config = lib.readFile ./haproxy.cfg;

@@ -7,6 +7,7 @@ netprobe silence HOST PORT WHAT...  on a connection each, send a hello for the n
                                     exit 0 if nothing comes back for eight seconds, no end of a connection either
 netprobe load NAME SECONDS KEPT     new TLS connections one after another, KEPT open ones beside them; counts as JSON
 netprobe flood NAME COUNT [ADDRESS] COUNT TLS connections at once; how many were answered, as JSON
+netprobe talk HOST PORT SECONDS     print the line that the server says first, then send it some and read them again as long as that
 netprobe say PROTOCOL HOST          a packet of that number in IPv4, from this host's own address there
 netprobe hear PROTOCOL SECONDS      who has sent such packets here meanwhile, as JSON
 """
@@ -35,6 +36,7 @@ def main(command: str, *arguments: str) -> None:
         "silence": silence,
         "load": load,
         "flood": flood,
+        "talk": talk,
         "say": say,
         "hear": hear,
     }
@@ -246,6 +248,21 @@ def flood(name: str, count: str, address: str | None = None) -> None:
                 poll.unregister(connection)
                 answered += receives(connection)
     print(json.dumps({"answered": answered, "connections": int(count)}))
+
+
+def talk(host: str, port: str, seconds: str) -> None:
+    end = time.monotonic() + float(seconds)
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection, connection.makefile("rwb", buffering=0) as stream:
+        sys.stdout.write(stream.readline().decode())
+        sys.stdout.flush()
+        while (left := end - time.monotonic()) > 0:
+            said = f"{left}\n".encode()
+            stream.write(said)
+            if (heard := stream.readline()) != said:
+                raise ConnectionError(f"{heard!r} came back for {said!r}")
+            time.sleep(0.1)
+    if float(seconds) > 1:
+        print("done")
 
 
 def address_of(name: str) -> tuple[str, int]:
