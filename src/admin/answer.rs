@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use super::Desk;
 use super::credentials::Access;
+use super::page;
 use super::report::{self, Form, Report, View};
 use crate::context::{Context, Timer};
 use crate::fleet::Fleet;
@@ -126,7 +127,14 @@ impl Wanted {
     #[must_use]
     pub fn answer(self, snapshot: Snapshot) -> Answer<Report> {
         let Wanted { form, view } = self;
-        let fields = format!("Content-Type: {}\r\nCache-Control: no-store\r\n{}", form.content_type(), form.fields());
+        // By a field of the answer: a `meta` element that does it is what accessibility checkers warn of, whether or not the page
+        // lets its reader pause, as this one does.
+        let refresh = match form {
+            Form::Page if !view.is_still => format!("Refresh: {}\r\n", page::REFRESH),
+            _ => String::new(),
+        };
+        let (kind, fields) = (form.content_type(), form.fields());
+        let fields = format!("Content-Type: {kind}\r\nCache-Control: no-store\r\n{refresh}{fields}");
         Answer::made(fields, Report::new(form, view, snapshot))
     }
 }

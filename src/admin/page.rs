@@ -12,7 +12,7 @@ use crate::vocabulary::CloseReason;
 
 const STYLE: &str = include_str!("page/style.css");
 /// How often the page fetches itself again, in seconds.
-const REFRESH: u32 = 10;
+pub(super) const REFRESH: u32 = 10;
 /// Servers that are named on top when they are down; of more, the number.
 const MOST_NAMED: usize = 6;
 
@@ -25,7 +25,7 @@ pub(super) fn piece(snapshot: &Snapshot, view: View, index: usize, out: &mut Vec
         return true;
     };
     if let Some(route) = snapshot.routes.get(place) {
-        if !routes::is_folded(route, snapshot) {
+        if !routes::is_folded(place, snapshot) {
             append(&routes::route(route, view, snapshot), out);
         }
         return true;
@@ -33,7 +33,7 @@ pub(super) fn piece(snapshot: &Snapshot, view: View, index: usize, out: &mut Vec
     match place - all {
         0 => append(&between(snapshot), out),
         line if line <= all => {
-            let route = snapshot.routes.get(line - 1).filter(|route| routes::is_folded(route, snapshot));
+            let route = snapshot.routes.get(line - 1).filter(|_| routes::is_folded(line - 1, snapshot));
             if let Some(route) = route {
                 append(&routes::folded(route, snapshot), out);
             }
@@ -61,7 +61,6 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
         head {
             meta charset="utf-8";
             meta name="viewport" content="width=device-width, initial-scale=1";
-            @if !view.is_still { meta http-equiv="refresh" content=(REFRESH); }
             meta name="color-scheme" content="light dark";
             meta name="robots" content="noindex";
             title { (mood.words) " – fiscalismia-lb" }
@@ -75,7 +74,7 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
         (tiles(snapshot, mood.class))
         (chart::charts(snapshot))
         (tag("<section class=\"routes card\"><h2 id=\"routes\">Routes and servers</h2>"))
-        @if snapshot.routes.iter().all(|route| routes::is_folded(route, snapshot)) {
+        @if routes::count_folded(snapshot) == snapshot.routes.len() {
             p.sub { "Every route has all of its servers." }
         }
         (tag("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"routes\"><table>"))
@@ -85,12 +84,16 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
 
 /// Ends the table of routes in full, and begins that of routes in a line.
 fn between(snapshot: &Snapshot) -> Markup {
-    let folded = snapshot.routes.iter().filter(|route| routes::is_folded(route, snapshot)).count();
+    let (folded, troubled) = (routes::count_folded(snapshot), routes::count_troubled(snapshot));
+    let shown = snapshot.routes.len() - folded;
     html! {
         (tag("</table></div>"))
         @if folded > 0 {
             (tag("<details>"))
-            summary { (config::count(folded, "route")) " with all servers up" }
+            summary {
+                @if troubled > shown { (config::count(folded, "more route")) ", " (troubled - shown) " of them not with all servers up" }
+                @else { (config::count(folded, "route")) " with all servers up" }
+            }
             (tag("<table class=\"folded\">"))
             (routes::folded_head())
             (tag("<tbody>"))
@@ -100,7 +103,7 @@ fn between(snapshot: &Snapshot) -> Markup {
 
 fn below(snapshot: &Snapshot, view: View) -> Markup {
     html! {
-        @if snapshot.routes.iter().any(|route| routes::is_folded(route, snapshot)) {
+        @if routes::count_folded(snapshot) > 0 {
             (tag("</tbody></table></details>"))
         }
         (tag("</section>"))

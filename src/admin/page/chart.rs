@@ -56,8 +56,8 @@ fn chart(snapshot: &Snapshot, title: &str, all: &[Series], figure: fn(f64) -> St
                     }
                 }
             }
+            p.top { "up to " (figure(top)) }
             div.plot {
-                span.top { (figure(top)) }
                 svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" role="img"
                     aria-label={ (title) ", the last hour: peak " (figure(peak)) } {
                     @for place in QUARTERS {

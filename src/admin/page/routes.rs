@@ -32,20 +32,41 @@ pub(super) fn head() -> Markup {
 
 /// So many routes are shown in full, whatever they are like.
 const MAX_UNFOLDED: usize = 12;
+/// Of many routes, so many are shown in full that are not well.
+const MAX_TROUBLED: usize = 5;
 /// A server that has not answered with what is no TLS for so long may have been mended.
 const LATELY: Duration = Duration::from_mins(5);
 /// Names of a route that are shown.
 const MAX_NAMES: usize = 3;
 
-/// Whether a route is shown in a line: there are many, and it is well.
-pub(super) fn is_folded(route: &RouteNow, snapshot: &Snapshot) -> bool {
-    let is_well = |server: &ServerNow| {
-        server.state() != State::Down && server.unsettled().is_none() && !server.set.is_set() && !speaks_no_tls(server)
-    };
+/// Whether the route at a place is shown in a line: there are many, and it is well, or enough of those before it are not.
+pub(super) fn is_folded(place: usize, snapshot: &Snapshot) -> bool {
+    let Some(route) = snapshot.routes.get(place).filter(|_| are_many(snapshot)) else { return false };
+    let before = || snapshot.routes.iter().take(place).filter(|route| !is_well(route, snapshot));
+    is_well(route, snapshot) || before().nth(MAX_TROUBLED - 1).is_some()
+}
+
+fn are_many(snapshot: &Snapshot) -> bool {
     snapshot.routes.len() > MAX_UNFOLDED
-        && route.standing.is_up
-        && route.queued == 0
-        && snapshot.servers_of(route).iter().all(is_well)
+}
+
+fn is_well(route: &RouteNow, snapshot: &Snapshot) -> bool {
+    route.standing.is_up && route.queued == 0 && snapshot.servers_of(route).iter().all(is_settled)
+}
+
+fn is_settled(server: &ServerNow) -> bool {
+    server.state() != State::Down && server.unsettled().is_none() && !server.set.is_set() && !speaks_no_tls(server)
+}
+
+/// Routes that are not well.
+pub(super) fn count_troubled(snapshot: &Snapshot) -> usize {
+    snapshot.routes.iter().filter(|route| !is_well(route, snapshot)).count()
+}
+
+/// Routes that are shown in a line.
+pub(super) fn count_folded(snapshot: &Snapshot) -> usize {
+    let full = count_troubled(snapshot).min(MAX_TROUBLED);
+    if are_many(snapshot) { snapshot.routes.len() - full } else { 0 }
 }
 
 /// Whether a server lately answered hellos with what is no TLS.
@@ -60,11 +81,16 @@ pub(super) fn folded_head() -> Markup {
     }
 }
 
-/// A route that is well, in a line.
+/// A route in a line.
 pub(super) fn folded(route: &RouteNow, snapshot: &Snapshot) -> Markup {
     html! {
         tr {
-            th scope="row" { (route.name) }
+            th scope="row" {
+                (route.name)
+                @for server in snapshot.servers_of(route).iter().filter(|server| !is_settled(server)) {
+                    " " span class={ "state " (class(server)) } id={ (route.name) "/" (server.name) } { (server.name) " " (server.status()) }
+                }
+            }
             td { (names(route, 1)) }
             td { (snapshot.servers_of(route).len()) }
             td { (format::count(route.open)) }
@@ -220,13 +246,16 @@ fn in_service(route: &RouteNow) -> String {
 
 /// In HAProxy's words: with how firmly it stands, where it could change.
 fn state(server: &ServerNow) -> Markup {
-    let class = match (server.state(), server.unsettled()) {
+    html! {
+        span class={ "state " (class(server)) } { (server.status()) }
+    }
+}
+
+fn class(server: &ServerNow) -> &'static str {
+    match (server.state(), server.unsettled()) {
         (State::Up, None) => "good",
         (State::Down, _) => "bad",
         _ => "warn",
-    };
-    html! {
-        span class={ "state " (class) } { (server.status()) }
     }
 }
 
