@@ -21,6 +21,8 @@ pub enum Body {
 pub struct Connection {
     /// The client's address.
     pub client: std::net::SocketAddr,
+    /// The name that it asks for, where that is known; what is no printable ASCII is escaped.
+    pub sni: Option<String>,
     /// What it is about.
     pub phase: &'static str,
     /// The connection's route.

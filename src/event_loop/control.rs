@@ -258,6 +258,7 @@ fn connections(event_loop: &EventLoop) -> Vec<Connection> {
         let server = id.zip(route).and_then(|(id, route)| route.server(id.server));
         Connection {
             client: session.source(),
+            sni: session.sni().map(|sni| sni.escape_ascii().to_string()),
             phase: session.phase().name(),
             route: route.map(|route| (**route.name()).into()),
             server: server.map(|server| (**server.name()).into()),

@@ -309,6 +309,12 @@ impl Session {
         (client.admission == Admission::Granted).then(|| client.source.ip())
     }
 
+    /// The name that its client asks for, once its hello is read.
+    #[must_use]
+    pub fn sni(&self) -> Option<&[u8]> {
+        self.client().names.as_ref()?.sni.as_deref()
+    }
+
     /// The route at whose own addresses its client came in.
     #[must_use]
     pub fn frontend(&self) -> Option<RouteId> {

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Connections {
 impl Connections {
     pub(in crate::cli) fn run(self) -> Outcome {
         let lines = self.socket.ask("GET", "/connections")?;
-        let mut rows = vec![["CLIENT", "PHASE", "SERVER", "AGE", "UP", "DOWN"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["CLIENT", "NAME", "PHASE", "SERVER", "AGE", "UP", "DOWN"].map(str::to_owned).to_vec()];
         rows.extend(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|entry: Value| row(&entry)));
         print(&table(&rows))
     }
@@ -29,5 +29,6 @@ fn row(entry: &Value) -> Vec<String> {
         if entry["server"].is_null() { "-".to_owned() } else { format!("{}/{}", text("route"), text("server")) };
     let age = Duration::from_secs_f64(entry["age"].as_f64().unwrap_or_default().max(0.0)).as_secs();
     let bytes = |key: &str| entry[key].as_u64().unwrap_or_default().to_string();
-    vec![text("client"), text("phase"), server, span(age), bytes("bytes_up"), bytes("bytes_down")]
+    let name = entry["sni"].as_str().unwrap_or("-").to_owned();
+    vec![text("client"), name, text("phase"), server, span(age), bytes("bytes_up"), bytes("bytes_down")]
 }

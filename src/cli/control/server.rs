@@ -45,9 +45,13 @@ impl Server {
         if self.weight.is_some() && state != State::Weight {
             return Err(vec![format!("a number follows weight alone; write: server {server} weight N")]);
         }
+        let doomed = if state == State::Kill { self.open(server)? } else { 0 };
         let servers = self.socket.json("POST", &self.target(server, state))?;
         let servers = servers.as_array().map(Vec::as_slice).unwrap_or_default();
         print(&consequences(server, servers))?;
+        if doomed > 0 {
+            print(&format!("{} ended.\n", connections(doomed)))?;
+        }
         let Some(wait) = self.wait else { return Ok(()) };
         let mut open = 0;
         let is_empty = wait_for(wait, || {

@@ -47,13 +47,16 @@ fn picture(stats: &Value) -> String {
             rows.push(row(server, format!("  {}", text(server, "name"))));
         }
     }
-    let drops = stats["drops"].as_object().into_iter().flatten();
-    let drops: Vec<String> = drops
-        .filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0))
-        .map(|(reason, count)| format!("{reason} {count}"))
-        .collect();
-    let drops = if drops.is_empty() { "none".to_owned() } else { drops.join(", ") };
-    format!("fiscalismia-lb {}\nrefused: {drops}\n\n{}", text(stats, "version"), table(&rows))
+    let (drops, closes) = (reasons(&stats["drops"]), reasons(&stats["closes"]));
+    format!("fiscalismia-lb {}\nrefused: {drops}\nended: {closes}\n\n{}", text(stats, "version"), table(&rows))
+}
+
+/// The reasons that were given so far, and how often.
+fn reasons(counts: &Value) -> String {
+    let counts = counts.as_object().into_iter().flatten();
+    let given = counts.filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0));
+    let given: Vec<String> = given.map(|(reason, count)| format!("{reason} {count}")).collect();
+    if given.is_empty() { "none".to_owned() } else { given.join(", ") }
 }
 
 fn row(entry: &Value, name: String) -> Vec<String> {
