@@ -1,8 +1,10 @@
 //! Everything that lives goes on in the next process.
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::EventLoop;
 use super::clock::Beginning;
+use super::listeners::Place;
 use super::sessions::Taken;
 use super::start::spread;
 use crate::config::count;
@@ -10,14 +12,18 @@ use crate::fleet::{self, Places};
 use crate::handover::{Cargo, Delivery, State};
 use crate::metrics::History;
 use crate::net::Stream;
+use crate::vocabulary::Role;
 
 /// Sections of a hand-over.
 const PROGRAM: &str = "program";
 const TIME: &str = "time";
 const COUNTERS: &str = "counters";
-const HISTORY: &str = "history";
+const HISTORY: &str = if cfg!(feature = "other-state") { "past" } else { "history" };
 const ROUTES: &str = "routes";
 const LOST_LINES: &str = "lost_lines";
+
+/// What listens where nobody but the process holds the socket: (address, role) of each fd that comes first.
+const LISTENERS: &str = "listeners";
 
 /// What other processes have left: one as a rule, and none at a first start.
 pub(super) struct Deliveries {
@@ -26,11 +32,11 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    /// Receives what is in flight. Of several, the first that can be read counts: two processes cannot be gone on with.
-    pub(super) fn receive(parcels: Vec<OwnedFd>) -> Deliveries {
+    /// Looks at what is in flight. Of several, the first that can be read counts: two processes cannot be gone on with.
+    pub(super) fn look(parcels: Vec<OwnedFd>) -> Deliveries {
         let mut deliveries = Deliveries { first: None, errors: Vec::new() };
         for parcel in parcels {
-            match Delivery::receive(parcel) {
+            match Delivery::look(parcel) {
                 Ok(delivery) if deliveries.first.is_none() => deliveries.first = Some(delivery),
                 Ok(_) => deliveries.errors.push("there is another one beside it".to_owned()),
                 Err(error) => deliveries.errors.push(error),
@@ -42,6 +48,17 @@ impl Deliveries {
     /// Where time begins.
     pub(super) fn beginning(&mut self) -> Option<Beginning> {
         self.first.as_mut()?.state.take(TIME).ok().flatten()
+    }
+
+    /// Listening sockets, and what each is for. None from a program that says it in another way.
+    pub(super) fn listeners(&mut self) -> Vec<(Place, OwnedFd)> {
+        let Some(Delivery { state, first, .. }) = &mut self.first else { return Vec::new() };
+        let places: Vec<(SocketAddr, String)> = state.take(LISTENERS).unwrap_or_default();
+        let known = places.into_iter().zip(first.drain(..)).filter_map(|((address, name), socket)| {
+            let role = Role::ALL.into_iter().find(|role| role.socket_name() == name)?;
+            Some(((address, role), socket))
+        });
+        known.collect()
     }
 }
 
@@ -61,9 +78,15 @@ pub(super) fn hand_over(event_loop: &mut EventLoop) -> bool {
 }
 
 fn pack_and_leave(event_loop: &mut EventLoop) -> Result<(), String> {
-    let EventLoop { clock, sessions, redirects, history, context, manager, .. } = event_loop;
+    let EventLoop { clock, door, sessions, redirects, history, context, manager, .. } = event_loop;
     let mut cargo = Cargo::default();
+    let listeners = door.listeners.own();
+    for listener in &listeners {
+        cargo.push_first(listener.as_fd());
+    }
+    let places = listeners.iter().map(|listener| (listener.configured, listener.role.socket_name()));
     let state = &mut cargo.state;
+    state.put(LISTENERS, &places.collect::<Vec<_>>())?;
     state.put(PROGRAM, &env!("CARGO_PKG_VERSION"))?;
     state.put(TIME, &Some(clock.beginning()))?;
     state.put(COUNTERS, &context.process.park())?;

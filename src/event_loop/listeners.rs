@@ -3,10 +3,12 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use mio::Registry;
 use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 
 use crate::config::{Config, Route, plain};
 use crate::context::Context;
@@ -15,7 +17,7 @@ use crate::systemd::Inherited;
 use crate::vocabulary::Role;
 
 /// The address of a listener, and its role.
-type Place = (SocketAddr, Role);
+pub(super) type Place = (SocketAddr, Role);
 
 /// The routes that own addresses, by where these are served.
 type Owners = HashMap<SocketAddr, Box<str>>;
@@ -26,6 +28,8 @@ pub(super) struct Listeners {
     /// Those that may have a client in their backlog: a turn looks at these alone, and there may be thousands of others.
     ready: Vec<Key>,
     inherited: Inherited,
+    /// Sockets of the process before, until the first [`open`](Listeners::open).
+    left: Vec<(Place, OwnedFd)>,
     owners: Owners,
 }
 
@@ -37,9 +41,18 @@ pub(super) struct Unwanted {
 }
 
 impl Listeners {
-    /// None yet; `inherited` sockets are used in place of binding their addresses.
-    pub(super) fn new(inherited: Inherited) -> Listeners {
-        Listeners { slots: Slots::new(), ready: Vec::new(), inherited, owners: HashMap::new() }
+    /// None yet; `inherited` sockets, and those that the process before has `left`, are used in place of binding their addresses.
+    pub(super) fn new(inherited: Inherited, left: Vec<(Place, OwnedFd)>, config: &Config) -> Listeners {
+        let (slots, ready) = (Slots::new(), Vec::new());
+        let mut listeners = Listeners { slots, ready, inherited, left: Vec::new(), owners: HashMap::new() };
+        let wanted = listeners.wanted(config);
+        let (kept, unwanted): (Vec<_>, Vec<_>) = left.into_iter().partition(|(place, _)| wanted.contains(place));
+        for (_, socket) in unwanted {
+            // To close it is not enough while its fd is in flight, and it may be in the way of another.
+            let _ = shutdown(&socket, Shutdown::Both);
+        }
+        listeners.left = kept;
+        listeners
     }
 
     /// Opens what `config` asks for and is not open yet, and puts it under the poll.
@@ -57,6 +70,7 @@ impl Listeners {
                 Err(error) => errors.push(error),
             }
         }
+        self.left.clear();
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -81,7 +95,13 @@ impl Listeners {
         Ok(())
     }
 
-    fn open_one(&self, (address, role): Place, owners: &Owners) -> Result<Listener<Role>, String> {
+    fn open_one(&mut self, place: Place, owners: &Owners) -> Result<Listener<Role>, String> {
+        let (address, role) = place;
+        if let Some(index) = self.left.iter().position(|(left, _)| *left == place)
+            && let Some(listener) = Listener::take_up(self.left.swap_remove(index).1, address, role)
+        {
+            return Ok(listener);
+        }
         let inherited = self.inherited.listener(address, role);
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
             let taken = self.inherited.places().find(|(bound, ..)| bound.port() == address.port());
@@ -196,6 +216,11 @@ impl Listeners {
                  to it hang."
             );
         }
+    }
+
+    /// Those whose sockets nobody else holds.
+    pub(super) fn own(&self) -> Vec<&Listener<Role>> {
+        self.iter().filter(|listener| !listener.inherited).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Listener<Role>> {

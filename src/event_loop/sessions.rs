@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use mio::event::Event;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::config::PerSource;
 use crate::context::{Context, Handed};
@@ -18,9 +18,9 @@ const RATES: &str = "rates";
 
 /// A session in a hand-over.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct Entry<R> {
     /// Read by itself: one that does not fit is lost alone.
-    record: Value,
+    record: R,
     held: [Span; 2],
     has_server: bool,
 }
@@ -166,7 +166,6 @@ impl Sessions {
         let mut entries = Vec::new();
         for session in sessions {
             let Parked { record, held, client, server } = session.park(&mut self.shared.pipes)?;
-            let record = serde_json::to_value(record).map_err(|error| error.to_string())?;
             let held = held.map(|bytes| cargo.state.put_bytes(bytes));
             entries.push(Entry { record, held, has_server: server.is_some() });
             cargo.push(client);
@@ -188,13 +187,17 @@ impl Sessions {
     ) -> Result<Taken, String> {
         let rates = state.take(RATES)?;
         self.shared.sources.take_up(state.bytes(rates).unwrap_or_default());
-        let entries: Vec<Entry> = state.take(SESSIONS)?;
+        let text = state.take_text(SESSIONS);
+        let text = text.as_ref().map_or("[]", |text| text.get());
+        // One record that cannot be read is one connection.
+        let entries: Vec<Entry<&RawValue>> =
+            serde_json::from_str(text).map_err(|error| format!("{SESSIONS}: {error}"))?;
         let mut taken = Taken { all: entries.len(), kept: 0 };
         for Entry { record, held, has_server } in entries {
             let Some(client) = sockets.pull() else { break };
             let server = if has_server { sockets.pull() } else { None };
             let sockets = Sockets { client, server };
-            let record = serde_json::from_value(record).ok().filter(|_| self.has_room());
+            let record = serde_json::from_str(record.get()).ok().filter(|_| self.has_room());
             let Some(record) = record else {
                 sockets.reset();
                 continue;

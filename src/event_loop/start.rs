@@ -155,15 +155,14 @@ impl EventLoop {
         let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
         let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
         let operator = Operator::new(path, text, signals, &registry).map_err(|error| format!("signals: {error}"))?;
-        let mut listeners = Listeners::new(sockets);
+        let mut deliveries = Deliveries::look(parcels);
+        let mut listeners = Listeners::new(sockets, deliveries.listeners(), &config);
         let mut control = Control::new(control);
         let opened = listeners.open(&config, &registry);
         listeners.note_owners(&config);
         let opened = both(opened, control.open(config.control.as_deref(), &registry).map_err(|error| vec![error]));
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
         let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
-        // Nothing fails from here on: what is received could not be left to another try.
-        let mut deliveries = Deliveries::receive(parcels);
         let clock = Clock::new(time, deliveries.beginning());
         fds.measure();
         let shares = fds.share_out(&config)?;
@@ -196,6 +195,7 @@ impl EventLoop {
             history: History::default(),
             context,
         };
+        // Nothing fails from here on: what is received cannot be left to another try.
         event_loop.get_ready(shares, deliveries);
         Ok(event_loop)
     }

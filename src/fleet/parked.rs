@@ -21,6 +21,7 @@ pub struct ParkedRoute {
     closes_on_down: bool,
     unplaced: Traffic,
     usage: Usage,
+    #[cfg_attr(feature = "other-state", serde(rename = "deepest_queue"))]
     most_queued: usize,
     standing: Option<Standing>,
     /// Counters of its own addresses.

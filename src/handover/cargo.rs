@@ -13,10 +13,16 @@ use super::state::State;
 pub struct Cargo<'a> {
     /// The state, which says what the fds are.
     pub state: State,
+    first: Vec<BorrowedFd<'a>>,
     fds: Vec<BorrowedFd<'a>>,
 }
 
 impl<'a> Cargo<'a> {
+    /// Adds an fd that the next process needs before it can know whether it starts.
+    pub fn push_first(&mut self, fd: BorrowedFd<'a>) {
+        self.first.push(fd);
+    }
+
     /// Adds an fd behind the others.
     pub fn push(&mut self, fd: BorrowedFd<'a>) {
         self.fds.push(fd);
@@ -27,7 +33,7 @@ impl<'a> Cargo<'a> {
     /// # Errors
     /// The kernel's: out of fds or memory, or more fds in flight than the user may have.
     pub fn send(self) -> io::Result<OwnedFd> {
-        send(&self.state.into_bytes(), &self.fds)
+        send(&self.first, &self.state.into_bytes(), &self.fds)
     }
 }
 
@@ -35,7 +41,9 @@ impl<'a> Cargo<'a> {
 pub struct Delivery {
     /// The state, which says what the fds are.
     pub state: State,
-    fds: Incoming,
+    /// The fds that a process needs before it can know whether it starts.
+    pub first: Vec<OwnedFd>,
+    parcel: Parcel,
 }
 
 /// The fds of a delivery, in their order.
@@ -45,21 +53,22 @@ pub struct Incoming {
 }
 
 impl Delivery {
-    /// Receives what is in flight at `receiver`.
+    /// Looks at what is in flight at `receiver`. It stays there until [`open`](Delivery::open).
     ///
     /// # Errors
     /// A sentence: nothing is, or it is no state.
-    pub fn receive(receiver: OwnedFd) -> Result<Delivery, String> {
+    pub fn look(receiver: OwnedFd) -> Result<Delivery, String> {
         let parcel = Parcel::new(receiver);
-        let bytes = parcel.state().map_err(|error| error.to_string())?;
-        let state = State::from_bytes(&bytes)?;
-        Ok(Delivery { state, fds: Incoming { parcel, ready: VecDeque::new() } })
+        let (first, state) = parcel.look().map_err(|error| error.to_string())?;
+        Ok(Delivery { state: State::from_bytes(&state)?, first, parcel })
     }
 
-    /// The state and the fds.
+    /// The state and the fds. From here on, no other process can go on with them.
     #[must_use]
     pub fn open(self) -> (State, Incoming) {
-        (self.state, self.fds)
+        // What was looked at already.
+        drop(self.parcel.pull());
+        (self.state, Incoming { parcel: self.parcel, ready: VecDeque::new() })
     }
 }
 
@@ -101,7 +110,7 @@ mod tests {
         for file in &files {
             cargo.push(file.as_fd());
         }
-        let (_, mut fds) = Delivery::receive(cargo.send().unwrap()).unwrap().open();
+        let (_, mut fds) = Delivery::look(cargo.send().unwrap()).unwrap().open();
         let kept: Vec<_> = (0..3).map(|_| fds.pull().unwrap()).collect();
         let mut rest = 0;
         fds.drop_rest(|_| rest += 1);
@@ -117,7 +126,7 @@ mod tests {
         for file in &files {
             cargo.push(file.as_fd());
         }
-        let (mut state, mut fds) = Delivery::receive(cargo.send().unwrap()).unwrap().open();
+        let (mut state, mut fds) = Delivery::look(cargo.send().unwrap()).unwrap().open();
         assert_eq!(state.take::<usize>("count"), Ok(99));
         assert_eq!(std::iter::from_fn(|| fds.pull()).count(), 99);
     }

@@ -6,6 +6,10 @@
 //!
 //! What a part of the program needs to go on, it says itself, as a struct that serde writes; here is how these travel. So
 //! every field keeps its one owner.
+//!
+//! A field that is added has a default: for a program that has it, so that it reads what older ones wrote. A field that is
+//! taken out had one; else programs that have it could not be gone back to. The feature `other-state` takes some out and puts
+//! others in, so that a test can go back and forth between two programs.
 mod cargo;
 mod parcel;
 mod state;

@@ -25,17 +25,20 @@ const MESSAGES: usize = 400;
 /// Bytes that messages in flight may take of the kernel's memory; it may grant less. A message takes about 1 KiB.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// Puts `state`, and then `fds` in their order, in flight. Answers the end that they can be received from.
+/// Puts `first` and `state`, and then `fds` in their order, in flight. Answers the end that they can be received from. Of
+/// `first`, there are as many as go with the state in one message.
 ///
 /// # Errors
 /// The kernel's: out of fds or memory, or more fds in flight than the user may have (`ETOOMANYREFS`, `unix(7)`).
-pub(super) fn send(state: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+pub(super) fn send(first: &[BorrowedFd<'_>], state: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (sender, receiver) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     sockopt::set_socket_send_buffer_size(&sender, SEND_BUFFER)?;
     let mut file = File::from(memfd_create("fiscalismia-lb", MemfdFlags::CLOEXEC)?);
     file.write_all(state)?;
-    push(&sender, &[file.as_fd()])?;
+    // The state is the last of its message: programs that know of no others there look for it there.
+    let with_state: Vec<_> = first.iter().copied().take(MAX_FDS - 1).chain([file.as_fd()]).collect();
+    push(&sender, &with_state)?;
     for some in fds.chunks(fds.len().div_ceil(MESSAGES).clamp(MIN_FDS, MAX_FDS)) {
         push(&sender, some)?;
     }
@@ -64,17 +67,18 @@ impl Parcel {
         Parcel { receiver }
     }
 
-    /// The state, which comes first.
+    /// A look at the fds that come with the state, and at the state. They stay in flight: whoever fails after this leaves all to
+    /// the next. So they are the first that [`pull`](Parcel::pull) answers, too.
     ///
     /// # Errors
-    /// Nothing is in flight, or what comes first is no file.
-    pub(super) fn state(&self) -> io::Result<Vec<u8>> {
-        let file = self.pull()?.and_then(|mut fds| fds.pop()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let mut file = File::from(file);
+    /// Nothing is in flight, or what comes last in the first message is no file.
+    pub(super) fn look(&self) -> io::Result<(Vec<OwnedFd>, Vec<u8>)> {
+        let mut first = self.receive(RecvFlags::PEEK)?.unwrap_or_default();
+        let mut file = File::from(first.pop().ok_or(io::ErrorKind::UnexpectedEof)?);
         file.rewind()?;
         let mut state = Vec::new();
         file.read_to_end(&mut state)?;
-        Ok(state)
+        Ok((first, state))
     }
 
     /// The next fds, for which there must be room under the fd limit: the kernel drops those that find none, and that is an
@@ -83,9 +87,13 @@ impl Parcel {
     /// # Errors
     /// The kernel's; `EMFILE` when some were dropped.
     pub(super) fn pull(&self) -> io::Result<Option<Vec<OwnedFd>>> {
+        self.receive(RecvFlags::empty())
+    }
+
+    fn receive(&self, how: RecvFlags) -> io::Result<Option<Vec<OwnedFd>>> {
         let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut room);
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let flags = how | RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let message = match recvmsg(&self.receiver, &mut [IoSliceMut::new(&mut [0])], &mut ancillary, flags) {
             Ok(message) if message.bytes > 0 => message,
             Ok(_) | Err(Errno::AGAIN) => return Ok(None),
@@ -109,27 +117,34 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_in_order() {
         let state: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
-        let files: Vec<File> = (0..600_u32)
+        let files: Vec<File> = (0..603_u32)
             .map(|n| {
                 let mut file = File::from(memfd_create("n", MemfdFlags::CLOEXEC).unwrap());
                 file.write_all(&n.to_le_bytes()).unwrap();
                 file
             })
             .collect();
-        let receiver = send(&state, &files.iter().map(AsFd::as_fd).collect::<Vec<_>>()).unwrap();
+        let number = |fd: OwnedFd| {
+            let mut file = File::from(fd);
+            file.rewind().unwrap();
+            let mut number = [0; 4];
+            file.read_exact(&mut number).unwrap();
+            u32::from_le_bytes(number)
+        };
+        let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        let receiver = send(&fds[600..], &state, &fds[..600]).unwrap();
         drop(files);
         let parcel = Parcel::new(receiver);
-        assert_eq!(parcel.state().unwrap(), state);
+        for _ in 0..2 {
+            let (first, state_again) = parcel.look().unwrap();
+            assert_eq!(first.into_iter().map(number).collect::<Vec<_>>(), [600, 601, 602]);
+            assert_eq!(state_again, state);
+        }
+        assert_eq!(parcel.pull().unwrap().unwrap().len(), 4);
         let mut numbers = Vec::new();
         while let Some(fds) = parcel.pull().unwrap() {
             assert!(fds.len() <= MAX_FDS);
-            for fd in fds {
-                let mut file = File::from(fd);
-                file.rewind().unwrap();
-                let mut number = [0; 4];
-                file.read_exact(&mut number).unwrap();
-                numbers.push(u32::from_le_bytes(number));
-            }
+            numbers.extend(fds.into_iter().map(number));
         }
         assert_eq!(numbers, (0..600).collect::<Vec<_>>());
         assert!(parcel.pull().unwrap().is_none());
@@ -139,8 +154,8 @@ mod tests {
     #[test]
     fn an_empty_one_is_an_error() {
         let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        assert!(Parcel::new(one.try_clone().unwrap()).state().is_err());
+        assert!(Parcel::new(one.try_clone().unwrap()).look().is_err());
         sendmsg(&other, &[IoSlice::new(b"x")], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL).unwrap();
-        assert!(Parcel::new(one).state().is_err(), "a message without a file");
+        assert!(Parcel::new(one).look().is_err(), "a message without a file");
     }
 }

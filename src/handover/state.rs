@@ -8,14 +8,17 @@
 //! n bytes   the sections: one JSON object
 //! rest      bytes that sections refer to, as a [`Span`]
 //! ```
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
 
-/// State that is being put together, or was received.
+/// State that is being put together, or was received. Sections stay text until they are read: a tree of thousands of
+/// connections would take the memory of as many, and leave it in pieces.
 #[derive(Default)]
 pub struct State {
-    sections: Map<String, Value>,
+    sections: BTreeMap<String, Box<RawValue>>,
     bytes: Vec<u8>,
 }
 
@@ -32,8 +35,8 @@ impl State {
     /// # Errors
     /// It has keys that are no strings, which JSON cannot say.
     pub fn put(&mut self, name: &str, section: &impl Serialize) -> Result<(), String> {
-        let value = serde_json::to_value(section).map_err(|error| format!("{name}: {error}"))?;
-        self.sections.insert(name.to_owned(), value);
+        let text = to_raw_value(section).map_err(|error| format!("{name}: {error}"))?;
+        self.sections.insert(name.to_owned(), text);
         Ok(())
     }
 
@@ -44,8 +47,13 @@ impl State {
     pub fn take<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
         match self.sections.remove(name) {
             None => Ok(T::default()),
-            Some(value) => serde_json::from_value(value).map_err(|error| format!("{name}: {error}")),
+            Some(text) => serde_json::from_str(text.get()).map_err(|error| format!("{name}: {error}")),
         }
+    }
+
+    /// Takes the text of a section out, for those who read it piece by piece.
+    pub fn take_text(&mut self, name: &str) -> Option<Box<RawValue>> {
+        self.sections.remove(name)
     }
 
     /// Adds bytes.
@@ -64,9 +72,10 @@ impl State {
     /// All in one piece.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        let sections = Value::Object(self.sections).to_string();
+        // Its keys are strings, and nothing else can fail.
+        let sections = serde_json::to_vec(&self.sections).unwrap_or_default();
         let mut all = (sections.len() as u64).to_le_bytes().to_vec();
-        all.extend_from_slice(sections.as_bytes());
+        all.extend_from_slice(&sections);
         all.extend_from_slice(&self.bytes);
         all
     }

@@ -21,6 +21,7 @@ pub struct ParkedProcess {
     accept_pauses: u64,
     reloads: u64,
     failed_reloads: u64,
+    #[cfg_attr(feature = "other-state", serde(rename = "probed"))]
     last_probe: Option<Time>,
     ports_short: u64,
     histograms: ParkedHistograms,

@@ -1,7 +1,7 @@
 //! Listening sockets.
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use mio::Registry;
@@ -40,6 +40,12 @@ pub struct Accepted {
     pub source: SocketAddr,
 }
 
+impl<R> AsFd for Listener<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl<R> Listener<R> {
     /// Binds and listens. An IPv6 address takes IPv6 only.
     ///
@@ -64,6 +70,12 @@ impl<R> Listener<R> {
     pub fn inherit(fd: OwnedFd, bound: SocketAddr, role: R) -> io::Result<Listener<R>> {
         SockRef::from(&fd).set_nonblocking(true)?;
         Listener::new(fd, bound, role, true)
+    }
+
+    /// Goes on with the socket of another process, whose configuration had this address; `None` where it no longer listens.
+    pub fn take_up(fd: OwnedFd, configured: SocketAddr, role: R) -> Option<Listener<R>> {
+        SockRef::from(&fd).is_listener().ok().filter(|listens| *listens)?;
+        Listener::new(fd, configured, role, false).ok()
     }
 
     fn new(fd: OwnedFd, configured: SocketAddr, role: R, inherited: bool) -> io::Result<Listener<R>> {

@@ -45,6 +45,8 @@ pub(super) struct ParkedRelay {
     up: ParkedDirection,
     down: ParkedDirection,
     last_heard: Time,
+    #[serde(default)]
+    #[cfg_attr(feature = "other-state", serde(rename = "spoke_last"))]
     client_spoke_last: bool,
     server_broke: bool,
 }

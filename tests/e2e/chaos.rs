@@ -1,5 +1,4 @@
 //! No byte is lost, kept or made up, whatever comes: the kernel's own figures of both sockets of every relay say so.
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kit::client::Client;
 use crate::kit::namespace::skip;
-use crate::kit::oracle::{self, Ends, held};
+use crate::kit::oracle;
 use crate::kit::origin::{Expect, Origin, Visit};
 use crate::kit::proxy::Proxy;
 use crate::kit::stream::Seeded;
@@ -51,7 +50,9 @@ fn chaos(zero_copy: &str, allowed: i64) -> i64 {
     let proxy = Proxy::start(config.clone());
     let sleep = proxy.sleeps_in();
     let (over, mut most, mut looked_at) = (AtomicBool::new(false), 0, 0);
-    let stalled = stall(proxy.connect());
+    let mut stalled = proxy.connect();
+    stalled.hello("calm.test");
+    let stalled = stall(stalled);
     let calm_clients: Vec<Client> = thread::scope(|scope| {
         // A look that fails must not leave them running: the scope waits for them.
         let _over = SetOnDrop(&over);
@@ -121,28 +122,11 @@ fn look_at(proxy: &Proxy, sleep: &str, origins: &[&Origin]) -> Vec<[i64; 2]> {
     });
     let sockets = oracle::sockets_of(proxy.pid());
     proxy.signal(Signal::CONT);
-    // Ports come again: of visits from one port, the last is the one that may still be there.
-    let (mut by_client, mut by_server) = (HashMap::new(), HashMap::new());
-    for origin in origins {
-        for seen in origin.seen() {
-            if let Some(header) = seen.header
-                && let Some(client) = header.source
-            {
-                let ends = [(proxy.address, client), (seen.peer, origin.address)];
-                by_client.insert(client, (ends, header.raw.len()));
-                by_server.insert(ends[1], client);
-            }
-        }
-    }
-    let is_last = |(ends, _): &([Ends; 2], usize)| by_server[&ends[1]] == ends[0].1;
-    let both = |(ends, header): ([Ends; 2], usize)| Some((sockets.get(&ends[0])?, sockets.get(&ends[1])?, header));
-    let relays = by_client.into_values().filter(is_last).filter_map(both);
-    relays.map(|(client, server, header)| held(client, server, i64::try_from(header).unwrap())).collect()
+    oracle::held_by_relays(&sockets, proxy.address, origins).into_values().collect()
 }
 
 /// A client that says more than fits on the way there and back, and reads nothing: its relay has to hold some of it.
-fn stall(mut client: Client) -> Client {
-    client.hello("calm.test");
+pub(crate) fn stall(mut client: Client) -> Client {
     client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     while client.stream.write(&[b's'; 8 * 1024]).is_ok() {}
     client

@@ -1,6 +1,7 @@
 //! A restart under a service manager that keeps fds: the next process goes on with everything, and nobody notices.
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, scope};
 use std::time::{Duration, Instant};
@@ -13,9 +14,12 @@ use crate::kit::hello::hello;
 use crate::kit::lines::From;
 use crate::kit::log::Entry;
 use crate::kit::manager::Manager;
+use crate::kit::namespace::skip;
 use crate::kit::origin::{Expect, Origin};
-use crate::kit::stream;
-use crate::kit::wait_until;
+use crate::kit::places::free_address;
+use crate::kit::stream::Seeded;
+use crate::kit::{other_state, sockets, stream, wait_until};
+use crate::tls_probes::get;
 
 /// Restarts that a stream of bytes goes through.
 const RESTARTS: usize = 20;
@@ -130,6 +134,47 @@ fn no_client_is_refused() {
             wait_until("the next process serves", || served.load(Ordering::Relaxed) > before);
         }
     });
+}
+
+/// Without this, a program that opens its own sockets refuses whoever comes during a restart, or cannot start at all while what
+/// it has left is kept.
+#[test]
+fn own_sockets_go_on_listening() {
+    let origin = Origin::echo("a");
+    let mut config = config(&origin);
+    let [redirect, other] = [free_address(), free_address()];
+    config["redirect"] = json!({ "listen": [redirect] });
+    let mut manager = Manager::start_without_sockets(config.clone());
+    let mut idle = guest(&manager);
+    let inode = sockets::listening(manager.address);
+    for _ in 0..3 {
+        manager.signal(Signal::TERM);
+        assert!(manager.wait_for_exit());
+        // Those who come now wait in the kernel, also over a start that fails.
+        let mut newcomer = manager.connect();
+        newcomer.hello("a.test");
+        let mut plain = Client::connect(redirect);
+        plain.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let mut taken = config.clone();
+        taken["admin"] = json!({ "listen": [origin.address] });
+        manager.configure(taken);
+        manager.spawn_unready();
+        assert!(!manager.wait_for_exit(), "what listens at the origin's address is in the way");
+        manager.configure(config.clone());
+        manager.spawn();
+        assert_eq!(newcomer.greeting(), "a");
+        plain.expect(b"HTTP/1.1 301");
+        idle.send(b"x").expect(b"x");
+    }
+    assert_eq!(sockets::listening(manager.address), inode, "it is the same socket");
+    // Where the next one is not to listen, nobody does, and nothing is in the way of another address.
+    config["redirect"] = json!({ "listen": [other, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), redirect.port())] });
+    manager.configure(config);
+    manager.restart();
+    Client::connect(other).send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect(b"HTTP/1.1 301");
+    Client::connect(redirect).send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").expect(b"HTTP/1.1 301");
+    manager.restart();
+    idle.send(b"x").expect(b"x");
 }
 
 /// Without this, a client that is slow with its hello, or waits for a server, has to come again.
@@ -295,6 +340,87 @@ fn each(state: &mut Value, change: impl Fn(&mut Value)) {
         change(&mut session["record"]);
         change(session);
     }
+}
+
+/// Without this, an upgrade or a downgrade by another program, or a file that it does not take, loses what another has left.
+#[test]
+fn two_programs_take_turns() {
+    let Some(other) = other_state::build() else {
+        return skip("two_programs_take_turns", "cargo is not there to build the other one");
+    };
+    let origin = Origin::echo("a");
+    let admin = free_address();
+    let mut config = config(&origin);
+    config["admin"] = json!({ "listen": [admin] });
+    let mut manager = Manager::start(config.clone());
+    let programs = [manager.program.clone(), other];
+    let mut clients: Vec<Client> = (0..10).map(|_| guest(&manager)).collect();
+    let mut numbers = Seeded::new(12);
+    let mut before = counters(admin);
+    for restart in 0..RESTARTS {
+        clients.push(guest(&manager));
+        manager.signal(Signal::TERM);
+        assert!(manager.wait_for_exit());
+        manager.program.clone_from(&programs[numbers.below(2)]);
+        if numbers.below(3) == 0 {
+            manager.configure_text("{");
+            manager.spawn_unready();
+            assert!(!manager.wait_for_exit(), "a broken file is no success");
+            manager.configure(config.clone());
+            manager.program.clone_from(&programs[numbers.below(2)]);
+        }
+        manager.spawn();
+        for client in &mut clients {
+            client.send(b"x").expect(b"x");
+        }
+        let after = counters(admin);
+        let lower = |(name, value): &(&String, &f64)| after.get(*name).is_none_or(|now| now < *value);
+        assert_eq!(before.iter().find(lower), None, "restart {restart}");
+        before = after;
+    }
+    let unread = manager.lines.of(From::Stdout).iter().filter(|line| line.contains("cannot be read")).count();
+    assert_eq!(unread, 0, "{:?}", manager.lines);
+    let sessions = before.iter().find(|(name, _)| name.starts_with("haproxy_backend_sessions_total"));
+    assert_eq!(sessions.map(|(_, count)| *count as usize), Some(clients.len()));
+}
+
+/// Without this, nobody can tell how long the service has run from how long its process has.
+#[test]
+fn the_service_is_older_than_its_process() {
+    let (origin, admin) = (Origin::echo("a"), free_address());
+    let mut config = config(&origin);
+    config["admin"] = json!({ "listen": [admin] });
+    let mut manager = Manager::start(config);
+    manager.before = "export STATS_USERNAME=a STATS_PASSWORD=b";
+    let start = || {
+        let page = get(admin, "/metrics");
+        let line = page.lines().find(|line| line.starts_with("haproxy_process_start_time_seconds "));
+        line.unwrap().to_owned()
+    };
+    let before = start();
+    manager.restart();
+    manager.restart();
+    assert_eq!(start(), before, "of the service");
+    let mut client = Client::connect(admin);
+    client.send(b"GET /stats HTTP/1.0\r\nAuthorization: Basic YTpi\r\n\r\n");
+    let page = String::from_utf8(client.rest().0).unwrap();
+    assert!(page.contains("up <span") && page.contains(", this process <span"), "{page}");
+}
+
+/// Everything on /metrics that may not go down, but for what is said of the process.
+fn counters(admin: SocketAddr) -> HashMap<String, f64> {
+    let page = get(admin, "/metrics");
+    let counters: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let of = |line: &str| {
+        let (sample, value) = line.rsplit_once(' ')?;
+        let name = sample.split('{').next()?;
+        let goes_on = counters.contains(&name) && !name.starts_with("process_") || name.ends_with("_bucket");
+        goes_on.then(|| (sample.to_owned(), value.parse().unwrap()))
+    };
+    let counters: HashMap<_, _> = page.lines().filter_map(of).collect();
+    assert!(counters.len() > 50, "{page}");
+    counters
 }
 
 /// Without this, what cannot be read at all keeps the program from starting, or hides that connections are gone.

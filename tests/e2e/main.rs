@@ -12,6 +12,8 @@ mod chaos;
 mod control;
 mod handed_on;
 mod handover;
+mod handover_kinds;
+mod handover_load;
 mod health;
 mod import;
 mod kit;

@@ -1,5 +1,6 @@
 //! A stand-in for systemd, `sd_listen_fds(3)` and `sd_pid_notify_with_fds(3)`: it holds the listening socket, keeps the fds
 //! that a process stores with it, and starts the next process with both.
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
@@ -35,7 +36,8 @@ pub(crate) struct Manager {
     pub(crate) program: PathBuf,
     /// A piece of shell that runs in the process before the program does, such as `ulimit -n 64`.
     pub(crate) before: &'static str,
-    socket: OwnedFd,
+    /// None where the program opens its own.
+    sockets: Vec<OwnedFd>,
     store: Store,
     folder: Folder,
     child: Option<Child>,
@@ -44,13 +46,22 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// Starts the program with the socket of its `listen` passed to it, and waits until it is ready.
-    pub(crate) fn start(mut config: Value) -> Manager {
+    pub(crate) fn start(config: Value) -> Manager {
         let address = free_address();
-        config["listen"] = json!([address]);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.bind(&address.into()).unwrap();
         socket.listen(4096).unwrap();
+        Manager::start_with(config, address, vec![socket.into()])
+    }
+
+    /// Starts the program without any socket but what it leaves to itself.
+    pub(crate) fn start_without_sockets(config: Value) -> Manager {
+        Manager::start_with(config, free_address(), Vec::new())
+    }
+
+    fn start_with(mut config: Value, address: SocketAddr, sockets: Vec<OwnedFd>) -> Manager {
+        config["listen"] = json!([address]);
         let folder = Folder::new();
         folder.write("lb.json", &config.to_string());
         let (lines, store) = (Lines::default(), Store::default());
@@ -60,7 +71,7 @@ impl Manager {
             lines,
             program: program(),
             before: "",
-            socket: socket.into(),
+            sockets,
             store,
             folder,
             child: None,
@@ -94,8 +105,9 @@ impl Manager {
     /// Starts the next process.
     pub(crate) fn spawn_unready(&mut self) {
         let stored = self.store.lock().unwrap();
-        let names: Vec<&str> = ["https"].into_iter().chain(stored.iter().map(|(name, _)| &**name)).collect();
-        let fds = [&self.socket].into_iter().chain(stored.iter().map(|(_, fd)| fd));
+        let names = self.sockets.iter().map(|_| "https");
+        let names: Vec<&str> = names.chain(stored.iter().map(|(name, _)| &**name)).collect();
+        let fds = self.sockets.iter().chain(stored.iter().map(|(_, fd)| fd));
         let mappings = (3..).zip(fds).map(|(child_fd, fd)| FdMapping { parent_fd: fd.try_clone().unwrap(), child_fd });
         // With exec, the process that LISTEN_PID names is the program.
         let script = format!("{}\nexport LISTEN_PID=$$\nexec \"$0\" \"$@\"", self.before);
@@ -151,6 +163,19 @@ impl Manager {
         self.store.lock().unwrap().len()
     }
 
+    /// What the relays hold that the last process has left: bytes that go up, and bytes that go down, by their clients.
+    pub(crate) fn held_by_parked_relays(&self) -> HashMap<SocketAddr, [i64; 2]> {
+        let mut held = HashMap::new();
+        self.change_state(|state| {
+            let relays = state["sessions"].as_array().unwrap().iter().filter(|entry| entry["has_server"] == true);
+            held.extend(relays.map(|entry| {
+                let source = entry["record"]["source"].as_str().unwrap().parse().unwrap();
+                (source, [0, 1].map(|way| entry["held"][way]["len"].as_i64().unwrap()))
+            }));
+        });
+        held
+    }
+
     /// Changes the state that the last process has left, as a program of another version would have written it.
     pub(crate) fn change_state(&self, change: impl FnOnce(&mut Value)) {
         self.change_bytes(|bytes| {
@@ -168,12 +193,12 @@ impl Manager {
         self.change_bytes(|_| bytes.to_vec());
     }
 
-    /// The state is a file in memory, of which the first message in the stored socket has an fd. That file is rewritten; the
+    /// The state is a file in memory, of which the first message in the stored socket has an fd, its last. That file is rewritten; the
     /// message is only looked at.
     fn change_bytes(&self, change: impl FnOnce(&[u8]) -> Vec<u8>) {
         let store = self.store.lock().unwrap();
         let (_, parcel) = &store[0];
-        let mut file = File::from(receive(parcel.as_fd(), RecvFlags::PEEK).1.remove(0));
+        let mut file = File::from(receive(parcel.as_fd(), RecvFlags::PEEK).1.pop().unwrap());
         file.rewind().unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();

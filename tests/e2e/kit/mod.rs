@@ -10,6 +10,7 @@ pub(crate) mod manager;
 pub(crate) mod namespace;
 pub(crate) mod oracle;
 pub(crate) mod origin;
+pub(crate) mod other_state;
 pub(crate) mod places;
 pub(crate) mod program;
 pub(crate) mod proxy;

@@ -14,6 +14,7 @@ use std::process::Command;
 
 use rustix::process::Pid;
 
+use super::origin::Origin;
 use super::wait_until;
 
 /// A socket's two ends, its own first.
@@ -39,26 +40,70 @@ pub(crate) fn is_available() -> bool {
 /// The connections of a process that stands still. Those that it has closed may linger, and meet a new one of the same client by
 /// its port.
 pub(crate) fn sockets_of(process: Pid) -> HashMap<Ends, Socket> {
-    let mut sockets = look(process);
+    let owner = format!("pid={process},");
+    look_twice(|line| line.contains(&owner))
+}
+
+/// Connections that are in no process's hands: those of `clients` to `address`, and those to `origins`. Others may lie in the
+/// backlog.
+pub(crate) fn sockets_in_flight(
+    address: SocketAddr,
+    clients: &[SocketAddr],
+    origins: &[&Origin],
+) -> HashMap<Ends, Socket> {
+    let is_of_them = |(own, peer): Ends| {
+        own == address && clients.contains(&peer) || origins.iter().any(|origin| origin.address == peer)
+    };
+    look_twice(|line| !line.contains("users:(") && Socket::parse(line).is_some_and(|(ends, _)| is_of_them(ends)))
+}
+
+fn look_twice(is_wanted: impl Fn(&str) -> bool) -> HashMap<Ends, Socket> {
+    let mut sockets = look(&is_wanted);
     wait_until("what the peers had on the way has come", || {
-        let before = std::mem::replace(&mut sockets, look(process));
+        let before = std::mem::replace(&mut sockets, look(&is_wanted));
         before == sockets
     });
     sockets
 }
 
-fn look(process: Pid) -> HashMap<Ends, Socket> {
+fn look(is_wanted: impl Fn(&str) -> bool) -> HashMap<Ends, Socket> {
     let options = ["--tcp", "--info", "--processes", "--numeric", "--oneline", "--no-header"];
     let output = Command::new("ss").args(options).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let owner = format!("pid={process},");
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter(|line| line.contains(&owner)).filter_map(Socket::parse).collect()
+    text.lines().filter(|line| is_wanted(line)).filter_map(Socket::parse).collect()
+}
+
+/// What the relays from `address` to `origins` hold, by their clients.
+pub(crate) fn held_by_relays(
+    sockets: &HashMap<Ends, Socket>,
+    address: SocketAddr,
+    origins: &[&Origin],
+) -> HashMap<SocketAddr, [i64; 2]> {
+    // Ports come again: of visits from one port, the last is the one that may still be there.
+    let (mut by_client, mut by_server) = (HashMap::new(), HashMap::new());
+    for origin in origins {
+        for seen in origin.seen() {
+            if let Some(header) = seen.header
+                && let Some(client) = header.source
+            {
+                let ends = [(address, client), (seen.peer, origin.address)];
+                by_client.insert(client, (ends, header.raw.len()));
+                by_server.insert(ends[1], client);
+            }
+        }
+    }
+    let is_last = |(client, (ends, _)): &(SocketAddr, ([Ends; 2], usize))| by_server[&ends[1]] == *client;
+    let held_by = |(client, (ends, header)): (SocketAddr, ([Ends; 2], usize))| {
+        let held = held(sockets.get(&ends[0])?, sockets.get(&ends[1])?, i64::try_from(header).unwrap());
+        Some((client, held))
+    };
+    by_client.into_iter().filter(is_last).filter_map(held_by).collect()
 }
 
 /// What a relay holds of a connection whose client has the one socket and whose server has the other: bytes that go up, and
 /// bytes that go down. The PROXY header, `header` bytes of the relay's own, went up first.
-pub(crate) fn held(client: &Socket, server: &Socket, header: i64) -> [i64; 2] {
+fn held(client: &Socket, server: &Socket, header: i64) -> [i64; 2] {
     // The SYN that its peer has acknowledged has a number too, and counts for a socket that has connected. That of a socket that
     // was accepted is not counted (`tcp_rcv_state_process` in the kernel).
     let server_written = server.written() - 1;
