@@ -73,7 +73,7 @@ fn go_through(size: &Size) {
     let mut manager = Manager::start(origins.config(admin));
     let address = manager.address;
     let mut idle: Vec<Client> = (0..size.idle).map(|_| said_hello(address, "quiet")).collect();
-    let first = greeted(address, "one");
+    let mut first = greeted(address, "one");
     let mut queued = said_hello(address, "one");
     let long_hello = hello_of("echo.test", LONG_HELLO).build();
     let pieces: Vec<&[u8]> = long_hello.chunks(LONG_HELLO / (size.restarts + 1)).collect();
@@ -113,6 +113,7 @@ fn go_through(size: &Size) {
                 compare_what_is_held(&manager, &origins, size.idle);
             }
             manager.spawn();
+            first.send(b"x").expect(b"x");
             pace.restarts.fetch_add(1, Ordering::Relaxed);
         }
         drop(release);
