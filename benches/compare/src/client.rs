@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, connect, recv, send, socket_with};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, connect, recv, send, socket_with, sockopt};
 
 use crate::hello::Order;
 use crate::load::{NONBLOCK, Tally};
@@ -12,6 +12,8 @@ use crate::transfer::{Next, give, take};
 
 /// Bytes of an answer to a short connection.
 const ANSWER: u64 = 1024;
+/// What a client that reads nothing has room for.
+const LITTLE: usize = 4096;
 /// Bytes of a ping and of its echo.
 const PING: usize = 64;
 
@@ -26,6 +28,8 @@ pub enum Job {
     Up(u64),
     /// Sends `PING` bytes and waits for them to come back, this many times.
     Ping(u64),
+    /// Is sent this many bytes, and reads none of them.
+    Stall(u64),
     /// Nothing.
     Idle,
 }
@@ -53,7 +57,7 @@ impl Job {
     pub fn order(self) -> Order {
         match self {
             Job::Short => Order::Answer(ANSWER),
-            Job::Down(bytes) => Order::Send(bytes),
+            Job::Down(bytes) | Job::Stall(bytes) => Order::Send(bytes),
             Job::Up(bytes) => Order::Take(bytes),
             Job::Ping(_) | Job::Idle => Order::Echo,
         }
@@ -64,6 +68,9 @@ impl Client {
     pub fn connect(proxy: SocketAddr, hello: &[u8], job: Job) -> rustix::io::Result<(OwnedFd, Client)> {
         let since = Instant::now();
         let fd = socket_with(AddressFamily::INET, SocketType::STREAM, NONBLOCK, None)?;
+        if let Job::Stall(_) = job {
+            sockopt::set_socket_recv_buffer_size(&fd, LITTLE)?;
+        }
         match connect(&fd, &proxy) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(other) => return Err(other),
@@ -94,6 +101,7 @@ impl Client {
             Job::Down(bytes) => (bytes, 1),
             Job::Up(bytes) => (bytes, 0),
             Job::Ping(rounds) => (rounds, PING),
+            Job::Stall(_) => (0, 1),
             Job::Short | Job::Idle => (0, 0),
         };
         self.stage = Stage::Going;
@@ -147,7 +155,7 @@ impl Client {
             Job::Down(_) => take(fd, scratch, &mut self.left)?,
             Job::Up(_) => give(fd, scratch, &mut self.left)?,
             Job::Ping(_) => self.ping(fd, scratch, tally)?,
-            Job::Short | Job::Idle => Next::Wait,
+            Job::Short | Job::Stall(_) | Job::Idle => Next::Wait,
         };
         match (next, self.job) {
             // One byte from the origin says that it has everything.

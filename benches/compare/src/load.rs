@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
@@ -40,6 +41,8 @@ pub struct Tally {
     pub ready: usize,
     /// A short connection from connect to end, or a ping round, each in ns.
     pub latencies: Vec<u64>,
+    /// Clients whose connection failed, where that is no failure of the run.
+    pub lost: usize,
     failure: Option<String>,
 }
 
@@ -50,6 +53,8 @@ pub struct Load {
     unfinished: VecDeque<usize>,
     /// Of the connections that move bulk, only one has its turn between two looks for pings.
     pub pings_first: bool,
+    /// A client whose connection fails is counted, and no failure of the run.
+    pub forgiving: bool,
     scratch: Box<[u8]>,
     pub tally: Tally,
     pub origin_port: u16,
@@ -81,6 +86,7 @@ impl Load {
             free: Vec::new(),
             unfinished: VecDeque::new(),
             pings_first: false,
+            forgiving: false,
             scratch: vec![0; CHUNK].into(),
             tally: Tally::default(),
             origin_port: port,
@@ -161,8 +167,10 @@ impl Load {
             Ok(Next::Again) => self.unfinished.push_back(slot),
             Ok(Next::Wait) => {}
             Err(why) => {
-                if let Role::Client(_) = sock.role {
-                    self.tally.failure = Some(why);
+                match sock.role {
+                    Role::Client(_) if self.forgiving => self.tally.lost += 1,
+                    Role::Client(_) => self.tally.failure = Some(why),
+                    _ => {}
                 }
                 return self.free.push(slot);
             }
@@ -208,6 +216,24 @@ impl Load {
         self.turn_until("short connections", |tally| tally.finished >= begun + count)
     }
 
+    /// Short connections, `at_once` of them at a time, until it is `over`.
+    pub fn keep_busy(&mut self, target: &Target, at_once: usize, over: &AtomicBool) -> Result<(), String> {
+        let ended = |tally: &Tally| tally.finished + tally.lost;
+        let before = ended(&self.tally);
+        let mut opened = 0;
+        while !over.load(Ordering::Relaxed) {
+            while before + opened - ended(&self.tally) < at_once {
+                opened += 1;
+                if self.open(target, Job::Short).is_err() {
+                    self.tally.lost += 1;
+                    break;
+                }
+            }
+            self.turn(Duration::from_millis(10))?;
+        }
+        self.turn_until("short connections", |tally| ended(tally) >= before + opened)
+    }
+
     /// Opens `count` connections and waits until the origin has answered each; the slots they have.
     pub fn prepare(&mut self, target: &Target, count: usize, job: Job) -> Result<Vec<usize>, String> {
         let begun = self.tally.ready;
@@ -224,7 +250,15 @@ impl Load {
     pub fn go(&mut self, slots: &[usize]) -> Result<(), String> {
         for &slot in slots {
             if let Some(Sock { role: Role::Client(client), fd }) = &mut self.slots[slot] {
-                client.go(fd)?;
+                match client.go(fd) {
+                    Err(_) if self.forgiving => {
+                        self.tally.lost += 1;
+                        self.slots[slot] = None;
+                        self.free.push(slot);
+                        continue;
+                    }
+                    gone => gone?,
+                }
             }
             self.unfinished.push_back(slot);
         }
@@ -244,6 +278,11 @@ impl Load {
         self.turn_until("waiting for the transfers", |tally| tally.finished >= count)
     }
 
+    /// Turns until `count` clients have finished or are lost since the tally was last taken.
+    pub fn all_end(&mut self, count: usize) -> Result<(), String> {
+        self.turn_until("waiting for the clients", |tally| tally.finished + tally.lost >= count)
+    }
+
     /// Turns until nothing moves for a while.
     pub fn settle(&mut self) -> Result<(), String> {
         while self.turn(Duration::from_millis(30))? {}
@@ -254,6 +293,7 @@ impl Load {
     pub fn clear(&mut self) {
         self.unfinished.clear();
         self.pings_first = false;
+        self.forgiving = false;
         for slot in 1..self.slots.len() {
             if self.slots[slot].take().is_some() {
                 self.free.push(slot);

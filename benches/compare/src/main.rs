@@ -1,6 +1,7 @@
 //! Measures fiscalismia-lb beside the proxies that people would use instead, all doing the same job.
 mod bare;
 mod client;
+mod disturbed;
 mod hello;
 mod load;
 mod origin;
@@ -9,6 +10,8 @@ mod picture;
 mod proxy;
 mod results;
 mod scenario;
+mod service;
+mod soak;
 mod transfer;
 
 use std::env;
@@ -16,6 +19,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,7 +29,7 @@ use crate::proxy::{Cores, pin, text};
 use crate::results::{Results, Row, report, section};
 use crate::scenario::{Bench, Case, Group, Scale, cases};
 
-/// Measure fiscalismia-lb beside HAProxy, nginx and sniproxy: the same job for each (match the SNI, send a PROXY
+/// Measure fiscalismia-lb beside HAProxy, nginx, sniproxy and sozu: the same job for each (match the SNI, send a PROXY
 /// header where it can), one thread on one core, clients and origin on another, in turn over several rounds.
 /// Instructions are what `perf stat` counts for the proxy's process; without perf those columns stay away.
 #[derive(Parser)]
@@ -33,12 +37,12 @@ use crate::scenario::{Bench, Case, Group, Scale, cases};
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A proxy to measure: fiscalismia-lb, haproxy, nginx, sniproxy, each as often as wanted. Kinds that are
+    /// A proxy to measure: fiscalismia-lb, haproxy, nginx, sniproxy, sozu, each as often as wanted. Kinds that are
     /// not named are looked for in PATH, and fiscalismia-lb beside this source tree
     #[arg(long = "peer", value_name = "KIND=PATH")]
     peers: Vec<String>,
     /// Measure only proxies of these kinds
-    #[arg(long, value_delimiter = ',', default_values = ["fiscalismia-lb", "haproxy", "nginx", "sniproxy", "bare"])]
+    #[arg(long, value_delimiter = ',', default_values = ["fiscalismia-lb", "haproxy", "nginx", "sniproxy", "sozu", "bare"])]
     kinds: Vec<Kind>,
     /// Measure only these groups
     #[arg(long, value_delimiter = ',')]
@@ -81,6 +85,19 @@ enum Command {
         #[arg(long, default_value = ".")]
         out: PathBuf,
     },
+    /// Run fiscalismia-lb through a million connections, faults, reloads and restarts, and see that it holds no more at the
+    /// end; writes soak.md and soak.svg
+    Soak {
+        /// How long; from five minutes on, until there were a million connections
+        #[arg(long, default_value_t = 12)]
+        minutes: u64,
+        /// The program
+        #[arg(long)]
+        program: Option<PathBuf>,
+        /// Where soak.md and soak.svg go
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
     /// Serve as the bare loop: only the system calls that a proxy cannot do without
     Bare {
         /// Where to listen
@@ -99,6 +116,7 @@ fn main() -> ExitCode {
         Some(Command::Draw { json, svg }) => draw(json, svg),
         Some(Command::Merge { parts, out }) => merge(parts, out),
         Some(Command::Bare { listen, server, splice }) => bare::serve(*listen, *server, *splice).map_err(text),
+        Some(Command::Soak { minutes, program, out }) => soak(program.as_deref(), *minutes, out, &arguments),
         None => compare(&arguments),
     };
     match done {
@@ -108,6 +126,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn soak(program: Option<&Path>, minutes: u64, out: &Path, arguments: &Arguments) -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).map_err(text)?;
+    pin(arguments.load_core).map_err(text)?;
+    let program = program.map(Path::to_owned).or_else(|| usual_place(Kind::FiscalismiaLb));
+    let dir = env::temp_dir().join(format!("soak-{}", std::process::id()));
+    fs::create_dir_all(&dir).map_err(text)?;
+    let cores = Cores { proxy: arguments.proxy_core, load: arguments.load_core };
+    let length = Duration::from_mins(minutes);
+    let done = soak::run(program.ok_or("fiscalismia-lb is not here")?, cores, length, &dir, out);
+    let _ = fs::remove_dir_all(dir);
+    done
 }
 
 fn draw(json: &Path, svg: &Path) -> Result<(), String> {

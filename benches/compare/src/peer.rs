@@ -15,6 +15,7 @@ pub enum Kind {
     Haproxy,
     Nginx,
     Sniproxy,
+    Sozu,
     Bare,
 }
 
@@ -47,10 +48,12 @@ pub struct Setup {
     /// Servers of each route.
     pub servers: usize,
     pub logs: Logs,
+    /// It is to be reloaded: with a master process, where it needs one for that.
+    pub master: bool,
 }
 
 /// The job of most measurements: as many routes as the deployment that the project comes from.
-pub const USUAL: Setup = Setup { routes: 5, servers: 1, logs: Logs::Off };
+pub const USUAL: Setup = Setup { routes: 5, servers: 1, logs: Logs::Off, master: false };
 
 const MAX_CONNECTIONS: usize = 5000;
 
@@ -61,13 +64,14 @@ impl Kind {
             Kind::Haproxy => "haproxy",
             Kind::Nginx => "nginx",
             Kind::Sniproxy => "sniproxy",
+            Kind::Sozu => "sozu",
             Kind::Bare => "bare",
         }
     }
 }
 
 /// Servers' addresses all lead to the one origin: 127.0.1.1, 127.0.1.2 and so on.
-fn server(index: usize, origin_port: u16) -> SocketAddr {
+pub fn server(index: usize, origin_port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, 0, 1 + (index / 250) as u8, 1 + (index % 250) as u8), origin_port))
 }
 
@@ -80,7 +84,7 @@ impl Peer {
     /// The proxy at `program`, which is asked for its version.
     pub fn at(kind: Kind, program: PathBuf) -> io::Result<Peer> {
         let flag = match kind {
-            Kind::FiscalismiaLb => "--version",
+            Kind::FiscalismiaLb | Kind::Sozu => "--version",
             Kind::Haproxy | Kind::Nginx => "-v",
             Kind::Sniproxy => "-V",
             Kind::Bare => return Ok(Peer { kind, label: "bare loop".into(), program, splice: false, version: (0, 0) }),
@@ -102,7 +106,7 @@ impl Peer {
         let label = match self.kind {
             Kind::FiscalismiaLb => format!("{}, copying", self.label),
             Kind::Haproxy | Kind::Bare => format!("{}, splice", self.label),
-            Kind::Nginx | Kind::Sniproxy => return None,
+            Kind::Nginx | Kind::Sniproxy | Kind::Sozu => return None,
         };
         Some(Peer { label, splice: !self.splice, ..self.clone() })
     }
@@ -111,10 +115,15 @@ impl Peer {
     pub fn can(&self, logs: Logs) -> bool {
         match self.kind {
             Kind::FiscalismiaLb => true,
-            Kind::Bare => logs == Logs::Off,
+            Kind::Bare | Kind::Sozu => logs == Logs::Off,
             Kind::Haproxy => logs != Logs::All || self.version >= (3, 1),
             Kind::Nginx | Kind::Sniproxy => logs != Logs::All,
         }
+    }
+
+    /// Whether it can read its configuration anew, or start again, while it serves.
+    pub fn can_reload(&self) -> bool {
+        matches!(self.kind, Kind::FiscalismiaLb | Kind::Haproxy | Kind::Nginx)
     }
 
     /// The command that serves on 127.0.0.1:`port`; its configuration goes to `dir`.
@@ -129,7 +138,7 @@ impl Peer {
             Kind::Haproxy => {
                 let map = dir.join("names.map");
                 fs::write(&map, lines(setup.routes, |index| format!("{} r{index}", sni(index))))?;
-                command.args(["-db", "-f"]).arg(&file);
+                command.args(setup.master.then_some("-W")).args(["-db", "-f"]).arg(&file);
                 self.haproxy(setup, port, origin_port, &map)
             }
             Kind::Nginx => {
@@ -139,6 +148,10 @@ impl Peer {
             Kind::Sniproxy => {
                 command.args(["-f", "-c"]).arg(&file);
                 sniproxy(setup, port, origin_port)
+            }
+            Kind::Sozu => {
+                command.args(["start", "-c"]).arg(&file);
+                sozu(setup, port, origin_port, dir)
             }
             Kind::Bare => {
                 command.args(["bare", &format!("127.0.0.1:{port}"), &server(0, origin_port).to_string()]);
@@ -214,8 +227,9 @@ fn nginx(setup: Setup, port: u16, origin_port: u16) -> String {
         Logs::Off => "access_log off;",
         _ => "access_log /dev/stdout line;",
     };
+    let master = if setup.master { "on" } else { "off" };
     format!(
-        "daemon off;\nmaster_process off;\nworker_processes 1;\nworker_rlimit_nofile 20000;\npid nginx.pid;\n\
+        "daemon off;\nmaster_process {master};\nworker_processes 1;\nworker_rlimit_nofile 20000;\npid nginx.pid;\n\
          load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n\
          events {{ worker_connections 19000; }}\nstream {{\n \
          log_format line '$remote_addr:$remote_port [$time_local] $ssl_preread_server_name $upstream_addr \
@@ -237,6 +251,25 @@ fn sniproxy(setup: Setup, port: u16, origin_port: u16) -> String {
     format!(
         "user root\nerror_log {{\n filename /dev/stderr\n priority warning\n}}\n\
          listen 127.0.0.1:{port} {{\n proto tls\n table names\n{log}}}\ntable names {{\n{names}}}\n"
+    )
+}
+
+fn sozu(setup: Setup, port: u16, origin_port: u16, dir: &Path) -> String {
+    let clusters = lines(setup.routes, |index| {
+        let backends: Vec<_> =
+            (0..setup.servers).map(|other| format!("{{ address = \"{}\" }}", server(other, origin_port))).collect();
+        format!(
+            "[clusters.r{index}]\nprotocol = \"tcp\"\nsend_proxy = true\n\
+             frontends = [{{ address = \"127.0.0.1:{port}\", hostname = \"{}\" }}]\nbackends = [{}]",
+            sni(index),
+            backends.join(", ")
+        )
+    });
+    format!(
+        "command_socket = \"{}\"\nlog_level = \"error\"\nlog_target = \"stdout\"\nworker_count = 1\n\
+         worker_automatic_restart = false\nmax_connections = {MAX_CONNECTIONS}\nbuffer_size = 20000\n\
+         max_buffers = 12000\n[[listeners]]\nprotocol = \"tcp\"\naddress = \"127.0.0.1:{port}\"\n{clusters}",
+        dir.join("sozu.sock").display()
     )
 }
 

@@ -3,7 +3,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -16,7 +16,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::client::Job;
 use crate::load::{Load, Target};
-use crate::peer::{Peer, Setup, sni};
+use crate::peer::{Kind, Peer, Setup, sni};
+use crate::service::Service;
 
 /// The cores of the two sides.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +29,19 @@ pub struct Cores {
 /// A proxy that serves.
 pub struct Proxy {
     child: Child,
+    /// The process that does the work.
+    pid: u32,
     pub address: SocketAddr,
     logged: Arc<AtomicU64>,
     /// From the start of the program to the end of the first connection that it served.
     pub first_served: Duration,
     names: usize,
+    command: Command,
+    /// What starts it again.
+    service: Option<Service>,
+    core: usize,
+    /// The process has others, which end with it if it is asked to.
+    has_master: bool,
 }
 
 /// What a stretch of work cost the proxy.
@@ -40,6 +49,8 @@ pub struct Proxy {
 pub struct Cost {
     /// Instructions in user and in kernel mode, where perf counts them.
     pub instructions: Option<(f64, f64)>,
+    /// System calls, where perf may look at the kernel's tracepoints.
+    pub calls: Option<f64>,
     pub cpu: Duration,
     pub wall: Duration,
 }
@@ -55,21 +66,42 @@ impl Proxy {
     /// Starts `peer` on its core and waits until a connection went through it.
     pub fn start(peer: &Peer, setup: Setup, load: &mut Load, cores: Cores, dir: &Path) -> Result<Proxy, String> {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(text)?.port();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = peer.command(setup, port, load.origin_port, dir).map_err(text)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let service = if setup.master && peer.kind == Kind::FiscalismiaLb {
+            Some(Service::new(address, dir).map_err(text)?)
+        } else {
+            None
+        };
         pin(cores.proxy).map_err(text)?;
         let begun = Instant::now();
-        let child = command.spawn();
+        let child = match &service {
+            Some(service) => service.spawn(&command),
+            None => command.spawn(),
+        };
         pin(cores.load).map_err(text)?;
+        let child = child.map_err(|error| format!("{}: {error}", peer.label))?;
         let mut proxy = Proxy {
-            child: child.map_err(|error| format!("{}: {error}", peer.label))?,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            pid: child.id(),
+            child,
+            command,
+            service,
+            core: cores.proxy,
+            has_master: setup.master || peer.kind == Kind::Sozu,
+            address,
             logged: Arc::default(),
             first_served: Duration::ZERO,
             names: setup.routes,
         };
         proxy.drain();
+        if let Some(service) = &proxy.service {
+            service.wait_until_ready()?;
+        }
         proxy.first(load, begun).map_err(|why| format!("{}: {why}", peer.label))?;
+        if peer.kind == Kind::Sozu {
+            proxy.pid = proxy.worker()?;
+        }
         Ok(proxy)
     }
 
@@ -124,8 +156,33 @@ impl Proxy {
         self.logged.load(Ordering::Relaxed)
     }
 
+    /// The one child of a process that only looks after it.
+    fn worker(&self) -> Result<u32, String> {
+        let children = self.proc(&format!("task/{}/children", self.pid))?;
+        children.split_whitespace().next().and_then(|pid| pid.parse().ok()).ok_or_else(|| "no worker".into())
+    }
+
+    /// Ends it and starts it again, as its service manager would: the others of those that can have a reload for that.
+    pub fn restart(&mut self, peer: &Peer) -> Result<(), String> {
+        let Some(service) = &self.service else { return self.reload(peer) };
+        kill_process(Pid::from_child(&self.child), Signal::TERM).map_err(text)?;
+        self.child.wait().map_err(text)?;
+        pin(self.core).map_err(text)?;
+        self.child = service.spawn(&self.command).map_err(text)?;
+        self.pid = self.child.id();
+        service.wait_until_ready()?;
+        self.drain();
+        Ok(())
+    }
+
+    /// Asks it to read its configuration anew.
+    pub fn reload(&mut self, peer: &Peer) -> Result<(), String> {
+        let signal = if peer.kind == Kind::Haproxy { Signal::USR2 } else { Signal::HUP };
+        kill_process(Pid::from_child(&self.child), signal).map_err(text)
+    }
+
     fn proc(&self, file: &str) -> Result<String, String> {
-        let path = format!("/proc/{}/{file}", self.child.id());
+        let path = format!("/proc/{}/{file}", self.pid);
         fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))
     }
 
@@ -139,12 +196,22 @@ impl Proxy {
 
     /// Size of the program's file.
     pub fn binary_size(&self) -> Result<u64, String> {
-        fs::metadata(format!("/proc/{}/exe", self.child.id())).map(|file| file.len()).map_err(text)
+        fs::metadata(format!("/proc/{}/exe", self.pid)).map(|file| file.len()).map_err(text)
+    }
+
+    /// How many file descriptors it has open.
+    pub fn fds(&self) -> Result<usize, String> {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).map(Iterator::count).map_err(text)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<(), String> {
+        kill_process(Pid::from_child(&self.child), signal).map_err(text)
     }
 
     /// Time on the CPU so far, all threads.
     pub fn cpu(&self) -> Result<Duration, String> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(text)?;
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).map_err(text)?;
         let mut total = 0;
         for task in tasks {
             let schedstat = fs::read_to_string(task.map_err(text)?.path().join("schedstat")).map_err(text)?;
@@ -155,22 +222,32 @@ impl Proxy {
 
     /// What the proxy spends while `work` runs.
     pub fn cost(&self, dir: &Path, work: impl FnOnce() -> Result<(), String>) -> Result<Cost, String> {
-        let perf = Perf::attach(self.child.id(), dir);
+        let perf = Perf::attach(self.pid, dir);
         let (cpu, begun) = (self.cpu()?, Instant::now());
         let done = work();
         let (wall, cpu) = (begun.elapsed(), self.cpu()?.saturating_sub(cpu));
-        let instructions = perf.and_then(Perf::stop);
+        let counts = perf.and_then(Perf::stop).unwrap_or_default();
         done?;
-        Ok(Cost { instructions, cpu, wall })
+        Ok(Cost { instructions: counts.0, calls: counts.1, cpu, wall })
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if self.has_master && kill_process(Pid::from_child(&self.child), Signal::TERM).is_ok() {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(3) && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
+
+const INSTRUCTIONS: &str = "instructions:u,instructions:k";
+/// Counts where the machine has no counters, too, and does not slow the process down as strace does.
+const CALLS: &str = "raw_syscalls:sys_enter";
 
 /// `perf stat` on one process, told over two FIFOs when to count.
 struct Perf {
@@ -182,14 +259,19 @@ struct Perf {
 impl Perf {
     /// `None` where there is no perf, or it may not count.
     fn attach(pid: u32, dir: &Path) -> Option<Perf> {
+        let both = format!("{INSTRUCTIONS},{CALLS}");
+        [both.as_str(), INSTRUCTIONS].iter().find_map(|events| Perf::count(events, pid, dir))
+    }
+
+    fn count(events: &str, pid: u32, dir: &Path) -> Option<Perf> {
         let (control, acks) = (dir.join("perf-control"), dir.join("perf-acks"));
         for fifo in [&control, &acks] {
             let _ = fs::remove_file(fifo);
             mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).ok()?;
         }
         let open = |fifo: &Path| OpenOptions::new().read(true).write(true).open(fifo).ok();
-        let child = std::process::Command::new("perf")
-            .args(["stat", "-x,", "-D", "-1", "-e", "instructions:u,instructions:k"])
+        let child = Command::new("perf")
+            .args(["stat", "-x,", "-D", "-1", "-e", events])
             .arg("--control")
             .arg(format!("fifo:{},{}", control.display(), acks.display()))
             .args(["-p", &pid.to_string()])
@@ -212,7 +294,8 @@ impl Perf {
         self.acks.read(&mut [0; 16]).ok().map(|_| ())
     }
 
-    fn stop(mut self) -> Option<(f64, f64)> {
+    /// Instructions in user and in kernel mode, and system calls; each where it could be counted.
+    fn stop(mut self) -> Option<(Option<(f64, f64)>, Option<f64>)> {
         self.tell("disable\n")?;
         kill_process(Pid::from_child(&self.child), Signal::INT).ok()?;
         let mut said = String::new();
@@ -220,7 +303,7 @@ impl Perf {
         let count = |event: &str| -> Option<f64> {
             said.lines().find(|line| line.contains(event))?.split(',').next()?.parse().ok()
         };
-        Some((count("instructions:u")?, count("instructions:k")?))
+        Some((count("instructions:u").zip(count("instructions:k")), count(CALLS)))
     }
 }
 

@@ -36,6 +36,8 @@ const FIGURES: &[(&str, &str, usize)] = &[
     ("instructions_m", "instructions/GiB, M", 0),
     ("user_m", "user, M", 1),
     ("kernel_m", "kernel, M", 0),
+    ("calls", "system calls", 2),
+    ("calls_gib", "system calls/GiB, k", 1),
     ("cpu_us", "CPU, µs", 1),
     ("cpu_ms", "CPU/GiB, ms", 0),
     ("per_second", "per s", 0),
@@ -50,6 +52,9 @@ const FIGURES: &[(&str, &str, usize)] = &[
     ("resident_kb", "resident, kB", 0),
     ("first_ms", "first served after, ms", 1),
     ("binary_kb", "program file, kB", 0),
+    ("longest_ms", "longest wait of a new client, ms", 1),
+    ("lost_new", "new clients lost", 0),
+    ("lost_open", "of 100 open connections lost", 0),
 ];
 
 impl Spread {
@@ -122,8 +127,18 @@ fn cell(row: &Row, key: &str, places: usize) -> String {
 /// The first proxy's figures over those of each other one: under 1 is less.
 fn against(rows: &[Row]) -> Option<String> {
     let (own, others) = rows.split_first()?;
-    let keys =
-        ["instructions_k", "user_k", "instructions_m", "cpu_us", "cpu_ms", "p99_us", "user_bytes", "resident_kb"];
+    let keys = [
+        "instructions_k",
+        "user_k",
+        "instructions_m",
+        "calls",
+        "calls_gib",
+        "cpu_us",
+        "cpu_ms",
+        "p99_us",
+        "user_bytes",
+        "resident_kb",
+    ];
     let mut text = String::new();
     for key in keys {
         let Some(mine) = own.quoted(key) else { continue };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::client::Job;
+use crate::disturbed::under_load;
 use crate::load::{Load, Tally, Target};
 use crate::peer::{Logs, Peer, Setup, USUAL};
 use crate::proxy::{Cores, Cost, Proxy, text};
@@ -28,6 +29,10 @@ pub enum Group {
     Start,
     /// Short connections with more routes and more servers
     Growth,
+    /// Connections whose client reads nothing of what it is sent
+    Slow,
+    /// Clients that come and stay while the proxy is started again, or reads its configuration anew
+    Restart,
 }
 
 /// One line of work that every proxy goes through.
@@ -47,6 +52,9 @@ enum Work {
     Mixed,
     Idle,
     Start,
+    Slow,
+    Restart,
+    Reload,
 }
 
 /// How much is done in one measurement.
@@ -79,6 +87,10 @@ pub struct Bench {
 
 /// Short connections at once: enough that no proxy waits for the next one.
 const AT_ONCE: usize = 16;
+/// Bytes that the server has for a client that reads none: more than the kernel takes for it.
+const STALLED_BYTES: u64 = 128 << 10;
+const RESTARTS: usize = 5;
+const RELOADS: usize = 3;
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Every case, in the order of the tables.
@@ -105,6 +117,14 @@ pub fn cases() -> Vec<Case> {
         case(Group::Start, "from start to the first connection", USUAL, Work::Start),
         case(Group::Growth, "100 routes", Setup { routes: 100, ..USUAL }, short),
         case(Group::Growth, "10,000 routes", Setup { routes: 10_000, ..USUAL }, short),
+        case(Group::Slow, "clients that read nothing of 128 KiB", USUAL, Work::Slow),
+        case(Group::Restart, "5 restarts under load", Setup { master: true, ..USUAL }, Work::Restart),
+        case(
+            Group::Restart,
+            "3 reloads of 10,000 routes under load",
+            Setup { master: true, routes: 10_000, ..USUAL },
+            Work::Reload,
+        ),
         case(Group::Growth, "100 servers in each of 5 routes", Setup { servers: 100, ..USUAL }, short),
     ]
 }
@@ -112,7 +132,7 @@ pub fn cases() -> Vec<Case> {
 impl Case {
     /// Whether `peer` can do this at all.
     pub fn suits(&self, peer: &Peer) -> bool {
-        peer.can(self.setup.logs)
+        peer.can(self.setup.logs) && (!self.setup.master || peer.can_reload())
     }
 
     /// Whether it makes a difference here if a proxy splices.
@@ -123,7 +143,7 @@ impl Case {
     /// One measurement of one proxy, started for it.
     pub fn measure(&self, peer: &Peer, bench: &mut Bench) -> Result<Vec<Figure>, String> {
         bench.load.clear();
-        let proxy = Proxy::start(peer, self.setup, &mut bench.load, bench.cores, &bench.dir)?;
+        let mut proxy = Proxy::start(peer, self.setup, &mut bench.load, bench.cores, &bench.dir)?;
         let figures = match self.work {
             Work::Short { hello } => {
                 let logged = proxy.logged();
@@ -136,7 +156,17 @@ impl Case {
             Work::Bulk { up, connections } => bench.bulk(&proxy, up, connections)?,
             Work::Ping { connections } => bench.ping(&proxy, connections)?,
             Work::Mixed => bench.mixed(&proxy)?,
-            Work::Idle => bench.idle(&proxy)?,
+            Work::Idle => bench.held(&proxy, Job::Idle)?,
+            Work::Slow => bench.held(&proxy, Job::Stall(STALLED_BYTES))?,
+            Work::Restart => {
+                let target = proxy.target(517);
+                let times = (RESTARTS, bench.scale.idle_for / 3);
+                under_load(&mut bench.load, &target, times, || proxy.restart(peer))?
+            }
+            Work::Reload => {
+                let times = (RELOADS, bench.scale.idle_for);
+                under_load(&mut bench.load, &proxy.target(517), times, || proxy.reload(peer))?
+            }
             Work::Start => vec![
                 ("resident_kb", proxy.status("VmRSS")? as f64 / 1e3),
                 ("first_ms", proxy.first_served.as_secs_f64() * 1e3),
@@ -174,6 +204,7 @@ impl Bench {
             figures.push(("user_m", user / gib / 1e6));
             figures.push(("kernel_m", kernel / gib / 1e6));
         }
+        figures.extend(cost.calls.map(|calls| ("calls_gib", calls / gib / 1e3)));
         figures.push(("cpu_ms", cost.cpu.as_secs_f64() * 1e3 / gib));
         figures.push(("gbit_s", gib * GIB * 8.0 / 1e9 / cost.wall.as_secs_f64()));
         Ok(figures)
@@ -204,15 +235,16 @@ impl Bench {
         Ok([vec![("gbit_s", rate)], self.latencies()].concat())
     }
 
-    fn idle(&mut self, proxy: &Proxy) -> Result<Vec<Figure>, String> {
+    /// What many connections hold on which nothing happens.
+    fn held(&mut self, proxy: &Proxy, job: Job) -> Result<Vec<Figure>, String> {
         let count = self.scale.idle;
         let target = proxy.target(517);
         // The load's own sockets are in the kernel's total too: as much as without a proxy between them.
         let direct = Target { proxy: ([127, 0, 0, 1], self.load.origin_port).into(), ..target.clone() };
-        let (_, own) = self.hold(&direct, count, || Ok(0))?;
+        let (_, own) = self.hold(&direct, count, job, || Ok(0))?;
         self.load.clear();
         self.load.settle()?;
-        let (user, kernel) = self.hold(&target, count, || proxy.status("RssAnon"))?;
+        let (user, kernel) = self.hold(&target, count, job, || proxy.status("RssAnon"))?;
         let before = proxy.cpu()?;
         thread::sleep(self.scale.idle_for);
         let idle = proxy.cpu()?.saturating_sub(before);
@@ -235,11 +267,13 @@ impl Bench {
         &mut self,
         target: &Target,
         count: usize,
+        job: Job,
         user: impl Fn() -> Result<u64, String>,
     ) -> Result<(f64, f64), String> {
         thread::sleep(Duration::from_millis(300));
         let before = (user()? as f64, kernel_memory()?);
-        self.load.prepare(target, count, Job::Idle)?;
+        let slots = self.load.prepare(target, count, job)?;
+        self.load.go(&slots)?;
         self.load.settle()?;
         thread::sleep(Duration::from_millis(300));
         Ok((user()? as f64 - before.0, kernel_memory()? - before.1))
@@ -260,6 +294,7 @@ fn per_piece(cost: &Cost, pieces: f64) -> Vec<Figure> {
         figures.push(("user_k", user / pieces / 1e3));
         figures.push(("kernel_k", kernel / pieces / 1e3));
     }
+    figures.extend(cost.calls.map(|calls| ("calls", calls / pieces)));
     figures.push(("cpu_us", cost.cpu.as_secs_f64() * 1e6 / pieces));
     figures.push(("per_second", pieces / cost.wall.as_secs_f64()));
     figures
