@@ -16,7 +16,7 @@
 )]
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use std::{env, fs};
@@ -25,7 +25,7 @@ use fiscalismia_lb::access_log::{AccessLog, Counts, Output, Step, Timing, Whose}
 use fiscalismia_lb::config::{self, Config, Log, LogConnections, LogFormat};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::routes::RouteTable;
-use fiscalismia_lb::policy::servers::{Group, Pick};
+use fiscalismia_lb::policy::servers::{Group, Mode, Override, Pick, ServerIndex};
 use fiscalismia_lb::policy::time::{Time, UnixTime};
 use fiscalismia_lb::vocabulary::CloseReason;
 use fiscalismia_lb::wire::client_hello::{Reader, Verdict};
@@ -47,14 +47,39 @@ const CASES: &[Case] = &[
     ("parse a hello of 1,800 bytes in two records", |rounds| parse(1800, &[900], rounds)),
     ("find one route of 1,000 by its exact name", |rounds| find("site", rounds)),
     ("find one route of 1,000 by a wildcard", |rounds| find("a.wild", rounds)),
-    ("pick one of 5 servers, round_robin", |rounds| pick("round_robin", rounds)),
-    ("pick one of 5 servers, least_connections", |rounds| pick("least_connections", rounds)),
-    ("pick one of 5 servers, source", |rounds| pick("source", rounds)),
+    ("pick one of 5 servers, round_robin", |rounds| pick("round_robin", 5, Servers::Free, rounds)),
+    ("pick one of 5 servers, least_connections", |rounds| pick("least_connections", 5, Servers::Free, rounds)),
+    ("pick one of 5 servers, source", |rounds| pick("source", 5, Servers::Free, rounds)),
+    ("pick one of 5 servers, half of them drained", |rounds| {
+        pick("least_connections", 5, Servers::HalfDrained, rounds);
+    }),
+    ("pick one of 5 servers, all but one full", |rounds| pick("round_robin", 5, Servers::OneFree, rounds)),
+    ("pick one of 5 servers, backups only", |rounds| pick("round_robin", 5, Servers::Backups, rounds)),
+    ("pick one of 1,000 servers, round_robin", |rounds| pick("round_robin", 1000, Servers::Free, rounds)),
+    ("pick one of 1,000 servers, least_connections", |rounds| pick("least_connections", 1000, Servers::Free, rounds)),
+    ("pick one of 1,000 servers, source", |rounds| pick("source", 1000, Servers::Free, rounds)),
+    ("pick one of 1,000 servers, half of them drained", |rounds| {
+        pick("least_connections", 1000, Servers::HalfDrained, rounds);
+    }),
+    ("pick one of 1,000 servers, all but one full", |rounds| pick("round_robin", 1000, Servers::OneFree, rounds)),
+    ("pick one of 1,000 servers, backups only", |rounds| pick("round_robin", 1000, Servers::Backups, rounds)),
     ("write a PROXY v2 header", |rounds| header(&Tlvs::default(), rounds)),
     ("write a PROXY v2 header with all TLVs", |rounds| header(&ALL_TLVS, rounds)),
     ("write a log line at close, HAProxy's form", |rounds| log_line(LogFormat::Haproxy, rounds)),
     ("write a log line at close, JSON", |rounds| log_line(LogFormat::Json, rounds)),
 ];
+
+/// What holds servers back from being picked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Servers {
+    Free,
+    /// An operator has drained every other one.
+    HalfDrained,
+    /// All but the last have their `max_connections`.
+    OneFree,
+    /// Every one of them is a backup.
+    Backups,
+}
 
 const ALL_TLVS: Tlvs<'static> = Tlvs {
     authority: Some(b"fiscalismia.com"),
@@ -174,14 +199,31 @@ fn find(prefix: &str, rounds: u64) {
     }
 }
 
-fn pick(balance: &str, rounds: u64) {
-    let servers: Vec<_> =
-        (1..=5).map(|number| format!(r#"{{"address":"10.0.0.{number}:443","weight":{number}}}"#)).collect();
-    let route = format!(r#""r":{{"sni":["*"],"balance":"{balance}","servers":[{}]}}"#, servers.join(","));
-    let mut group = Group::new(&config(&route).routes[0], &mut Spread::new(Time::ZERO, 5));
+fn pick(balance: &str, count: u32, servers: Servers, rounds: u64) {
+    let extra = match servers {
+        Servers::OneFree => r#","max_connections":1"#,
+        Servers::Backups => r#","backup":true"#,
+        Servers::Free | Servers::HalfDrained => "",
+    };
+    let server = |number: u32| {
+        let (host, weight) = (Ipv4Addr::from_bits(0x0A00_0001 + number), 1 + number % 5);
+        format!(r#"{{"address":"{host}:443","weight":{weight}{extra}}}"#)
+    };
+    let list: Vec<_> = (0..count).map(server).collect();
+    let route = format!(r#""r":{{"sni":["*"],"balance":"{balance}","servers":[{}]}}"#, list.join(","));
+    let mut group = Group::new(&config(&route).routes[0], &mut Spread::new(Time::ZERO, count));
+    for index in ServerIndex::all().take(count as usize) {
+        match servers {
+            Servers::HalfDrained if index.place() % 2 == 1 => {
+                group.set(Time::ZERO, index, Override { mode: Mode::Drain, ..Override::default() });
+            }
+            Servers::OneFree if index.place() + 1 < count as usize => group.opened(index),
+            _ => {}
+        }
+    }
     for round in 0..rounds {
         let client = IpAddr::from((round as u32).wrapping_mul(0x9E37_79B9).to_be_bytes());
-        let Pick::Server(index) = group.pick(black_box(client), &[]) else { panic!("every server is up") };
+        let Pick::Server(index) = group.pick(black_box(client), &[]) else { panic!("a server takes it") };
         group.opened(index);
         group.closed(index);
     }

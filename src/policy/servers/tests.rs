@@ -3,13 +3,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::super::random::Random;
+use super::update::REMEMBERED;
 use super::*;
-use crate::config::{OnDown, Probe, ProxyHeader, ProxyProtocol, ProxyTlvs, RouteTimeouts};
+use crate::config::{Balance, OnDown, Outage, Probe, ProxyHeader, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 use crate::vocabulary::CheckResult;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-fn server(name: &str, weight: u16) -> Server {
+pub(super) fn server(name: &str, weight: u16) -> Server {
     Server {
         name: name.into(),
         address: SocketAddr::from(([127, 0, 0, 1], 1)),
@@ -56,7 +57,7 @@ fn spread() -> Spread {
     Spread::new(Time::ZERO, 1)
 }
 
-fn group(balance: Balance, servers: Vec<Server>) -> Group {
+pub(super) fn group(balance: Balance, servers: Vec<Server>) -> Group {
     Group::new(&route(balance, servers), &mut spread())
 }
 
@@ -64,7 +65,7 @@ fn weighted(balance: Balance, weights: &[u16]) -> Group {
     group(balance, weights.iter().enumerate().map(|(i, weight)| server(&format!("s{i}"), *weight)).collect())
 }
 
-fn report(group: &mut Group, index: u32, up: bool) -> Option<Change> {
+pub(super) fn report(group: &mut Group, index: u32, up: bool) -> Option<Change> {
     group.probe_started(ServerIndex(index));
     let result = if up { CheckResult::L4Ok } else { CheckResult::L4Connection };
     group.report(

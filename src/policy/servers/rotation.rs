@@ -1,0 +1,209 @@
+//! Which of the servers that take connections gets the next one.
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use super::ServerIndex;
+use super::hash::{exponential, hash_address, hash_name, mix};
+use super::member::{Load, Member};
+use super::ranks::Ranks;
+use crate::config::Balance;
+
+/// Up to so many servers, looking at each costs less than keeping them in order.
+pub(super) const FEW: usize = 32;
+
+/// The servers of a route that take connections.
+#[derive(Debug)]
+pub(super) struct Rotation {
+    balance: Balance,
+    /// By index.
+    turns: Vec<Turn>,
+    /// They are few, and no server of the route has `max_connections`.
+    is_plain: bool,
+    /// The same servers in order, where they are many. Made at the first pick after a change: in one of a whole network,
+    /// hundreds come between two picks.
+    ranks: Option<Box<Ranks>>,
+}
+
+/// Smooth round robin: what a server is owed, in parts of a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) index: ServerIndex,
+    pub(super) weight: u32,
+    pub(super) owed: i64,
+    /// Of its name, where clients' addresses are asked for their server.
+    hash: u64,
+}
+
+/// Whether the servers that take connections have room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Vacancy {
+    /// One of them has.
+    Room,
+    /// Each has its `max_connections`.
+    Full,
+    /// No server takes connections.
+    NoServer,
+}
+
+impl Rotation {
+    /// No server yet.
+    pub(super) fn new(balance: Balance) -> Rotation {
+        Rotation { balance, turns: Vec::new(), is_plain: false, ranks: None }
+    }
+
+    /// Picks in another way from the next [`settle`](Rotation::settle) on.
+    pub(super) fn set_balance(&mut self, balance: Balance) {
+        self.balance = balance;
+    }
+
+    /// Starts over with the servers that take connections now. Turns owed under other weights are dropped: they would be paid in a
+    /// burst.
+    pub(super) fn settle(&mut self, members: &[Member], takes_part: impl Fn(ServerIndex, &Member) -> bool) {
+        let balance = self.balance;
+        let turn = |index: ServerIndex, member: &Member| {
+            let hash = if balance == Balance::Source { hash_name(&member.server().name) } else { 0 };
+            Turn { index, weight: member.weight().into(), owed: 0, hash }
+        };
+        let those = ServerIndex::all().zip(members).filter(|(index, member)| takes_part(*index, member));
+        let turns = those.map(|(index, member)| turn(index, member));
+        self.turns.clear();
+        self.turns.extend(turns);
+        let is_limited = members.iter().any(|member| member.server().max_connections.is_some());
+        self.is_plain = self.turns.len() <= FEW && !is_limited;
+        self.ranks = None;
+    }
+
+    /// The server for a connection from `client`, other than those in `tried`.
+    pub(super) fn pick(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
+        match self.balance {
+            Balance::RoundRobin if self.is_plain && tried.is_empty() => next_turn(&mut self.turns, |_| true),
+            _ => self.pick_among(members, client, tried),
+        }
+    }
+
+    // Apart from what most connections need, which is inlined.
+    #[inline(never)]
+    fn pick_among(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
+        let member = |turn: &Turn| members.get(turn.index.place()).filter(|member| !member.is_full());
+        let eligible = |turn: &Turn| if tried.contains(&turn.index) { None } else { member(turn) };
+        let turns = &mut self.turns;
+        match self.balance {
+            Balance::Source => nearest(client, turns, |turn| eligible(turn).is_some()),
+            _ if turns.len() > FEW => self.pick_ranked(members, tried),
+            Balance::RoundRobin => next_turn(turns, |turn| eligible(turn).is_some()),
+            Balance::LeastConnections if self.is_plain && tried.is_empty() => {
+                least_loaded(turns, |turn| members.get(turn.index.place()))
+            }
+            Balance::LeastConnections => least_loaded(turns, eligible),
+        }
+    }
+
+    #[inline(never)]
+    fn pick_ranked(&mut self, members: &[Member], tried: &[ServerIndex]) -> Option<ServerIndex> {
+        let Rotation { balance, turns, ranks, .. } = self;
+        let rank = |index: ServerIndex| rank(*balance, members.get(index.place())?);
+        let ranks = ranks.get_or_insert_with(|| Box::new(Ranks::new(turns, |turn| rank(turn.index))));
+        for index in tried {
+            ranks.change(turns, *index, rank(*index), None);
+        }
+        let winner = ranks.pick(turns);
+        for index in tried {
+            ranks.change(turns, *index, None, rank(*index));
+        }
+        winner
+    }
+
+    /// A member of this index has other connections than `before`.
+    pub(super) fn recount(&mut self, index: ServerIndex, member: &Member, before: u32) {
+        if self.ranks.is_some() {
+            self.rank_anew(index, member, before);
+        }
+    }
+
+    #[inline(never)]
+    fn rank_anew(&mut self, index: ServerIndex, member: &Member, before: u32) {
+        let before = rank_at(self.balance, member, before);
+        if let Some(ranks) = &mut self.ranks {
+            ranks.change(&mut self.turns, index, before, rank(self.balance, member));
+        }
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn vacancy(&self, members: &[Member]) -> Vacancy {
+        let mut those = self.turns.iter().filter_map(|turn| members.get(turn.index.place()));
+        let has_room = match &self.ranks {
+            Some(ranks) => !ranks.is_empty(),
+            None => those.any(|member| !member.is_full()),
+        };
+        match has_room {
+            true => Vacancy::Room,
+            false if self.turns.is_empty() => Vacancy::NoServer,
+            false => Vacancy::Full,
+        }
+    }
+}
+
+/// Where a server stands: with fewer connections before more, where that matters. `None`: it is full.
+fn rank(balance: Balance, member: &Member) -> Option<u32> {
+    rank_at(balance, member, member.open())
+}
+
+fn rank_at(balance: Balance, member: &Member, open: u32) -> Option<u32> {
+    let rank = if balance == Balance::LeastConnections { open } else { 0 };
+    member.has_room_at(open).then_some(rank)
+}
+
+/// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most
+/// gets the connection, and pays with the weight of all. Turns come in proportion to weight, and spread out.
+pub(super) fn next_turn(turns: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<ServerIndex> {
+    let (mut round, mut most, mut winner) = (0, i64::MIN, None);
+    for (place, turn) in turns.iter_mut().enumerate().filter(|(_, turn)| eligible(turn)) {
+        turn.owed += i64::from(turn.weight);
+        round += i64::from(turn.weight);
+        if turn.owed > most {
+            (most, winner) = (turn.owed, Some(place));
+        }
+    }
+    let turn = turns.get_mut(winner?)?;
+    turn.owed -= round;
+    Some(turn.index)
+}
+
+/// The server with the fewest connections for its weight. Servers with equal loads take turns. The others take no part in these
+/// turns, or they would be owed more and more meanwhile.
+pub(super) fn least_loaded<'a>(
+    turns: &mut [Turn],
+    eligible: impl Fn(&Turn) -> Option<&'a Member>,
+) -> Option<ServerIndex> {
+    let load = |turn: &Turn| Some(Load::new(eligible(turn)?.open(), turn.weight));
+    let least = turns.iter().filter_map(load).min_by(Load::compare)?;
+    next_turn(turns, |turn| load(turn).is_some_and(|load| load.compare(&least) == Ordering::Equal))
+}
+
+/// Weighted rendezvous hashing: client and server together draw a waiting time, shorter on average for a greater
+/// weight, and the shortest wins. What one server draws depends on no other server, so when one goes, only its
+/// own clients move, and a full one is passed over for the next in the client's own order. There is no table to
+/// build; the price is one draw a server, and a logarithm for those that can still win.
+pub(super) fn nearest(client: IpAddr, turns: &[Turn], eligible: impl Fn(&Turn) -> bool) -> Option<ServerIndex> {
+    const WHOLE: f64 = (1_u64 << 48) as f64;
+    let client = hash_address(client);
+    // The shortest time so far, the same in parts of 2^48 and rounded up, and whose it is.
+    let (mut least, mut bound, mut winner) = (f64::INFINITY, 1 << 48, None);
+    for turn in turns {
+        let draw = mix(client ^ turn.hash);
+        // -ln x is at least 1 - x.
+        if !draw >> 16 >= bound * u64::from(turn.weight) || !eligible(turn) {
+            continue;
+        }
+        // Exponentially distributed with its weight as the rate: among several, it is the least as often as its weight is
+        // a part of theirs.
+        let time = exponential(draw) / f64::from(turn.weight);
+        if time < least {
+            (least, bound, winner) = (time, (time.min(1.0) * WHOLE) as u64 + 1, Some(turn.index));
+        }
+    }
+    winner
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What is picked is what looking at every server finds.
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::config::Server;
+use crate::policy::random::Random;
+use crate::policy::servers::Group;
+use crate::policy::servers::tests::{group, report, server};
+
+/// Without this, which server a connection gets would depend on how many there are: drained, full, down and tried ones
+/// would get connections, weights not count, or a busier server be taken.
+#[test]
+fn of_many_servers_the_same_is_picked_as_by_looking_at_each() {
+    let mut random = Random::new(5);
+    for round in 0..40 {
+        let balance = if round % 2 == 0 { Balance::RoundRobin } else { Balance::LeastConnections };
+        let most = [1, 9, 300][round % 3];
+        let servers: Vec<Server> = (0..=FEW + 20).map(|i| limited(&mut random, i, most)).collect();
+        let mut group = group(balance, servers);
+        let mut model = group.rotation.turns.clone();
+        for _ in 0..2_000 {
+            let index = ServerIndex(random.below(group.members.len() as u32) as u32);
+            match random.below(40) {
+                0 => {
+                    if report(&mut group, index.0, random.below(5) > 0).is_some() {
+                        model.clone_from(&group.rotation.turns);
+                    }
+                }
+                1..14 => group.closed(index),
+                kind => {
+                    let others = [index, ServerIndex((index.0 + 1) % group.members.len() as u32)];
+                    let tried: &[ServerIndex] = if kind == 14 { &others } else { &[] };
+                    let wanted = looked_for(&mut model, &group, tried);
+                    assert_eq!(group.rotation.pick(&group.members, CLIENT, tried), wanted, "{balance:?} {group:?}");
+                    let vacancy = group.rotation.vacancy(&group.members);
+                    let room = model.iter().any(|turn| !group.members[turn.index.place()].is_full());
+                    assert_eq!(vacancy == Vacancy::Room, room);
+                    if let Some(index) = wanted {
+                        group.opened(index);
+                    }
+                }
+            }
+        }
+    }
+}
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn limited(random: &mut Random, i: usize, most: u32) -> Server {
+    let max_connections = (random.below(3) == 0).then(|| 1 + random.below(3) as u32);
+    Server { max_connections, ..server(&format!("s{i}"), 1 + random.below(most) as u16) }
+}
+
+fn looked_for(turns: &mut [Turn], group: &Group, tried: &[ServerIndex]) -> Option<ServerIndex> {
+    let member = |turn: &Turn| group.members.get(turn.index.place()).filter(|member| !member.is_full());
+    let eligible = |turn: &Turn| member(turn).filter(|_| !tried.contains(&turn.index));
+    match group.rotation.balance {
+        Balance::LeastConnections => least_loaded(turns, eligible),
+        _ => next_turn(turns, |turn| eligible(turn).is_some()),
+    }
+}
+
+/// Without this, a client's server would be another than that of the same client at an older or another proxy, for the
+/// sake of a few logarithms.
+#[test]
+fn no_server_that_would_win_is_passed_over() {
+    let mut random = Random::new(6);
+    for round in 0..100 {
+        let most = [1, 10, 65_535][round % 3];
+        let turn = |index: u32| Turn {
+            index: ServerIndex(index),
+            weight: 1 + random.below(most) as u32,
+            owed: 0,
+            hash: mix(index.into()),
+        };
+        let turns: Vec<Turn> = (0..=round as u32).map(turn).collect();
+        for client in 0..300 {
+            let client = IpAddr::from(Ipv4Addr::from_bits(client));
+            let time = |turn: &Turn| exponential(mix(hash_address(client) ^ turn.hash)) / f64::from(turn.weight);
+            let wanted = turns.iter().min_by(|one, other| time(one).total_cmp(&time(other))).map(|turn| turn.index);
+            assert_eq!(nearest(client, &turns, |_| true), wanted);
+        }
+    }
+}

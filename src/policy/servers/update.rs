@@ -1,0 +1,77 @@
+//! What a changed file means for the servers of a route.
+use super::{Group, Member, ServerIndex};
+use crate::config::Route;
+use crate::policy::health::Spread;
+
+/// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
+pub(super) const REMEMBERED: usize = 32;
+
+/// What a changed file means for servers that were there before, by their indices.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// Those that left the file or have a new address: what a probe finds that is still running on one of them no longer
+    /// counts.
+    pub outdated: Vec<ServerIndex>,
+    /// Those that were down and are not any more.
+    pub risen: Vec<(ServerIndex, Rise)>,
+    /// Open connections of those that left the file.
+    pub orphans: u64,
+}
+
+/// Why a server that was down comes up by another word than a probe's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rise {
+    /// It is in the file again.
+    Back,
+    /// Its address is another.
+    Moved,
+    /// It is not probed any more.
+    Unchecked,
+    /// An operator has it back from maintenance.
+    Ready,
+}
+
+impl Group {
+    /// Takes over a changed file: a server whose name is known keeps its index, connections and counters and, unless
+    /// its address changed, its health.
+    pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Updated {
+        self.rotation.set_balance(route.balance);
+        self.on_all_down = route.outage.on_all_down;
+        let mut updated = Updated::default();
+        for (i, member) in ServerIndex::all().zip(&mut self.members) {
+            let same = if let Some(server) = route.servers.iter().find(|server| server.name == member.server.name) {
+                let same = member.server.address == server.address;
+                updated.risen.extend(member.renew(server, &route.health_check, spread).map(|why| (i, why)));
+                same
+            } else {
+                updated.orphans += if member.retired { 0 } else { member.open.into() };
+                std::mem::replace(&mut member.retired, true)
+            };
+            if !same {
+                updated.outdated.push(i);
+            }
+        }
+        self.order.clear();
+        for server in &route.servers {
+            let known =
+                self.members.iter().zip(ServerIndex::all()).find(|(member, _)| member.server.name == server.name);
+            let index = known.map(|(_, i)| i);
+            let index = index.unwrap_or_else(|| self.add(Member::new(server, &route.health_check, spread)));
+            self.order.push(index);
+        }
+        self.resettle(spread.now());
+        updated
+    }
+
+    /// Gives a new member the place of one that left the file and has no connection any more, once so many have left that
+    /// they cannot all be remembered.
+    fn add(&mut self, member: Member) -> ServerIndex {
+        let mut left = self.members.iter_mut().zip(ServerIndex::all()).filter(|(old, _)| old.retired && old.open == 0);
+        if let Some((place, i)) = left.nth(REMEMBERED) {
+            *place = member;
+            return i;
+        }
+        self.members.push(member);
+        ServerIndex(self.members.len() as u32 - 1)
+    }
+}
