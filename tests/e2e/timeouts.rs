@@ -1,12 +1,14 @@
 //! Timeouts of a route, on their configured clock.
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
+use crate::kit::freezer::Freezer;
 use crate::kit::hello::hello;
+use crate::kit::namespace::tell_skipped;
 use crate::kit::origin::{BlackHole, Expect, Origin, hold};
 use crate::kit::proxy::Proxy;
 
@@ -47,38 +49,71 @@ fn bytes_keep_a_tunnel_open() {
     expect_end(&proxy, &mut client, "cD", 6_400);
 }
 
-/// While the process is stopped, by SIGSTOP or a frozen cgroup, its clients go on speaking. What they said is there when it
-/// goes on, and none of them is cut for a silence that was the process's.
+/// While the process is stopped, its clients go on speaking. What they said is there when it goes on, and none of them is cut
+/// for a silence that was the process's.
 #[test]
 fn a_stopped_process_cuts_nobody_who_spoke_meanwhile() {
+    cuts_nobody(200, |proxy, pause| {
+        proxy.halt();
+        pause();
+        proxy.signal(Signal::CONT);
+        true
+    });
+}
+
+/// The same in a frozen cgroup, as a container engine pauses one, and with more clients than one look at the poll shows.
+#[test]
+fn a_frozen_process_cuts_nobody_who_spoke_meanwhile() {
+    cuts_nobody(1_100, |proxy, pause| match Freezer::of(proxy.pid()) {
+        Some(freezer) => {
+            freezer.while_frozen(pause);
+            true
+        }
+        None => {
+            tell_skipped("a_frozen_process_cuts_nobody_who_spoke_meanwhile", "no cgroup can be frozen here");
+            false
+        }
+    });
+}
+
+/// Holds a process to cutting none of `count` clients whose timeouts come up while `hold` stops it for a pause, which it may
+/// not be able to do.
+fn cuts_nobody(count: usize, hold: impl Fn(&Proxy, &mut dyn FnMut()) -> bool) {
     let origin = Origin::echo("a");
-    let proxy = start(&json!({ "tunnel": "2s", "client_hello": "2s" }), &origin);
-    let mut clients: Vec<Client> = (0..200).map(|_| proxy.connect()).collect();
-    for client in &mut clients {
-        assert_eq!(client.hello("a.test").greeting(), "a");
-        client.expect(&hello("a.test"));
-        client.send(b"x").expect(b"x");
-    }
-    let mut late: Vec<Client> = (0..10).map(|_| proxy.connect()).collect();
-    for client in &late {
-        proxy.entry(client.address, "ACCEPT");
-    }
-    proxy.signal(Signal::STOP);
-    sleep(Duration::from_millis(200));
-    for client in &mut clients {
-        client.send(b"y");
-    }
-    for client in &mut late {
-        client.hello("a.test");
-    }
-    sleep(Duration::from_secs(3));
-    proxy.signal(Signal::CONT);
-    for client in &mut clients {
-        client.expect(b"y");
-    }
-    for client in &mut late {
-        assert_eq!(client.greeting(), "a");
-    }
+    // Where it takes long to bring them in, some have been silent for too long before.
+    let is_shown = [2, 8, 32].into_iter().any(|seconds| {
+        let timeout = format!("{seconds}s");
+        let proxy = start(&json!({ "tunnel": timeout, "client_hello": timeout }), &origin);
+        let begin = Instant::now();
+        let mut clients: Vec<Client> = (0..count).map(|_| proxy.connect()).collect();
+        clients.iter_mut().for_each(|client| _ = client.hello("a.test"));
+        let mut late: Vec<Client> = (0..10).map(|_| proxy.connect()).collect();
+        if !clients.iter_mut().all(|client| client.try_greeting().is_ok_and(|name| name == "a")) {
+            return false;
+        }
+        for client in &late {
+            proxy.entry(client.address, "ACCEPT");
+        }
+        let timeout = Duration::from_secs(seconds);
+        if begin.elapsed() > timeout / 2 {
+            return false;
+        }
+        let has_held = hold(&proxy, &mut || {
+            sleep(Duration::from_millis(200));
+            clients.iter_mut().for_each(|client| _ = client.send(b"y"));
+            late.iter_mut().for_each(|client| _ = client.hello("a.test"));
+            sleep(timeout + Duration::from_secs(1));
+        });
+        if !has_held {
+            return true;
+        }
+        for client in &mut clients {
+            client.expect(&hello("a.test")).expect(b"y");
+        }
+        late.iter_mut().for_each(|client| assert_eq!(client.greeting(), "a"));
+        true
+    });
+    assert!(is_shown, "{count} clients do not come in within 16 s");
 }
 
 /// Each try gets the whole timeout; what comes of the last one is the state.

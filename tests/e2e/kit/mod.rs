@@ -1,6 +1,7 @@
 //! What the tests are made of: the real program, servers and clients around it, and hosts to put them on.
 pub(crate) mod capture;
 pub(crate) mod client;
+pub(crate) mod freezer;
 pub(crate) mod header;
 pub(crate) mod hello;
 pub(crate) mod lines;

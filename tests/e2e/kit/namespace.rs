@@ -51,6 +51,11 @@ pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
 /// Says loudly that a test was left out; fails it where `REQUIRE_PEERS=1` says that nothing may be missing.
 pub(crate) fn skip(what: &str, why: &str) {
     assert!(std::env::var("REQUIRE_PEERS").as_deref() != Ok("1"), "{what} must run, but {why}");
+    tell_skipped(what, why);
+}
+
+/// Says loudly that a test was left out which a whole run may be without: what it needs is this machine's, and no program's.
+pub(crate) fn tell_skipped(what: &str, why: &str) {
     // Not eprintln: the test harness would keep that to itself.
     let mut stderr = std::io::stderr();
     writeln!(stderr, "\n!!! SKIPPED {what}: {why}\n").unwrap();
