@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kit::capture::{Capture, Segment};
 use crate::kit::client::{Client, End};
 use crate::kit::hello::{hello, hello_of};
-use crate::kit::namespace::{ON_LB, add_ipv6, in_namespace, inside, sh};
+use crate::kit::namespace::{ON_LB, add_ipv6, in_namespace, inside, two_networks};
 use crate::kit::origin::{Expect, Origin, hold};
 use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
@@ -225,25 +225,6 @@ fn looks(capture: &mut Capture, proxy: &Proxy, to: SocketAddr, why: &str) -> boo
     sleep(Duration::from_millis(50));
     capture.segments();
     is_silent
-}
-
-/// This namespace and `lb`, with `router` between them.
-fn two_networks() {
-    sh("
-        new router; new lb
-        ip link add c type veth peer name r0 netns $LB_E2E_HOSTS/router
-        at router ip link add r1 type veth peer name b netns $LB_E2E_HOSTS/lb
-        ip addr add 198.51.100.2/24 dev c; ip addr add 2001:db8:1::2/64 dev c nodad
-        at router ip addr add 198.51.100.1/24 dev r0; at router ip addr add 2001:db8:1::1/64 dev r0 nodad
-        at router ip addr add 203.0.113.1/24 dev r1; at router ip addr add 2001:db8:2::1/64 dev r1 nodad
-        at lb ip addr add 203.0.113.2/24 dev b; at lb ip addr add 2001:db8:2::2/64 dev b nodad
-        ip link set dev c up; at router ip link set dev r0 up; at router ip link set dev r1 up; at lb ip link set dev b up
-        for forwards in ipv4/ip_forward ipv6/conf/all/forwarding; do
-            at router sh -c 'echo 1 >/proc/sys/net/$0' $forwards
-        done
-        ip route add default via 198.51.100.1; ip -6 route add default via 2001:db8:1::1
-        at lb ip route add default via 203.0.113.1; at lb ip -6 route add default via 2001:db8:2::1
-    ");
 }
 
 /// Whether a client from that address is refused for its limits; if not, it is served.

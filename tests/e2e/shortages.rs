@@ -10,8 +10,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
-use crate::kit::namespace::{in_namespace, sh, skip};
-use crate::kit::origin::{Expect, Origin, hold};
+use crate::kit::lines::From;
+use crate::kit::log::Entry;
+use crate::kit::namespace::{ON_LB, in_namespace, inside, sh, skip, two_networks};
+use crate::kit::origin::{Expect, Origin, Visit, echo, hold};
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::stream;
 use crate::kit::wait_until;
@@ -148,6 +150,57 @@ fn both_sides_are_asked_whether_they_are_there() {
         }
         client.send(b"still here").expect(b"still here");
     }
+}
+
+/// Without this, whoever is behind a link that is cut holds a connection, and a place at its server, for a day.
+#[test]
+fn a_link_that_is_cut_ends_the_connections_over_it() {
+    in_namespace(concat!(module_path!(), "::a_link_that_is_cut_ends_the_connections_over_it"), || {
+        two_networks();
+        let patient = |name| {
+            let echo = echo(name);
+            move |visit: Visit| {
+                visit.stream.set_read_timeout(None).unwrap();
+                echo(visit);
+            }
+        };
+        let serve = |at: &str, name| Origin::serve_at(at.parse().unwrap(), Expect::Header, patient(name));
+        let far = serve("198.51.100.2:7443", "far");
+        // Its end would knock at its address, from here: the process ends without.
+        let near: &Origin = Box::leak(Box::new(inside("lb", || serve("127.0.0.1:7443", "near"))));
+        let config = json!({
+            "listen": ["0.0.0.0:443"],
+            "routes": {
+                "far": { "sni": ["far.test"], "servers": [far.server()] },
+                "near": { "sni": ["near.test"], "servers": [near.server()] }
+            },
+            "health_check": { "type": "off" },
+            "timeouts": { "tunnel": "24h", "keepalive": "1s" },
+        });
+        let proxy = Proxy::launch_as(
+            &config,
+            "203.0.113.2:443".parse().unwrap(),
+            Launch { within: ON_LB, ..Launch::default() },
+        );
+        let mut clients = [(proxy.connect(), "near", "CD"), (inside("lb", || proxy.connect()), "far", "SD")];
+        for (client, name, _) in &mut clients {
+            assert_eq!(client.hello(&format!("{name}.test")).greeting(), *name);
+            client.expect(&hello(&format!("{name}.test")));
+        }
+        sh("at router sh -c 'echo 0 >/proc/sys/net/ipv4/ip_forward'");
+        // A second of silence, and four questions, one each 15 seconds.
+        let ends = |client: &Client| {
+            let end = |from, line: &str| {
+                let entry = (from == From::Stdout).then(|| Entry::parse(line))??;
+                (entry.client == client.address && entry.step == "CLOSE").then_some(entry)
+            };
+            proxy.lines.wait_for(0, Duration::from_mins(3), end).unwrap()
+        };
+        for (client, _, state) in &clients {
+            let close = ends(client);
+            assert_eq!(close.ts(), *state, "{close:?}");
+        }
+    });
 }
 
 /// Sockets of a process with a keepalive of two minutes at most, those with this local port, as `ss` shows them.

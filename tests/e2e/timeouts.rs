@@ -64,15 +64,13 @@ fn a_stopped_process_cuts_nobody_who_spoke_meanwhile() {
 /// The same in a frozen cgroup, as a container engine pauses one, and with more clients than one look at the poll shows.
 #[test]
 fn a_frozen_process_cuts_nobody_who_spoke_meanwhile() {
-    cuts_nobody(1_100, |proxy, pause| match Freezer::of(proxy.pid()) {
-        Some(freezer) => {
-            freezer.while_frozen(pause);
-            true
+    cuts_nobody(1_100, |proxy, pause| {
+        let freezer = Freezer::of(proxy.pid());
+        match &freezer {
+            Some(freezer) => freezer.while_frozen(pause),
+            None => tell_skipped("a_frozen_process_cuts_nobody_who_spoke_meanwhile", "no cgroup can be frozen here"),
         }
-        None => {
-            tell_skipped("a_frozen_process_cuts_nobody_who_spoke_meanwhile", "no cgroup can be frozen here");
-            false
-        }
+        freezer.is_some()
     });
 }
 
@@ -86,7 +84,9 @@ fn cuts_nobody(count: usize, hold: impl Fn(&Proxy, &mut dyn FnMut()) -> bool) {
         let proxy = start(&json!({ "tunnel": timeout, "client_hello": timeout }), &origin);
         let begin = Instant::now();
         let mut clients: Vec<Client> = (0..count).map(|_| proxy.connect()).collect();
-        clients.iter_mut().for_each(|client| _ = client.hello("a.test"));
+        for client in &mut clients {
+            client.hello("a.test");
+        }
         let mut late: Vec<Client> = (0..10).map(|_| proxy.connect()).collect();
         if !clients.iter_mut().all(|client| client.try_greeting().is_ok_and(|name| name == "a")) {
             return false;
@@ -100,8 +100,12 @@ fn cuts_nobody(count: usize, hold: impl Fn(&Proxy, &mut dyn FnMut()) -> bool) {
         }
         let has_held = hold(&proxy, &mut || {
             sleep(Duration::from_millis(200));
-            clients.iter_mut().for_each(|client| _ = client.send(b"y"));
-            late.iter_mut().for_each(|client| _ = client.hello("a.test"));
+            for client in &mut clients {
+                client.send(b"y");
+            }
+            for client in &mut late {
+                client.hello("a.test");
+            }
             sleep(timeout + Duration::from_secs(1));
         });
         if !has_held {
@@ -110,7 +114,9 @@ fn cuts_nobody(count: usize, hold: impl Fn(&Proxy, &mut dyn FnMut()) -> bool) {
         for client in &mut clients {
             client.expect(&hello("a.test")).expect(b"y");
         }
-        late.iter_mut().for_each(|client| assert_eq!(client.greeting(), "a"));
+        for client in &mut late {
+            assert_eq!(client.greeting(), "a");
+        }
         true
     });
     assert!(is_shown, "{count} clients do not come in within 16 s");

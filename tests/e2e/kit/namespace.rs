@@ -77,6 +77,25 @@ pub(crate) fn sh(script: &str) {
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// This namespace and `lb`, with `router` between them.
+pub(crate) fn two_networks() {
+    sh("
+        new router; new lb
+        ip link add c type veth peer name r0 netns $LB_E2E_HOSTS/router
+        at router ip link add r1 type veth peer name b netns $LB_E2E_HOSTS/lb
+        ip addr add 198.51.100.2/24 dev c; ip addr add 2001:db8:1::2/64 dev c nodad
+        at router ip addr add 198.51.100.1/24 dev r0; at router ip addr add 2001:db8:1::1/64 dev r0 nodad
+        at router ip addr add 203.0.113.1/24 dev r1; at router ip addr add 2001:db8:2::1/64 dev r1 nodad
+        at lb ip addr add 203.0.113.2/24 dev b; at lb ip addr add 2001:db8:2::2/64 dev b nodad
+        ip link set dev c up; at router ip link set dev r0 up; at router ip link set dev r1 up; at lb ip link set dev b up
+        for forwards in ipv4/ip_forward ipv6/conf/all/forwarding; do
+            at router sh -c 'echo 1 >/proc/sys/net/$0' $forwards
+        done
+        ip route add default via 198.51.100.1; ip -6 route add default via 2001:db8:1::1
+        at lb ip route add default via 203.0.113.1; at lb ip -6 route add default via 2001:db8:2::1
+    ");
+}
+
 /// Gives the namespace IPv6 addresses. The kernel adds the routes by which they are its own a moment later, in a work queue.
 pub(crate) fn add_ipv6(addresses: &[&str]) {
     for address in addresses {
