@@ -150,6 +150,16 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     places.map(arguments).filter(|arguments| !arguments.is_empty()).collect()
 }
 
+/// The lines of a block that a reader types, and of those that the page shows as refused, the words. Where some have a
+/// prompt, the others are what is answered.
+fn typed(block: &str) -> Vec<(String, Option<String>)> {
+    let lines: Vec<_> = block.lines().collect();
+    let has_prompts = lines.iter().any(|line| line.starts_with("$ "));
+    let is_typed = |at: &usize| !has_prompts || lines[*at].starts_with("$ ");
+    let refusal = |at: usize| lines.get(at + 1).filter(|line| line.starts_with("error: ")).map(|&line| line.to_owned());
+    (0..lines.len()).filter(is_typed).map(|at| (lines[at].to_owned(), refusal(at))).collect()
+}
+
 /// A command, flag or value that the program has not, or has no longer.
 #[test]
 fn commands_are_the_programs_own() {
@@ -157,13 +167,17 @@ fn commands_are_the_programs_own() {
     for page in pages() {
         let blocks = page.blocks();
         let shell = blocks.iter().filter(|(language, _)| ["", "sh", "console"].contains(language));
-        let lines =
-            shell.flat_map(|(_, block)| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>());
-        for arguments in lines.chain(page.spans()).flat_map(|line| calls(&line)) {
+        let lines = shell.flat_map(|(_, block)| typed(&block.replace("\\\n", " ")));
+        let spans = page.spans().into_iter().map(|span| (span, None));
+        let calls = lines
+            .chain(spans)
+            .flat_map(|(line, refusal)| calls(&line).into_iter().map(move |call| (call, refusal.clone())));
+        for (arguments, refusal) in calls {
             // `--help` answers before anything is done, and after what stands before it has been taken.
             let output = Command::new(program()).args(&arguments).arg("--help").output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
-            assert!(output.status.success(), "{}: fiscalismia-lb {}: {said}", page.name(), arguments.join(" "));
+            let is_as_told = refusal.map_or(output.status.success(), |refusal| said.starts_with(&refusal));
+            assert!(is_as_told, "{}: fiscalismia-lb {}: {said}", page.name(), arguments.join(" "));
             tried += 1;
         }
     }
