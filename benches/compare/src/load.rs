@@ -168,7 +168,10 @@ impl Load {
             Ok(Next::Wait) => {}
             Err(why) => {
                 match sock.role {
-                    Role::Client(_) if self.forgiving => self.tally.lost += 1,
+                    Role::Client(_) if self.forgiving => {
+                        eprintln!("a client is lost: {why}");
+                        self.tally.lost += 1;
+                    }
                     Role::Client(_) => self.tally.failure = Some(why),
                     _ => {}
                 }
@@ -208,12 +211,13 @@ impl Load {
 
     /// `count` short connections, `at_once` of them at a time.
     pub fn short(&mut self, target: &Target, count: usize, at_once: usize) -> Result<(), String> {
-        let begun = self.tally.finished;
+        let ended = |tally: &Tally| tally.finished + tally.lost;
+        let begun = ended(&self.tally);
         for opened in 0..count {
             self.open(target, Job::Short).map_err(|error| format!("connect: {error}"))?;
-            self.turn_until("short connections", |tally| begun + opened + 1 - tally.finished < at_once)?;
+            self.turn_until("short connections", |tally| begun + opened + 1 - ended(tally) < at_once)?;
         }
-        self.turn_until("short connections", |tally| tally.finished >= begun + count)
+        self.turn_until("short connections", |tally| ended(tally) >= begun + count)
     }
 
     /// Short connections, `at_once` of them at a time, until it is `over`.
@@ -236,13 +240,14 @@ impl Load {
 
     /// Opens `count` connections and waits until the origin has answered each; the slots they have.
     pub fn prepare(&mut self, target: &Target, count: usize, job: Job) -> Result<Vec<usize>, String> {
-        let begun = self.tally.ready;
+        let there = |tally: &Tally| tally.ready + tally.lost;
+        let begun = there(&self.tally);
         let mut slots = Vec::new();
         for opened in 0..count {
             slots.push(self.open(target, job).map_err(|error| format!("connect: {error}"))?);
-            self.turn_until("opening connections", |tally| begun + opened + 1 - tally.ready < 32)?;
+            self.turn_until("opening connections", |tally| begun + opened + 1 - there(tally) < 32)?;
         }
-        self.turn_until("opening connections", |tally| tally.ready >= begun + count)?;
+        self.turn_until("opening connections", |tally| there(tally) >= begun + count)?;
         Ok(slots)
     }
 

@@ -249,6 +249,9 @@ const INSTRUCTIONS: &str = "instructions:u,instructions:k";
 /// Counts where the machine has no counters, too, and does not slow the process down as strace does.
 const CALLS: &str = "raw_syscalls:sys_enter";
 
+/// Instructions in user and in kernel mode, and system calls; each where it could be counted.
+type Counts = (Option<(f64, f64)>, Option<f64>);
+
 /// `perf stat` on one process, told over two FIFOs when to count.
 struct Perf {
     child: Child,
@@ -294,8 +297,7 @@ impl Perf {
         self.acks.read(&mut [0; 16]).ok().map(|_| ())
     }
 
-    /// Instructions in user and in kernel mode, and system calls; each where it could be counted.
-    fn stop(mut self) -> Option<(Option<(f64, f64)>, Option<f64>)> {
+    fn stop(mut self) -> Option<Counts> {
         self.tell("disable\n")?;
         kill_process(Pid::from_child(&self.child), Signal::INT).ok()?;
         let mut said = String::new();

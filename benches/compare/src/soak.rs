@@ -29,13 +29,13 @@ const FREEZE: Duration = Duration::from_secs(17);
 /// After so long, everything has been gone through once.
 const WARM_UP: Duration = Duration::from_secs(40);
 /// What the program may take more at the end than after that.
-const GROWTH: u64 = 1 << 20;
+const GROWTH: u64 = 2 << 20;
 /// Bytes of a bulk transfer.
 const BULK: u64 = 8 << 20;
 /// Longer than every timeout of the configuration.
-const CALM: Duration = Duration::from_secs(12);
+const CALM: Duration = Duration::from_secs(24);
 const TIMEOUTS: [(&str, &str); 4] =
-    [("client_hello", "1s"), ("connect", "1s"), ("tunnel", "8s"), ("half_closed", "2s")];
+    [("client_hello", "1s"), ("connect", "1s"), ("tunnel", "20s"), ("half_closed", "2s")];
 
 /// What the process holds at one moment.
 #[derive(Clone, Copy)]
@@ -220,7 +220,7 @@ impl Soak {
             (&to("dead"), 1500, false),              // servers that refuse
             (&to("narrow"), 700, false),             // a server that is full
             (&good, 0, true),                        // breaks off before the answer
-            (&good, 10_000, false),                  // reads nothing, and is silent for too long
+            (&good, 23_000, false),                  // reads nothing, and is silent for too long
         ];
         for (bytes, milliseconds, resets) in kinds {
             let mut client =
