@@ -1,3 +1,5 @@
+import re
+
 database.start()
 database.wait_for_open_port(5432)
 start_and_wait()
