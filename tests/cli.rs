@@ -427,6 +427,11 @@ fn import_tells_by_its_exit_code_what_is_lost() {
         ("", 0, ""),
         ("  balance uri\n", 3, "lost: balance uri: "),
         ("  option nolinger\n", 0, ""),
+        (
+            "  server web 10.0.0.3:443 send-proxy-v2\n",
+            3,
+            "lost: check refuses what is written: routes.web.servers[1]: \"web\" is the name",
+        ),
         ("  server 'web", 1, "a ' that is not closed"),
     ] {
         let output = run("import", format!("{frontend}{backend}{rest}").as_bytes(), &["import", "lb.json"]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use fiscalismia_lb::config::SniPattern;
 
 use super::lex::Line;
-use super::names::{Method, names, takes};
+use super::names::{Method, NameSet, names};
 use super::networks::{Networks, network};
 use super::report::Report;
 use super::values::{entries, read_beside};
@@ -15,7 +15,7 @@ use super::values::{entries, read_beside};
 #[derive(Clone, Debug)]
 pub(super) enum Test {
     /// The hello's name is one of these.
-    Names(Vec<SniPattern>),
+    Names(NameSet),
     /// The hello has a name.
     HasName,
     /// The hello offers one of these protocols.
@@ -25,7 +25,7 @@ pub(super) enum Test {
     /// So of every hello, or of none.
     Always(bool),
     /// The request's Host is one of these.
-    Host(Vec<SniPattern>),
+    Host(NameSet),
     /// The client's address is one of these.
     Source(Networks),
     /// More connections than this, of the client's address.
@@ -69,9 +69,7 @@ pub(super) struct Term {
 
 impl Test {
     fn holds(&self, subject: Subject<'_>) -> bool {
-        let is_one = |name: Option<&str>, names: &[SniPattern]| {
-            name.is_some_and(|name| names.iter().any(|pattern| takes(pattern, name)))
-        };
+        let is_one = |name: Option<&str>, names: &NameSet| name.is_some_and(|name| names.find(name).is_some());
         match self {
             Test::Names(names) => is_one(subject.name, names),
             Test::Host(names) => is_one(subject.host, names),
@@ -262,7 +260,7 @@ impl Reader<'_> {
         if patterns.contains(&SniPattern::Default) {
             return Test::HasName;
         }
-        Test::Names(patterns)
+        Test::Names(patterns.into_iter().collect())
     }
 }
 

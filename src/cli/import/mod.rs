@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use balancers::Balancers;
 use clap::Args;
 use condition::Reader;
-use fiscalismia_lb::config::read_regular_file;
+use fiscalismia_lb::config::{parse, read_regular_file};
 use lex::{Environment, Line};
 use limits::limits;
 use output::Output;
@@ -67,11 +67,16 @@ impl Import {
         let lines = report.lines(&self.file);
         let output = imported.map_err(|error| lines.iter().cloned().chain([error]).collect::<Vec<_>>())?;
         let json = serde_json::to_string_pretty(&output).map_err(|error| vec![error.to_string()])?;
-        for line in lines {
+        // What HAProxy would refuse too, and the odd limit that is another one here.
+        let refused = parse("what is written", &json).err().unwrap_or_default();
+        let refused = refused.iter().map(|error| format!("{}: lost: check refuses {error}", self.file.display()));
+        let lines: Vec<String> = lines.into_iter().chain(refused.clone()).collect();
+        for line in &lines {
             eprintln!("{line}");
         }
         print(&format!("{json}\n"))?;
-        Ok(if report.has_losses() { ExitCode::from(WITH_LOSSES) } else { ExitCode::SUCCESS })
+        let is_whole = !report.has_losses() && refused.len() == 0;
+        Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(WITH_LOSSES) })
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! HAProxy compares characters, and the names of a route are made of labels. So `-m end .a.b` is `**.a.b`, and `-m sub a`
 //! is nothing that could be said.
+use std::collections::HashMap;
+
 use fiscalismia_lb::config::SniPattern;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
@@ -98,6 +100,37 @@ pub(super) fn takes(pattern: &SniPattern, name: &str) -> bool {
         SniPattern::Wildcard(parent) => labels_before(parent) == 1,
         SniPattern::Subdomains(parent) => labels_before(parent) > 0,
         SniPattern::Default => true,
+    }
+}
+
+/// Names in an order, of which the first that takes one is found at once: lists of a hundred thousand names are asked for each of
+/// them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NameSet {
+    pub(super) patterns: Vec<SniPattern>,
+    first: HashMap<SniPattern, usize>,
+}
+
+impl NameSet {
+    /// Where the first of them stands that takes `name`.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        let at = |pattern: &SniPattern| self.first.get(pattern).copied();
+        let parents = || name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
+        let exact = at(&SniPattern::Exact(name.into()));
+        let wildcard = parents().next().and_then(|parent| at(&SniPattern::Wildcard(parent.into())));
+        let below = parents().filter_map(|parent| at(&SniPattern::Subdomains(parent.into())));
+        below.chain(exact).chain(wildcard).chain(at(&SniPattern::Default)).min()
+    }
+}
+
+impl FromIterator<SniPattern> for NameSet {
+    fn from_iter<I: IntoIterator<Item = SniPattern>>(patterns: I) -> NameSet {
+        let patterns: Vec<SniPattern> = patterns.into_iter().collect();
+        let mut first = HashMap::new();
+        for (index, pattern) in patterns.iter().enumerate() {
+            first.entry(pattern.clone()).or_insert(index);
+        }
+        NameSet { patterns, first }
     }
 }
 
@@ -327,6 +360,8 @@ mod tests {
             [("x.a.test", true, true), ("y.x.a.test", false, true), ("a.test", false, false), ("xa.test", false, false)]
         {
             assert_eq!((takes(&wildcard, name), takes(&all, name)), (one, any), "{name}");
+            let set: NameSet = [wildcard.clone(), all.clone()].into_iter().collect();
+            assert_eq!(set.find(name), if one { Some(0) } else { any.then_some(1) }, "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ type Ranges = Vec<(u128, u128)>;
 const LAST_V4: u128 = u32::MAX as u128;
 
 /// A set of addresses of both families.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Networks {
     v4: Ranges,
     v6: Ranges,

@@ -1,5 +1,5 @@
 //! A frontend, backend or listen section with the settings of its `defaults`.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -295,8 +295,8 @@ impl Proxy {
             both.push(*address);
             let v4 = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), address.port());
             let taken =
-                self.binds.iter().flat_map(|bind| &bind.addresses).chain(addresses.iter()).any(|other| *other == v4);
-            if address.is_ipv6() && address.ip().is_unspecified() && !taken {
+                || self.binds.iter().flat_map(|bind| &bind.addresses).chain(addresses.iter()).any(|other| *other == v4);
+            if address.is_ipv6() && address.ip().is_unspecified() && !taken() {
                 both.push(v4);
             }
         }
@@ -318,12 +318,8 @@ impl Proxy {
 
     /// The addresses of all its `bind` lines, each once.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        let mut all = Vec::new();
-        for address in self.binds.iter().flat_map(|bind| &bind.addresses) {
-            if !all.contains(address) {
-                all.push(*address);
-            }
-        }
-        all
+        let mut seen = HashSet::new();
+        let all = self.binds.iter().flat_map(|bind| &bind.addresses).copied();
+        all.filter(|address| seen.insert(*address)).collect()
     }
 }

@@ -1,4 +1,5 @@
 //! Routes out of frontends, their tables, and the backends that these name.
+use std::collections::HashMap;
 use std::time::Duration;
 
 use fiscalismia_lb::config::SniPattern;
@@ -83,7 +84,7 @@ impl<'a> Assembly<'a> {
         for (number, what) in table.iter().filter_map(|entry| entry.answer.lost(&entry.pattern.to_string())) {
             report.lost(number, &proxy.name, &what);
         }
-        self.client_hello = self.client_hello.max(proxy.inspect_delay);
+        self.client_hello = self.client_hello.max(proxy.inspect_delay.filter(|delay| !delay.is_zero()));
         if proxy.inspect_delay.is_none() || proxy.content_rules.is_empty() {
             let why = "the hello is always waited for; HAProxy decides without it where no \"tcp-request inspect-delay\" and \
                        \"tcp-request content\" make it wait";
@@ -93,20 +94,20 @@ impl<'a> Assembly<'a> {
         if !own_listen {
             output.listen = listen.to_vec();
         }
-        for (answer, alpn) in groups(&table) {
+        for ((answer, alpn), sni) in groups(&table) {
             let backend = answer.backend.clone().unwrap_or_default();
             let Some(body) = self.body(proxy, &backend, report) else { continue };
-            let body = RouteBody { allow_from: allow_from(&answer, proxy, report), ..body };
-            let fits = |entry: &&Entry| entry.answer.is_like(&answer) && entry.alpn == alpn;
-            let sni: Vec<String> = table.iter().filter(fits).map(|entry| entry.pattern.to_string()).collect();
+            let body = RouteBody { allow_from: allow_from(answer, proxy, report), ..body };
             let takes_rest = alpn.is_none() && sni.iter().any(|name| *name == SniPattern::Default.to_string());
             if takes_rest && rules.without_hello().backend.as_ref() == Some(&backend) {
                 Self::not_tls(proxy, &backend, &body, report);
             }
-            let suffix = alpn.as_deref().map(|alpn| alpn.replace('/', "_")).unwrap_or_default();
+            let suffix = alpn.map(|alpn| alpn.replace('/', "_")).unwrap_or_default();
             let name = free_name(&backend, &[&suffix, &proxy.name], output);
             let listen = if own_listen { listen.to_vec() } else { Vec::new() };
-            output.routes.push((name, Route { listen, sni, alpn: alpn.into_iter().collect(), body }));
+            output
+                .routes
+                .push((name, Route { listen, sni, alpn: alpn.map(str::to_owned).into_iter().collect(), body }));
         }
     }
 
@@ -222,12 +223,20 @@ fn allow_from(answer: &Answer, proxy: &Proxy, report: &mut Report) -> Vec<String
     networks
 }
 
+/// What there is to get, for hellos with which protocol, and the names that get it.
+type Group<'t> = ((&'t Answer, Option<&'t str>), Vec<String>);
+
 /// What there is to get of a table, each with the protocol that it asks for, in the table's order.
-fn groups(table: &[Entry]) -> Vec<(Answer, Option<String>)> {
-    let mut groups: Vec<(Answer, Option<String>)> = Vec::new();
-    for entry in table {
-        if !groups.iter().any(|(answer, alpn)| answer.is_like(&entry.answer) && *alpn == entry.alpn) {
-            groups.push((entry.answer.clone(), entry.alpn.clone()));
+fn groups(table: &[Entry]) -> Vec<Group<'_>> {
+    let mut places = HashMap::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for Entry { pattern, alpn, answer } in table {
+        let place = places.entry((&answer.backend, &answer.clients, alpn)).or_insert(groups.len());
+        if *place == groups.len() {
+            groups.push(((answer, alpn.as_deref()), Vec::new()));
+        }
+        if let Some((_, sni)) = groups.get_mut(*place) {
+            sni.push(pattern.to_string());
         }
     }
     groups

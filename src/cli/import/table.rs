@@ -53,11 +53,6 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Whether it makes the same route.
-    pub(super) fn is_like(&self, other: &Answer) -> bool {
-        self.backend == other.backend && self.clients == other.clients
-    }
-
     /// What is lost where clients get other backends by their addresses: the rule's line, and words about it.
     pub(super) fn lost(&self, what: &str) -> Option<(usize, String)> {
         let backend = self.backend.as_deref().unwrap_or_default();
@@ -211,10 +206,9 @@ impl Rules {
         let named = rule.and_then(|(_, target, _)| match target {
             Target::Fixed(name) => Some(name.clone()),
             // Without a name there is nothing to look up, so what a map has for all else does not count either.
-            Target::ByName(entries, last) => subject.name.and_then(|name| {
-                let is_it =
-                    |(patterns, _): &&(Vec<SniPattern>, Option<String>)| patterns.iter().any(|p| takes(p, name));
-                entries.iter().find(is_it).map_or_else(|| last.clone(), |(_, backend)| backend.clone())
+            Target::ByName(names, backends, last) => subject.name.and_then(|name| match names.find(name) {
+                Some(index) => backends.get(index).cloned().flatten(),
+                None => last.clone(),
             }),
         });
         match (named, rule) {
@@ -237,15 +231,13 @@ impl Rules {
         for condition in self.conditions() {
             condition.tests().for_each(|test| {
                 if let Test::Names(names) = test {
-                    add(names);
+                    add(&names.patterns);
                 }
             });
         }
         for (_, target, _) in &self.backends {
-            if let Target::ByName(entries, _) = target {
-                for (patterns, _) in entries {
-                    add(patterns);
-                }
+            if let Target::ByName(names, ..) = target {
+                add(&names.patterns);
             }
         }
         let mut seen = std::collections::HashSet::new();

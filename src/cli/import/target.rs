@@ -3,7 +3,7 @@ use fiscalismia_lb::config::SniPattern;
 
 use super::condition::Reader;
 use super::lex::Line;
-use super::names::{Method, is_name, names};
+use super::names::{Method, NameSet, is_name, names};
 use super::values::{entries, read_beside};
 
 /// The backend that a rule names.
@@ -11,7 +11,8 @@ use super::values::{entries, read_beside};
 pub(super) enum Target {
     Fixed(String),
     /// By the hello's name, in this order; where none fits and there is no last one, the default backend.
-    ByName(Vec<(Vec<SniPattern>, Option<String>)>, Option<String>),
+    /// Each name has its backend at the same place.
+    ByName(NameSet, Vec<Option<String>>, Option<String>),
 }
 
 /// The backend of a `use_backend` line: a name, or `%[req.ssl_sni,lower,map(FILE,DEFAULT)]` with text around it.
@@ -49,8 +50,13 @@ pub(super) fn target(line: &Line, reader: &mut Reader<'_>, backends: &[&str]) ->
         None
     };
     let (names, last) = found.unwrap_or_else(|| by_backend_name(prefix, suffix, backends));
-    let entries = names.into_iter().map(|(patterns, name)| (patterns, existing(name))).collect();
-    Ok(Target::ByName(entries, last.and_then(existing)))
+    let (mut all, mut found) = (Vec::new(), Vec::new());
+    for (patterns, name) in names {
+        let backend = existing(name);
+        found.resize(found.len() + patterns.len(), backend);
+        all.extend(patterns);
+    }
+    Ok(Target::ByName(all.into_iter().collect(), found, last.and_then(existing)))
 }
 
 type ByName = (Vec<(Vec<SniPattern>, String)>, Option<String>);

@@ -24,8 +24,9 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     })
 }
 
-/// A time as our own file has it.
+/// A time as our own file has it, which knows none below a millisecond nor beyond 30 days.
 pub(super) fn duration(time: Duration) -> String {
+    let time = time.clamp(Duration::from_millis(1), Duration::from_hours(30 * 24));
     let seconds = time.as_secs();
     if time.subsec_millis() > 0 || seconds == 0 {
         format!("{}ms", time.as_millis())
