@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 /// What the kernel is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// `accept(2)`.
     Accept,

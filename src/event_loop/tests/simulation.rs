@@ -10,13 +10,20 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::rig::Rig;
-use super::weather::Weather;
+use super::weather::{Struck, Weather};
 use crate::policy::random::Random;
 use crate::wire::hello_builder::HelloBuilder;
+use crate::wire::proxy_header::LOCAL;
 
 /// Seeds that a plain `cargo test` plays; `SEEDS` says otherwise.
 const SEEDS: u64 = 150;
+/// So many seeds bring every error that a call can give.
+const MANY: usize = 10_000;
 const STEPS: usize = 150;
+/// Length of a PROXY v2 header for IPv4, without TLVs.
+const HEADER: usize = 28;
+/// Bytes that are more than one read of a relay: a few in a row, and it splices.
+const BULK: usize = 70_000;
 /// Where a hello has its random bytes: behind the headers of record and handshake, and the version (RFC 8446 section 4.1.2).
 const RANDOM_AT: usize = 11;
 /// No deadline of the configuration is later.
@@ -28,18 +35,23 @@ const AGE: Duration = Duration::from_secs(100);
 fn simulation() {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = number("SEED").map_or(0..number("SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let (count, struck) = (seeds.clone().count(), Struck::default());
     for seed in seeds {
         // The seed of a failure stands in its output.
         println!("SEED={seed}");
-        let mut play = Play::new(seed);
+        let mut play = Play::new(seed, &struck);
         for _ in 0..STEPS {
             play.step();
         }
         play.finish();
     }
+    let missing = struck.missing();
+    println!("Errors that no call has given: {missing:?}");
+    assert!(count < MANY || missing.is_empty(), "{missing:?}");
 }
 
 /// One end of a connection, a client's or a server's.
+#[expect(clippy::struct_excessive_bools, reason = "what has happened to it, in any order")]
 struct End {
     /// `None`: gone.
     stream: Option<TcpStream>,
@@ -52,6 +64,8 @@ struct End {
     read: usize,
     has_finished: bool,
     has_reset: bool,
+    /// Its connection was cut.
+    was_reset: bool,
     /// It read FIN.
     saw_fin: bool,
 }
@@ -63,6 +77,8 @@ struct Play {
     clients: Vec<End>,
     /// By the client's number, once its hello has come.
     served: HashMap<usize, End>,
+    /// Bytes of PROXY header in front of each hello.
+    header: usize,
     /// Connections whose hello has not come whole.
     fresh: Vec<(TcpStream, Vec<u8>)>,
     /// No deadline comes up, no reload cuts: who reads FIN has read everything.
@@ -71,7 +87,7 @@ struct Play {
 }
 
 impl Play {
-    fn new(seed: u64) -> Play {
+    fn new(seed: u64, struck: &Struck) -> Play {
         let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
         random.next();
         let servers: Vec<TcpListener> = (0..2)
@@ -82,12 +98,17 @@ impl Play {
             })
             .collect();
         let is_calm = random.below(2) == 0;
-        let rig = Rig::of(&config(&servers, if is_calm { 0 } else { random.below(5) }));
-        let weather = Weather::of(&mut random);
-        Play { rig, random, servers, clients: Vec::new(), served: HashMap::new(), fresh: Vec::new(), is_calm, weather }
+        let header = if random.below(2) == 0 { HEADER } else { 0 };
+        let rig = Rig::of(&config(&servers, if is_calm { 0 } else { random.below(5) }, header));
+        let weather = Weather::of(&mut random, struck);
+        let (clients, served, fresh) = Default::default();
+        Play { rig, random, servers, clients, served, header, fresh, is_calm, weather }
     }
 
     fn step(&mut self) {
+        if self.random.below(32) == 0 {
+            self.transfer();
+        }
         let most = [1, 100, 100, 3_000, 3_000, 50_000][self.random.below(6) as usize];
         let most = self.random.below(most) as usize + 1;
         match self.random.below(16) {
@@ -106,7 +127,7 @@ impl Play {
             15 if !self.is_calm && self.random.below(4) == 0 => {
                 let variant = self.random.below(5);
                 // A reload that the kernel refuses changes nothing, and so nothing that has to hold.
-                let _ = self.weather.during(|| self.rig.try_adopt(&config(&self.servers, variant)));
+                let _ = self.weather.during(|| self.rig.try_adopt(&config(&self.servers, variant, self.header)));
             }
             _ => self.rig.pass(Duration::from_micros(self.random.below(100))),
         }
@@ -130,6 +151,23 @@ impl Play {
         let part = self.random.below(600) as usize;
         if let Some(client) = self.clients.last_mut() {
             client.send(id, part);
+        }
+    }
+
+    /// One side sends much, and the other reads it.
+    fn transfer(&mut self) {
+        let is_open = |id: &usize| self.served[id].can_send() && self.clients[*id].can_send();
+        let mut open: Vec<usize> = self.served.keys().copied().filter(is_open).collect();
+        // The table has its order from a random key.
+        open.sort_unstable();
+        let Some(id) = open.get(self.random.below(open.len().max(1) as u32) as usize).copied() else { return };
+        let is_up = self.random.below(2) == 0;
+        for _ in 0..6 {
+            let (Some(client), Some(server)) = (self.clients.get_mut(id), self.served.get_mut(&id)) else { return };
+            let (from, to) = if is_up { (client, server) } else { (server, client) };
+            from.send(id, BULK);
+            self.weather.during(|| self.rig.turn());
+            to.read(id, usize::MAX);
         }
     }
 
@@ -162,7 +200,7 @@ impl Play {
             }
         }
         for (mut stream, mut bytes) in std::mem::take(&mut self.fresh) {
-            let mut room = [0; RANDOM_AT + 8];
+            let mut room = vec![0; self.header + RANDOM_AT + 8];
             let left = room.len() - bytes.len();
             match stream.read(&mut room[..left]) {
                 Ok(0) => continue,
@@ -174,10 +212,12 @@ impl Play {
                 self.fresh.push((stream, bytes));
                 continue;
             }
+            let (header, bytes) = bytes.split_at(self.header);
+            assert!(header.is_empty() || header.starts_with(&LOCAL[..12]), "no PROXY header: {header:?}");
             let id = u64::from_be_bytes(bytes[RANDOM_AT..].try_into().unwrap()) as usize;
             let mut end = End::new(stream, id, Side::Server);
             end.read = bytes.len();
-            assert!(end.hello.starts_with(&bytes), "the hello of {id} has changed");
+            assert!(end.hello.starts_with(bytes), "the hello of {id} has changed");
             let before = self.served.insert(id, end);
             assert!(before.is_none(), "{id} has two servers");
         }
@@ -190,6 +230,7 @@ impl Play {
             let sent = client.sent;
             assert!(server.read <= sent && client.read <= server.sent, "bytes out of thin air for {id}");
             if self.is_calm && !self.weather.has_ended_any() && !client.has_reset && !server.has_reset {
+                assert!(!client.was_reset && !server.was_reset, "{id} was cut for nothing");
                 assert!(!server.saw_fin || client.has_finished && server.read == sent, "{id} lost bytes on the way up");
                 assert!(!client.saw_fin || server.has_finished && client.read == server.sent, "{id} lost bytes down");
             }
@@ -263,6 +304,7 @@ impl End {
             read: 0,
             has_finished: false,
             has_reset: false,
+            was_reset: false,
             saw_fin: false,
         }
     }
@@ -314,6 +356,10 @@ impl End {
         before != (self.read, self.saw_fin)
     }
 
+    fn can_send(&self) -> bool {
+        self.stream.is_some() && !self.has_finished
+    }
+
     fn finish(&mut self) {
         if let Some(stream) = &self.stream {
             let _ = stream.shutdown(Shutdown::Write);
@@ -328,10 +374,10 @@ impl End {
         }
     }
 
-    /// The other has reset it.
+    /// The proxy has reset it.
     fn lose(&mut self) {
         self.stream = None;
-        self.has_reset = true;
+        self.was_reset = true;
     }
 }
 
@@ -342,7 +388,7 @@ fn hello(id: usize) -> Vec<u8> {
 }
 
 /// Variants: 0 plain; 1 few connections a server; 2 a server that refuses first; 3 sources limited; 4 no route for the name.
-fn config(servers: &[TcpListener], variant: u64) -> String {
+fn config(servers: &[TcpListener], variant: u64, header: usize) -> String {
     let address = |server: &TcpListener| server.local_addr().unwrap();
     let most = if variant == 1 { r#", "max_connections": 2"# } else { "" };
     let mut list: Vec<String> =
@@ -352,14 +398,16 @@ fn config(servers: &[TcpListener], variant: u64) -> String {
         list.push(r#"{ "address": "127.0.0.1:1" }"#.to_owned());
         list.push(r#"{ "address": "127.0.0.1:1", "name": "nowhere", "source": "192.0.2.7" }"#.to_owned());
     }
+    // What a header says of an address that is not the listener's, the kernel is asked for.
+    let (listen, protocol) = if header > 0 { ("0.0.0.0", "v2") } else { ("127.0.0.1", "off") };
     // What a reload has to bind.
     let redirect = if variant % 2 == 1 { r#""redirect": { "listen": ["127.0.0.1:0"] },"# } else { "" };
     let limits = if variant == 3 { r#""limits": { "per_source": { "concurrent": 3 } },"# } else { "" };
     let name = if variant == 4 { "b.test" } else { "a.test" };
     format!(
-        r#"{{ "listen": ["127.0.0.1:0"], "reject": "close", "retries": 2, {limits} {redirect}
+        r#"{{ "listen": ["{listen}:0"], "reject": "close", "retries": 2, {limits} {redirect}
             "timeouts": {{ "client_hello": "5s", "connect": "3s", "tunnel": "20s", "half_closed": "10s" }},
-            "routes": {{ "a": {{ "sni": ["{name}"], "proxy_protocol": "off", "health_check": {{ "type": "off" }},
+            "routes": {{ "a": {{ "sni": ["{name}"], "proxy_protocol": "{protocol}", "health_check": {{ "type": "off" }},
                 "servers": [{}] }} }} }}"#,
         list.join(",")
     )

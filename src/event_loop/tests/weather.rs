@@ -1,5 +1,6 @@
 //! What a kernel may answer, at places that a seed picks.
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -81,6 +82,19 @@ const FATAL: &[(Call, &[Errno])] = &[
     ),
 ];
 
+/// What has failed so far, over all seeds.
+#[derive(Clone, Default)]
+pub(super) struct Struck(Rc<RefCell<HashSet<(Call, Errno)>>>);
+
+impl Struck {
+    /// What no seed has had fail.
+    pub(super) fn missing(&self) -> Vec<(Call, Errno)> {
+        let struck = self.0.borrow();
+        let all = HARMLESS.iter().chain(FATAL).flat_map(|(call, errors)| errors.iter().map(|error| (*call, *error)));
+        all.filter(|error| !struck.contains(error)).collect()
+    }
+}
+
 /// What the kernel is like.
 #[derive(Clone)]
 pub(super) struct Weather {
@@ -91,14 +105,16 @@ pub(super) struct Weather {
     /// Whether one has.
     has_ended: Rc<Cell<bool>>,
     random: Rc<RefCell<Random>>,
+    struck: Struck,
 }
 
 impl Weather {
     /// That of a seed: good, or with harmless errors, or with all.
-    pub(super) fn of(random: &mut Random) -> Weather {
+    pub(super) fn of(random: &mut Random, struck: &Struck) -> Weather {
         let every = [0, 8, 64, 256][random.below(4) as usize];
         let own = Random::new(random.next().into());
-        Weather { every, may_end: random.below(2) == 0, has_ended: Rc::default(), random: Rc::new(RefCell::new(own)) }
+        let (may_end, random) = (random.below(2) == 0, Rc::new(RefCell::new(own)));
+        Weather { every, may_end, has_ended: Rc::default(), random, struck: struck.clone() }
     }
 
     /// Becomes good.
@@ -132,6 +148,8 @@ impl Weather {
         let table = if may_end { FATAL } else { HARMLESS };
         let (_, errors) = table.iter().find(|(of, _)| *of == call)?;
         self.has_ended.set(self.has_ended.get() || may_end);
-        errors.get(random.below(errors.len() as u32) as usize).copied()
+        let error = errors.get(random.below(errors.len() as u32) as usize).copied()?;
+        self.struck.0.borrow_mut().insert((call, error));
+        Some(error)
     }
 }
