@@ -63,6 +63,8 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="color-scheme" content="light dark";
             meta name="robots" content="noindex";
+            // For text browsers, which heed no `Refresh` field.
+            @if !view.is_still { noscript { meta http-equiv="refresh" content=(REFRESH); } }
             title { (mood.words) " – fiscalismia-lb" }
             link rel="icon" href=(icon(mood.class));
             style { (PreEscaped(STYLE)) }

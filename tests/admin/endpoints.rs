@@ -242,6 +242,7 @@ fn haproxys_ways_to_ask_for_the_statistics_work() {
         let answer = get(admin, path);
         assert_eq!((answer.status, answer.field("Content-Type")), (200, Some("text/html; charset=utf-8")), "{path}");
         let refreshes = answer.field("Refresh") == Some("10");
+        assert_eq!(refreshes, answer.body.contains("<meta http-equiv=\"refresh\" content=\"10\">"), "{path}");
         assert_eq!(refreshes, !path.contains("norefresh"), "{path}");
         assert_eq!(answer.body.contains("data-server=\"gone\""), !path.contains("up"), "{path}");
     }
