@@ -86,6 +86,13 @@ class Unit:
                 self.sockets.append((unit["name"], listening(listen, unit["interface"])))
 
     def stop(self) -> bool:
+        """For good: what it has left to the next process goes too, as by FileDescriptorStorePreserve=restart."""
+        with self.turn:
+            self.end()
+            self.notices.drop()
+            return True
+
+    def end(self) -> None:
         with self.turn:
             if self.process and self.process.poll() is None:
                 self.process.terminate()
@@ -95,11 +102,11 @@ class Unit:
                     self.process.kill()
                     self.process.wait()
             self.process = None
-            return True
 
     def restart(self) -> bool:
         with self.turn:
-            return self.stop() and self.start()
+            self.end()
+            return self.start()
 
     def reload(self) -> bool:
         with self.turn:
@@ -139,6 +146,10 @@ class Notices:
             self.kept[said["FDNAME"]] = fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, 20)
         for fd in fds:
             os.close(fd)
+
+    def drop(self) -> None:
+        while self.kept:
+            os.close(self.kept.popitem()[1])
 
     def forget(self) -> None:
         while not self.heard.empty():
