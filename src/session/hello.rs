@@ -25,6 +25,9 @@ const HEADER_ROOM: usize = proxy_header::MAX_LEN;
 /// malloc has the kernel map for themselves (mallopt(3)), only what is read into is resident.
 pub(super) const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 64 * 1024;
 
+/// What the log says of a client that `allow_from` leaves out.
+const NOT_ALLOWED: &str = "not from that address";
+
 /// The longest read beyond what every hello may take.
 const MOST_READ: usize = 16 * 1024;
 
@@ -203,14 +206,13 @@ impl Hello {
                         let found = route(&self.client, self.bound, id, Some(&hello), front, lent);
                         return found.map_or_else(Judgement::Refused, Judgement::Found);
                     }
-                    Some(_) => (DropReason::NotAllowed, "not from that address"),
+                    Some(_) => (DropReason::NotAllowed, NOT_ALLOWED),
                     None if hello.sni.is_none() => (DropReason::NoSni, "no SNI, and no route for that"),
                     None => (DropReason::UnknownSni, "no route for that name"),
                 }
             }
         };
-        let context = &mut *lent.context;
-        context.log.write(context.now, &self.client.whose(&context.fleet), &Step::Refuse { why: &why });
+        self.client.log(&Step::Refuse { why: &why }, lent.context);
         Judgement::Refused(reason)
     }
 }
@@ -249,9 +251,7 @@ fn give(
     lent: &mut Lent<'_>,
 ) -> Next {
     if !is_allowed(&client, id, lent) {
-        let context = &mut *lent.context;
-        let refused = Step::Refuse { why: &"not from that address" };
-        context.log.write(context.now, &client.whose(&context.fleet), &refused);
+        client.log(&Step::Refuse { why: &NOT_ALLOWED }, lent.context);
         return close::refuse(client, DropReason::NotAllowed, lent);
     }
     let mut front = [0; HEADER_ROOM];
@@ -269,9 +269,8 @@ fn give(
 
 fn log_accept(client: &Client, lent: &mut Lent<'_>) {
     if client.refused().is_none() {
-        let context = &mut *lent.context;
-        let counts = client.counts(Open::default(), context);
-        context.log.write(context.now, &client.whose(&context.fleet), &Step::Accept(counts));
+        let counts = client.counts(Open::default(), lent.context);
+        client.log(&Step::Accept(counts), lent.context);
     }
 }
 

@@ -13,6 +13,7 @@
 //! ```
 //!
 //! A phase takes itself by value and answers what comes [`Next`]: no session is ever between two phases.
+mod client;
 mod close;
 mod connect;
 mod hello;
@@ -25,24 +26,21 @@ mod relay;
 mod routed;
 mod shared;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 
 use mio::event::Event;
 
-use crate::access_log::{Counts, Whose};
-use crate::context::{Context, Handed};
-use crate::fleet::{Fleet, Open, RouteId, ServerId};
+use crate::context::Handed;
+use crate::fleet::{RouteId, ServerId};
 use crate::metrics::Phase;
-use crate::net::{Accepted, Stream, canonical};
+use crate::net::Accepted;
 use crate::policy::time::Time;
-use crate::preface::Told;
-use crate::vocabulary::{CloseReason, DropReason, Role};
+use crate::vocabulary::CloseReason;
+use client::Admission;
+pub use client::Client;
 use connect::Connect;
 use hello::Hello;
 use hello::SCRATCH_ROOM;
-use names::Names;
 pub use parked::{Parked, Sockets};
 use preface::Preface;
 use queue::Queue;
@@ -98,94 +96,28 @@ pub struct Moved {
     pub spliced: u64,
 }
 
-/// A client of which no limit has been asked yet.
-struct Arrival {
-    stream: Stream,
-    source: SocketAddr,
-    accepted: Time,
-    frontend: Option<RouteId>,
-    told: Option<Box<Told>>,
-}
-
-/// The client of a session: what every phase has.
-pub struct Client {
-    stream: Stream,
-    source: SocketAddr,
-    accepted: Time,
-    /// The route at whose own addresses it came in; `None`: at the file's.
-    frontend: Option<RouteId>,
-    /// It came in at the redirect's addresses, and was handed on.
-    is_handed_on: bool,
-    /// The session waits for a hello of which no byte has come.
-    is_unheard: bool,
-    admission: Admission,
-    /// Bytes beyond what every hello may take.
-    lent: u32,
-    /// What a balancer told of it.
-    told: Option<Box<Told>>,
-    /// What its hello asks for, once that is known.
-    names: Option<Rc<Names>>,
-}
-
-/// What the limits on source addresses say of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admission {
-    /// Its address may have it.
-    Granted,
-    /// Its address may not have it.
-    Refused(DropReason),
-    /// It is a balancer's, for which there are none.
-    Unlimited,
-}
-
 impl Session {
     /// Begins with a client that the listener at `bound` has let in, and reads what it has said already.
     pub fn accept(accepted: Accepted, bound: SocketAddr, frontend: Option<RouteId>, lent: &mut Lent<'_>) -> Next {
         let Accepted { stream, source } = accepted;
         let now = lent.context.now;
         lent.shared.line.note_spoken(now);
+        let client = Client { frontend, ..Client::new(stream, source, now) };
         if lent.context.config.is_balancer(source.ip()) {
-            let client = Client {
-                stream,
-                source,
-                accepted: now,
-                frontend,
-                is_handed_on: false,
-                is_unheard: false,
-                admission: Admission::Unlimited,
-                told: None,
-                lent: 0,
-                names: None,
-            };
             return Preface::accept(client, bound, lent);
         }
-        Session::admit(Arrival { stream, source, accepted: now, frontend, told: None }, bound, lent)
+        Session::admit(client, bound, lent)
     }
 
     /// Asks the limits about a client whose address is known.
     ///
     /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
     /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
-    fn admit(arrival: Arrival, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
-        let Arrival { stream, source, accepted, frontend, told } = arrival;
-        let takes_all = lent.context.fleet.takes_all(frontend);
-        let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
-        let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client {
-            stream,
-            source,
-            accepted,
-            frontend,
-            is_handed_on: false,
-            is_unheard: takes_all.is_none(),
-            admission,
-            told,
-            lent: 0,
-            names: None,
-        };
-        if let Some(reason) = refused {
-            lent.shared.refused += 1;
-            match frontend {
+    fn admit(mut client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
+        let takes_all = lent.context.fleet.takes_all(client.frontend);
+        client.is_unheard = takes_all.is_none();
+        if let Some(reason) = client.ask_limits(lent) {
+            match client.frontend {
                 None => lent.context.process.https.refused += 1,
                 Some(id) => lent.context.fleet.refused(id),
             }
@@ -202,25 +134,11 @@ impl Session {
     /// Goes on with a client of the redirect, whose request goes to a server of a route.
     pub fn take_on(handed: Handed, lent: &mut Lent<'_>) -> Next {
         let Handed { stream, source, told, accepted, sent, route, port } = handed;
-        let refused = lent.shared.sources.admit(lent.context.now, source.ip()).err();
-        let admission = refused.map_or(Admission::Granted, Admission::Refused);
-        let client = Client {
-            stream,
-            source,
-            accepted,
-            frontend: None,
-            is_handed_on: true,
-            is_unheard: false,
-            admission,
-            told,
-            lent: 0,
-            names: None,
-        };
-        if let Some(reason) = refused {
-            lent.shared.refused += 1;
-            return close::refuse(client, reason, lent);
+        let mut client = Client { is_handed_on: true, told, ..Client::new(stream, source, accepted) };
+        match client.ask_limits(lent) {
+            Some(reason) => close::refuse(client, reason, lent),
+            None => hello::take_on(client, route, port, &sent, lent),
         }
-        hello::take_on(client, route, port, &sent, lent)
     }
 
     /// Takes what an event says, and does what can be done now. A session that moves bulk stands in line instead: those
@@ -388,56 +306,5 @@ impl Session {
             Session::Connect(connect) => &mut connect.routed.client,
             Session::Relay(relay) => &mut relay.routed.client,
         }
-    }
-}
-
-impl Client {
-    /// What its log lines begin with.
-    fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
-        let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
-        Whose {
-            frontend: owner.unwrap_or(if self.is_handed_on { Role::Http.name() } else { Role::Https.name() }),
-            source: self.source,
-            accepted: self.accepted,
-            route: None,
-            server: None,
-            unique_id: None,
-            sni: self.names.as_ref().and_then(|names| names.sni.as_deref()),
-            alpn: self.names.as_ref().map_or(&[], |names| &names.alpn),
-        }
-    }
-
-    /// Whether the log has lines of this client: always once its first byte has come, and before that as `log.empty` says.
-    fn is_logged(&self, context: &Context) -> bool {
-        !self.is_unheard || context.config.log.empty
-    }
-
-    /// Whether an end for `reason` counts as denied. A client that left before its first byte, as checks and port scanners do, was
-    /// denied nothing.
-    fn is_denied(&self, reason: CloseReason) -> bool {
-        let has_left = self.is_unheard && reason == CloseReason::Dropped(DropReason::ClosedEarly);
-        matches!(reason, CloseReason::Dropped(_)) && !has_left
-    }
-
-    /// Why its address may not have the connection.
-    fn refused(&self) -> Option<DropReason> {
-        match self.admission {
-            Admission::Refused(reason) => Some(reason),
-            Admission::Granted | Admission::Unlimited => None,
-        }
-    }
-
-    /// Connections at once, for its log lines.
-    fn counts(&self, open: Open, context: &Context) -> Counts {
-        let counts = context.counts(self.frontend, open);
-        if self.is_handed_on { Counts { frontend: context.clients.at_redirect(), ..counts } } else { counts }
-    }
-
-    /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.
-    fn destination(&self, bound: SocketAddr) -> io::Result<SocketAddr> {
-        if let Some(told) = &self.told {
-            return Ok(told.destination);
-        }
-        if bound.ip().is_unspecified() { self.stream.local_address().map(canonical) } else { Ok(bound) }
     }
 }

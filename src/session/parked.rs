@@ -140,18 +140,10 @@ impl Session {
             Admission::Granted => lent.shared.sources.opened(source.ip()),
             Admission::Unlimited => {}
         }
-        let client = Client {
-            stream: Stream::handed_on(sockets.client),
-            source,
-            accepted,
-            frontend,
-            is_handed_on: handed_on.is_some(),
-            is_unheard: false,
-            admission,
-            told,
-            lent: 0,
-            names: names.map(|names| lent.shared.names.take_up(&names)),
-        };
+        let stream = Stream::handed_on(sockets.client);
+        let names = names.map(|names| lent.shared.names.take_up(&names));
+        let is_handed_on = handed_on.is_some();
+        let client = Client { frontend, is_handed_on, admission, told, names, ..Client::new(stream, source, accepted) };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
             (Phase::Relay(_), None) => return lose(client, lent),

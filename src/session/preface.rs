@@ -1,7 +1,7 @@
 //! From accept to the end of a balancer's header: only then is it known whose the connection is.
 use std::net::SocketAddr;
 
-use super::{Arrival, Client, Lent, Moved, Next, Session, close};
+use super::{Client, Lent, Moved, Next, Session, close};
 use crate::access_log::Step;
 use crate::net::Token;
 use crate::policy::time::Time;
@@ -29,9 +29,8 @@ impl Preface {
         match preface::read(&mut self.client.stream) {
             Read::Incomplete => self.wait(lent),
             Read::Client(told) => {
-                let Client { stream, accepted, frontend, .. } = self.client;
-                let arrival = Arrival { stream, source: told.source, accepted, frontend, told: Some(told.into()) };
-                Session::admit(arrival, self.bound, lent)
+                let client = Client { source: told.source, told: Some(told.into()), ..self.client };
+                Session::admit(client, self.bound, lent)
             }
             Read::Check => {
                 close::check(self.client.frontend, lent);
@@ -39,8 +38,7 @@ impl Preface {
             }
             Read::Refused(reason, why) => {
                 if let Some(why) = why {
-                    let context = &mut *lent.context;
-                    context.log.write(context.now, &self.client.whose(&context.fleet), &Step::Refuse { why: &why });
+                    self.client.log(&Step::Refuse { why: &why }, lent.context);
                 }
                 close::refuse(self.client, reason, lent)
             }

@@ -1,0 +1,129 @@
+//! The client of a session.
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::Lent;
+use super::names::Names;
+use crate::access_log::{Counts, Step, Whose};
+use crate::context::Context;
+use crate::fleet::{Fleet, Open, RouteId};
+use crate::net::{Stream, canonical};
+use crate::policy::time::Time;
+use crate::preface::Told;
+use crate::vocabulary::{CloseReason, DropReason, Role};
+
+/// The client of a session: what every phase has.
+pub struct Client {
+    pub(super) stream: Stream,
+    pub(super) source: SocketAddr,
+    pub(super) accepted: Time,
+    /// The route at whose own addresses it came in; `None`: at the file's.
+    pub(super) frontend: Option<RouteId>,
+    /// It came in at the redirect's addresses, and was handed on.
+    pub(super) is_handed_on: bool,
+    /// The session waits for a hello of which no byte has come.
+    pub(super) is_unheard: bool,
+    pub(super) admission: Admission,
+    /// Bytes beyond what every hello may take.
+    pub(super) lent: u32,
+    /// What a balancer told of it.
+    pub(super) told: Option<Box<Told>>,
+    /// What its hello asks for, once that is known.
+    pub(super) names: Option<Rc<Names>>,
+}
+
+/// What the limits on source addresses say of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Its address may have it.
+    Granted,
+    /// Its address may not have it.
+    Refused(DropReason),
+    /// It is a balancer's, for which there are none.
+    Unlimited,
+}
+
+impl Client {
+    /// One that came in at the file's own addresses, and of which no more is known.
+    pub(super) fn new(stream: Stream, source: SocketAddr, accepted: Time) -> Client {
+        Client {
+            stream,
+            source,
+            accepted,
+            frontend: None,
+            is_handed_on: false,
+            is_unheard: false,
+            admission: Admission::Unlimited,
+            lent: 0,
+            told: None,
+            names: None,
+        }
+    }
+
+    /// Asks the limits about its address; why that may not have the connection.
+    pub(super) fn ask_limits(&mut self, lent: &mut Lent<'_>) -> Option<DropReason> {
+        self.admission = match lent.shared.sources.admit(lent.context.now, self.source.ip()) {
+            Ok(()) => Admission::Granted,
+            Err(reason) => {
+                lent.shared.refused += 1;
+                Admission::Refused(reason)
+            }
+        };
+        self.refused()
+    }
+
+    /// Writes a line of it to the log.
+    pub(super) fn log(&self, step: &Step<'_>, context: &mut Context) {
+        context.log.write(context.now, &self.whose(&context.fleet), step);
+    }
+
+    /// What its log lines begin with.
+    pub(super) fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
+        let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
+        Whose {
+            frontend: owner.unwrap_or(if self.is_handed_on { Role::Http.name() } else { Role::Https.name() }),
+            source: self.source,
+            accepted: self.accepted,
+            route: None,
+            server: None,
+            unique_id: None,
+            sni: self.names.as_ref().and_then(|names| names.sni.as_deref()),
+            alpn: self.names.as_ref().map_or(&[], |names| &names.alpn),
+        }
+    }
+
+    /// Whether the log has lines of this client: always once its first byte has come, and before that as `log.empty` says.
+    pub(super) fn is_logged(&self, context: &Context) -> bool {
+        !self.is_unheard || context.config.log.empty
+    }
+
+    /// Whether an end for `reason` counts as denied. A client that left before its first byte, as checks and port scanners do, was
+    /// denied nothing.
+    pub(super) fn is_denied(&self, reason: CloseReason) -> bool {
+        let has_left = self.is_unheard && reason == CloseReason::Dropped(DropReason::ClosedEarly);
+        matches!(reason, CloseReason::Dropped(_)) && !has_left
+    }
+
+    /// Why its address may not have the connection.
+    pub(super) fn refused(&self) -> Option<DropReason> {
+        match self.admission {
+            Admission::Refused(reason) => Some(reason),
+            Admission::Granted | Admission::Unlimited => None,
+        }
+    }
+
+    /// Connections at once, for its log lines.
+    pub(super) fn counts(&self, open: Open, context: &Context) -> Counts {
+        let counts = context.counts(self.frontend, open);
+        if self.is_handed_on { Counts { frontend: context.clients.at_redirect(), ..counts } } else { counts }
+    }
+
+    /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.
+    pub(super) fn destination(&self, bound: SocketAddr) -> io::Result<SocketAddr> {
+        if let Some(told) = &self.told {
+            return Ok(told.destination);
+        }
+        if bound.ip().is_unspecified() { self.stream.local_address().map(canonical) } else { Ok(bound) }
+    }
+}
