@@ -123,7 +123,7 @@ impl Context {
             self.told_no_port = Some(self.now);
             log::warn!(
                 "This host has run out of local ports for a server: connections to it wait, and are ended as RC after \
-                         timeouts.connect. Widen net.ipv4.ip_local_port_range, or add servers or a source address."
+                 timeouts.connect. Widen net.ipv4.ip_local_port_range, or add servers or a source address."
             );
         }
     }

@@ -54,7 +54,7 @@ const EVENT_LOOP_CRATES: &[&str] =
     &["humantime", "mio", "nix", "rustix", "serde", "serde_json", "signal_hook", "signal_hook_mio", "log"];
 
 /// The control socket is a function from a request to an answer too, and can show the statistics.
-const CONTROL: &[&str] = &["wire", "policy", "fleet", "http", "admin"];
+const CONTROL: &[&str] = &["config", "wire", "policy", "fleet", "http", "admin"];
 
 /// Everything but wire.
 const EVENT_LOOP: &[&str] = &[

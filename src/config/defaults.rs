@@ -40,7 +40,8 @@ pub(super) const IPV6_PREFIX: u8 = 64;
 pub(super) const IPV6_PREFIXES: RangeInclusive<u8> = 1..=128;
 
 pub(super) const WEIGHT: u16 = 1;
-pub(super) const WEIGHTS: RangeInclusive<u16> = 0..=256;
+/// Weights that a server may have.
+pub const WEIGHTS: RangeInclusive<u16> = 0..=256;
 pub(super) const BACKUP: bool = false;
 pub(super) const HTTP_PORT: u16 = 80;
 pub(super) const PORTS: RangeInclusive<u16> = 1..=65535;

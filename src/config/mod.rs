@@ -29,6 +29,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use crate::vocabulary::{Balance, ProxyProtocol, Reject};
+pub use defaults::WEIGHTS;
 pub use diff::{diff, summary};
 pub use error::Error;
 pub use file::{load, parse};

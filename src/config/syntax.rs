@@ -340,11 +340,12 @@ fn check_word(word: &str, at: usize) -> Result<(), Fault> {
     fault_at(at, what)
 }
 
-/// `+1`, `0443`, `.5`, `1.`, `1e999`; no address.
+/// The number that `0x1bb` means.
 fn hexadecimal(lower: &str) -> Option<u64> {
     u64::from_str_radix(lower.strip_prefix("0x")?, 16).ok()
 }
 
+/// `+1`, `0443`, `.5`, `1.`, `1e999`; no address.
 fn is_nearly_a_number(word: &str) -> bool {
     word.parse::<f64>().is_ok() || word.parse::<i128>().is_ok()
 }

@@ -1,12 +1,11 @@
 //! What is asked.
 use std::time::Duration;
 
+use crate::config::WEIGHTS;
 use crate::http::{Refusal, Status};
 use crate::policy::servers::Mode;
 use crate::wire::http_head::Head;
 
-/// The heaviest weight, as in the configuration.
-const WEIGHT_MAX: u16 = 256;
 /// The longest time that something may be set for; beyond it a mistake is likelier.
 const UNTIL_MAX: Duration = Duration::from_hours(24 * 365);
 
@@ -84,7 +83,7 @@ impl Change {
                 }
                 "kill" => change.kills = value == "1",
                 "weight" => {
-                    let weight = value.parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
+                    let weight = value.parse().ok().filter(|weight| WEIGHTS.contains(weight));
                     change.weight = Some(weight.ok_or("a weight is a number from 0 to 256")?);
                 }
                 "until" => {

@@ -247,7 +247,7 @@ pub(super) fn expire_override(event_loop: &mut EventLoop, id: ServerId) {
     apply(event_loop, id, Override::default());
 }
 
-/// How many connections there are, the oldest last.
+/// The open connections, the oldest last.
 fn connections(event_loop: &EventLoop) -> Vec<Connection> {
     let EventLoop { sessions, context, .. } = event_loop;
     let mut all: Vec<_> = sessions.iter().collect();

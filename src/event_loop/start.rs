@@ -124,19 +124,9 @@ impl Host {
 
     fn with(passed: Result<Passed, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
         let Passed { sockets, control, parcels } = passed?;
-        let manager = Manager::from_environment().map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
         let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
-        Ok(Host {
-            fds,
-            sockets,
-            control,
-            parcels,
-            manager,
-            messages: Messages::default(),
-            output,
-            signals: Box::new(signals),
-            time: Box::new(MachineTime),
-        })
+        let bare = Host::bare(fds, output, Box::new(MachineTime)).map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        Ok(Host { sockets, control, parcels, signals: Box::new(signals), ..bare })
     }
 }
 

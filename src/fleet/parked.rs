@@ -1,5 +1,4 @@
 //! Routes and servers on their way to another process: counters, health, and what they stand for in its connections.
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -78,11 +77,9 @@ impl Places {
     /// Has the fleet go on with another process's counters and health. What is not in the file any more is remembered as what
     /// a reload took out.
     pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> Places {
-        let mut known: HashMap<Box<str>, RouteId> =
-            fleet.routes().map(|(id, route)| (route.config.name.clone(), id)).collect();
         let mut places = Places::default();
         for parked in parked {
-            let id = *known.entry(parked.name.clone()).or_insert_with(|| {
+            let id = fleet.known.get(&parked.name).copied().unwrap_or_else(|| {
                 let config = Arc::new(config::Route::gone(&parked.name, parked.timeouts));
                 fleet.append(Route { retired: true, ..Route::new(&config, spread) })
             });

@@ -177,9 +177,10 @@ impl Process {
 
     /// Counts a reload.
     pub fn reloaded(&mut self, at: UnixTime, worked: bool) {
-        let Reloads { worked: all, refused, .. } = self.reloads;
-        let (all, refused) = (all + u64::from(worked), refused + u64::from(!worked));
-        self.reloads = Reloads { worked: all, refused, last: at, last_worked: worked };
+        self.reloads.worked += u64::from(worked);
+        self.reloads.refused += u64::from(!worked);
+        self.reloads.last = at;
+        self.reloads.last_worked = worked;
     }
 }
 

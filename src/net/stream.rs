@@ -70,13 +70,14 @@ pub enum Received {
 }
 
 impl Stream {
-    /// Takes over a non-blocking socket that was accepted, and has its options from the listener. What it was accepted for may be there already.
+    /// Takes over a non-blocking socket that was accepted, and has its options from the listener. What it was accepted for may
+    /// be there already.
     pub(super) fn accepted(fd: OwnedFd) -> Stream {
         Stream { fd, readable: true, writable: true, end: End::NotYet, watch: Watch::Nothing, nagle: Nagle::Off }
     }
 
-    /// Takes over a non-blocking socket that connects, with the kernel's defaults. There is nothing to read before something is written; what comes
-    /// sooner than the first [`watch`](Stream::watch) is reported by it.
+    /// Takes over a non-blocking socket that connects, with the kernel's defaults. There is nothing to read before something is
+    /// written; what comes sooner than the first [`watch`](Stream::watch) is reported by it.
     pub(super) fn connecting(fd: OwnedFd) -> Stream {
         Stream { readable: false, nagle: Nagle::NothingSent, ..Stream::accepted(fd) }
     }

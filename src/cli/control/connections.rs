@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Socket, span, table};
+use super::{Socket, number, span, table, text};
 use crate::cli::{Outcome, print};
 
 /// List the open connections of the running process, the oldest first
@@ -24,11 +24,21 @@ impl Connections {
 }
 
 fn row(entry: &Value) -> Vec<String> {
-    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-    let server =
-        if entry["server"].is_null() { "-".to_owned() } else { format!("{}/{}", text("route"), text("server")) };
+    let server = if entry["server"].is_null() {
+        "-".to_owned()
+    } else {
+        format!("{}/{}", text(entry, "route"), text(entry, "server"))
+    };
     let age = Duration::from_secs_f64(entry["age"].as_f64().unwrap_or_default().max(0.0)).as_secs();
-    let bytes = |key: &str| entry[key].as_u64().unwrap_or_default().to_string();
+    let bytes = |key: &str| number(entry, key).to_string();
     let name = entry["sni"].as_str().unwrap_or("-").to_owned();
-    vec![text("client"), name, text("phase"), server, span(age), bytes("bytes_up"), bytes("bytes_down")]
+    vec![
+        text(entry, "client").to_owned(),
+        name,
+        text(entry, "phase").to_owned(),
+        server,
+        span(age),
+        bytes("bytes_up"),
+        bytes("bytes_down"),
+    ]
 }

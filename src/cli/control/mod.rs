@@ -108,6 +108,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "a duration is written like 90s, 30m or 2h".to_owned())
 }
 
+/// A string of an answer.
+fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
+    entry[key].as_str().unwrap_or_default()
+}
+
+/// A number of an answer.
+fn number(entry: &Value, key: &str) -> u64 {
+    entry[key].as_u64().unwrap_or_default()
+}
+
 /// How long, in words for people.
 fn span(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()

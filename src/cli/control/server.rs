@@ -2,9 +2,10 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use fiscalismia_lb::config::count;
 use serde_json::Value;
 
-use super::{Socket, duration, span, table, wait_for};
+use super::{Socket, duration, number, span, table, text, wait_for};
 use crate::cli::{Outcome, print};
 
 /// List the servers of the running process, or change what holds for one
@@ -152,18 +153,10 @@ fn consequences(server: &str, servers: &[Value]) -> String {
     }
 }
 
-fn connections(count: u64) -> String {
-    if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
+fn connections(open: u64) -> String {
+    count(open as usize, "connection")
 }
 
 fn name(entry: &Value) -> String {
     format!("{}/{}", text(entry, "route"), text(entry, "server"))
-}
-
-fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
-    entry[key].as_str().unwrap_or_default()
-}
-
-fn number(entry: &Value, key: &str) -> u64 {
-    entry[key].as_u64().unwrap_or_default()
 }

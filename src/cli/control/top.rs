@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Socket, table};
+use super::{Socket, number, table, text};
 use crate::cli::{Outcome, print};
 
 /// From one picture to the next.
@@ -60,18 +60,16 @@ fn reasons(counts: &Value) -> String {
 }
 
 fn row(entry: &Value, name: String) -> Vec<String> {
-    let number = |value: &Value| value.as_u64().unwrap_or_default().to_string();
     let (sessions, bytes) = (&entry["sessions"], &entry["bytes"]);
     vec![
         name,
         text(entry, "state").to_owned(),
-        number(&sessions["now"]),
-        number(&entry["rate"]),
-        number(&sessions["total"]),
+        number(sessions, "now").to_string(),
+        number(entry, "rate").to_string(),
+        number(sessions, "total").to_string(),
         size(&bytes["up"]),
         size(&bytes["down"]),
-        (entry["connect_errors"].as_u64().unwrap_or_default() + entry["response_errors"].as_u64().unwrap_or_default())
-            .to_string(),
+        (number(entry, "connect_errors") + number(entry, "response_errors")).to_string(),
     ]
 }
 
@@ -82,10 +80,6 @@ fn entries(value: &Value) -> Vec<&Value> {
         Value::Object(all) => all.values().collect(),
         _ => Vec::new(),
     }
-}
-
-fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
-    entry[key].as_str().unwrap_or_default()
 }
 
 /// Bytes, in the largest unit of which there is one.

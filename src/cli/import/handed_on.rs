@@ -6,15 +6,12 @@ use fiscalismia_lb::config::SniPattern;
 
 use super::condition::{Condition, Reader, Subject, Test};
 use super::lex::Line;
-use super::names::fresh;
+use super::names::{FRESH, fresh};
 use super::output::{Http, Output, Route, RouteBody};
 use super::proxy::Proxy;
 use super::report::Report;
 use super::routes::Assembly;
 use super::side::is_redirect;
-
-/// What follows the beginning of a path in no rule.
-const FRESH: &str = "0-in-no-rule-0";
 
 /// Rules of one frontend: the redirects to https, and the backends.
 #[derive(Default)]

@@ -69,13 +69,14 @@ impl Import {
         let json = serde_json::to_string_pretty(&output).map_err(|error| vec![error.to_string()])?;
         // What HAProxy would refuse too, and the odd limit that is another one here.
         let refused = parse("what is written", &json).err().unwrap_or_default();
-        let refused = refused.iter().map(|error| format!("{}: lost: check refuses {error}", self.file.display()));
-        let lines: Vec<String> = lines.into_iter().chain(refused.clone()).collect();
-        for line in &lines {
+        for line in lines {
             eprintln!("{line}");
         }
+        for error in &refused {
+            eprintln!("{}: lost: check refuses {error}", self.file.display());
+        }
         print(&format!("{json}\n"))?;
-        let is_whole = !report.has_losses() && refused.len() == 0;
+        let is_whole = !report.has_losses() && refused.is_empty();
         Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(WITH_LOSSES) })
     }
 }

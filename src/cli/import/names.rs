@@ -134,10 +134,12 @@ impl FromIterator<SniPattern> for NameSet {
     }
 }
 
+/// A label, and what a path goes on with, that stands in no rule.
+pub(super) const FRESH: &str = "0-in-no-rule-0";
+
 /// A name that `pattern` takes and that stands in no rule: what it gets is what all get that only `pattern` tells apart. For
 /// `**.` it is two labels more, as `*.` of the same name has an entry of its own where it is told apart.
 pub(super) fn fresh(pattern: &SniPattern) -> String {
-    const FRESH: &str = "0-in-no-rule-0";
     match pattern {
         SniPattern::Exact(name) => name.to_string(),
         SniPattern::Wildcard(parent) => format!("{FRESH}.{parent}"),
