@@ -1,11 +1,17 @@
 //! README and docs/, held to the program and to the tree: what a reader pastes works, and what they follow is there.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests throughout")]
+
+#[path = "e2e/kit/program.rs"]
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fiscalismia_lb::config::{parse, schema};
 use serde_json::{Value, json};
+
+use program::program;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -182,10 +188,6 @@ fn commands_are_the_programs_own() {
         }
     }
     assert!(tried > 30, "only {tried} commands");
-}
-
-fn program() -> PathBuf {
-    std::env::var_os("LB_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_fiscalismia-lb").into(), PathBuf::from)
 }
 
 /// The first thing that a new user compares.

@@ -1,10 +1,16 @@
 //! `try`: what it says of a server, by what the server does.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
+
+#[path = "e2e/kit/program.rs"]
+mod program;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::{fs, thread};
+
+use program::program;
 
 const HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x5a\x02\x00\x00\x56\x03\x03";
@@ -21,11 +27,6 @@ fn server(serve: impl Fn(&[u8], &mut TcpStream) + Send + 'static) -> SocketAddr 
         }
     });
     address
-}
-
-/// The program, or the one that `LB_PROGRAM` names.
-fn program() -> PathBuf {
-    std::env::var_os("LB_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_fiscalismia-lb").into(), PathBuf::from)
 }
 
 /// Exit code, and what is printed after the first line, for a server of a route with this `proxy_protocol`.

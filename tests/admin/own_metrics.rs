@@ -12,6 +12,7 @@ use crate::kit::hello::hello;
 use crate::kit::lines::From;
 use crate::kit::origin::{BlackHole, Expect, Origin};
 use crate::kit::places::{Folder, free_address};
+use crate::kit::program::program;
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 use crate::prometheus::Exposition;
@@ -189,7 +190,7 @@ fn what_an_operator_has_set_is_shown() {
         "control": { "socket": socket }, "routes": { "a": { "sni": ["a.test"], "servers": servers } }
     }));
     let order = |state: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fiscalismia-lb"));
+        let mut command = Command::new(program());
         let status = command.args(["server", "a/s"]).args(state).arg("--socket").arg(&socket).status();
         assert!(status.unwrap().success());
     };
