@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::event::{Event, Severity};
-use super::{Counts, Escaped, Step, Timing, Whose, is_plain};
+use super::{Counts, Escaped, Step, Timing, Whose, are_plain};
 use crate::vocabulary::{CloseReason, DropReason};
 
 /// What stands for the server where there is none.
@@ -174,7 +174,7 @@ impl Line<'_> {
     fn sni(&mut self, whose: &Whose<'_>) -> &mut Self {
         let sni = whose.sni.unwrap_or(b"-");
         self.text(" sni=\"");
-        if sni.iter().copied().all(is_plain) {
+        if are_plain(sni) {
             self.buffer.extend_from_slice(sni);
         } else {
             self.display(&Escaped(sni));

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 use super::event::{Event, Severity, Turn, Why};
-use super::{Counts, Escaped, Protocols, Step, Timing, Whose, is_plain};
+use super::{Counts, Escaped, Protocols, Step, Timing, Whose, are_plain};
 use crate::vocabulary::CloseReason;
 
 /// Appends a connection's line, but for its end.
@@ -28,7 +28,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Who
         line.escaped("sni", sni);
     }
     if !whose.alpn.is_empty() {
-        line.shown("alpn", &Protocols(whose.alpn));
+        line.protocols(&Protocols(whose.alpn));
     }
     line.step(step);
     line.end();
@@ -185,9 +185,24 @@ impl Object<'_> {
         self.buffer.extend_from_slice(value.as_bytes());
     }
 
+    fn protocols(&mut self, protocols: &Protocols<'_>) {
+        if !protocols.names().all(|name| are_plain(name) && !name.contains(&b',')) {
+            return self.shown("alpn", protocols);
+        }
+        self.key("alpn");
+        self.buffer.push(b'"');
+        for (index, name) in protocols.names().enumerate() {
+            if index > 0 {
+                self.buffer.push(b',');
+            }
+            self.buffer.extend_from_slice(name);
+        }
+        self.buffer.push(b'"');
+    }
+
     /// What a client has sent.
     fn escaped(&mut self, key: &str, bytes: &[u8]) {
-        if !bytes.iter().copied().all(is_plain) {
+        if !are_plain(bytes) {
             return self.shown(key, &Escaped(bytes));
         }
         self.key(key);

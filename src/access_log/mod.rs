@@ -10,6 +10,7 @@ mod tests;
 
 use std::env;
 use std::fmt::{self, Write as _};
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -314,20 +315,36 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
 }
 
+/// Whether all bytes do. Every byte is looked at, which a processor does many at a time.
+fn are_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
+}
+
 /// The protocols of a list, with commas between them; a comma that a client sent is escaped.
 struct Protocols<'a>(&'a [u8]);
 
+impl Protocols<'_> {
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.0;
+        iter::from_fn(move || {
+            let (len, after) = rest.split_first()?;
+            let (name, more) = after.split_at(usize::from(*len).min(after.len()));
+            rest = more;
+            Some(name)
+        })
+    }
+}
+
 impl fmt::Display for Protocols<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut rest, mut separator) = (self.0, "");
-        while let Some((len, after)) = rest.split_first() {
-            let (name, more) = after.split_at(usize::from(*len).min(after.len()));
+        let mut separator = "";
+        for name in self.names() {
             f.write_str(separator)?;
+            separator = ",";
             name.split_inclusive(|byte| *byte == b',').try_for_each(|part| match part.strip_suffix(b",") {
                 Some(part) => write!(f, "{}\\x2c", Escaped(part)),
                 None => write!(f, "{}", Escaped(part)),
             })?;
-            (rest, separator) = (more, ",");
         }
         Ok(())
     }
