@@ -5,14 +5,19 @@ import ctypes
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "vm-tests/shared"))
+from netprobe import client_hello  # noqa: E402
 
 VIP, SERVER, API = "203.0.113.50", "172.24.0.3", "203.0.113.1:8080"
 # The public and the private address of each.
 HOSTS = {"first": ("203.0.113.10", "172.24.1.3"), "second": ("203.0.113.11", "172.24.1.6")}
 WORK = Path("/run/failover")
 NEW_NETWORK = 0x40000000
+HELLO = client_hello("fiscalismia.com")
 
 
 def run(command: str) -> str:
@@ -71,17 +76,7 @@ def is_served(patience: float) -> bool:
     """Whether a client that connects now has an answer within so many seconds."""
     try:
         with socket.create_connection((VIP, 443), timeout=patience) as connection:
-            connection.sendall(hello(b"fiscalismia.com"))
+            connection.sendall(HELLO)
             return connection.recv(16) == b"served"
     except OSError:
         return False
-
-
-def hello(name: bytes) -> bytes:
-    """The least ClientHello with a server name."""
-    entry = b"\0" + len(name).to_bytes(2, "big") + name
-    names = len(entry).to_bytes(2, "big") + entry
-    extension = b"\0\0" + len(names).to_bytes(2, "big") + names
-    body = b"\3\3" + bytes(32) + b"\0" + b"\0\2\x13\1" + b"\1\0" + len(extension).to_bytes(2, "big") + extension
-    message = b"\1" + len(body).to_bytes(3, "big") + body
-    return b"\x16\3\1" + len(message).to_bytes(2, "big") + message
