@@ -317,7 +317,12 @@ in
   };
   testServiceMayBindNothingUnlessToASource = {
     expr =
-      map (servers: (serviceOf (evaluate (minimal servers))).serviceConfig.SocketBindAllow or null)
+      map
+        (
+          servers:
+          lib.intersectLists [ "bind" "listen" "@network-io" ]
+            (serviceOf (evaluate (minimal servers))).serviceConfig.SystemCallFilter
+        )
         [
           { }
           {
@@ -330,8 +335,8 @@ in
           }
         ];
     expected = [
-      null
-      "tcp"
+      [ ]
+      [ "bind" ]
     ];
   };
 
@@ -369,7 +374,7 @@ in
     };
     expected = {
       Restart = "always";
-      RestartSec = "500ms";
+      RestartSec = "250ms";
       steps = null;
       startLimitIntervalSec = 0;
     };

@@ -263,9 +263,9 @@ impl Listeners {
 fn remedy(error: &io::Error, address: SocketAddr) -> String {
     match Errno::from_io_error(error) {
         Some(Errno::AFNOSUPPORT) => return format!("; this machine has no IPv6, so leave \"{address}\" out"),
-        // Of bind(2) only a filter says so, as systemd's SocketBindDeny= has one; a port without its capability is EACCES.
+        // Of bind(2) only a filter says so, as systemd's SystemCallFilter= is one; a port without its capability is EACCES.
         Some(Errno::PERM) => {
-            return "; systemd forbids it (SocketBindDeny=): start a socket unit for this address".to_owned();
+            return "; systemd forbids it (SystemCallFilter=): start a socket unit for this address".to_owned();
         }
         _ => {}
     }

@@ -5,7 +5,7 @@ netprobe scan LAST HOST...          the open TCP ports up to LAST of each host, 
 netprobe ping HOST                  exit 0 if an echo is answered
 netprobe silence HOST PORT WHAT...  on a connection each, send a hello for the name after `hello:`, or the text after `text:`;
                                     exit 0 if nothing comes back for eight seconds, no end of a connection either
-netprobe load NAME SECONDS KEPT     new TLS connections one after another, KEPT open ones beside them; counts as JSON
+netprobe load NAME SECONDS KEPT     new TLS connections one after another, KEPT open ones beside them; how many, and the longest wait, as JSON
 netprobe flood NAME COUNT [ADDRESS] COUNT TLS connections at once; how many were answered, as JSON
 netprobe talk HOST PORT SECONDS     print the line that the server says first, then send it some and read them again as long as that
 netprobe say PROTOCOL HOST          a packet of that number in IPv4, from this host's own address there
@@ -191,15 +191,16 @@ class Connection:
 def load(name: str, seconds: str, kept: str) -> None:
     context = ssl.create_default_context()
     end = time.monotonic() + float(seconds)
-    done, failed = [0], []
+    waits, failed = [], []
 
     def connect_again_and_again() -> None:
         while time.monotonic() < end:
+            begun = time.monotonic()
             try:
                 connection = Connection(name, context)
                 connection.ask()
                 connection.close()
-                done[0] += 1
+                waits.append(time.monotonic() - begun)
             except OSError as error:
                 failed.append(f"new connection: {error!r}")
 
@@ -219,7 +220,7 @@ def load(name: str, seconds: str, kept: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps({"done": done[0], "kept": int(kept), "failed": failed}))
+    print(json.dumps({"done": len(waits), "longest": f"{max(waits, default=0) * 1000:.0f} ms", "kept": int(kept), "failed": failed}))
 
 
 def flood(name: str, count: str, address: str | None = None) -> None:
