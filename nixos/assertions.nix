@@ -59,7 +59,7 @@ let
             lib.optionalString (first.listen != null) " at ${first.listen}"
           }${
             lib.optionalString (first.alpn != null) " for the protocol \"${first.alpn}\""
-          }; leave it in one of them."
+          }; keep it in one of them."
       )
       (
         lib.attrValues (
@@ -78,13 +78,13 @@ let
     lib.mapAttrsToList (
       name: settings:
       refuseIf (settings.sni == [ ] && settings.listen == [ ])
-        "${option}.routes.${name} has neither sni nor listen, so that nothing would come to it; name hosts in sni, or addresses in listen."
+        "${option}.routes.${name} has neither sni nor listen, so that no client would come to it; add host names to sni, or addresses to listen."
       ++
         refuseIf (settings.listen == [ ] && cfg.settings.listen == [ ])
-          "${option}.routes.${name}: ${option}.settings.listen is empty, and this route has no listen of its own; add one."
+          "${option}.routes.${name}: ${option}.settings.listen is empty, and this route has no listen of its own; add an address to either."
       ++
         refuseIf (settings.http != null && !cfg.redirect.enable)
-          "${option}.routes.${name}.http takes plain requests off the redirect; set ${option}.redirect.enable = true."
+          "${option}.routes.${name}.http needs the redirect, which takes plain HTTP requests; set ${option}.redirect.enable = true."
     ) cfg.routes
   );
 
@@ -99,10 +99,10 @@ let
       inherit (addresses.parseEndpoint server.address) address;
     in
     refuseIf (!isPrivate address && !isOwn address)
-      "${path}: ${server.address} is behind none of the private interfaces (${privateNames}), so the sandbox would cut the service off from it; correct the address, or add its network to ${option}.privateInterfaces.<interface>.networks, the interface being ${cfg.publicInterface} for a server on the internet."
+      "${path}: ${server.address} is behind none of the private interfaces (${privateNames}), so that the sandbox would keep the service from it; correct the address, or add its network to ${option}.privateInterfaces.<interface>.networks. For a server on the internet the interface is ${cfg.publicInterface}."
     ++
       refuseIf (server.interface != null && !cfg.privateInterfaces ? ${server.interface})
-        "${path}: ${server.address} is to be reached through ${toString server.interface}, which is not one of the private interfaces (${privateNames}); add it to ${option}.privateInterfaces.";
+        "${path}: ${server.address} has the interface ${toString server.interface}, which is not one of the private interfaces (${privateNames}); add it to ${option}.privateInterfaces.";
 
   wrongAdmin =
     let
@@ -117,13 +117,13 @@ let
     in
     lib.optionals (cfg.admin.address != null) (
       refuseIf (!loopback && !isPrivate address && !lib.elem address privateAddresses)
-        "${option}.admin.address: ${cfg.admin.address} is neither in a network of the private interfaces (${privateNames}) nor on loopback; take this host's own address in one of them, so that the internet cannot reach /stats and /metrics."
+        "${option}.admin.address: ${cfg.admin.address} is neither in a network of the private interfaces (${privateNames}) nor on loopback; use this host's own address in one of them, so that /stats and /metrics cannot be reached from the internet."
       ++
         refuseIf (!loopback && cfg.admin.allowFrom == [ ])
-          "${option}.admin.allowFrom is empty, so nobody could reach ${cfg.admin.address}; name who may, such as the address of the monitoring host, or set ${option}.admin.address = null."
+          "${option}.admin.allowFrom is empty, so that no client could connect to ${cfg.admin.address}; add the address of a client, such as the monitoring host, or set ${option}.admin.address = null."
       ++ lib.mapAttrsToList (
         name: interface:
-        refuse "${option}.admin.address: ${cfg.admin.address} is not on this host, which is ${interface.address} behind ${name}; take that address."
+        refuse "${option}.admin.address: ${cfg.admin.address} is not an address of this host, which has ${interface.address} on ${name}; use that address."
       ) others
     );
 
@@ -135,7 +135,7 @@ let
     endpoint:
     refuseIf
       (!config.networking.enableIPv6 && addresses.isIpv6 (addresses.parseEndpoint endpoint).address)
-      "${option}.settings.listen: ${endpoint} cannot be bound while networking.enableIPv6 is false; leave it out."
+      "${option}.settings.listen: ${endpoint} cannot be bound while networking.enableIPv6 is false; remove it."
   ) (cfg.settings.listen ++ lib.concatLists (lib.attrValues cfg.listeners));
 
   wrongGateway =
@@ -144,14 +144,14 @@ let
     in
     lib.optionals (cfg.natGateway != null) (
       refuseIf (!cfg.privateInterfaces ? ${interface})
-        "${option}.natGateway.interface: ${interface} is not one of the private interfaces (${privateNames}); name the one that leads to the NAT gateway, or add it to ${option}.privateInterfaces."
+        "${option}.natGateway.interface: ${interface} is not one of the private interfaces (${privateNames}); use the interface that leads to the NAT gateway, or add this one to ${option}.privateInterfaces."
       ++
         refuseIf
           (cfg.privateInterfaces ? ${interface} && cfg.privateInterfaces.${interface}.address == null)
-          "${option}.natGateway needs to know this host's address behind ${interface}; set ${option}.privateInterfaces.${interface}.address and .gateway."
+          "${option}.natGateway needs this host's address on ${interface}; set ${option}.privateInterfaces.${interface}.address and .gateway."
       ++
         refuseIf (cfg.publicAddresses == [ ])
-          "${option}.natGateway needs to know which address clients use, to keep replies to them on ${cfg.publicInterface}; set ${option}.publicAddresses."
+          "${option}.natGateway needs the address to which clients connect, so that replies to them leave by ${cfg.publicInterface}; set ${option}.publicAddresses."
     );
 
   wrongInterfaces = lib.concatLists (lib.mapAttrsToList wrongInterface cfg.privateInterfaces);
@@ -167,19 +167,19 @@ let
       );
     in
     refuseIf (addresses.parseInterface name == null)
-      "${option}.privateInterfaces: \"${name}\" is no name of a network interface; take it from `ip link`."
+      "${option}.privateInterfaces: \"${name}\" is not the name of a network interface; use a name that `ip link` shows."
     ++
       refuseIf (address != null && gateway == null)
-        "${path}: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway."
+        "${path}: address needs a gateway; set gateway to the network's first address, which is its virtual gateway."
     ++
       refuseIf (address == null && gateway != null)
-        "${path}: a gateway alone configures nothing; set address to this host's own in the network, or leave gateway out and configure the interface yourself."
+        "${path}: gateway needs an address; set address to this host's own in the network, or remove gateway and configure the interface yourself."
     ++ refuseIf (
       address == null && interface.mtu != null
-    ) "${path}: mtu configures nothing without address; set it where this interface is configured."
+    ) "${path}: mtu needs an address; set address, or set the MTU where the interface is configured."
     ++
       refuseIf (address != null && lib.length families > 1)
-        "${path}: address, gateway and networks are not all of one family; leave address and gateway out and configure the interface yourself.";
+        "${path}: address, gateway and networks are not all of one family; remove address and gateway and configure the interface yourself.";
 
   # Which way a server is has to follow from its address.
   overlaps = lib.concatLists (
@@ -192,7 +192,7 @@ let
             one.interface != other.interface
             && (addresses.contains one.network other.network || addresses.contains other.network one.network)
           )
-          "${option}.privateInterfaces: ${one.network} behind ${one.interface} and ${other.network} behind ${other.interface} have addresses in common; leave each behind one interface."
+          "${option}.privateInterfaces: ${one.network} behind ${one.interface} and ${other.network} behind ${other.interface} have addresses in common; put each network behind one interface only."
       ) (lib.drop (index + 1) networksByInterface)
     ) networksByInterface
   );
@@ -211,7 +211,7 @@ let
         in
         refuseIf (
           lib.any isOfFamily cfg.publicAddresses && count != 1
-        ) "${option}.publicGateways has ${toString count} ${family} gateways for publicAddresses; name one."
+        ) "${option}.publicGateways has ${toString count} ${family} gateways for publicAddresses; it needs one."
       )
       [
         {
@@ -231,10 +231,10 @@ let
         lib.concatMap (
           passage:
           refuseIf (passage.protocol != "icmp" && passage.ports == [ ])
-            "${option}.firewall.${list}: ${passage.protocol} with ${lib.concatStringsSep ", " passage.networks} names no ports; add the ports that are meant."
+            "${option}.firewall.${list}: ${passage.protocol} with ${lib.concatStringsSep ", " passage.networks} has no ports; add some."
           ++
             refuseIf (passage.protocol == "icmp" && passage.ports != [ ])
-              "${option}.firewall.${list}: icmp with ${lib.concatStringsSep ", " passage.networks} has no ports; remove them, or say tcp or udp."
+              "${option}.firewall.${list}: icmp with ${lib.concatStringsSep ", " passage.networks} cannot have ports; remove them, or use tcp or udp."
         ) cfg.firewall.${list}
       )
       [
@@ -249,7 +249,7 @@ let
       (
         { key, instead }:
         refuseIf (cfg.settings ? ${key})
-          "${option}.settings.${key}: use ${option}.${instead}, from which the firewall and the sockets are made too."
+          "${option}.settings.${key}: use ${option}.${instead} instead, for the firewall and the sockets need it too."
       )
       [
         {
@@ -272,19 +272,19 @@ let
 in
 {
   assertions = lib.mkIf cfg.enable (
-    refuseIf (cfg.routes == { }) "${option}.routes is empty, so no client would be served; add a route."
+    refuseIf (cfg.routes == { }) "${option}.routes is empty, so that no client would be served; add a route."
     ++ wrongRoutes
     ++ sameName
     ++ wrongServers
     ++ wrongListen
     ++
       refuseIf (cfg.firewall.enable && !config.networking.nftables.enable)
-        "${option}.firewall needs nftables; set networking.nftables.enable = true, or set ${option}.firewall.enable = false and close the host yourself."
+        "${option}.firewall needs nftables; set networking.nftables.enable = true, or set ${option}.firewall.enable = false and configure a firewall yourself."
     ++ wrongAdmin
     ++
       refuseIf
         ((cfg.statsCredentials.usernameFile == null) != (cfg.statsCredentials.passwordFile == null))
-        "${option}.statsCredentials: one file alone lets nobody in; set both usernameFile and passwordFile, or neither."
+        "${option}.statsCredentials has one file of two; set both usernameFile and passwordFile, or neither."
     ++ wrongGateway
     ++ wrongInterfaces
     ++ overlaps

@@ -12,9 +12,10 @@ let
         type = types.nonEmptyListOf network;
         example = [ "185.12.64.1" ];
         description = ''
-          Addresses on the other side. `0.0.0.0/0` and `::/0` stand for the internet: without the private networks here, and
-          without RFC 1918's, 100.64.0.0/10, link-local and unique local addresses, where a cloud's metadata is. Of a network
-          around one of those, the rest is meant. Whichever is wanted has to be named itself.
+          Addresses and networks at the other end of the connection. `0.0.0.0/0` and `::/0` stand for the internet: they leave out
+          the networks of {option}`services.fiscalismia-lb.privateInterfaces`, and the private and link-local addresses (RFC 1918,
+          100.64.0.0/10, 169.254.0.0/16, unique local), where a cloud's metadata is. Every network that contains one of these
+          leaves it out. To allow one, name it.
         '';
       };
       protocol = mkOption {
@@ -25,13 +26,13 @@ let
         ];
         default = "tcp";
         example = "udp";
-        description = "Protocol. `icmp` is ping, and takes no ports.";
+        description = "Protocol of the connection. `icmp` is ping, and has no ports.";
       };
       ports = mkOption {
         type = types.listOf port;
         default = [ ];
         example = [ 53 ];
-        description = "Ports that the connection is made to.";
+        description = "Ports at which the connection arrives.";
       };
     };
   };
@@ -52,12 +53,12 @@ in
       default = true;
       example = false;
       description = ''
-        Whether to close the host but for what the options here need, with nftables. **This closes ssh too**, but for
-        {option}`services.fiscalismia-lb.firewall.sshFrom` and
-        {option}`services.fiscalismia-lb.firewall.publicIngress`. It is the whole host's firewall, both ways, and no other
-        module's `openFirewall` widens it; a warning names what that leaves without effect. Off, nothing is opened or closed:
-        the ports of `settings.listen` have to be opened in {option}`networking.firewall`, and the kernel tracks every
-        connection.
+        Whether nftables drops every packet of this host, in and out, that the load balancer and the options of
+        {option}`services.fiscalismia-lb` do not need. **This closes ssh too**, except for
+        {option}`services.fiscalismia-lb.firewall.sshFrom` and {option}`services.fiscalismia-lb.firewall.publicIngress`. The
+        `openFirewall` of another module does not open it, and a warning names each option that has no effect. Without it the
+        operator opens the ports of {option}`services.fiscalismia-lb.settings.listen` in {option}`networking.firewall`, and the
+        kernel tracks every connection.
       '';
     };
     sshFrom = mkOption {
@@ -65,9 +66,9 @@ in
       default = [ ];
       example = [ "172.24.1.2" ];
       description = ''
-        Who may use ssh, on the private interfaces; for the public one take
-        {option}`services.fiscalismia-lb.firewall.publicIngress`. Both empty, nobody may: the host's console is then the only
-        way in.
+        Addresses and networks from which ssh is reachable on the private interfaces. For the public interface, use
+        {option}`services.fiscalismia-lb.firewall.publicIngress`. Where both are empty, the host's console is the only way to log
+        in.
       '';
     };
     allowedIngress =
@@ -77,8 +78,8 @@ in
           ports = [ 9100 ];
         }
         ''
-          What else may come in on the private interfaces, such as scrapes of a node exporter. An address that is in the networks
-          of one private interface is not let in by another.
+          Further connections to this host on its private interfaces, such as those of a Prometheus to a node exporter. An address
+          in a network of one private interface cannot connect through another.
         '';
     allowedEgress =
       passages
@@ -88,9 +89,8 @@ in
           ports = [ 53 ];
         }
         ''
-          What the host may send out on the private interfaces beside connections to the routes' servers: DNS, NTP, updates
-          through the NAT gateway. Without DNS and updates named here, the host cannot fetch anything itself and has to be
-          deployed to from elsewhere.
+          Further connections from this host on its private interfaces, beside those to the routes' servers: DNS, NTP, updates
+          through the NAT gateway. A host without DNS and updates here cannot fetch packages, and is deployed from another host.
         '';
     publicIngress =
       passages
@@ -99,8 +99,8 @@ in
           ports = [ 22 ];
         }
         ''
-          What else may come in on the public interface beside TLS, the redirect and ping: ssh from an office, a tunnel's UDP
-          (51820 for WireGuard, 41641 for Tailscale).
+          Further connections to this host on its public interface, beside TLS, the redirect and ping: ssh from an office, a
+          tunnel's UDP (port 51820 for WireGuard, 41641 for Tailscale).
         '';
     publicEgress =
       passages
@@ -110,8 +110,8 @@ in
           ports = [ 123 ];
         }
         ''
-          What the host may itself send out on the public interface, where there is no NAT gateway for it: DNS, NTP, updates, a
-          tunnel's UDP. Replies to clients need no entry.
+          Connections from this host on its public interface, where no NAT gateway carries them: DNS, NTP, updates, a tunnel's
+          UDP. Replies to clients need no entry.
         '';
     forward = mkOption {
       type = types.listOf (
@@ -120,18 +120,18 @@ in
             from = mkOption {
               type = interfaces;
               example = "podman0";
-              description = "Interface that the connection comes from; `veth*` is each whose name begins so.";
+              description = "Interface on which the connection arrives. `veth*` stands for every interface whose name begins with veth.";
             };
             to = mkOption {
               type = interfaces;
               example = "enp8s0";
-              description = "Interface that it leaves by.";
+              description = "Interface on which the connection leaves. `veth*` stands for every interface whose name begins with veth.";
             };
             networks = mkOption {
               type = types.listOf network;
               default = [ ];
               example = [ "172.24.0.0/23" ];
-              description = "Addresses that it goes to; any while this is empty.";
+              description = "Addresses and networks to which the connection may go. An empty list allows every address.";
             };
           };
         }
@@ -144,10 +144,10 @@ in
         }
       ];
       description = ''
-        Connections through this host, with their replies: those of containers and virtual machines on it, or of a tunnel's
-        network. The host forwards nothing else. An interface named here that is neither the public nor a private one, such as a
-        container engine's bridge, may exchange anything with the host itself; {option}`networking.firewall` still judges what
-        comes in by it. With any entry here, connections to servers are tracked by the kernel.
+        Connections that this host forwards, with their replies: those of containers and virtual machines on it, or of a tunnel's
+        network. The host forwards no others. An interface in an entry that is neither the public nor a private one, such as a
+        container engine's bridge, may exchange every packet with the host itself, and {option}`networking.firewall` decides
+        what comes in on it. With an entry, the kernel tracks the connections to servers.
       '';
     };
     rules =

@@ -75,38 +75,39 @@ in
     peers = mkOption {
       type = types.nonEmptyListOf address;
       example = [ "172.24.1.6" ];
-      description = "Addresses of the other hosts, by {option}`services.fiscalismia-lb.highAvailability.interface`.";
+      description = "Addresses of the other hosts with the same address, on {option}`services.fiscalismia-lb.highAvailability.interface`.";
     };
     interface = mkOption {
       type = interface;
       example = "enp8s0";
       description = ''
-        Interface by which the hosts hear of each other, one of {option}`services.fiscalismia-lb.privateInterfaces` or the public
-        one. VRRP's packets pass the firewall there, with the peers and nobody else.
+        Interface on which the hosts exchange VRRP packets, one of {option}`services.fiscalismia-lb.privateInterfaces` or the
+        public one. The firewall lets VRRP pass on it to and from {option}`services.fiscalismia-lb.highAvailability.peers` only.
       '';
     };
     address = mkOption {
       type = oneOrMore address;
       example = "203.0.113.50";
       description = ''
-        The address, or several, that one of the hosts has. keepalived puts it on the public interface of that host; with
-        {option}`services.fiscalismia-lb.highAvailability.hetzner` it stands on all of them, and is one of
-        {option}`services.fiscalismia-lb.publicAddresses`.
+        Address, or list of addresses, that one of the hosts serves at a time. keepalived adds it to the public interface of that
+        host. With {option}`services.fiscalismia-lb.highAvailability.hetzner` every host has it instead, among
+        {option}`services.fiscalismia-lb.publicAddresses`, and the cloud sends its packets to one of them.
       '';
     };
     routerId = mkOption {
       type = types.ints.between 1 255;
       default = 51;
       example = 52;
-      description = "Number of this group of hosts, which no other group on the same network has.";
+      description = "Number of this group of hosts (VRRP's virtual router id). No other group on the same network may have it.";
     };
     priority = mkOption {
       type = types.ints.between 1 254;
       default = 250;
       example = 251;
       description = ''
-        Of hosts that hear of none that has the address, the highest takes it, so that each has another number. A host that has it
-        keeps it when others come. The higher, the sooner does it take over: at 100, 0.2 s later.
+        Priority of this host, another one on each. When no host has the address, the host with the highest priority takes it. A
+        host that has the address keeps it when another one starts. A higher priority takes over sooner: 250 does so 0.2 s before
+        100.
       '';
     };
     hetzner = mkOption {
@@ -116,7 +117,7 @@ in
             floatingIp = mkOption {
               type = oneOrMore types.ints.positive;
               example = 4711;
-              description = "Id of the floating IP, or of several, as `hcloud floating-ip list` shows it.";
+              description = "Id of the floating IP, or list of such ids, as `hcloud floating-ip list` shows them.";
             };
             server = mkOption {
               type = types.ints.positive;
@@ -129,21 +130,21 @@ in
                 inStore = false;
               };
               example = "/run/secrets/hcloud-token";
-              description = "File with a token of the project that may write, read by systemd as root.";
+              description = "File with an API token of the Hetzner project that may write. systemd reads it as root.";
             };
             api = mkOption {
               type = types.strMatching "https?://([^][/: ]+|\\[[0-9a-fA-F:]+])(:[1-9][0-9]{0,4})?(/[^ ]*)?";
               default = "https://api.hetzner.cloud/v1";
               example = "http://172.24.0.9:8080/v1";
-              description = "Where the API is.";
+              description = "URL of Hetzner's API.";
             };
             egress = mkOption {
               type = types.nonEmptyListOf network;
               default = [ "0.0.0.0/0" ];
               example = [ "213.239.246.0/24" ];
               description = ''
-                Addresses that the API may have. The program that asks it can reach these and no others, and, for the name,
-                {option}`networking.nameservers`; {option}`services.fiscalismia-lb.firewall` lets it out to them.
+                Addresses and networks in which Hetzner's API is. The program that asks it can connect to these and to
+                {option}`networking.nameservers` only, and the firewall lets it do so.
               '';
             };
           };
@@ -156,8 +157,9 @@ in
         tokenFile = "/run/secrets/hcloud-token";
       };
       description = ''
-        At Hetzner: ask the cloud for the floating IP when this host is to have it, again and again until it leads here. Null: a
-        network of one's own, where whoever answers for an address has it.
+        Floating IP at Hetzner. When this host is to have the address, it asks the cloud for the floating IP, again and again
+        until its packets come here. With null, the host takes the address by ARP or neighbour discovery, as in
+        a network without a cloud.
       '';
     };
   };
@@ -212,19 +214,19 @@ in
 
       assertions =
         refuseIf (!lib.elem ha.interface (lib.attrNames cfg.privateInterfaces ++ [ cfg.publicInterface ]))
-          "${option}.interface: ${ha.interface} is neither a private interface (${lib.concatStringsSep ", " (lib.attrNames cfg.privateInterfaces)}) nor the public one (${cfg.publicInterface}); take one by which the other hosts can be reached."
+          "${option}.interface: ${ha.interface} is neither a private interface (${lib.concatStringsSep ", " (lib.attrNames cfg.privateInterfaces)}) nor the public one (${cfg.publicInterface}); use an interface that leads to the other hosts."
         ++ refuseIf (
           cfg.admin.address == null
-        ) "${option} asks this host for its /health; set services.fiscalismia-lb.admin.address."
+        ) "${option} needs this host's /health; set services.fiscalismia-lb.admin.address."
         ++
           refuseIf (lib.elem (cfg.privateInterfaces.${ha.interface}.address or null) ha.peers)
             "${option}.peers: ${
               toString cfg.privateInterfaces.${ha.interface}.address or ""
-            } is this host; name the others alone."
+            } is this host; name only the other hosts."
         ++ lib.concatMap (
           address:
           refuseIf (byCloud && !lib.elem address cfg.publicAddresses)
-            "${option}.address: ${address} has to be on every host, for the cloud leads it to one of them; add it to services.fiscalismia-lb.publicAddresses."
+            "${option}.address: ${address} has to be an address of every host, for the cloud sends its packets to any of them; add it to services.fiscalismia-lb.publicAddresses."
           ++
             refuseIf (!byCloud && lib.elem address cfg.publicAddresses)
               "${option}.address: ${address} is among services.fiscalismia-lb.publicAddresses, so that every host would have it; remove it there."
@@ -312,7 +314,7 @@ in
     {
       assertions = lib.optionals (cfg.enable && cfg.firewall.enable && !ha.enable) (
         refuseIf (lib.attrByPath [ "services" "keepalived" "enable" ] false config)
-          "services.keepalived.enable: this host's firewall drops VRRP, and every host would hold the address; say what it is for in ${option}, or set services.fiscalismia-lb.firewall.enable = false."
+          "services.keepalived.enable: this host's firewall drops VRRP, so that every host would take the address; configure it with ${option}, or set services.fiscalismia-lb.firewall.enable = false."
       );
     }
   ];

@@ -18,33 +18,34 @@ in
         "172.24.1.6:8404"
       ];
       description = ''
-        `services.fiscalismia-lb.admin.address` of each load balancer. Their `admin.allowFrom` has to name this host.
+        Addresses and ports of the load balancers to watch, for each its {option}`services.fiscalismia-lb.admin.address`. The
+        {option}`services.fiscalismia-lb.admin.allowFrom` of each has to contain an address of this host.
       '';
     };
     job = mkOption {
       type = types.str;
       default = "fiscalismia-lb";
       example = "haproxy";
-      description = "Label `job` of their series. Take the old one, and graphs of HAProxy go on.";
+      description = "Label `job` of the load balancers' series. With the label that an HAProxy had before, its graphs continue.";
     };
     interval = mkOption {
       type = types.str;
       default = "15s";
       example = "5s";
-      description = "Time between two questions.";
+      description = "Time between two scrapes of a load balancer.";
     };
     rules = mkOption {
       type = types.bool;
       default = true;
       example = false;
-      description = "Whether Prometheus has the alerts of `grafana/alerts.yml`. Where they go is for its Alertmanager to say.";
+      description = "Whether Prometheus has the alerts of `grafana/alerts.yml`. Its Alertmanager decides where they go.";
     };
     dashboard = mkOption {
       type = types.bool;
       default = config.services.grafana.enable;
       defaultText = lib.literalExpression "config.services.grafana.enable";
       example = false;
-      description = "Whether Grafana has `grafana/dashboard.json`, and this Prometheus as a data source.";
+      description = "Whether Grafana has the dashboard `grafana/dashboard.json`, and the Prometheus of this host as a data source.";
     };
   };
 

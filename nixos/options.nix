@@ -31,7 +31,8 @@ let
           type = types.nonEmptyListOf network;
           example = [ "172.24.0.0/23" ];
           description = ''
-            Networks behind this interface. The service can reach addresses in them and no others. A change restarts the service.
+            Networks behind this private interface. The service can connect to addresses in the networks of its private interfaces,
+            and to no others. A change restarts the service.
           '';
         };
         address = mkOption {
@@ -39,9 +40,9 @@ let
           default = null;
           example = "172.24.1.3";
           description = ''
-            This host's address in the network. Set it, and the module configures the interface as Hetzner's private networks
-            want it: the address on its own (/32) and everything else through {option}`gateway`. Left at null, the interface is
-            yours to configure.
+            This host's address in the private network. Where it is set, the module configures the interface as Hetzner's private
+            networks need it: the address on its own (/32), and {option}`networks` through {option}`gateway`. With null, the
+            operator configures the interface.
           '';
         };
         gateway = mkOption {
@@ -49,7 +50,8 @@ let
           default = null;
           example = "172.24.0.1";
           description = ''
-            The network's virtual gateway, through which every packet to {option}`networks` goes. Needed with {option}`address`.
+            The private network's virtual gateway. Every packet to {option}`networks` goes through it. Set it together with
+            {option}`address`.
           '';
         };
         mtu = mkOption {
@@ -58,8 +60,8 @@ let
           defaultText = lib.literalMD "1450 where {option}`address` is set, else `null`";
           example = 1500;
           description = ''
-            Largest packet in bytes. Hetzner's private networks carry 1450 and lose what is larger in silence. With null the
-            interface's own holds.
+            Largest packet on this interface, in bytes. Hetzner's private networks carry 1450 and drop larger packets without an
+            error. With null, the module leaves the interface's own value.
           '';
         };
       };
@@ -76,8 +78,8 @@ in
       defaultText = lib.literalExpression "fiscalismia-lb.packages.\${system}.default";
       example = lib.literalExpression "pkgs.fiscalismia-lb";
       description = ''
-        The package to run. An upgrade restarts the service: its sockets stay open meanwhile, so that nobody is refused, and open
-        connections go on in the new process.
+        The package to run. An upgrade restarts the service. Its sockets stay open meanwhile, so that no client is refused, and
+        open connections continue in the new process.
       '';
     };
 
@@ -85,8 +87,8 @@ in
       type = interface;
       example = "enp1s0";
       description = ''
-        Interface that clients come in by. The ports for TLS and the redirect are open here and on no other interface, and with
-        {option}`services.fiscalismia-lb.firewall.enable` nothing else is reachable here, ssh neither.
+        Network interface on which clients connect. The ports for TLS and the redirect are open on this interface and on no other.
+        With {option}`services.fiscalismia-lb.firewall.enable` no other port is reachable on it, that of ssh neither.
       '';
     };
 
@@ -98,9 +100,9 @@ in
         "2001:db8:1::10"
       ];
       description = ''
-        This host's public addresses. Set them, and the module configures the public interface: each address on its own (/32 or
-        /128), the default route through {option}`services.fiscalismia-lb.publicGateways` on link, as at Hetzner. Left empty,
-        the interface is yours to configure.
+        This host's public addresses. Where they are set, the module configures the public interface as Hetzner's network needs
+        it: each address on its own (/32 or /128), and the default route through
+        {option}`services.fiscalismia-lb.publicGateways` on link. With an empty list, the operator configures the interface.
       '';
     };
 
@@ -112,7 +114,8 @@ in
       ];
       example = [ "203.0.113.1" ];
       description = ''
-        Gateways of {option}`services.fiscalismia-lb.publicAddresses`, at most one a family; Hetzner's unless set.
+        Gateways for {option}`services.fiscalismia-lb.publicAddresses`, one for each family that has an address there. The
+        default is Hetzner's.
       '';
     };
 
@@ -123,9 +126,9 @@ in
         enp7s0.networks = [ "172.24.0.0/23" ];
       };
       description = ''
-        Interfaces that the servers are behind, by name: a private network, a tunnel such as `wg0` or `tailscale0`, or the public
-        interface once more, where a host has but that one or a server is on the internet. The service can reach their networks
-        and no others, and servers on this host itself.
+        Interfaces that lead to the servers, by name: that of a private network, a tunnel such as `wg0` or `tailscale0`, or the
+        public interface once more, where the host has no other or a server is on the internet. The service can connect to the
+        networks behind these interfaces, to servers on this host itself, and to nothing else.
       '';
     };
 
@@ -136,12 +139,12 @@ in
             interface = mkOption {
               type = interface;
               example = "enp8s0";
-              description = "The one of {option}`services.fiscalismia-lb.privateInterfaces` that leads to the NAT gateway.";
+              description = "Private interface that leads to the NAT gateway, one of {option}`services.fiscalismia-lb.privateInterfaces`.";
             };
             address = mkOption {
               type = ipv4Address;
               example = "172.24.0.1";
-              description = "Virtual gateway of that private network, which hands on to the NAT gateway.";
+              description = "Virtual gateway of the private network with the NAT gateway. It passes packets on to the NAT gateway.";
             };
           };
         }
@@ -152,9 +155,9 @@ in
         address = "172.24.0.1";
       };
       description = ''
-        Send what the host itself starts (updates, DNS, time) to the internet through a NAT gateway in a private network, so that
-        nothing has to leave by the public interface but replies to clients. The IPv4 default route goes there. The public
-        address and that of {option}`interface` have to be configured by this module. The firewall lets out what
+        Send connections that the host itself starts (updates, DNS, time) to the internet through a NAT gateway in a private
+        network. Then only replies to clients leave by the public interface, and the IPv4 default route leads to the NAT gateway.
+        This module has to configure the public address and that of {option}`interface`. The firewall allows the connections that
         {option}`services.fiscalismia-lb.firewall.allowedEgress` names.
       '';
     };
@@ -169,13 +172,14 @@ in
         };
       };
       description = ''
-        Which names go to which servers. A change is a reload: open connections go on, new ones follow the new routes.
+        Routes, by name: each says which host names go to which servers. A change reloads the service: open connections
+        continue, and new ones follow the new routes.
       '';
     };
 
     redirect.enable = lib.mkEnableOption ''
-      answering plain HTTP on port 80 of the public interface with a redirect to https. Without it the port is closed, and who
-      types the name without https:// gets no answer'';
+      answering plain HTTP on port 80 of the public interface with a redirect to https. Without this redirect the
+      port is closed, and a browser that tries http:// first gets no answer'';
 
     admin = {
       address = mkOption {
@@ -183,15 +187,18 @@ in
         default = null;
         example = "172.24.1.3:8404";
         description = ''
-          Where /health, /ready, /metrics and /stats are answered: an address of this host in a private network, or on loopback.
-          With null there are none, and the journal is all there is to see.
+          Address and port on which the load balancer answers /health, /ready, /metrics and /stats: an address of this host in a
+          private network, or on loopback. With null there are no such pages.
         '';
       };
       allowFrom = mkOption {
         type = types.listOf network;
         default = [ ];
         example = [ "172.24.0.2" ];
-        description = "Who may connect there, Prometheus for one. Others get no answer.";
+        description = ''
+          Addresses and networks of the clients that may connect to {option}`services.fiscalismia-lb.admin.address`, such as that
+          of a Prometheus. Other clients get no answer.
+        '';
       };
     };
 
@@ -208,8 +215,9 @@ in
             default = null;
             example = "/run/secrets/stats-${lib.toLower (lib.removeSuffix "File" name)}";
             description = ''
-              File with the ${lib.removeSuffix "File" name} that /stats asks for, read by systemd as root, and so not in the Nix
-              store. Both files or neither; without them, or while one is missing, /stats answers nobody (403).
+              File with the ${lib.removeSuffix "File" name} that /stats asks for. systemd reads it as root, so it need not be in the
+              Nix store. Set both files of {option}`services.fiscalismia-lb.statsCredentials` or neither. Without them, or while one
+              does not exist, /stats answers 403 to every client.
             '';
           }
         );
@@ -219,8 +227,8 @@ in
       default = true;
       example = false;
       description = ''
-        Whether `fiscalismia-lb server`, `drain`, `connections` and the like work on this host, by
-        /run/fiscalismia-lb/control.sock, for root and the group `fiscalismia-lb`.
+        Whether the commands for a running load balancer, such as `fiscalismia-lb server`, `drain` and `connections`, work on
+        this host. They connect to /run/fiscalismia-lb/control.sock, which root and the group `fiscalismia-lb` may use.
       '';
     };
 
@@ -233,7 +241,8 @@ in
           defaultText = lib.literalExpression ''[ "0.0.0.0:443" ] ++ lib.optional config.networking.enableIPv6 "[::]:443"'';
           example = [ "0.0.0.0:8443" ];
           description = ''
-            Addresses for TLS, open on the public interface only. They may be none where every route has its own `listen`.
+            Addresses and ports on which clients connect with TLS, open on the public interface only. The list may be empty where
+            every route has a {option}`listen` of its own.
           '';
         };
       };
@@ -247,8 +256,8 @@ in
         log.format = "json";
       };
       description = ''
-        The rest of the configuration file, under the names of the file: `timeouts`, `retries`, `health_check`, `limits`, `reject`,
-        `log`, `zero_copy`. `fiscalismia-lb check` reads the file at build time, so that a wrong one is never switched to.
+        Further keys of the configuration file, under their own names: `timeouts`, `retries`, `health_check`, `limits`, `reject`,
+        `log`, `zero_copy`. The build runs `fiscalismia-lb check` on the file, so that a file with a mistake fails the build.
       '';
     };
 

@@ -39,8 +39,8 @@ let
         type = endpoint;
         example = "172.24.0.3:443";
         description = ''
-          Where the server listens. It has to be in one of the networks of
-          {option}`services.fiscalismia-lb.privateInterfaces`; the firewall lets the host connect to it and to nothing else.
+          Address and port on which the server listens. The address has to be in a network of
+          {option}`services.fiscalismia-lb.privateInterfaces` or on this host. The firewall lets this host connect to it.
         '';
       };
       # It stands in log lines without quotes; the two words are HAProxy's own in the CSV.
@@ -51,31 +51,32 @@ let
           ))
           {
             example = "demo01";
-            description = "Name of the server in the log, the metrics and on /stats, in place of its address.";
+            description = "Name of the server in the log, in the metrics and on /stats. Without one, its address is its name.";
           };
       weight = optional (types.ints.between 0 256) {
         example = 10;
-        description = "Share of new connections among the route's servers. 0 sends it no new ones and leaves open ones alone.";
+        description = "Weight of the server among those of its route: its share of new connections. With 0 it gets none, and its open connections continue.";
       };
       backup = optional types.bool {
         example = true;
-        description = "Gets connections only while every other server of the route is down.";
+        description = "Whether this server is a backup, which gets connections only while every other server of its route is down.";
       };
       max_connections = optional types.ints.positive {
         example = 500;
-        description = "Connections at once; more go to the route's other servers.";
+        description = "Highest number of connections that the server has at once. Further clients go to the other servers of its route.";
       };
       source = optional address {
         example = "172.24.1.3";
         description = ''
-          Local address to connect from. The service may then bind ports, which it otherwise may not.
+          Address of this host from which the load balancer connects to the server. With it, the system call filter of the service
+          allows bind.
         '';
       };
       interface = optional interface {
         example = "enp8s0";
         description = ''
-          Device to connect through, whatever the routing table says; one of
-          {option}`services.fiscalismia-lb.privateInterfaces`.
+          Network interface through which the load balancer connects to the server, whatever the routing table says. It has to be
+          one of {option}`services.fiscalismia-lb.privateInterfaces`.
         '';
       };
     };
@@ -85,15 +86,15 @@ let
     options = {
       connect = optional duration {
         example = "2s";
-        description = "How long a server may take to answer a connect before another one is tried.";
+        description = "Longest time for a connect to a server. After it the load balancer tries another server.";
       };
       tunnel = optional duration {
         example = "30m";
-        description = "A connection on which no byte moves either way for this long is closed.";
+        description = "Longest time without a byte in either direction. After it the load balancer closes the connection.";
       };
       half_closed = optional duration {
         example = "10s";
-        description = "The same, once one side has ended its direction.";
+        description = "Longest time without a byte once client or server has ended its direction. After it the load balancer closes the connection.";
       };
     };
   };
@@ -111,37 +112,38 @@ let
           {
             example = "tls";
             description = ''
-              What a server has to do to count as up: accept a connection (`tcp`), answer a hello for the route's first exact
-              name with a ServerHello (`tls`), answer a GET in plain HTTP (`http`), or nothing (`off`: it is up always).
+              Kind of probe. With `tcp` the server passes when it accepts a connection, with `tls` when it answers a hello for the
+              route's first exact name with a ServerHello, with `http` when it answers a GET in plain HTTP. With `off` there are no
+              probes, and the server is always up.
             '';
           };
       interval = optional duration {
         example = "2s";
-        description = "Time between two probes. A server is out of use after up to `fall` times this.";
+        description = "Time between two probes of a server. A server that fails is down after at most {option}`fall` such intervals.";
       };
       fast_interval = optional duration {
         example = "1s";
-        description = "Time between two probes while a verdict is pending; `interval` unless set.";
+        description = "Time between two probes of a server while a verdict is pending: a probe has failed or passed, and not yet as many as {option}`fall` or {option}`rise` ask for. The default is {option}`interval`.";
       };
       timeout = optional duration {
         example = "1s";
-        description = "A probe that takes longer has failed.";
+        description = "Longest time for a probe. One that takes longer has failed.";
       };
       fall = optional types.ints.positive {
         example = 2;
-        description = "Failures in a row that take a server down.";
+        description = "Number of failed probes in a row that take a server down.";
       };
       rise = optional types.ints.positive {
         example = 3;
-        description = "Successes in a row that bring it back.";
+        description = "Number of passed probes in a row that bring a server up again.";
       };
       port = optional port {
         example = 8080;
-        description = "Port to probe in place of the server's own; the firewall is opened for it.";
+        description = "Port for probes, in place of that in the server's address. The firewall lets this host connect to it.";
       };
       path = optional (types.strMatching "/[^ ]*") {
         example = "/health";
-        description = "Path that an `http` probe asks for.";
+        description = "Path that a probe of type `http` requests.";
       };
       expect =
         optional
@@ -153,13 +155,13 @@ let
               200
               204
             ];
-            description = "Lowest and highest status that passes an `http` probe.";
+            description = "Lowest and highest HTTP status with which a probe of type `http` passes.";
           };
       proxy_header = optional types.bool {
         example = false;
         description = ''
-          Whether a probe begins with a PROXY header (LOCAL), as a server that insists on the header needs. Only with
-          `proxy_protocol` v2.
+          Whether a probe begins with a PROXY header (LOCAL), which a server that accepts no connection without a header needs.
+          This takes a {option}`proxy_protocol` of `v2`.
         '';
       };
     };
@@ -175,9 +177,9 @@ types.submodule {
         "*.demo.fiscalismia.com"
       ];
       description = ''
-        Names of this route: `a.b` is that name, `*.a.b` any with one label more, `**.a.b` any with one label or more (the
-        longest such name wins), `*` all that no other route takes, and clients that send no name. `a.b` beats `*.a.b` beats
-        `**.a.b` beats `*`. Clients that ask for a name of no route are not answered.
+        Host names of this route: `a.b` is that name, `*.a.b` any with one label more, `**.a.b` any with one label or more (the
+        longest such name wins), and `*` every name that no other route takes, and no name. `a.b` beats `*.a.b` beats `**.a.b`
+        beats `*`. A client whose name no route has gets no answer.
       '';
     };
     listen = mkOption {
@@ -185,15 +187,16 @@ types.submodule {
       default = [ ];
       example = [ "0.0.0.0:993" ];
       description = ''
-        Addresses for this route, opened on the public interface beside `settings.listen`, which it then does not serve. With
-        {option}`sni` the names hold there; without, whatever comes there is the route's at once, TLS or not.
+        Addresses and ports of this route's own, open on the public interface. The route then takes no client of
+        {option}`services.fiscalismia-lb.settings.listen`. With {option}`sni` it takes the clients that ask for such a name at its
+        own addresses. Without {option}`sni` it takes every client there, with TLS or without.
       '';
     };
     allow_from = mkOption {
       type = types.listOf network;
       default = [ ];
       example = [ "198.51.100.0/24" ];
-      description = "Clients of this route; one from elsewhere is refused. Empty: everybody.";
+      description = "Addresses and networks of the clients that may use this route. Other clients are refused. With an empty list every client may use it.";
     };
     http =
       optional
@@ -202,12 +205,12 @@ types.submodule {
             port = mkOption {
               type = port;
               example = 80;
-              description = "Port of the route's servers for plain HTTP; the firewall is opened for it.";
+              description = "Port on which the route's servers answer plain HTTP. The firewall lets this host connect to it.";
             };
             paths = mkOption {
               type = types.nonEmptyListOf (types.strMatching "/[^ ?#]*");
               example = [ "/.well-known/acme-challenge/" ];
-              description = "What a request's path begins with to be handed over.";
+              description = "Beginnings of paths. A plain HTTP request with such a path goes to a server of the route.";
             };
           };
         })
@@ -217,8 +220,8 @@ types.submodule {
             paths = [ "/.well-known/acme-challenge/" ];
           };
           description = ''
-            Hand plain requests for a name of this route and such a path to its servers, in place of the redirect: certificates by
-            HTTP-01 are got so. Takes {option}`services.fiscalismia-lb.redirect.enable`.
+            Plain HTTP requests that go to the route's servers in place of the redirect, such as those of an authority that checks
+            a certificate's name by HTTP-01. This takes {option}`services.fiscalismia-lb.redirect.enable`.
           '';
         };
     on_all_down =
@@ -229,14 +232,15 @@ types.submodule {
         ])
         {
           example = "try";
-          description = "What a client gets while every server is down: an end at once, or a try all the same.";
+          description = "What the load balancer does with a client while every server of the route is down: close its connection at once (`refuse`), or try the servers all the same (`try`).";
         };
     alpn = mkOption {
       type = types.listOf (types.strMatching ".{1,255}");
       default = [ ];
       example = [ "acme-tls/1" ];
       description = ''
-        Take only clients that offer one of these protocols; such a route goes before one for the same name without this option.
+        ALPN protocols of this route. It takes only clients that offer one of them, and goes before a route with the same name and
+        no protocols.
       '';
     };
     servers = mkOption {
@@ -247,7 +251,7 @@ types.submodule {
           { name = "standby"; address = "172.24.0.5:443"; backup = true; }
         ]
       '';
-      description = "Where connections go: an address and port, or more about the server as an attribute set.";
+      description = "Servers of this route, each as an address and port, or as an attribute set with further options.";
     };
     balance =
       optional
@@ -258,7 +262,7 @@ types.submodule {
         ])
         {
           example = "least_connections";
-          description = "How a server is picked. `source` keeps a client's address with one server while that is up.";
+          description = "How the load balancer picks a server for a client. With `source` a client's address always gets the same server while that server is up.";
         };
     proxy_protocol =
       optional
@@ -270,8 +274,8 @@ types.submodule {
         {
           example = "v1";
           description = ''
-            PROXY header that tells the server who the client is; v2 unless set. The server has to expect the very same, or it
-            answers nobody.
+            Version of the PROXY header that tells the server the client's address, `off` for none. The default is `v2`. The server
+            has to expect the same: otherwise it answers no client.
           '';
         };
     proxy_tlvs = mkOption {
@@ -287,8 +291,8 @@ types.submodule {
       default = [ ];
       example = [ "authority" ];
       description = ''
-        What a PROXY v2 header says beyond addresses: what a balancer in front told, the name asked for, the protocol, an id that
-        is in the log too, a checksum.
+        Further fields of a PROXY v2 header: those that a balancer in front sent (`received`), the name in the hello (`authority`),
+        the ALPN protocol (`alpn`), an id that the log has too (`unique_id`), a checksum (`crc32c`).
       '';
     };
     on_down =
@@ -299,7 +303,7 @@ types.submodule {
         ])
         {
           example = "close";
-          description = "What happens to the open connections of a server that goes down.";
+          description = "What the load balancer does with the open connections of a server that goes down.";
         };
     timeouts = mkOption {
       type = timeouts;
@@ -307,7 +311,7 @@ types.submodule {
       example = {
         tunnel = "30m";
       };
-      description = "Timeouts of this route in place of those in {option}`services.fiscalismia-lb.settings`.";
+      description = "Timeouts of this route. Each takes the place of that in {option}`services.fiscalismia-lb.settings`.";
     };
     health_check = mkOption {
       type = healthCheck;
@@ -316,7 +320,7 @@ types.submodule {
         type = "tls";
         interval = "2s";
       };
-      description = "Probes of this route's servers in place of those in {option}`services.fiscalismia-lb.settings`.";
+      description = "Health check of this route's servers. Each key takes the place of that in {option}`services.fiscalismia-lb.settings`.";
     };
   };
 }

@@ -38,15 +38,15 @@ in
         "172.24.1.6"
       ];
       description = ''
-        Addresses of the load balancers in this host's network, every one of them: whoever may send the header may say to be
-        anybody.
+        Addresses of every load balancer in this host's network. nginx believes the PROXY header of these addresses only, because a
+        client that may send one can claim every address.
       '';
     };
     ports = mkOption {
       type = types.nonEmptyListOf addresses.types.port;
       default = [ 443 ];
       example = [ 8443 ];
-      description = "Ports that connections from the load balancers come to, all with the header.";
+      description = "Ports on which the load balancers connect to nginx. Every connection to them has to begin with a PROXY header.";
     };
     listen = mkOption {
       type = types.nonEmptyListOf types.str;
@@ -54,8 +54,9 @@ in
       defaultText = lib.literalExpression ''[ "0.0.0.0" ] ++ lib.optional config.networking.enableIPv6 "[::]"'';
       example = [ "172.24.0.3" ];
       description = ''
-        Addresses for them. They are nginx's default (`services.nginx.defaultListen`), for virtual hosts that have no `listen` of
-        their own; add what else those hosts serve there.
+        Addresses of this host on which nginx listens, each on every port of {option}`services.fiscalismia-lb.server.ports`. They
+        become {option}`services.nginx.defaultListen`, for virtual hosts that have no `listen` of their own. Add further addresses
+        and ports of those hosts to that option.
       '';
     };
     openFirewall = mkOption {
@@ -63,8 +64,8 @@ in
       default = true;
       example = false;
       description = ''
-        Whether {option}`networking.firewall` lets the load balancers in, and nobody else, to
-        {option}`services.fiscalismia-lb.server.ports`. It takes nftables.
+        Whether {option}`networking.firewall` lets the load balancers, and no other host, connect to
+        {option}`services.fiscalismia-lb.server.ports`. This takes {option}`networking.nftables.enable`.
       '';
     };
   };

@@ -28,7 +28,7 @@ let
         && firewall.sshFrom == [ ]
         && !lib.any (port: passes "tcp" port ingress) sshPorts
       )
-      "ssh is closed to everybody, and the host's console is the only way in. Name who may connect in ${option}.firewall.sshFrom (private interfaces) or ${option}.firewall.publicIngress (port ${list sshPorts}).";
+      "ssh is closed to every address, and the host's console is the only way to log in. Add the addresses of operators to ${option}.firewall.sshFrom (private interfaces) or ${option}.firewall.publicIngress (port ${list sshPorts}).";
 
   # Opened in NixOS's own firewall by hand or by an openFirewall.
   publicPorts = map (endpoint: (addresses.parseEndpoint endpoint).port) (
@@ -50,7 +50,7 @@ let
       );
     in
     warnIf (ports ++ ranges != [ ])
-      "networking.firewall opens ${protocol} ${list (ports ++ ranges)}, which stays closed. Name who may connect in ${option}.firewall.allowedIngress (private interfaces) or .publicIngress.";
+      "networking.firewall opens ${protocol} ${list (ports ++ ranges)}, which stays closed. Add the addresses of its clients to ${option}.firewall.allowedIngress (private interfaces) or .publicIngress.";
   # Ends of `forward` are left to NixOS's firewall.
   trusted = lib.subtractLists (
     [ "lo" ]
@@ -61,7 +61,7 @@ let
   ) (config.networking.firewall.trustedInterfaces or [ ]);
   trust =
     warnIf (trusted != [ ])
-      "networking.firewall trusts ${list trusted}, and its packets are dropped all the same. Name what may pass in ${option}.firewall.forward or, for a private interface, .allowedIngress.";
+      "networking.firewall trusts ${list trusted}, and its packets are dropped all the same. Add its connections to ${option}.firewall.forward or, for a private interface, .allowedIngress.";
 
   adminPort =
     lib.optional (cfg.admin.address != null)
@@ -89,7 +89,7 @@ let
   ];
   containers =
     warnIf (engines != [ ] && firewall.forward == [ ])
-      "${list engines} is here, and nothing is forwarded to or from its containers or machines. Name the interfaces in ${option}.firewall.forward.";
+      "no connection of the containers or machines of ${list engines} is forwarded. Add their interfaces to ${option}.firewall.forward.";
 
   tunnels =
     map (name: "WireGuard's ${name}") (
@@ -128,7 +128,7 @@ let
     lib.intersectLists publicPorts (lib.concatMap portsOf hosts);
   nginx =
     lib.optional (is "services.nginx.enable" && nginxPorts != [ ])
-      "${option}: services.nginx listens on port ${list (lib.unique nginxPorts)} too, and cannot start. Give its virtual hosts a `listen` with another port, such as 127.0.0.1:8443, and name that as a server.";
+      "${option}: services.nginx listens on port ${list (lib.unique nginxPorts)} too, and cannot start. Give its virtual hosts a `listen` with another port, such as 127.0.0.1:8443, and use that as a server's address.";
 in
 {
   warnings = lib.mkIf cfg.enable (

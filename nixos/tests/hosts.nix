@@ -442,7 +442,7 @@ in
         virtualisation.docker.enable = true;
       }
       { }
-      "virtualisation.docker is here, and nothing is forwarded to or from its containers or machines. Name the interfaces in services.fiscalismia-lb.firewall.forward.";
+      "no connection of the containers or machines of virtualisation.docker is forwarded. Add their interfaces to services.fiscalismia-lb.firewall.forward.";
   testEnginesForgotten =
     warns
       {
@@ -451,7 +451,7 @@ in
         services.k3s.enable = true;
       }
       { }
-      "virtualisation.podman, virtualisation.libvirtd, services.k3s is here, and nothing is forwarded to or from its containers or machines. Name the interfaces in services.fiscalismia-lb.firewall.forward.";
+      "no connection of the containers or machines of virtualisation.podman, virtualisation.libvirtd, services.k3s is forwarded. Add their interfaces to services.fiscalismia-lb.firewall.forward.";
 
   testSshFromAnOffice = opens {
     firewall.publicIngress = [
@@ -483,7 +483,7 @@ in
         networking.firewall.allowedTCPPorts = [ 22 ];
       }
       { }
-      "ssh is closed to everybody, and the host's console is the only way in. Name who may connect in services.fiscalismia-lb.firewall.sshFrom (private interfaces) or services.fiscalismia-lb.firewall.publicIngress (port 22).";
+      "ssh is closed to every address, and the host's console is the only way to log in. Add the addresses of operators to services.fiscalismia-lb.firewall.sshFrom (private interfaces) or services.fiscalismia-lb.firewall.publicIngress (port 22).";
   testSshForABastion = quiet {
     services.openssh.enable = true;
     networking.firewall.allowedTCPPorts = [ 22 ];
@@ -514,14 +514,14 @@ in
         ];
       }
       { }
-      "networking.firewall opens tcp 9100, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+      "networking.firewall opens tcp 9100, which stays closed. Add the addresses of its clients to services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
   testOpenedPortsOfAnInterface =
     warns
       {
         networking.firewall.interfaces.enp7s0.allowedUDPPorts = [ 161 ];
       }
       { }
-      "networking.firewall opens udp 161, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+      "networking.firewall opens udp 161, which stays closed. Add the addresses of its clients to services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
   testOpenedRanges =
     warns
       {
@@ -533,7 +533,7 @@ in
         ];
       }
       { }
-      "networking.firewall opens udp 60000-61000, which stays closed. Name who may connect in services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
+      "networking.firewall opens udp 60000-61000, which stays closed. Add the addresses of its clients to services.fiscalismia-lb.firewall.allowedIngress (private interfaces) or .publicIngress.";
   testTrustedInterface =
     warns
       {
@@ -543,7 +543,7 @@ in
         ];
       }
       { }
-      "networking.firewall trusts br0, and its packets are dropped all the same. Name what may pass in services.fiscalismia-lb.firewall.forward or, for a private interface, .allowedIngress.";
+      "networking.firewall trusts br0, and its packets are dropped all the same. Add its connections to services.fiscalismia-lb.firewall.forward or, for a private interface, .allowedIngress.";
   testOpenedPortsThatAreLetIn = quiet { networking.firewall.allowedTCPPorts = [ 9100 ]; } {
     firewall.allowedIngress = [
       {
@@ -579,7 +579,7 @@ in
         };
       }).warnings;
     expected = [
-      "services.fiscalismia-lb: services.nginx listens on port 443 too, and cannot start. Give its virtual hosts a `listen` with another port, such as 127.0.0.1:8443, and name that as a server."
+      "services.fiscalismia-lb: services.nginx listens on port 443 too, and cannot start. Give its virtual hosts a `listen` with another port, such as 127.0.0.1:8443, and use that as a server's address."
     ];
   };
   testNginxOnAnotherPort =

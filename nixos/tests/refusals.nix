@@ -46,7 +46,7 @@ in
       enable = true;
       publicInterface = "enp1s0";
     };
-  } [ "services.fiscalismia-lb.routes is empty, so no client would be served; add a route." ];
+  } [ "services.fiscalismia-lb.routes is empty, so that no client would be served; add a route." ];
 
   testSameName =
     sentence
@@ -56,7 +56,7 @@ in
           servers = [ "172.24.0.4:443" ];
         };
       }
-      ''services.fiscalismia-lb.routes: "fiscalismia.com" is routed by "frontend" and "other"; leave it in one of them.'';
+      ''services.fiscalismia-lb.routes: "fiscalismia.com" is routed by "frontend" and "other"; keep it in one of them.'';
 
   testSameNameTwiceInOneRoute =
     sentence
@@ -66,7 +66,7 @@ in
           "fiscalismia.com"
         ];
       }
-      ''services.fiscalismia-lb.routes: "fiscalismia.com" is routed by "frontend" and "frontend"; leave it in one of them.'';
+      ''services.fiscalismia-lb.routes: "fiscalismia.com" is routed by "frontend" and "frontend"; keep it in one of them.'';
 
   testSameNameAndProtocol =
     sentence
@@ -85,7 +85,7 @@ in
           servers = [ "172.24.0.4:443" ];
         };
       }
-      ''services.fiscalismia-lb.routes: "a.example" is routed by "one" and "two" for the protocol "h2"; leave it in one of them.'';
+      ''services.fiscalismia-lb.routes: "a.example" is routed by "one" and "two" for the protocol "h2"; keep it in one of them.'';
 
   testNamesBelowANameAreNotTheSame = says (with' {
     routes.below = {
@@ -107,10 +107,10 @@ in
 
   testNoNameAndNoAddress =
     sentence { routes.frontend.sni = [ ]; }
-      "services.fiscalismia-lb.routes.frontend has neither sni nor listen, so that nothing would come to it; name hosts in sni, or addresses in listen.";
+      "services.fiscalismia-lb.routes.frontend has neither sni nor listen, so that no client would come to it; add host names to sni, or addresses to listen.";
   testNoAddressAtAll =
     sentence { settings.listen = [ ]; }
-      "services.fiscalismia-lb.routes.frontend: services.fiscalismia-lb.settings.listen is empty, and this route has no listen of its own; add one.";
+      "services.fiscalismia-lb.routes.frontend: services.fiscalismia-lb.settings.listen is empty, and this route has no listen of its own; add an address to either.";
   testPlainHttpWithoutTheRedirect =
     sentence
       {
@@ -119,7 +119,7 @@ in
           paths = [ "/.well-known/acme-challenge/" ];
         };
       }
-      "services.fiscalismia-lb.routes.frontend.http takes plain requests off the redirect; set services.fiscalismia-lb.redirect.enable = true.";
+      "services.fiscalismia-lb.routes.frontend.http needs the redirect, which takes plain HTTP requests; set services.fiscalismia-lb.redirect.enable = true.";
   testSameNameAtAnotherAddress = says (with' {
     routes.mail = {
       sni = [ "fiscalismia.com" ];
@@ -139,11 +139,11 @@ in
           servers = [ "172.24.0.8:25" ];
         };
       }
-      ''services.fiscalismia-lb.routes: "*" is routed by "mail" and "other" at 0.0.0.0:25; leave it in one of them.'';
+      ''services.fiscalismia-lb.routes: "*" is routed by "mail" and "other" at 0.0.0.0:25; keep it in one of them.'';
 
-  testServerOutside = sentence (server "172.24.2.3:443") "services.fiscalismia-lb.routes.frontend.servers: 172.24.2.3:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks, the interface being enp1s0 for a server on the internet.";
+  testServerOutside = sentence (server "172.24.2.3:443") "services.fiscalismia-lb.routes.frontend.servers: 172.24.2.3:443 is behind none of the private interfaces (enp7s0), so that the sandbox would keep the service from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks. For a server on the internet the interface is enp1s0.";
 
-  testServerOfTheOtherFamily = sentence (server "[fd00::3]:443") "services.fiscalismia-lb.routes.frontend.servers: [fd00::3]:443 is behind none of the private interfaces (enp7s0), so the sandbox would cut the service off from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks, the interface being enp1s0 for a server on the internet.";
+  testServerOfTheOtherFamily = sentence (server "[fd00::3]:443") "services.fiscalismia-lb.routes.frontend.servers: [fd00::3]:443 is behind none of the private interfaces (enp7s0), so that the sandbox would keep the service from it; correct the address, or add its network to services.fiscalismia-lb.privateInterfaces.<interface>.networks. For a server on the internet the interface is enp1s0.";
 
   testServerThroughAnotherInterface =
     sentence
@@ -155,10 +155,10 @@ in
           }
         ];
       }
-      "services.fiscalismia-lb.routes.frontend.servers: 172.24.0.3:443 is to be reached through enp1s0, which is not one of the private interfaces (enp7s0); add it to services.fiscalismia-lb.privateInterfaces.";
+      "services.fiscalismia-lb.routes.frontend.servers: 172.24.0.3:443 has the interface enp1s0, which is not one of the private interfaces (enp7s0); add it to services.fiscalismia-lb.privateInterfaces.";
 
   testNoNftables = says (sixLines // { networking.nftables.enable = false; }) [
-    "services.fiscalismia-lb.firewall needs nftables; set networking.nftables.enable = true, or set services.fiscalismia-lb.firewall.enable = false and close the host yourself."
+    "services.fiscalismia-lb.firewall needs nftables; set networking.nftables.enable = true, or set services.fiscalismia-lb.firewall.enable = false and configure a firewall yourself."
   ];
 
   testNoNftablesAndNoFirewall = says (
@@ -167,7 +167,7 @@ in
 
   testAdminForNobody =
     sentence { admin.address = "172.24.1.3:8404"; }
-      "services.fiscalismia-lb.admin.allowFrom is empty, so nobody could reach 172.24.1.3:8404; name who may, such as the address of the monitoring host, or set services.fiscalismia-lb.admin.address = null.";
+      "services.fiscalismia-lb.admin.allowFrom is empty, so that no client could connect to 172.24.1.3:8404; add the address of a client, such as the monitoring host, or set services.fiscalismia-lb.admin.address = null.";
 
   testAdminOnLoopback = says (with' { admin.address = "127.0.0.1:8404"; }) [ ];
 
@@ -179,11 +179,11 @@ in
           allowFrom = [ "172.24.0.2" ];
         };
       }
-      "services.fiscalismia-lb.admin.address: 0.0.0.0:8404 is neither in a network of the private interfaces (enp7s0) nor on loopback; take this host's own address in one of them, so that the internet cannot reach /stats and /metrics.";
+      "services.fiscalismia-lb.admin.address: 0.0.0.0:8404 is neither in a network of the private interfaces (enp7s0) nor on loopback; use this host's own address in one of them, so that /stats and /metrics cannot be reached from the internet.";
 
   testHalfTheCredentials =
     sentence { statsCredentials.usernameFile = "/run/secrets/name"; }
-      "services.fiscalismia-lb.statsCredentials: one file alone lets nobody in; set both usernameFile and passwordFile, or neither.";
+      "services.fiscalismia-lb.statsCredentials has one file of two; set both usernameFile and passwordFile, or neither.";
 
   testGatewayElsewhere =
     sentence
@@ -194,7 +194,7 @@ in
           address = "172.24.0.1";
         };
       }
-      "services.fiscalismia-lb.natGateway.interface: enp9s0 is not one of the private interfaces (enp7s0); name the one that leads to the NAT gateway, or add it to services.fiscalismia-lb.privateInterfaces.";
+      "services.fiscalismia-lb.natGateway.interface: enp9s0 is not one of the private interfaces (enp7s0); use the interface that leads to the NAT gateway, or add this one to services.fiscalismia-lb.privateInterfaces.";
 
   testGatewayWithoutAddresses =
     says
@@ -205,21 +205,21 @@ in
         };
       })
       [
-        "services.fiscalismia-lb.natGateway needs to know this host's address behind enp7s0; set services.fiscalismia-lb.privateInterfaces.enp7s0.address and .gateway."
-        "services.fiscalismia-lb.natGateway needs to know which address clients use, to keep replies to them on enp1s0; set services.fiscalismia-lb.publicAddresses."
+        "services.fiscalismia-lb.natGateway needs this host's address on enp7s0; set services.fiscalismia-lb.privateInterfaces.enp7s0.address and .gateway."
+        "services.fiscalismia-lb.natGateway needs the address to which clients connect, so that replies to them leave by enp1s0; set services.fiscalismia-lb.publicAddresses."
       ];
 
   testAddressWithoutGateway =
     sentence { privateInterfaces.enp7s0.address = "172.24.1.3"; }
-      "services.fiscalismia-lb.privateInterfaces.enp7s0: an address alone does not lead anywhere; set gateway to the network's first address, its virtual gateway.";
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: address needs a gateway; set gateway to the network's first address, which is its virtual gateway.";
 
   testPrivateGatewayAlone =
     sentence { privateInterfaces.enp7s0.gateway = "172.24.0.1"; }
-      "services.fiscalismia-lb.privateInterfaces.enp7s0: a gateway alone configures nothing; set address to this host's own in the network, or leave gateway out and configure the interface yourself.";
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: gateway needs an address; set address to this host's own in the network, or remove gateway and configure the interface yourself.";
 
   testMtuOfAnInterfaceOfTheUsers =
     sentence { privateInterfaces.enp7s0.mtu = 1400; }
-      "services.fiscalismia-lb.privateInterfaces.enp7s0: mtu configures nothing without address; set it where this interface is configured.";
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: mtu needs an address; set address, or set the MTU where the interface is configured.";
 
   testListenOnIpv6WithoutIt =
     says
@@ -230,7 +230,7 @@ in
         }
       )
       [
-        "services.fiscalismia-lb.settings.listen: [::]:443 cannot be bound while networking.enableIPv6 is false; leave it out."
+        "services.fiscalismia-lb.settings.listen: [::]:443 cannot be bound while networking.enableIPv6 is false; remove it."
       ];
 
   testTwoFamiliesOnOneInterface =
@@ -245,15 +245,15 @@ in
           gateway = "172.24.0.1";
         };
       }
-      "services.fiscalismia-lb.privateInterfaces.enp7s0: address, gateway and networks are not all of one family; leave address and gateway out and configure the interface yourself.";
+      "services.fiscalismia-lb.privateInterfaces.enp7s0: address, gateway and networks are not all of one family; remove address and gateway and configure the interface yourself.";
 
   testInterfaceOfNoName =
     sentence { privateInterfaces."enp8s0; drop".networks = [ "172.20.0.0/23" ]; }
-      ''services.fiscalismia-lb.privateInterfaces: "enp8s0; drop" is no name of a network interface; take it from `ip link`.'';
+      ''services.fiscalismia-lb.privateInterfaces: "enp8s0; drop" is not the name of a network interface; use a name that `ip link` shows.'';
 
   testNetworkBehindTwoInterfaces =
     sentence { privateInterfaces.enp8s0.networks = [ "172.16.0.0/12" ]; }
-      "services.fiscalismia-lb.privateInterfaces: 172.24.0.0/23 behind enp7s0 and 172.16.0.0/12 behind enp8s0 have addresses in common; leave each behind one interface.";
+      "services.fiscalismia-lb.privateInterfaces: 172.24.0.0/23 behind enp7s0 and 172.16.0.0/12 behind enp8s0 have addresses in common; put each network behind one interface only.";
 
   testTwoPublicGateways = sentence {
     publicAddresses = [ "203.0.113.10" ];
@@ -261,12 +261,12 @@ in
       "203.0.113.1"
       "203.0.113.2"
     ];
-  } "services.fiscalismia-lb.publicGateways has 2 IPv4 gateways for publicAddresses; name one.";
+  } "services.fiscalismia-lb.publicGateways has 2 IPv4 gateways for publicAddresses; it needs one.";
 
   testNoPublicGatewayOfTheFamily = sentence {
     publicAddresses = [ "2001:db8:1::10" ];
     publicGateways = [ "203.0.113.1" ];
-  } "services.fiscalismia-lb.publicGateways has 0 IPv6 gateways for publicAddresses; name one.";
+  } "services.fiscalismia-lb.publicGateways has 0 IPv6 gateways for publicAddresses; it needs one.";
 
   testAdminOnAnotherHostsAddress =
     sentence
@@ -281,11 +281,11 @@ in
           allowFrom = [ "172.24.0.2" ];
         };
       }
-      "services.fiscalismia-lb.admin.address: 172.24.1.4:8404 is not on this host, which is 172.24.1.3 behind enp7s0; take that address.";
+      "services.fiscalismia-lb.admin.address: 172.24.1.4:8404 is not an address of this host, which has 172.24.1.3 on enp7s0; use that address.";
 
   testPassageWithoutPorts =
     sentence { firewall.allowedEgress = [ { networks = [ "8.8.8.8" ]; } ]; }
-      "services.fiscalismia-lb.firewall.allowedEgress: tcp with 8.8.8.8 names no ports; add the ports that are meant.";
+      "services.fiscalismia-lb.firewall.allowedEgress: tcp with 8.8.8.8 has no ports; add some.";
 
   testPingWithPorts =
     sentence
@@ -298,11 +298,11 @@ in
           }
         ];
       }
-      "services.fiscalismia-lb.firewall.allowedIngress: icmp with 172.24.0.2 has no ports; remove them, or say tcp or udp.";
+      "services.fiscalismia-lb.firewall.allowedIngress: icmp with 172.24.0.2 cannot have ports; remove them, or use tcp or udp.";
 
   testSecondWayToRoutes =
     sentence { settings.routes = { }; }
-      "services.fiscalismia-lb.settings.routes: use services.fiscalismia-lb.routes, from which the firewall and the sockets are made too.";
+      "services.fiscalismia-lb.settings.routes: use services.fiscalismia-lb.routes instead, for the firewall and the sockets need it too.";
 
   testKeepalivedBehindTheFirewall =
     says
@@ -315,7 +315,7 @@ in
         }
       )
       [
-        "services.keepalived.enable: this host's firewall drops VRRP, and every host would hold the address; say what it is for in services.fiscalismia-lb.highAvailability, or set services.fiscalismia-lb.firewall.enable = false."
+        "services.keepalived.enable: this host's firewall drops VRRP, so that every host would take the address; configure it with services.fiscalismia-lb.highAvailability, or set services.fiscalismia-lb.firewall.enable = false."
       ];
   testSecondHostWithoutHealth =
     sentence
@@ -327,7 +327,7 @@ in
           address = "203.0.113.50";
         };
       }
-      "services.fiscalismia-lb.highAvailability asks this host for its /health; set services.fiscalismia-lb.admin.address.";
+      "services.fiscalismia-lb.highAvailability needs this host's /health; set services.fiscalismia-lb.admin.address.";
   testSecondHostElsewhere =
     says
       (with' {
@@ -341,7 +341,7 @@ in
         };
       })
       [
-        "services.fiscalismia-lb.highAvailability.interface: enp9s0 is neither a private interface (enp7s0) nor the public one (enp1s0); take one by which the other hosts can be reached."
+        "services.fiscalismia-lb.highAvailability.interface: enp9s0 is neither a private interface (enp7s0) nor the public one (enp1s0); use an interface that leads to the other hosts."
         "services.fiscalismia-lb.highAvailability.address: 203.0.113.50 is among services.fiscalismia-lb.publicAddresses, so that every host would have it; remove it there."
       ];
   testSecondHostAtHetznerWithoutTheAddress =
@@ -360,7 +360,7 @@ in
           };
         };
       }
-      "services.fiscalismia-lb.highAvailability.address: 203.0.113.50 has to be on every host, for the cloud leads it to one of them; add it to services.fiscalismia-lb.publicAddresses.";
+      "services.fiscalismia-lb.highAvailability.address: 203.0.113.50 has to be an address of every host, for the cloud sends its packets to any of them; add it to services.fiscalismia-lb.publicAddresses.";
 
   testServerWithoutPort = isRefused (server "172.24.0.3");
   testServerOnPortZero = isRefused (server "172.24.0.3:0");
