@@ -83,7 +83,7 @@ fn check_counts_and_warns() {
         "r": { "sni": ["*"], "servers": [{ "address": "127.0.0.1:1", "weight": 0 }] } } }"#;
     let output = run("check_counts_and_warns", config.as_bytes(), &["check", "--config", "lb.json"]);
     let expected = "lb.json: ok, 1 route, 1 server, 1 listener\n\
-                    lb.json: warning: routes.r: every server has weight 0, so it gets no new connections\n";
+                    lb.json: warning: routes.r: every server has weight 0, so the route takes no new connections\n";
     assert_eq!(told(&output), (Some(0), expected, ""));
 }
 
@@ -134,7 +134,7 @@ fn unreadable_files() {
         (b"", "lb.json: is empty; write { \"listen\": [ ... ], \"routes\": { ... } }\n"),
         (
             b"{\n  \"listen\": [\"0.0.0.0:443\",]\n}",
-            "lb.json: line 2: a comma may not stand after the last one; leave it out\n      \"listen\": [\"0.0.0.0:443\",]\n                              ^\n",
+            "lb.json: line 2: a comma may not follow the last item; leave it out\n      \"listen\": [\"0.0.0.0:443\",]\n                              ^\n",
         ),
     ] {
         let output = run("unreadable_files", bytes, &["check", "--config", "lb.json"]);

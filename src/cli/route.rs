@@ -158,7 +158,7 @@ pub(super) fn sni(text: &str) -> Result<String, String> {
         return Err("a name is more than a dot".to_owned());
     }
     if !text.is_ascii() {
-        return Err("this is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
+        return Err("this is not ASCII; write the form that TLS sends, which starts with \"xn--\"".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! Addresses: none is looked up, so that a start or reload waits for no name server.
+//! Addresses as the file writes them. Host names are refused, so a start or reload never waits for a name server.
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
@@ -31,7 +31,7 @@ pub(super) fn admin_address(value: &Value) -> Result<SocketAddr, String> {
     local_address(ADMIN_PORT, value)
 }
 
-/// An address to listen on; port 0 lets the kernel choose. `port` is the one to suggest.
+/// An address to listen on. Port 0 lets the kernel choose. `port` is the port that an error suggests.
 fn local_address(port: u16, value: &Value) -> Result<SocketAddr, String> {
     let example = SocketAddr::from(([0, 0, 0, 0], port));
     let text = text(value, &wanted(example))?;
@@ -43,12 +43,14 @@ fn local_address(port: u16, value: &Value) -> Result<SocketAddr, String> {
     if needs_link(address) {
         let ip = address.ip();
         let port = address.port();
-        return Err(format!("{text:?} does not say on which device; write \"[{ip}%2]:{port}\", 2 being its number"));
+        return Err(format!(
+            "{text:?} is link-local and names no device; write \"[{ip}%2]:{port}\", where 2 is the device's index"
+        ));
     }
     Ok(address)
 }
 
-/// An address to connect to, and as it is written.
+/// An address to connect to, and the text that the file has for it.
 pub(super) fn written_server_address(value: &Value) -> Result<(SocketAddr, Box<str>), String> {
     let address = server_address(value)?;
     Ok((address, text(value, "")?.into()))
@@ -64,7 +66,7 @@ fn server_address(value: &Value) -> Result<SocketAddr, String> {
         return Err(format!("{text:?} has port 0; write a port from {} to {}", PORTS.start(), PORTS.end()));
     }
     if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
-        return Err(format!("{text:?} is no single host's address; write the server's own"));
+        return Err(format!("{text:?} is not the address of one host; write the server's own address"));
     }
     Ok(address)
 }
@@ -83,7 +85,7 @@ fn address(text: &str, example: SocketAddr) -> Result<SocketAddr, String> {
     }
 }
 
-/// What keeps `text` from being an address with a port; what is right may be made of the example's port.
+/// Says why `text` is not an address with a port. The suggestion may take its port from `example`.
 fn no_address(text: &str, example: SocketAddr) -> String {
     if let Some((scheme, rest)) = text.split_once("://") {
         return url(text, scheme, rest, example);
@@ -94,7 +96,7 @@ fn no_address(text: &str, example: SocketAddr) -> String {
         let with_port = SocketAddr::new(ip, number);
         return match bare_ip(text) {
             Some(ip) => format!(
-                "{text:?} does not say where its port begins; write \"{with_port}\", or \"{}\" if all of it is the address",
+                "{text:?} does not show where its port begins; write \"{with_port}\", or \"{}\" if all of it is the address",
                 SocketAddr::new(ip, example.port())
             ),
             None => format!("{text:?} has no brackets around its address; write \"{with_port}\""),
@@ -105,7 +107,7 @@ fn no_address(text: &str, example: SocketAddr) -> String {
     }
     let begin = text.split(['/', ' ', ',']).next().unwrap_or_default();
     if begin.len() < text.len() && begin.parse::<SocketAddr>().is_ok() {
-        return format!("{text:?} goes on behind its port; write \"{begin}\"");
+        return format!("{text:?} has text after its port; write \"{begin}\"");
     }
     if bare_ip(host).is_some() {
         return format!(
@@ -116,16 +118,19 @@ fn no_address(text: &str, example: SocketAddr) -> String {
     }
     let wanted = wanted(example);
     if text.contains('%') {
-        return format!("{text:?} names its device; write the device's number, as \"[fe80::1%2]:{}\"", example.port());
+        return format!(
+            "{text:?} gives its device by name; write the device's index, as \"[fe80::1%2]:{}\"",
+            example.port()
+        );
     }
     let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(name) && !port.contains('/') {
-        return format!("{text:?} is a host name, and names are not looked up; write {wanted}");
+        return format!("{text:?} is a host name, and host names are not resolved; write {wanted}");
     }
-    format!("{text:?} is no address; write {wanted} or \"[2001:db8::3]:{}\"", example.port())
+    format!("{text:?} is not an address; write {wanted} or \"[2001:db8::3]:{}\"", example.port())
 }
 
-/// Of a URL it is the host that counts, and the port that goes with its scheme.
+/// Reads a URL as its host and its port, or the port of its scheme.
 fn url(text: &str, scheme: &str, rest: &str, example: SocketAddr) -> String {
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let port = match scheme {
@@ -136,7 +141,7 @@ fn url(text: &str, scheme: &str, rest: &str, example: SocketAddr) -> String {
     let address = host.parse().ok().or_else(|| Some(SocketAddr::new(bare_ip(host)?, port)));
     match address {
         Some(address) => format!("{text:?} is a URL; write \"{address}\""),
-        None => format!("{text:?} is a URL, and names are not looked up; write {}", wanted(example)),
+        None => format!("{text:?} is a URL, and host names are not resolved; write {}", wanted(example)),
     }
 }
 
@@ -146,7 +151,7 @@ fn bare_ip(text: &str) -> Option<IpAddr> {
     Some(bare.parse::<IpAddr>().ok()?.to_canonical())
 }
 
-/// Whether an address means another host on every link (RFC 4291 section 2.5.6), and does not say which link.
+/// Whether `address` is link-local (RFC 4291 section 2.5.6) and names no device: it would be another host on every link.
 pub(super) fn needs_link(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
 }
@@ -154,19 +159,19 @@ pub(super) fn needs_link(address: SocketAddr) -> bool {
 pub(super) fn ip(value: &Value) -> Result<IpAddr, String> {
     const WANTED: &str = "an address without a port, like \"172.24.1.3\"";
     let text = text(value, WANTED)?;
-    text.parse().map_err(|_| format!("{text:?} is no address; write {WANTED}, or a device as \"interface\""))
+    text.parse().map_err(|_| format!("{text:?} is not an address; write {WANTED}, or a device as \"interface\""))
 }
 
-/// A CIDR; bits beyond the prefix do not count.
+/// A CIDR. Bits beyond the prefix are cleared.
 pub(super) fn network(value: &Value) -> Result<IpNet, String> {
     const WANTED: &str = "a network, like \"172.24.0.0/23\"";
     let text = text(value, WANTED)?;
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Err(format!("{text:?} has no prefix length; write \"{}\"", IpNet::from(ip.to_canonical())));
     }
-    let net: IpNet = text.parse().map_err(|_| format!("{text:?} is no network; write {WANTED}"))?;
+    let net: IpNet = text.parse().map_err(|_| format!("{text:?} is not a network; write {WANTED}"))?;
     let net = net.trunc();
-    // No client has such an address: what arrives as one is taken for IPv4.
+    // No client has such an address: accept turns a v4-mapped one into IPv4.
     match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
         (IpAddr::V4(v4), Some(prefix)) if matches!(net, IpNet::V6(_)) => {
             Err(format!("{text:?} is an IPv4 network in IPv6 form; write \"{v4}/{prefix}\""))

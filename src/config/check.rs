@@ -1,4 +1,4 @@
-//! `health_check`, the file's own and a route's.
+//! `health_check`, at the top of the file and in a route.
 use std::time::Duration;
 
 use super::keys::{Key, health_check as keys};
@@ -6,7 +6,7 @@ use super::kinds::Group;
 use super::read::Fields;
 use super::{HealthCheck, Probe, ProxyProtocol, SniPattern, defaults};
 
-/// What the keys say, before a route's names and protocol make a check of it.
+/// What the keys of `health_check` say. A route's names and PROXY protocol complete it.
 #[derive(Clone)]
 pub(super) struct Settings {
     kind: Kind,
@@ -21,7 +21,7 @@ pub(super) struct Settings {
     proxy_header: bool,
 }
 
-/// What a probe asks of a server, in a word.
+/// The kind of probe.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
     Off,
@@ -47,8 +47,8 @@ impl Default for Settings {
     }
 }
 
-/// The settings under `key`, those of `base` where it says nothing. `protocol` is the route's; the file's own
-/// `proxy_header` means the routes that can have one.
+/// The settings under `key`, with those of `base` for missing keys. `protocol` is the route's; at the top of the file there is
+/// none, and `proxy_header` then applies to every route that has a PROXY header.
 pub(super) fn settings(
     fields: &mut Fields<'_, '_>,
     key: &'static Key<Group>,
@@ -70,9 +70,9 @@ pub(super) fn settings(
     settings.unwrap_or_else(|| base.clone())
 }
 
-/// Notes an error where what only a check of type `http` has is there in vain.
+/// Notes an error for each key that only a check of type `http` has, where the type is another.
 pub(super) fn refuse_http_only(fields: &mut Fields<'_, '_>, key: &'static Key<Group>) {
-    let what = "means nothing without \"type\": \"http\"; write that too, or leave it out";
+    let what = "has no effect without \"type\": \"http\"; write that too, or leave this out";
     fields.refuse_in(key, &keys::PATH, what);
     fields.refuse_in(key, &keys::EXPECT, what);
 }
@@ -90,7 +90,7 @@ impl Settings {
         self.kind == Kind::Http
     }
 
-    /// The check of a route with these names.
+    /// The check of a route with these names and this PROXY protocol.
     pub(super) fn resolve(self, sni: &[SniPattern], protocol: ProxyProtocol) -> HealthCheck {
         let exact = || {
             sni.iter().find_map(|pattern| match pattern {

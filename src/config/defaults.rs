@@ -1,4 +1,4 @@
-//! What holds where the file says nothing, and how far a value may go.
+//! Defaults of the file's keys, and the range of each value.
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ pub(super) const DRAIN: Duration = Duration::from_secs(30);
 pub(super) const KEEPALIVE: Duration = Duration::from_mins(2);
 /// tcp(7): the kernel takes at most 32,767 seconds.
 pub(super) const KEEPALIVES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(9);
-/// Of a timeout; below a millisecond everything times out, and beyond a month a typing error is likelier.
-pub(super) const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
-/// As `DURATIONS`, where 0 means at once.
-pub(super) const DURATIONS_OR_ZERO: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
-const LONGEST: Duration = Duration::from_hours(30 * 24);
+/// Range of a timeout. Below a millisecond everything times out; beyond a month the value is likely a typing error.
+pub(super) const DURATIONS: RangeInclusive<Duration> = Duration::from_millis(1)..=MAX_DURATION;
+/// As [`DURATIONS`], where 0 means at once.
+pub(super) const DURATIONS_OR_ZERO: RangeInclusive<Duration> = Duration::ZERO..=MAX_DURATION;
+const MAX_DURATION: Duration = Duration::from_hours(30 * 24);
 
 pub(super) const RETRIES: u32 = 3;
 pub(super) const RETRIES_RANGE: RangeInclusive<u32> = 0..=100;
@@ -40,7 +40,7 @@ pub(super) const IPV6_PREFIX: u8 = 64;
 pub(super) const IPV6_PREFIXES: RangeInclusive<u8> = 1..=128;
 
 pub(super) const WEIGHT: u16 = 1;
-/// Weights that a server may have.
+/// Range of a server's weight.
 pub const WEIGHTS: RangeInclusive<u16> = 0..=256;
 pub(super) const BACKUP: bool = false;
 pub(super) const HTTP_PORT: u16 = 80;

@@ -1,9 +1,9 @@
-//! What differs between two texts of a configuration, key by key.
+//! The difference between two texts of a configuration, key by key.
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// A line for each key that differs, in the words of the file; none where both say the same.
+/// A line for each key that differs, in the words of the file. Two equal texts give no line.
 #[must_use]
 pub fn diff(old: &str, new: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -12,20 +12,20 @@ pub fn diff(old: &str, new: &str) -> Vec<String> {
     lines
 }
 
-/// What a summary names one by one.
-const MOST_NAMED: usize = 6;
+/// The most keys that a summary names.
+const MAX_NAMED: usize = 6;
 
-/// The keys of such lines in one line.
+/// The keys of these lines in one line, for the log.
 #[must_use]
 pub fn summary(lines: &[String]) -> String {
     if lines.is_empty() {
-        return "nothing is another than before".to_owned();
+        return "no key has changed".to_owned();
     }
     let key = |line: &String| line.split_once(": ").map_or(line.clone(), |(key, _)| key.replacen(' ', "", 1));
     let mut keys: Vec<String> = lines.iter().map(key).collect();
     keys.dedup();
-    let more = keys.len().saturating_sub(MOST_NAMED);
-    keys.truncate(MOST_NAMED);
+    let more = keys.len().saturating_sub(MAX_NAMED);
+    keys.truncate(MAX_NAMED);
     let more = if more > 0 { format!(" and {}", super::count(more, "more change")) } else { String::new() };
     keys.join(", ") + &more
 }
@@ -50,7 +50,7 @@ fn objects(path: &str, old: &Map<String, Value>, new: &Map<String, Value>, lines
     }
 }
 
-/// Entries are known by their name or address, so that one more in front does not change all that follow.
+/// Entries are matched by name or address, so an entry inserted in front does not change all that follow.
 fn lists(path: &str, old: &[Value], new: &[Value], lines: &mut Vec<String>) {
     for entry in old {
         match new.iter().find(|other| name(other) == name(entry)) {
@@ -79,7 +79,7 @@ mod tests {
             summary(&lines),
             "+routes.r0, +routes.r1, +routes.r2, +routes.r3, +routes.r4, +routes.r5 and 3 more changes"
         );
-        assert_eq!(summary(&[]), "nothing is another than before");
+        assert_eq!(summary(&[]), "no key has changed");
     }
 
     /// Without this, an operator reloads blindly, or is shown a change where there is none.

@@ -1,11 +1,11 @@
-//! What is wrong with a file.
+//! Errors of a configuration file.
 use std::fmt;
 
 use super::read::Path;
 use super::syntax::{excerpt, line_of};
 
-/// One thing that is wrong with a configuration file. Prints as one line: the file, the path inside it, what is wrong
-/// and what would be right. The alternate form, `{:#}`, shows the place in two lines more where the file is not JSON.
+/// One error of a configuration file. Prints as one line: the file, the path inside it, what is wrong and what would be right.
+/// Where the file is not JSON, the alternate form, `{:#}`, adds two lines that show the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     line: String,
@@ -21,7 +21,7 @@ impl Error {
         Error { line, excerpt: None }
     }
 
-    /// As `new`, of a byte of the file's text.
+    /// As [`Error::new`], for a byte of the file's text.
     pub(super) fn at(file: &str, text: &str, at: usize, what: &str) -> Error {
         let line = format!("{file}: line {}: {what}", line_of(text, at));
         Error { line, excerpt: Some(excerpt(text, at)) }

@@ -1,4 +1,4 @@
-//! The whole file, and all of it that belongs to no route.
+//! The top of the file: every key that belongs to no route.
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -23,16 +23,16 @@ use super::{
     defaults,
 };
 
-/// Bytes of a configuration file: some 400,000 routes.
-const LONGEST_FILE: usize = 64 << 20;
+/// Size limit of a configuration file in bytes, room for about 400,000 routes.
+const MAX_FILE: usize = 64 << 20;
 
 /// Reads the configuration file at `path`.
 ///
 /// # Errors
-/// As `parse`; or the one that the file cannot be read.
+/// As [`parse`], or one error that says why the file cannot be read.
 pub fn load(path: &std::path::Path) -> Result<File, Vec<Error>> {
     let file_name = path.to_string_lossy();
-    match read_regular_file(path, LONGEST_FILE) {
+    match read_regular_file(path, MAX_FILE) {
         Ok(text) => parse(&file_name, &text).map(|config| File { config, text: text.into() }),
         Err(error) => {
             let what = format!("cannot be read: {error}; {}", remedy(&error));
@@ -41,11 +41,11 @@ pub fn load(path: &std::path::Path) -> Result<File, Vec<Error>> {
     }
 }
 
-/// What to do about a file that cannot be read.
+/// What the operator can do about a file that cannot be read.
 fn remedy(error: &Unreadable) -> &'static str {
     match error {
         Unreadable::System(error) if error.kind() == ErrorKind::PermissionDenied => {
-            "let the user that runs this read it, or name another file"
+            "let the user that runs fiscalismia-lb read it, or name another file"
         }
         Unreadable::System(_) => "write the configuration there, or name another file",
         Unreadable::Is(_) => "name a regular file",
@@ -54,10 +54,10 @@ fn remedy(error: &Unreadable) -> &'static str {
     }
 }
 
-/// Reads the text of a configuration file. `file_name` is for the errors only.
+/// Reads the text of a configuration file. `file_name` appears in errors only.
 ///
 /// # Errors
-/// All that is wrong with the file, or the one place where it ceases to be JSON.
+/// Every error of the file; if it is not JSON, the first place where it is not.
 pub fn parse(file_name: &str, text: &str) -> Result<Config, Vec<Error>> {
     let tree = serde_json::from_str::<Value>(text).map_err(|error| vec![not_json(file_name, text, &error)])?;
     let mut report = Report::new(file_name, text);
@@ -69,7 +69,7 @@ fn not_json(file_name: &str, text: &str, error: &serde_json::Error) -> Error {
     match fault(text) {
         Some(Fault { at: Some(at), what }) => Error::at(file_name, text, at, &what),
         Some(Fault { at: None, what }) => Error::new(file_name, &Path::Root, what),
-        // Half of a surrogate pair, say.
+        // serde_json refuses more than RFC 8259 does, such as half of a surrogate pair.
         None => Error::new(file_name, &Path::Root, format_args!("{error}; write what JSON can hold")),
     }
 }
@@ -96,7 +96,7 @@ fn config(fields: &mut Fields<'_, '_>) -> Config {
     if redirect.as_ref().is_none_or(Vec::is_empty) {
         for route in routes.iter().filter(|route| route.http.is_some()) {
             let what = format!(
-                "routes.{} has \"http\", and nothing listens for that; write \"redirect\": {{ \"listen\": [\"0.0.0.0:80\"] }}",
+                "routes.{} has \"http\", but no address listens for plain HTTP; write \"redirect\": {{ \"listen\": [\"0.0.0.0:80\"] }}",
                 route.name
             );
             fields.error_here(what);
@@ -132,7 +132,7 @@ fn accept_proxy(fields: &mut Fields<'_, '_>) -> Vec<IpNet> {
     networks.unwrap_or_default()
 }
 
-/// The addresses under `key`, whose path is `owner`; `taken` may hold none of them.
+/// The addresses under `key`, whose path is `owner`. An address in `taken` is an error.
 fn listeners(
     fields: &mut Fields<'_, '_>,
     key: &'static Key<List<Text<SocketAddr>>>,
@@ -144,7 +144,7 @@ fn listeners(
     addresses.into_iter().flatten().collect()
 }
 
-/// Notes which of the addresses under `key` are taken already, and takes them.
+/// Takes the addresses under `key`, and notes an error for each that was taken before.
 pub(super) fn take(
     fields: &mut Fields<'_, '_>,
     key: &'static Key<List<Text<SocketAddr>>>,
@@ -201,9 +201,12 @@ fn limits(fields: &mut Fields<'_, '_>) -> Limits {
 
 fn per_source(fields: &mut Fields<'_, '_>) -> PerSource {
     if !fields.has(&limit_keys::RATE) && !fields.has(&limit_keys::CONCURRENT) {
-        fields.error_here("limits nothing; write \"rate\" with \"period\", or \"concurrent\"");
+        fields.error_here("sets no limit; write \"rate\" with \"period\", or \"concurrent\"");
     } else if fields.has(&limit_keys::PERIOD) && !fields.has(&limit_keys::RATE) {
-        fields.error(&limit_keys::PERIOD, "means nothing alone; write \"rate\" too, the new connections in a period");
+        fields.error(
+            &limit_keys::PERIOD,
+            "has no effect alone; write \"rate\" too, the number of new connections in a period",
+        );
     }
     PerSource {
         rate: fields.optional(&limit_keys::RATE),

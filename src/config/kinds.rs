@@ -1,4 +1,4 @@
-//! What a value may be. A kind reads it, and describes it for the schema: the two cannot say different things.
+//! The kinds of values. A kind both reads a value and describes it for the schema, so the two cannot disagree.
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,35 +10,35 @@ use super::keys::Object;
 use super::tree::Value;
 use super::values;
 
-/// What a value of the file may be, as the schema has it.
+/// A kind of value that the file can hold.
 pub(super) trait Kind: Sync {
-    /// What holds where a key is not there; `Infallible` where there is no such value.
+    /// The type of the default; `Infallible` if there is no such value.
     type Default: Sync;
 
     /// The JSON Schema of a value.
     fn schema(&self) -> Json;
 
-    /// The default as the file would have it.
+    /// The default as the file would write it.
     fn write(&self, default: &Self::Default) -> Json;
 
-    /// What a person meant who wrote `value` in the place of an object that has a key of this kind; none where this is
-    /// no key to guess.
+    /// The object that the operator meant by `value`, written in place of an object with a key of this kind; `None` if that cannot
+    /// be guessed.
     fn adopt(&self, _value: &Value) -> Option<String> {
         None
     }
 
-    /// Whether a list of this kind may have `value` as an item; false where this is no kind to guess.
+    /// Whether a list of this kind may have `value` as an item; false if that cannot be guessed.
     fn would_take(&self, _value: &Value) -> bool {
         false
     }
 
-    /// The object that stands here, in a list or under a name too, where it is one.
+    /// The object that this kind holds: itself, in a list, or under names.
     fn object(&self) -> Option<&'static Object> {
         None
     }
 }
 
-/// A kind that is read from one value; the error says what is wrong and what would be right.
+/// A kind that is read from one value. Its error says what is wrong and what would be right.
 pub(super) trait Leaf: Kind {
     type Value;
 
@@ -57,7 +57,7 @@ pub(super) struct Span(pub(super) RangeInclusive<Duration>);
 /// One of a few words.
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
-/// A string; the pattern is a regular expression for the schema, no stricter than the reader.
+/// A string. `pattern` is a regular expression for the schema, never stricter than `read`.
 pub(super) struct Text<T> {
     pub(super) read: fn(&Value) -> Result<T, String>,
     pub(super) pattern: &'static str,
@@ -66,7 +66,7 @@ pub(super) struct Text<T> {
 /// Two numbers, the lower first.
 pub(super) struct Pair(pub(super) RangeInclusive<u16>);
 
-/// A list whose items are of a kind; empty only where `least` is 0.
+/// A list of items of one kind, at least `least` of them.
 pub(super) struct List<K> {
     pub(super) of: K,
     pub(super) least: usize,
@@ -78,7 +78,7 @@ pub(super) struct Group(pub(super) &'static Object);
 /// An object whose keys are names, at least one, and whose values are objects with known keys.
 pub(super) struct Named(pub(super) &'static Object);
 
-/// A value of its own, or an object with known keys.
+/// A single value, or an object with known keys.
 pub(super) struct Either<K>(pub(super) K, pub(super) &'static Object);
 
 impl Kind for Boolean {
@@ -260,7 +260,7 @@ impl Kind for Named {
         nullable(&mut object);
         json!({
             "type": "object",
-            "propertyNames": { "pattern": values::NAME_PATTERN, "maxLength": values::NAME_MAX },
+            "propertyNames": { "pattern": values::NAME_PATTERN, "maxLength": values::MAX_NAME },
             "additionalProperties": object,
             "minProperties": 1,
         })

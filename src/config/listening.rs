@@ -1,5 +1,5 @@
-//! Which addresses are listened on, and for which routes. All of it grows with the file, not with its square: a file may have ten
-//! thousand routes with addresses of their own.
+//! Which addresses are listened on, and for which routes. Its work is linear in the size of the file, which may have ten
+//! thousand routes with their own addresses.
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::{Config, Route};
 
 impl Config {
-    /// The routes that own addresses, in the order of the file: of those that share them, the first.
+    /// The routes with their own addresses, in the order of the file; of routes that share addresses, the first.
     pub fn owners(&self) -> impl Iterator<Item = &Arc<Route>> {
         let mut seen = HashSet::new();
         self.routes.iter().filter(move |route| !route.listen.is_empty() && seen.insert(&*route.listen))
     }
 
-    /// The routes by where they listen, each with its place among all; those at the file's own addresses under none.
+    /// The routes by their addresses, each with its index among all routes. Routes on the file's own addresses are under the empty list.
     #[must_use]
     pub fn by_listen(&self) -> HashMap<&[SocketAddr], Vec<(usize, &Arc<Route>)>> {
         let mut all: HashMap<&[SocketAddr], Vec<_>> = HashMap::new();
@@ -23,23 +23,23 @@ impl Config {
         all
     }
 
-    /// Addresses of all listeners for clients that are routed.
+    /// Addresses of all listeners whose clients are routed.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listen.iter().chain(self.owners().flat_map(|route| &route.listen)).copied()
     }
 }
 
-/// Addresses that are taken, and the path of the key that took them.
+/// Addresses that are taken, and the path of the key that took each.
 #[derive(Default)]
 pub(super) struct Taken {
     paths: HashMap<SocketAddr, String>,
-    /// The first of each family and port: all addresses of the machine clash with that.
+    /// The first address of each family and port: a wildcard address clashes with it.
     first: HashMap<(bool, u16), SocketAddr>,
 }
 
 impl Taken {
-    /// Takes `address`, which stands at `path`. The answer is what the kernel would refuse to listen on beside it, where
-    /// there is such. Families never clash: an IPv6 listener takes IPv6 only. Nor does port 0, which is another each time.
+    /// Takes `address`, which stands at `path`. Answers the taken address that would make the kernel refuse this one, if any.
+    /// Families never clash, as an IPv6 listener takes IPv6 only. Port 0 never clashes, as the kernel chooses another each time.
     pub(super) fn take(&mut self, address: SocketAddr, path: String) -> Option<(SocketAddr, &str)> {
         let any = SocketAddr::new(all_of_family(address.ip()), address.port());
         let kind = (address.is_ipv4(), address.port());

@@ -1,4 +1,4 @@
-//! The checked configuration. A value of these types is good: nothing downstream checks it again.
+//! The checked configuration. Every value of these types is valid, so no other module checks it again.
 mod addresses;
 mod check;
 mod defaults;
@@ -44,17 +44,17 @@ pub use words::{count, plain};
 /// A whole configuration file, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Addresses for TLS of all routes without their own, in the order of the file. An IPv6 address takes IPv6 only.
+    /// Addresses for TLS of all routes without their own, in the order of the file. An IPv6 address accepts IPv6 only.
     pub listen: Vec<SocketAddr>,
     /// Routes in the order of the file; names are unique.
     pub routes: Vec<Arc<Route>>,
     /// Timeouts that belong to no route.
     pub timeouts: Timeouts,
-    /// More tries after a failed connect.
+    /// Further attempts after a failed connect.
     pub retries: u32,
     /// Limits on clients.
     pub limits: Limits,
-    /// What a client that is not let in gets to see.
+    /// What a refused client sees.
     pub reject: Reject,
     /// Networks of balancers in front, which begin each connection with a PROXY header.
     pub accept_proxy: Vec<IpNet>,
@@ -73,14 +73,14 @@ pub struct Config {
 /// A configuration file as it was read.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// What it says.
+    /// The configuration that it holds.
     pub config: Config,
     /// Its text.
     pub text: Arc<str>,
 }
 
 impl Config {
-    /// Whether a connection from `ip` is a balancer's.
+    /// Whether a connection from `ip` comes from a balancer in front.
     #[must_use]
     pub fn is_balancer(&self, ip: IpAddr) -> bool {
         self.accept_proxy.iter().any(|network| network.contains(&ip))
@@ -96,18 +96,18 @@ impl Config {
 /// Timeouts of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From accept to a whole hello.
+    /// Time from accept to a whole hello.
     pub client_hello: Duration,
-    /// From SIGTERM to the end of the process.
+    /// Time from SIGTERM to the end of the process.
     pub drain: Duration,
-    /// Silence after which the kernel asks a peer whether it is there; zero: never.
+    /// Silence after which the kernel sends a keepalive probe to a peer; zero: never.
     pub keepalive: Duration,
 }
 
 /// Limits on clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Clients at once, in all; more wait in the backlog.
+    /// Most clients at once, on all listeners together; further clients wait in the backlog.
     pub connections: u32,
     /// Limits for each source address.
     pub per_source: Option<PerSource>,
@@ -116,28 +116,28 @@ pub struct Limits {
 /// Limits for each source address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PerSource {
-    /// New connections in `period`.
+    /// Most new connections in `period`.
     pub rate: Option<u32>,
     /// The window of `rate`.
     pub period: Duration,
-    /// Open connections.
+    /// Most open connections.
     pub concurrent: Option<u32>,
     /// How many leading bits of an IPv6 address are one source, 1 to 128.
     pub ipv6_prefix: u8,
-    /// Sources without a limit.
+    /// Networks whose clients have no limit.
     pub exempt: Vec<IpNet>,
 }
 
 /// The endpoints for the operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admin {
-    /// Addresses; none: no endpoints.
+    /// Addresses to listen on; empty: no endpoints.
     pub listen: Vec<SocketAddr>,
     /// Files with user name and password for /stats.
     pub stats_credentials: Option<CredentialFiles>,
 }
 
-/// Files with user name and password for /stats; a trailing newline in them does not count.
+/// Files with user name and password for /stats. One trailing newline in each is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialFiles {
     /// The file that holds the user name.

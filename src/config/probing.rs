@@ -1,4 +1,4 @@
-//! What the file says of probes.
+//! The checked settings of probes.
 use std::time::Duration;
 
 use super::{ProxyProtocol, defaults};
@@ -6,26 +6,26 @@ use super::{ProxyProtocol, defaults};
 /// How servers are probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked of the server.
+    /// The question that a probe asks.
     pub probe: Probe,
-    /// From one probe's start to the next.
+    /// Time from one probe's start to the next.
     pub interval: Duration,
-    /// The same while a verdict is pending: some probes have passed or failed, and not enough of them yet.
+    /// Time from one probe's start to the next while fewer probes in a row have passed or failed than `rise` or `fall` asks for.
     pub fast_interval: Duration,
-    /// For one probe, from connect to verdict.
+    /// Time for one probe, from connect to verdict.
     pub timeout: Duration,
     /// Failures in a row that take a server down.
     pub fall: u32,
-    /// Passes in a row that bring it back.
+    /// Passes in a row that bring a server back.
     pub rise: u32,
-    /// The port, where it is not the server's.
+    /// The port to probe, if it is not the server's.
     pub port: Option<u16>,
-    /// The PROXY header that a probe begins with: the route's kind, or none.
+    /// The version of the PROXY header that a probe begins with, or `Off`.
     pub proxy_header: ProxyProtocol,
 }
 
 impl HealthCheck {
-    /// None: the server counts as up.
+    /// No probes: the server counts as up.
     #[must_use]
     pub fn off() -> HealthCheck {
         HealthCheck {
@@ -41,10 +41,10 @@ impl HealthCheck {
     }
 }
 
-/// What a probe asks of a server.
+/// The question that a probe asks a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Nothing: servers count as up.
+    /// No probe: every server counts as up.
     Off,
     /// Connect, and send the PROXY header whole.
     Tcp,

@@ -1,7 +1,7 @@
 //! Walks the tree and notes every error with its path.
 //!
-//! A reader that meets an error notes it and goes on with the default; whatever it makes of a file with errors is
-//! thrown away in the end.
+//! After an error a reader goes on with the default, so that all errors are found. The result of a file with errors is thrown
+//! away.
 use std::collections::HashMap;
 use std::fmt;
 
@@ -29,7 +29,7 @@ pub(super) enum Path<'a> {
     Index(&'a Path<'a>, usize),
 }
 
-/// An object whose keys are known beforehand. One whose value is null counts as not given.
+/// An object whose keys are known beforehand. A key whose value is null counts as missing.
 pub(super) struct Fields<'a, 'f> {
     path: &'a Path<'a>,
     entries: &'a [(KeyText, Value)],
@@ -46,7 +46,7 @@ impl<'f> Report<'f> {
         self.errors.push(Error::new(self.file, path, what));
     }
 
-    /// `value`, where nothing was noted.
+    /// `value`, if no error was noted.
     pub(super) fn conclude<T>(self, value: Option<T>) -> Result<T, Vec<Error>> {
         value.filter(|_| self.errors.is_empty()).ok_or(self.errors)
     }
@@ -57,7 +57,7 @@ impl<'f> Report<'f> {
 }
 
 impl fmt::Display for Path<'_> {
-    /// `routes.frontend.servers[1]`; a key that would be misread is quoted: `routes."a.test".sni`.
+    /// `routes.frontend.servers[1]`. A key with other characters is quoted: `routes."a.test".sni`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Path::Root => Ok(()),
@@ -75,7 +75,7 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Reads the object at `path`: duplicate keys and those that are not in the table are errors.
+/// Reads the object at `path`. Duplicate keys and keys that are not in the table are errors.
 pub(super) fn object<T>(
     value: &Value,
     known: &'static Object,
@@ -112,24 +112,24 @@ fn entries<'v>(
 }
 
 impl<'f> Fields<'_, 'f> {
-    /// The value of `key`, where it is there and good.
+    /// The value of `key`, if the file has it and it is valid.
     pub(super) fn optional<K: Leaf>(&mut self, key: &'static Key<K>) -> Option<K::Value> {
         let value = key.kind.read(self.value(key)?);
         self.report.take(&Path::Key(self.path, key.name), value)
     }
 
-    /// The value of `key`, else `default`.
+    /// The value of `key`, or `default`.
     pub(super) fn or<K: Leaf>(&mut self, key: &'static Key<K>, default: K::Value) -> K::Value {
         self.optional(key).unwrap_or(default)
     }
 
-    /// The value of `key`, whose absence is an error; `wanted` completes "write ...".
+    /// The value of `key`; a missing key is an error. `wanted` completes "write ...".
     pub(super) fn required<K: Leaf>(&mut self, key: &'static Key<K>, wanted: &str) -> Option<K::Value> {
         self.require(key, wanted);
         self.optional(key)
     }
 
-    /// Notes an error where `key` is not there, nor a key that is taken for it; `wanted` completes "write ...".
+    /// Notes an error if `key` is missing and no other key was taken for it. `wanted` completes "write ...".
     pub(super) fn require<K: Kind>(&mut self, key: &'static Key<K>, wanted: &str) {
         let misspelt =
             || self.entries.iter().any(|(key_text, _)| meant_here(&key_text.name, self.known) == Some(key.name));
@@ -138,7 +138,7 @@ impl<'f> Fields<'_, 'f> {
         }
     }
 
-    /// The list under `key`, empty where there is none. An item that is no good is `None`: positions are the file's.
+    /// The list under `key`, or an empty one. An invalid item is `None`, so that positions are those of the file.
     pub(super) fn list<K: Leaf>(&mut self, key: &'static Key<List<K>>) -> Vec<Option<K::Value>> {
         self.items(key, |item, path, report| report.take(path, key.kind.of.read(item)))
     }
@@ -180,7 +180,7 @@ impl<'f> Fields<'_, 'f> {
         }
     }
 
-    /// Notes an error where the list under `key` is there, and empty.
+    /// Notes an error if the list under `key` is there and empty.
     pub(super) fn refuse_empty<K: Kind>(&mut self, key: &'static Key<List<K>>, wanted: &str) {
         if let Some(Value::List(items)) = self.value(key)
             && items.is_empty()
@@ -189,7 +189,7 @@ impl<'f> Fields<'_, 'f> {
         }
     }
 
-    /// The object under `key`, where there is one.
+    /// The object under `key`, if there is one.
     pub(super) fn object<T>(
         &mut self,
         key: &'static Key<Group>,
@@ -198,8 +198,8 @@ impl<'f> Fields<'_, 'f> {
         object(self.value(key)?, key.kind.0, &Path::Key(self.path, key.name), self.report, read)
     }
 
-    /// The object under `key`, whose keys are names and whose values are objects, in the order of the file. Empty it
-    /// is an error; `wanted` says what would be right.
+    /// The object under `key`, whose keys are names and whose values are objects, in the order of the file. An empty object is an
+    /// error; `wanted` says what would be right.
     pub(super) fn map<T>(
         &mut self,
         key: &'static Key<Named>,
@@ -223,7 +223,7 @@ impl<'f> Fields<'_, 'f> {
         given.filter_map(read_one).collect()
     }
 
-    /// Whether `key` is there.
+    /// Whether the file has `key`.
     pub(super) fn has<K: Kind>(&self, key: &'static Key<K>) -> bool {
         self.value(key).is_some()
     }
@@ -238,7 +238,7 @@ impl<'f> Fields<'_, 'f> {
         self.report.add(&Path::Key(self.path, key.name), what);
     }
 
-    /// Notes an error where the object under `outer` has `key`.
+    /// Notes an error if the object under `outer` has `key`.
     pub(super) fn refuse_in<K: Kind>(
         &mut self,
         outer: &'static Key<Group>,

@@ -1,4 +1,4 @@
-//! Files that an operator names: read without waiting, and not without end.
+//! Reads files that an operator names, of bounded size and without ever blocking.
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -10,23 +10,23 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 /// Why a file cannot be read.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// The system's words.
+    /// The kernel's error.
     System(std::io::Error),
-    /// It is no regular file.
+    /// It is this kind of file, and not a regular one.
     Is(&'static str),
-    /// It has more bytes than that.
+    /// It has more than this many bytes.
     Longer(usize),
-    /// It is no text, from this byte on.
+    /// It is not UTF-8, from this byte on.
     NotUtf8(usize),
 }
 
 /// The text of the regular file at `path`, of at most `most` bytes.
 ///
-/// A read of a FIFO without a writer, a terminal or an endless device would never return; they are opened
-/// without waiting (open(2), `O_NONBLOCK`) and refused for what they are.
+/// A read of a FIFO without a writer, a terminal or an endless device would never return. The file is opened with `O_NONBLOCK`
+/// (open(2)), and refused if it is not regular.
 ///
 /// # Errors
-/// It is not there, not regular, not readable, not UTF-8 or too long.
+/// The file is missing, not regular, not readable, not UTF-8 or too long.
 pub fn read_regular_file(path: &Path, most: usize) -> Result<String, Unreadable> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = open(path, flags, Mode::empty())?;
@@ -34,7 +34,7 @@ pub fn read_regular_file(path: &Path, most: usize) -> Result<String, Unreadable>
         return Err(Unreadable::Is(kind));
     }
     let mut bytes = Vec::new();
-    // What fstat says of the size is nothing to go by: files of /proc have 0, and others grow.
+    // `st_size` cannot be trusted: files of /proc have size 0, and other files grow.
     File::from(fd).take(most as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > most {
         return Err(Unreadable::Longer(most));
@@ -42,7 +42,7 @@ pub fn read_regular_file(path: &Path, most: usize) -> Result<String, Unreadable>
     String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to()))
 }
 
-/// What it is, where it is no regular file.
+/// The name of the file's kind, if it is not a regular file.
 fn irregular(kind: FileType) -> Option<&'static str> {
     match kind {
         FileType::RegularFile => None,

@@ -18,18 +18,18 @@ use super::{
 pub(super) const ROUTE_TIMEOUTS: RouteTimeouts =
     RouteTimeouts { connect: defaults::CONNECT, tunnel: defaults::TUNNEL, half_closed: defaults::HALF_CLOSED };
 
-/// What the file says for all routes.
+/// Settings of the file that apply to every route.
 pub(super) struct RouteDefaults {
     pub(super) timeouts: RouteTimeouts,
     pub(super) health_check: check::Settings,
-    /// Balancers in front may have told something of a client.
+    /// Whether `accept_proxy` is set, so that a header can have been received.
     pub(super) has_balancers: bool,
 }
 
-/// What a route must not take from others.
+/// What earlier routes hold, and this one must not take.
 pub(super) struct Others {
     pub(super) taken: Taken,
-    /// Names, by the addresses where they hold: the file's own are none.
+    /// Names, by the addresses where they apply; the file's own addresses are the empty list.
     pub(super) claims: HashMap<Vec<SocketAddr>, Claims>,
     /// Addresses of routes, and the first route that has them.
     pub(super) owners: HashMap<Vec<SocketAddr>, Owner>,
@@ -78,7 +78,7 @@ pub(super) fn route(name: &str, fields: &mut Fields<'_, '_>, defaults: &RouteDef
 }
 
 fn alpn(fields: &mut Fields<'_, '_>) -> Vec<Box<str>> {
-    fields.refuse_empty(&keys::ALPN, "leave it out to take any hello");
+    fields.refuse_empty(&keys::ALPN, "leave it out to match any hello");
     let mut alpn: Vec<Box<str>> = Vec::new();
     for (index, protocol) in fields.list(&keys::ALPN).into_iter().enumerate() {
         match protocol {
@@ -91,9 +91,9 @@ fn alpn(fields: &mut Fields<'_, '_>) -> Vec<Box<str>> {
     alpn
 }
 
-/// Its own addresses. Routes share all of them or none: one table of names holds for all.
+/// The route's own addresses. Two routes share all of them or none, as a table of names belongs to one set of addresses.
 fn listen(name: &str, fields: &mut Fields<'_, '_>, others: &mut Others) -> Vec<SocketAddr> {
-    fields.refuse_empty(&keys::LISTEN, "leave it out to be served at the file's \"listen\"");
+    fields.refuse_empty(&keys::LISTEN, "leave it out to use the file's \"listen\"");
     let addresses = fields.list(&keys::LISTEN);
     let listen: Vec<SocketAddr> = addresses.iter().copied().flatten().collect();
     if listen.is_empty() {
@@ -103,8 +103,9 @@ fn listen(name: &str, fields: &mut Fields<'_, '_>, others: &mut Others) -> Vec<S
     if let Some(Owner { name: other, has_names: other_has_names }) = others.owners.get(&listen) {
         if !has_names || !other_has_names {
             let plain = if has_names { other } else { name };
-            let what =
-                format!("{other:?} listens there too, and {plain:?} takes all that comes there; give it \"sni\"");
+            let what = format!(
+                "{other:?} listens there too, and {plain:?} takes every client there; write \"sni\" for {plain:?}"
+            );
             fields.error(&keys::LISTEN, what);
         }
     } else {
@@ -117,12 +118,13 @@ fn listen(name: &str, fields: &mut Fields<'_, '_>, others: &mut Others) -> Vec<S
 fn sni(name: &str, fields: &mut Fields<'_, '_>, alpn: &[Box<str>], claims: &mut Claims) -> Vec<SniPattern> {
     if fields.has(&keys::LISTEN) && !fields.has(&keys::SNI) {
         if !alpn.is_empty() {
-            fields.error(&keys::ALPN, "needs \"sni\": without names no hello is read");
+            fields.error(&keys::ALPN, "needs \"sni\"; without names the proxy reads no hello");
         }
         return Vec::new();
     }
-    fields.require(&keys::SNI, "\"sni\": [\"a.example\"], or [\"*\"] for all that no other route takes");
-    fields.refuse_empty(&keys::SNI, "write a name like \"a.example\", or \"*\" for all that no other route takes");
+    fields.require(&keys::SNI, "\"sni\": [\"a.example\"], or [\"*\"] for every name that no other route takes");
+    fields
+        .refuse_empty(&keys::SNI, "write a name like \"a.example\", or \"*\" for every name that no other route takes");
     let mut sni = Vec::new();
     for (index, entry) in fields.list(&keys::SNI).into_iter().enumerate() {
         let Some((pattern, written)) = entry else { continue };
@@ -166,12 +168,12 @@ fn proxy_tlvs(fields: &mut Fields<'_, '_>, protocol: ProxyProtocol, has_balancer
 
 fn http(fields: &mut Fields<'_, '_>, sni: &[SniPattern]) -> Option<Http> {
     if sni.is_empty() && fields.has(&keys::HTTP) && fields.has(&keys::LISTEN) {
-        fields.error(&keys::HTTP, "needs \"sni\": a request is the route's by its Host");
+        fields.error(&keys::HTTP, "needs \"sni\"; a request finds its route by its Host");
     }
     fields.object(&keys::HTTP, |fields| {
         let port = fields.or(&http_keys::PORT, defaults::HTTP_PORT);
         fields.require(&http_keys::PATHS, "\"paths\": [\"/.well-known/acme-challenge/\"]");
-        fields.refuse_empty(&http_keys::PATHS, "write how a path begins, like \"/.well-known/acme-challenge/\"");
+        fields.refuse_empty(&http_keys::PATHS, "write the beginning of a path, like \"/.well-known/acme-challenge/\"");
         Http { port, paths: fields.list(&http_keys::PATHS).into_iter().flatten().collect() }
     })
 }
@@ -195,7 +197,7 @@ fn servers(fields: &mut Fields<'_, '_>) -> Vec<Server> {
         {
             let address = server.address;
             let what = format!(
-                "\"{address}\" does not say on which device; write {{ \"address\": \"{address}\", \"interface\": \"eth1\" }}"
+                "\"{address}\" is link-local and names no device; write {{ \"address\": \"{address}\", \"interface\": \"eth1\" }}"
             );
             fields.error_in(&keys::SERVERS, index, what);
         }
@@ -214,7 +216,7 @@ fn servers(fields: &mut Fields<'_, '_>) -> Vec<Server> {
     servers.into_iter().flatten().collect()
 }
 
-/// A server of which the file says no more than the address.
+/// A server written as its address alone.
 fn plain_server((address, name): server_keys::Address) -> Server {
     Server {
         name,

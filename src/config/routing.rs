@@ -1,4 +1,4 @@
-//! What the file says of a route and its servers.
+//! The checked settings of a route and its servers.
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Balance, HealthCheck, ProxyProtocol, defaults};
 
-/// Where connections for some names go.
+/// A route: which clients it takes, and where they go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// The key in `routes`; HAProxy would call it the backend.
     pub name: Box<str>,
-    /// Its own addresses, beside those of the file; none: it is served there. Routes that share one share all.
+    /// Its own addresses; empty: the route is served at the file's addresses. Routes that share one address share all.
     pub listen: Vec<SocketAddr>,
-    /// Names that the route serves; none, on addresses of its own: whatever comes there.
+    /// Names that the route serves. Empty, on addresses of its own: every client there.
     pub sni: Vec<SniPattern>,
-    /// Only hellos that offer one of these; empty: any hello.
+    /// ALPN protocols, one of which a hello must offer; empty: any hello.
     pub alpn: Vec<Box<str>>,
     /// Servers in the order of the file; names are unique within the route.
     pub servers: Vec<Server>,
@@ -27,18 +27,18 @@ pub struct Route {
     pub proxy_header: ProxyHeader,
     /// What happens to connections while servers are down.
     pub outage: Outage,
-    /// Clients that may come; empty: all.
+    /// Networks that clients may come from; empty: all.
     pub allow_from: Vec<IpNet>,
-    /// Requests over plain HTTP that go to its servers.
+    /// Requests over plain HTTP that go to the route's servers.
     pub http: Option<Http>,
-    /// Timeouts, the file's own where the route has none.
+    /// Timeouts; the file's own where the route sets none.
     pub timeouts: RouteTimeouts,
-    /// How its servers are probed, the file's own where the route has none.
+    /// How the servers are probed; the file's own where the route sets nothing.
     pub health_check: HealthCheck,
 }
 
 impl Route {
-    /// A route that is not in the file: connections that another process began go on in it, and no other gets it.
+    /// A route that left the file. Connections that the previous process began go on in it; no new client gets it.
     #[must_use]
     pub fn gone(name: &str, timeouts: RouteTimeouts) -> Route {
         Route {
@@ -57,7 +57,7 @@ impl Route {
         }
     }
 
-    /// Whether a client with this address may come.
+    /// Whether a client with this address may connect.
     #[must_use]
     pub fn allows(&self, client: IpAddr) -> bool {
         self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&client))
@@ -67,9 +67,9 @@ impl Route {
 /// Requests over plain HTTP that go to a route's servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// The port of each server that takes them.
+    /// The port of each server that takes these requests.
     pub port: u16,
-    /// How their paths begin.
+    /// The beginnings of their paths.
     pub paths: Vec<Box<str>>,
 }
 
@@ -82,12 +82,12 @@ pub enum SniPattern {
     Wildcard(Box<str>),
     /// `**.a.b`, kept as `a.b`: one label or more than this name.
     Subdomains(Box<str>),
-    /// `*`: everything else, a hello without SNI too.
+    /// `*`: every other name, and a hello without SNI.
     Default,
 }
 
 impl fmt::Display for SniPattern {
-    /// As the file has it.
+    /// As the file writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SniPattern::Exact(name) => f.write_str(name),
@@ -101,15 +101,15 @@ impl fmt::Display for SniPattern {
 /// One server of a route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// Unique within the route; the address as written where no name is given.
+    /// Unique within the route; the address as written, if the file gives no name.
     pub name: Box<str>,
     /// Where to connect.
     pub address: SocketAddr,
     /// Share of new connections, 0 to 256; 0: none.
     pub weight: u16,
-    /// Used only when no other server of the route is up.
+    /// Used only while no other server of the route is up.
     pub backup: bool,
-    /// Connections at once; more go to another server or wait.
+    /// Most connections at once; further ones go to another server or wait.
     pub max_connections: Option<u32>,
     /// Local address to connect from.
     pub source: Option<IpAddr>,
@@ -118,7 +118,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that is not in the file: connections that another process began go on there.
+    /// A server that left the file. Connections that the previous process began go on there.
     #[must_use]
     pub fn gone(name: &str, address: SocketAddr) -> Server {
         Server {
@@ -132,8 +132,8 @@ impl Server {
         }
     }
 
-    /// `source` as bind(2) takes it. A link-local address is one in a zone only, and reaches nothing in another (RFC 4007
-    /// section 9): it is meant in the server's.
+    /// `source` as bind(2) takes it. A link-local address needs a zone (RFC 4007 section 6); it gets the zone of the server's
+    /// address.
     #[must_use]
     pub fn from_address(&self) -> Option<SocketAddr> {
         self.source.map(|source| match (source, self.address) {
@@ -148,7 +148,7 @@ impl Server {
 pub struct ProxyHeader {
     /// Which version, or none.
     pub protocol: ProxyProtocol,
-    /// What version 2 says beyond addresses.
+    /// TLVs of version 2.
     pub tlvs: ProxyTlvs,
 }
 
@@ -164,11 +164,11 @@ pub struct ProxyTlvs {
     pub unique_id: bool,
     /// `PP2_TYPE_CRC32C` over the header.
     pub crc32c: bool,
-    /// What a balancer in front told.
+    /// What a balancer in front sent.
     pub received: bool,
 }
 
-/// One of them, as the file lists it.
+/// One TLV, as the file lists it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tlv {
     Authority,
@@ -181,9 +181,9 @@ pub(super) enum Tlv {
 /// What happens to connections while servers are down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// To open ones, when their server goes down.
+    /// To open connections, when their server goes down.
     pub on_down: OnDown,
-    /// To new ones, while no server is up.
+    /// To new connections, while no server is up.
     pub on_all_down: OnAllDown,
 }
 
@@ -209,11 +209,11 @@ pub enum OnAllDown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouteTimeouts {
-    /// For one try to connect.
+    /// Time for one attempt to connect.
     pub connect: Duration,
-    /// No byte either way.
+    /// Time without a byte in either direction.
     pub tunnel: Duration,
-    /// No byte while one side has ended its direction.
+    /// The same once one side has ended its direction (half-close).
     pub half_closed: Duration,
 }
 

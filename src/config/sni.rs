@@ -1,4 +1,4 @@
-//! Names of `routes.NAME.sni`, and that no two routes want the same.
+//! Names of `routes.NAME.sni`. No two routes may claim the same name.
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
@@ -8,20 +8,20 @@ use super::tree::Value;
 use super::values::{apart, text};
 
 /// RFC 1035 section 2.3.4.
-const LABEL_MAX: usize = 63;
-const NAME_MAX: usize = 253;
+const MAX_LABEL: usize = 63;
+const MAX_NAME: usize = 253;
 
 /// A name of `sni`, for the schema.
 pub(super) const PATTERN: &str = r"^(\*\.?|(\*\*?\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)$";
 
-/// A pattern, and how it is written in the file.
+/// A pattern, and the text that the file has for it.
 pub(super) type Written = (SniPattern, Box<str>);
 
-/// Which route takes a name, for one protocol or for hellos that offer none that is asked for.
+/// The route that takes a name, for one protocol, or (`None`) for a hello that offers no protocol of any route.
 pub(super) type Claims = HashMap<(SniPattern, Option<Box<str>>), Box<str>>;
 
-/// Notes that `route` takes `pattern` for hellos that offer one of `alpn`, or for any where that is empty. The answer
-/// is what is wrong with that, if anything; `written` is the pattern as the file has it.
+/// Claims `pattern` for `route` and hellos that offer one of `alpn`, or for any hello if that is empty. Answers what is wrong
+/// with that, if anything. `written` is the text that the file has for the pattern.
 pub(super) fn claim(
     claims: &mut Claims,
     route: &str,
@@ -46,7 +46,7 @@ pub(super) fn claim(
     problem
 }
 
-/// A pattern, in lower case and without a trailing dot, and how it is written in the file.
+/// A pattern, in lower case and without a trailing dot, and the text that the file has for it.
 pub(super) fn pattern(value: &Value) -> Result<Written, String> {
     const WANTED: &str = "a name like \"a.example\", \"*.a.example\", \"**.a.example\" or \"*\"";
     let written = text(value, WANTED)?;
@@ -66,10 +66,10 @@ pub(super) fn pattern(value: &Value) -> Result<Written, String> {
         return Err(format!("{written:?} is more than a name; write {host:?}"));
     }
     if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        return Err(format!("{written:?} is an address, and TLS asks for names only; write a name, or \"*\""));
+        return Err(format!("{written:?} is an IP address, and SNI carries names only; write a name, or \"*\""));
     }
-    if name.len() > NAME_MAX {
-        return Err(format!("{written:?} is {} characters long; write at most {NAME_MAX}", name.len()));
+    if name.len() > MAX_NAME {
+        return Err(format!("{written:?} is {} characters long; write at most {MAX_NAME}", name.len()));
     }
     if pattern != SniPattern::Default {
         check(labels).map_err(|what| format!("{written:?} {what}"))?;
@@ -98,7 +98,7 @@ fn check(name: &str) -> Result<(), String> {
         ));
     }
     if !name.is_ascii() {
-        return Err("is not as TLS sends it; write its ASCII form, which starts with \"xn--\"".to_owned());
+        return Err("is not ASCII; write the form that TLS sends, which starts with \"xn--\"".to_owned());
     }
     if name.contains(['^', '$', '\\', '(', '[', '+']) {
         return Err(
@@ -114,9 +114,9 @@ fn check(name: &str) -> Result<(), String> {
     if let Some(char) = name.chars().find(|&char| !good(char)) {
         return Err(format!("has a {char:?}; write a name of letters, digits, \"-\", \"_\" and \".\" only"));
     }
-    match name.split('.').find(|label| label.is_empty() || label.len() > LABEL_MAX) {
+    match name.split('.').find(|label| label.is_empty() || label.len() > MAX_LABEL) {
         Some("") => Err("has an empty label; write one dot between labels".to_owned()),
-        Some(label) => Err(format!("has a label of {} characters, {label:?}; write at most {LABEL_MAX}", label.len())),
+        Some(label) => Err(format!("has a label of {} characters, {label:?}; write at most {MAX_LABEL}", label.len())),
         None => Ok(()),
     }
 }

@@ -1,10 +1,10 @@
-//! What was meant by a key that is not known where it stands.
+//! Suggests the key that an unknown one was meant to be.
 use super::keys::{self, Object};
 
-/// Words this much alike, of 0 to 1, are taken for a slip of the pen.
+/// Two words at least this much alike, from 0 to 1, are taken for a typing error.
 const ALIKE: f64 = 0.8;
 
-/// What other programs and people call our keys.
+/// What other programs and operators call the keys of this file.
 const SYNONYMS: &[(&str, &str)] = &[
     ("backend", "servers"),
     ("backends", "servers"),
@@ -98,15 +98,15 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("password", "password_file"),
 ];
 
-/// What is asked of a proxy that opens TLS, and why this one has no key for it.
+/// Keys that only a proxy which terminates TLS can have, and why there is none here.
 const INSIDE_TLS: &[(&[&str], &str)] = &[
     (
         &["tls", "ssl", "certificate", "certificates", "cert", "key", "private_key"],
-        "TLS goes through unopened, so certificates and keys stay with the servers; leave it out",
+        "TLS is passed through, so certificates and keys belong to the servers; leave it out",
     ),
     (
         &["path", "location", "locations", "headers", "header"],
-        "a request is inside TLS, so a route is found by its name alone; a path is of health_check or of routes.NAME.http",
+        "requests are inside TLS, so a route is chosen by SNI alone; paths belong in health_check or routes.NAME.http",
     ),
 ];
 
@@ -124,7 +124,7 @@ pub(super) fn remedy(key: &str, object: &'static Object) -> String {
         [owner] => return format!("is {}; write it in {}", owner.keys_are, owner.place),
         owners => {
             let places: Vec<_> = owners.iter().map(|owner| owner.place).collect();
-            return format!("is no key here; write it in {}", places.join(" or "));
+            return format!("is not a key here; write it in {}", places.join(" or "));
         }
     }
     if let Some((owner, name)) = meant_elsewhere(key) {
@@ -134,7 +134,7 @@ pub(super) fn remedy(key: &str, object: &'static Object) -> String {
     format!("unknown key; known here: {}", known.join(", "))
 }
 
-/// The key of `object` that an unknown key is taken for.
+/// The key of `object` that an unknown key probably means.
 pub(super) fn meant_here(key: &str, object: &'static Object) -> Option<&'static str> {
     if object.has(key) {
         return None;
@@ -147,13 +147,13 @@ pub(super) fn meant_here(key: &str, object: &'static Object) -> Option<&'static 
     if let Some(near) = object.names().find(|name| strsim::levenshtein(name, &small) <= 1) {
         return Some(near);
     }
-    // What is right elsewhere is no slip of the pen.
+    // A key that is valid elsewhere is in the wrong place, and not a typing error.
     let is_elsewhere = SYNONYMS.iter().any(|(theirs, _)| *theirs == small)
         || keys::all_objects().into_iter().any(|owner| owner.has(key));
     if is_elsewhere { None } else { alike(&small, object.names()) }
 }
 
-/// The key of another object.
+/// The key of another object that an unknown key probably means.
 fn meant_elsewhere(key: &str) -> Option<(&'static Object, &'static str)> {
     let small = key.to_ascii_lowercase();
     let objects = keys::all_objects();
@@ -163,7 +163,7 @@ fn meant_elsewhere(key: &str) -> Option<(&'static Object, &'static str)> {
     name.or_else(|| alike(&small, objects.iter().flat_map(|owner| owner.names()))).and_then(owner_of)
 }
 
-/// The most alike of these names, where one is alike.
+/// The name most like `word`, if any is alike enough.
 pub(super) fn alike<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let alike = names.map(|name| (strsim::jaro(word, name), name));
     alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > ALIKE).map(|(_, name)| name)

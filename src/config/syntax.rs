@@ -1,18 +1,18 @@
-//! Finds the first place where a text is not JSON (RFC 8259), and says what to write there instead.
+//! Finds the first place where a text is not JSON (RFC 8259), and says what to write there.
 //!
-//! `serde_json` reads the file; this looks at one that it refused, for its own words ("expected value") help nobody.
+//! `serde_json` reads the file. This looks at a file that serde_json refused, as "expected value" helps no operator.
 
 /// One place in a text that is not JSON.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// In bytes from the text's begin; none where it is the whole text.
+    /// Offset in bytes; `None` for the whole text.
     pub(super) at: Option<usize>,
     /// What is wrong and what would be right.
     pub(super) what: String,
 }
 
-/// Deeper than this `serde_json` does not go.
-const DEEPEST: usize = 127;
+/// The depth that `serde_json` allows.
+const MAX_DEPTH: usize = 127;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Token<'t> {
@@ -21,7 +21,7 @@ enum Token<'t> {
     Colon,
     Comma,
     Text,
-    /// Anything else up to the next of the others: a number, `true`, and what should have had quotes.
+    /// Any other text up to the next token: a number, `true`, or a string without its quotes.
     Word(&'t str),
 }
 
@@ -37,7 +37,7 @@ enum Next {
     Nothing,
 }
 
-/// The first fault of a text, if there is one.
+/// The first fault of a text.
 pub(super) fn fault(text: &str) -> Option<Fault> {
     if let Some(what) = looks_like(text) {
         return Some(Fault { at: None, what: what.to_owned() });
@@ -46,7 +46,7 @@ pub(super) fn fault(text: &str) -> Option<Fault> {
     reader.read().err()
 }
 
-/// A file that was never meant to be JSON.
+/// Names another format that the file seems to be written in.
 fn looks_like(text: &str) -> Option<&'static str> {
     if text.starts_with('\u{feff}') {
         return Some("begins with a byte order mark; save it as UTF-8 without one");
@@ -57,7 +57,7 @@ fn looks_like(text: &str) -> Option<&'static str> {
     }
     let is_table = trimmed.strip_prefix('[').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
     if is_table && trimmed.contains(" = ") {
-        return Some("is TOML, as it seems; write it as JSON");
+        return Some("looks like TOML; write it as JSON");
     }
     if trimmed.starts_with(['{', '[', '"']) {
         return None;
@@ -70,20 +70,20 @@ fn looks_like(text: &str) -> Option<&'static str> {
         section && !words.next().is_some_and(|word| word.starts_with('='))
     };
     if lines.any(is_section) {
-        return Some("is a haproxy.cfg, as it seems; turn it into JSON by: fiscalismia-lb import FILE");
+        return Some("looks like a haproxy.cfg; convert it with: fiscalismia-lb import FILE");
     }
     let key = first.split(':').next().filter(|key| key.len() < first.len());
     let is_yaml_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
     if first == "---" || key.is_some_and(is_yaml_key) {
-        return Some("is YAML, as it seems; write it as JSON");
+        return Some("looks like YAML; write it as JSON");
     }
     if first.contains(" = ") {
-        return Some("is TOML or Nix, as it seems; write it as JSON");
+        return Some("looks like TOML or Nix; write it as JSON");
     }
     let is_word =
         first.starts_with(|c: char| c.is_alphabetic() || c == '<') && serde_json::from_str::<bool>(first).is_err();
     if first.ends_with(['{', ';']) || is_word && first != "null" {
-        return Some("is not JSON, which begins with { and ends with }; write it so");
+        return Some("is not JSON; begin the configuration with { and end it with }");
     }
     None
 }
@@ -93,14 +93,14 @@ const HAPROXY_SECTIONS: [&str; 5] = ["global", "defaults", "frontend", "backend"
 struct Reader<'t> {
     text: &'t str,
     at: usize,
-    /// What is open: the bracket, and where.
+    /// The open brackets, each with its offset.
     open: Vec<(char, usize)>,
     next: Next,
-    /// Where the last comma was.
+    /// Offset of the last comma.
     comma: Option<usize>,
-    /// Where the last token ended.
+    /// Offset of the end of the last token.
     end: usize,
-    /// The first bracket whose end stands below another column than its line begins in: its own end is missing, likely.
+    /// The first bracket that is closed at another indentation than its line has: its own closing bracket is likely missing.
     misfit: Option<(char, usize)>,
 }
 
@@ -128,10 +128,10 @@ impl<'t> Reader<'t> {
         let rest = self.rest();
         let Some(first) = rest.chars().next() else { return Ok(None) };
         if rest.starts_with("//") || rest.starts_with("/*") || first == '#' {
-            return fault_at(self.at, "is a comment, and JSON has none; leave it out");
+            return fault_at(self.at, "is a comment, which JSON does not allow; leave it out");
         }
         if first.is_whitespace() || first == '\u{feff}' || first == '\u{200b}' {
-            return fault_at(self.at, format!("{first:?} is no space that JSON knows; write a plain one"));
+            return fault_at(self.at, format!("{first:?} is not a space in JSON; write a plain one"));
         }
         let token = match first {
             '{' | '[' => Token::Open(first),
@@ -140,11 +140,14 @@ impl<'t> Reader<'t> {
             ',' => Token::Comma,
             '"' => return self.string().map(Some),
             '\'' | '`' | '“' | '”' | '‘' | '’' | '„' | '«' | '»' => {
-                return fault_at(self.at, format!("{first} is no quote in JSON; write \" before and after a string"));
+                return fault_at(
+                    self.at,
+                    format!("{first} is not a quote in JSON; write \" before and after a string"),
+                );
             }
             _ => {
                 let length = rest.find([' ', '\t', '\n', '\r', ',', ']', '}', '"', '{', '[']).unwrap_or(rest.len());
-                // A word before a colon is a key without quotes; within an address the colon is part of it.
+                // A word before a colon is a key without quotes; within an address the colon is part of the word.
                 let word = rest.get(..length).unwrap_or_default();
                 let word = word.strip_suffix(':').filter(|word| !word.is_empty()).unwrap_or(word);
                 self.at += word.len();
@@ -166,7 +169,7 @@ impl<'t> Reader<'t> {
                     self.at = at + 1;
                     return Ok(Token::Text);
                 }
-                '\n' | '\r' => return fault_at(start, "this string has no end; write \" after it"),
+                '\n' | '\r' => return fault_at(start, "this string is not closed; write \" after it"),
                 '\\' => match chars.next() {
                     Some((_, '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't')) => {}
                     Some((_, 'u')) => {
@@ -178,7 +181,7 @@ impl<'t> Reader<'t> {
                     _ => {
                         return fault_at(
                             at,
-                            "this backslash begins nothing that JSON knows; write \\\\ for one backslash",
+                            "this backslash begins no escape that JSON has; write \\\\ for one backslash",
                         );
                     }
                 },
@@ -187,7 +190,7 @@ impl<'t> Reader<'t> {
                 _ => {}
             }
         }
-        fault_at(start, "this string has no end; write \" after it")
+        fault_at(start, "this string is not closed; write \" after it")
     }
 
     fn take(&mut self, token: Token<'t>, start: usize) -> Result<(), Fault> {
@@ -214,7 +217,7 @@ impl<'t> Reader<'t> {
 
     fn open(&mut self, bracket: char, start: usize) -> Result<(), Fault> {
         self.open.push((bracket, start));
-        if self.open.len() > DEEPEST {
+        if self.open.len() > MAX_DEPTH {
             return fault_at(start, "lists and objects are nested too deep here");
         }
         self.next = if bracket == '[' { Next::FirstValue } else { Next::FirstKey };
@@ -254,7 +257,7 @@ impl<'t> Reader<'t> {
         if self.open.is_empty() { Next::Nothing } else { Next::CommaOrClose }
     }
 
-    /// Where to point: at what is too much, or to where something is missing.
+    /// Where the caret points: at the token that is too much, or at the place where one is missing.
     fn place_of(&self, next: Next, token: Token<'_>, start: usize) -> usize {
         match (next, token) {
             (Next::Value | Next::Key, Token::Close(_)) if self.is_after_comma() => self.comma.unwrap_or(start),
@@ -266,7 +269,7 @@ impl<'t> Reader<'t> {
     fn unexpected(&self, next: Next, token: Token<'_>) -> String {
         match (next, token) {
             (Next::Value | Next::Key, Token::Close(_)) if self.is_after_comma() => {
-                "a comma may not stand after the last one; leave it out".to_owned()
+                "a comma may not follow the last item; leave it out".to_owned()
             }
             (Next::Value | Next::FirstValue, Token::Close(_) | Token::Comma) => "a value is missing here".to_owned(),
             (Next::Key | Next::FirstKey, Token::Word(word)) => {
@@ -274,30 +277,30 @@ impl<'t> Reader<'t> {
             }
             (Next::Key, Token::Comma) => "is a comma too many; leave it out".to_owned(),
             (Next::Key | Next::FirstKey, _) => "a key is missing here; write \"KEY\": before the value".to_owned(),
-            (Next::Colon, Token::Word(word)) if word.starts_with('=') => "write : in the place of =".to_owned(),
+            (Next::Colon, Token::Word(word)) if word.starts_with('=') => "write : instead of =".to_owned(),
             (Next::Colon, _) => "a colon is missing before this; write \"KEY\": VALUE".to_owned(),
             (Next::CommaOrClose, Token::Text | Token::Open(_)) => "a comma is missing after this".to_owned(),
             (Next::CommaOrClose, Token::Colon) if self.is_in_list() => {
-                "the items of a list have no keys; write { and } in the place of [ and ]".to_owned()
+                "the items of a list have no keys; write { and } instead of [ and ]".to_owned()
             }
             (Next::Nothing, Token::Close(bracket)) => format!("{bracket:?} closes nothing; leave it out"),
             (Next::Nothing, _) => {
-                "the file's object has ended before this; put all of it between one { and its }".to_owned()
+                "text follows the end of the file's object; put everything between one { and its }".to_owned()
             }
-            (_, Token::Word(word)) => format!("{word} means nothing in JSON; leave it out"),
+            (_, Token::Word(word)) => format!("{word} is not JSON; leave it out"),
             (_, Token::Colon) => "is a colon too many; leave it out".to_owned(),
             (_, Token::Comma) => "is a comma too many; leave it out".to_owned(),
-            _ => "is not what JSON has here".to_owned(),
+            _ => "is not allowed here in JSON".to_owned(),
         }
     }
 
-    /// The spaces before a byte, where nothing else stands before it in its line.
+    /// The indentation in front of a byte, if only spaces precede it in its line.
     fn indent(&self, at: usize) -> Option<usize> {
         let before = self.text.get(..at)?.rsplit('\n').next()?;
         before.trim().is_empty().then_some(before.len())
     }
 
-    /// The spaces that the line of a byte begins with.
+    /// The indentation of the line of a byte.
     fn line_indent(&self, at: usize) -> Option<usize> {
         let before = self.text.get(..at)?.rsplit('\n').next()?;
         Some(before.len() - before.trim_start().len())
@@ -305,7 +308,9 @@ impl<'t> Reader<'t> {
 
     fn at_end(&self) -> Result<(), Fault> {
         match self.misfit.as_ref().filter(|_| !self.open.is_empty()).or(self.open.last()) {
-            Some((bracket, at)) => fault_at(*at, format!("this {bracket:?} has no end; write {:?}", closing(*bracket))),
+            Some((bracket, at)) => {
+                fault_at(*at, format!("this {bracket:?} is not closed; write {:?}", closing(*bracket)))
+            }
             None => Ok(()),
         }
     }
@@ -315,37 +320,37 @@ fn fault_at<T>(at: usize, what: impl Into<String>) -> Result<T, Fault> {
     Err(Fault { at: Some(at), what: what.into() })
 }
 
-/// Numbers and JSON's three words; all else needs quotes.
+/// Accepts numbers and JSON's three words; every other word needs quotes.
 fn check_word(word: &str, at: usize) -> Result<(), Fault> {
     if matches!(word, "true" | "false" | "null") || serde_json::from_str::<serde_json::Number>(word).is_ok() {
         return Ok(());
     }
     let what = match &*word.to_ascii_lowercase() {
-        lower @ ("true" | "false" | "null") => format!("{word} is no word of JSON; write {lower}"),
-        "yes" | "on" => format!("{word} is no word of JSON; write true"),
-        "no" | "off" => format!("{word} is no word of JSON; write false, or {word:?} where a word is asked for"),
-        "none" | "nil" | "undefined" => format!("{word} is no word of JSON; write null, or leave the key out"),
+        lower @ ("true" | "false" | "null") => format!("{word} is not a JSON word; write {lower}"),
+        "yes" | "on" => format!("{word} is not a JSON word; write true"),
+        "no" | "off" => format!("{word} is not a JSON word; write false, or {word:?} where a word is asked for"),
+        "none" | "nil" | "undefined" => format!("{word} is not a JSON word; write null, or leave the key out"),
         "nan" | "infinity" | "inf" | "-infinity" => {
-            format!("{word} is no number that JSON has; write another one, or leave the key out")
+            format!("{word} is not a JSON number; write a finite one, or leave the key out")
         }
-        "(" => "( means nothing in JSON; write [ and ] around a list".to_owned(),
+        "(" => "( is not JSON; write [ and ] around a list".to_owned(),
         lower if let Some(number) = hexadecimal(lower) => {
-            format!("{word} is hexadecimal, which JSON has not; write {number}")
+            format!("{word} is hexadecimal, which JSON does not allow; write {number}")
         }
         _ if is_nearly_a_number(word) => {
-            format!("{word} is no number as JSON has it; write it without a plus, zeros in front, or a bare point")
+            format!("{word} is not a JSON number; write it without a plus sign, leading zeros or a bare point")
         }
         _ => format!("{word} has no quotes; write {word:?}"),
     };
     fault_at(at, what)
 }
 
-/// The number that `0x1bb` means.
+/// The value of `0x1bb`.
 fn hexadecimal(lower: &str) -> Option<u64> {
     u64::from_str_radix(lower.strip_prefix("0x")?, 16).ok()
 }
 
-/// `+1`, `0443`, `.5`, `1.`, `1e999`; no address.
+/// Whether `word` is almost a number, like `+1`, `0443`, `.5`, `1.` and `1e999`, and not an address.
 fn is_nearly_a_number(word: &str) -> bool {
     word.parse::<f64>().is_ok() || word.parse::<i128>().is_ok()
 }

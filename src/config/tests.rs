@@ -234,11 +234,11 @@ fn warnings_word_for_word() {
         warnings(&parse("lb.json", odd).unwrap()),
         [
             "admin.stats_credentials: there is no admin.listen, so there is no /stats",
-            "routes.none: every server has weight 0, so it gets no new connections",
-            "routes.backup: every server is a backup, so there is none that they stand in for",
-            "routes.nameless: health_check: there is no exact name in sni, so the probe's hello goes without one",
-            "routes.circle: server 127.0.0.1:443 is this proxy itself: a connection would go in circles",
-            "routes.circle: server [::1]:444 is this proxy itself: a connection would go in circles",
+            "routes.none: every server has weight 0, so the route takes no new connections",
+            "routes.backup: every server is a backup, so \"backup\" has no effect",
+            "routes.nameless: health_check: sni has no exact name, so the probe's hello carries no SNI",
+            "routes.circle: server 127.0.0.1:443 is this proxy itself; a connection to it would loop",
+            "routes.circle: server [::1]:444 is this proxy itself; a connection to it would loop",
         ]
     );
 }
@@ -254,7 +254,7 @@ fn warns_where_the_default_takes_deeper_names() {
         );
         warnings(&parse("lb.json", &text).unwrap())
     };
-    let expected = "routes.web.sni: \"*.a.b\" is one label more, so \"x.y.a.b\" goes to \"rest\" by its \"*\"; write \"**.a.b\" \
+    let expected = "routes.web.sni: \"*.a.b\" matches one label more only, so \"x.y.a.b\" goes to \"rest\" by its \"*\"; write \"**.a.b\" \
                     for all names below, in the route that they are meant for";
     assert_eq!(said(r#"["*.a.b"]"#, r#"["*"]"#), [expected]);
     for (web, rest) in [
@@ -288,15 +288,15 @@ fn warnings_of_what_is_hardly_meant() {
     assert_eq!(
         warnings(&odd),
         [
-            "redirect.listen[0]: port 0 is a port of the kernel's choice, another one at each start",
+            "redirect.listen[0]: port 0 lets the kernel choose a port, a different one at each start",
             "admin.listen: \"0.0.0.0:8404\" lets every host that reaches this one see the metrics; write an address of the \
              inner network",
-            "health_check.interval: comes to 2002 probes a second; write a longer one",
+            "health_check.interval: causes 2002 probes a second; write a longer interval",
             "routes.alpn: alpn: clients offer \"h2\", not \"http/2\"",
             "routes.alpn: alpn: clients offer \"h3\", not \"H3\"",
             "routes.http: health_check: \"http\" without \"port\" speaks plain HTTP to the port for TLS, which answers 400; \
              write the port for it",
-            "routes.port: sni: \"_\" is the name of a host here; write \"*\" for all that no other route takes",
+            "routes.port: sni: \"_\" is taken as a literal name; write \"*\" for every name that no other route takes",
         ]
     );
     assert_eq!(ipv6_only(&odd), ["listen[0]: \"[::]:443\" takes IPv6 only; write \"0.0.0.0:443\" too for IPv4"]);
@@ -314,7 +314,7 @@ fn faults_are_shown_where_they_are() {
     let open = "{\n  \"routes\": {\n    \"r\": { \"sni\": [],\n  }\n}";
     assert!(
         shown(&open.replace("[],", "[]"))
-            .starts_with("f: line 3: this '{' has no end; write '}'\n        \"r\": { \"sni\": []\n")
+            .starts_with("f: line 3: this '{' is not closed; write '}'\n        \"r\": { \"sni\": []\n")
     );
     let long = format!("{{ \"a\": [{}oops] }}", "1, ".repeat(1000));
     let lines: Vec<usize> = shown(&long).lines().map(str::len).collect();

@@ -1,7 +1,7 @@
-//! JSON as written: order and duplicate keys are kept, so that the readers can complain of them.
+//! JSON as written. Order and duplicate keys are kept, so that the readers can report duplicates.
 //!
-//! Serde's own structs stop at the first wrong value; an operator wants all of them at once. So serde only builds
-//! this tree, and the readers walk it and go on after an error.
+//! A derived `Deserialize` stops at the first error, and an operator needs all of them. So serde builds only this tree; the readers
+//! walk it and go on after an error.
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -19,7 +19,7 @@ pub(super) enum Value {
 }
 
 impl fmt::Display for Value {
-    /// As JSON, objects apart.
+    /// As JSON, with objects abbreviated.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Null => f.write_str("null"),
@@ -39,12 +39,12 @@ impl fmt::Display for Value {
 #[derive(Debug)]
 pub(super) struct KeyText {
     pub(super) name: String,
-    /// Where in memory the text has it; none for a key with escapes, which the text does not have as it is.
+    /// The address of the key within the text; `None` for a key with escapes, which serde copies.
     address: Option<usize>,
 }
 
 impl KeyText {
-    /// How far into `text`, which it was read from, it stands.
+    /// The offset of the key in `text`, which must be the text it was read from.
     pub(super) fn offset_in(&self, text: &str) -> Option<usize> {
         self.address?.checked_sub(text.as_ptr().addr())
     }
@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for KeyVisitor {
 }
 
 impl Value {
-    /// Whether it counts as not given.
+    /// Whether the value counts as missing.
     pub(super) fn is_null(&self) -> bool {
         matches!(self, Value::Null)
     }

@@ -1,4 +1,4 @@
-//! Single values: from a tree's leaf to a checked value, or to what is wrong and what would be right.
+//! Single values: each function turns a leaf of the tree into a checked value, or says what is wrong and what would be right.
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use super::suggest::alike;
 use super::tree::Value;
 
 /// RFC 7301 section 3.1: a protocol's name has a length of one byte.
-const ALPN_MAX: usize = 255;
+const MAX_PROTOCOL: usize = 255;
 /// The kernel's IFNAMSIZ without the final NUL.
-const INTERFACE_MAX: usize = 15;
-pub(super) const NAME_MAX: usize = 255;
-const HTTP_PATH_MAX: usize = 1024;
+const MAX_INTERFACE: usize = 15;
+pub(super) const MAX_NAME: usize = 255;
+const MAX_HTTP_PATH: usize = 1024;
 
 /// Route and server names, for the schema.
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]+$";
@@ -19,7 +19,7 @@ pub(super) const INTERFACE_PATTERN: &str = "^[^\\s/:]{1,15}$";
 pub(super) const PROTOCOL_PATTERN: &str = "^[!-~]{1,255}$";
 pub(super) const PATH_PATTERN: &str = "^/[!-~]{0,1023}$";
 
-/// What HAProxy's CSV puts in the place of a server's name.
+/// Names that HAProxy's CSV has in place of a server's name.
 const RESERVED: [&str; 2] = ["FRONTEND", "BACKEND"];
 
 pub(super) fn text<'v>(value: &'v Value, wanted: &str) -> Result<&'v str, String> {
@@ -58,7 +58,7 @@ pub(super) fn pair(range: &RangeInclusive<u16>, value: &Value) -> Result<[u16; 2
     };
     let pair = [integer(range, low)?, integer(range, high)?];
     if pair[0] > pair[1] {
-        return Err(format!("{pair:?} is upside down; write {WANTED}"));
+        return Err(format!("{pair:?} has the higher status first; write {WANTED}"));
     }
     Ok(pair)
 }
@@ -79,7 +79,7 @@ pub(super) fn choice<T: Copy>(choices: &[(&str, T)], value: &Value) -> Result<T,
     })
 }
 
-/// What other programs and people call our words.
+/// What other programs and operators call the words of this file.
 const WORDS: &[(&str, &str)] = &[
     ("https", "tls"),
     ("ssl", "tls"),
@@ -112,7 +112,7 @@ pub(super) fn duration(range: &RangeInclusive<Duration>, value: &Value) -> Resul
     };
     let written = |duration: Duration| humantime::format_duration(duration).to_string();
     let small = text.to_ascii_lowercase();
-    // "5M" are months to humantime, and a slip of the shift key to people.
+    // humantime reads "5M" as months; the operator likely meant minutes.
     if small != *text && humantime::parse_duration(&small).is_ok_and(|duration| range.contains(&duration)) {
         return Err(format!("{text:?} has its unit in capitals; write {small:?}"));
     }
@@ -127,11 +127,11 @@ pub(super) fn duration(range: &RangeInclusive<Duration>, value: &Value) -> Resul
         Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
             Err(format!("{text:?} has no unit; write \"{text}s\" for seconds"))
         }
-        Err(_) => Err(format!("{text:?} is no duration; write {WANTED}")),
+        Err(_) => Err(format!("{text:?} is not a duration; write {WANTED}")),
     }
 }
 
-/// Any string, of which nothing is kept.
+/// Any string; its text is not kept.
 pub(super) fn any_text(value: &Value) -> Result<(), String> {
     text(value, "a string").map(drop)
 }
@@ -140,20 +140,20 @@ pub(super) fn any_text(value: &Value) -> Result<(), String> {
 pub(super) fn server_name(value: &Value) -> Result<Box<str>, String> {
     let text = text(value, "a name, like \"demo01\"")?;
     if RESERVED.contains(&text) {
-        return Err(format!("{text:?} has a meaning of its own in /stats;csv; write another name"));
+        return Err(format!("{text:?} is reserved in /stats;csv; write another name"));
     }
     name(text).map(|()| text.into())
 }
 
-/// Route and server names go unquoted into log lines, CSV and metrics: HAProxy's rule for its own holds.
+/// Route and server names go unquoted into log lines, CSV and metrics, so HAProxy's rule for names applies.
 pub(super) fn name(text: &str) -> Result<(), String> {
     const WANTED: &str = "a name of letters, digits, \"-\", \"_\", \".\" and \":\"";
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     match text.chars().find(|&char| !u8::try_from(char).is_ok_and(good)) {
-        Some(char) => Err(format!("{text:?} has a {char:?} in it, which log lines could not hold; write {WANTED}")),
+        Some(char) => Err(format!("{text:?} has a {char:?} in it, which log lines cannot carry; write {WANTED}")),
         None if text.is_empty() => Err(format!("{text:?} is empty; write {WANTED}")),
-        None if text.len() > NAME_MAX => {
-            Err(format!("{text:?} is {} characters long; write at most {NAME_MAX}", text.len()))
+        None if text.len() > MAX_NAME => {
+            Err(format!("{text:?} is {} characters long; write at most {MAX_NAME}", text.len()))
         }
         None => Ok(()),
     }
@@ -167,41 +167,41 @@ pub(super) fn apart(text: &str) -> String {
 
 /// A network device's name, by the rule of the kernel's `dev_valid_name`.
 pub(super) fn interface(value: &Value) -> Result<Box<str>, String> {
-    let wanted = format!("a device's name of 1 to {INTERFACE_MAX} bytes, like \"eth1\"");
+    let wanted = format!("a device's name of 1 to {MAX_INTERFACE} bytes, like \"eth1\"");
     let text = text(value, &wanted)?;
     if text.parse::<std::net::IpAddr>().is_ok() {
         return Err(format!("{text:?} is an address; write it as \"source\""));
     }
     let odd = |byte: u8| byte.is_ascii_whitespace() || byte == 0x0b || byte == 0 || b"/:".contains(&byte);
-    if text.is_empty() || text.len() > INTERFACE_MAX || text == "." || text == ".." || text.bytes().any(odd) {
-        return Err(format!("{text:?} is no device; write {wanted}"));
+    if text.is_empty() || text.len() > MAX_INTERFACE || text == "." || text == ".." || text.bytes().any(odd) {
+        return Err(format!("{text:?} is not a device name; write {wanted}"));
     }
     Ok(text.into())
 }
 
-/// A protocol of ALPN. Every one that is registered is of visible ASCII, and others could not be told in a log line.
+/// An ALPN protocol. Every registered one is of visible ASCII; others could not be told apart in a log line.
 pub(super) fn protocol(value: &Value) -> Result<Box<str>, String> {
-    let wanted = format!("a protocol of 1 to {ALPN_MAX} bytes, like \"h2\" or \"http/1.1\"");
+    let wanted = format!("a protocol of 1 to {MAX_PROTOCOL} bytes, like \"h2\" or \"http/1.1\"");
     let text = text(value, &wanted)?;
-    if text.is_empty() || text.len() > ALPN_MAX {
+    if text.is_empty() || text.len() > MAX_PROTOCOL {
         return Err(format!("{text:?} is {} bytes long; write {wanted}", text.len()));
     }
     if text.contains(',') {
         return Err(format!("{text:?} is more than one protocol; write {}", apart(text)));
     }
     match text.chars().find(|c| !c.is_ascii_graphic()) {
-        Some(odd) => Err(format!("{text:?} has a {odd:?} in it, which no protocol has; write {wanted}")),
+        Some(odd) => Err(format!("{text:?} has a {odd:?} in it, which no registered protocol has; write {wanted}")),
         None => Ok(text.into()),
     }
 }
 
 /// The target of a health check's GET.
 pub(super) fn http_path(value: &Value) -> Result<Box<str>, String> {
-    const WANTED: &str = "a path from / on, like \"/health\", with all but visible ASCII percent-encoded";
+    const WANTED: &str = "a path that begins with /, like \"/health\", in visible ASCII, with all else percent-encoded";
     let text = text(value, WANTED)?;
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !text.starts_with('/') || !plain || text.len() > HTTP_PATH_MAX {
-        return Err(format!("{text:?} is no path; write {WANTED}"));
+    if !text.starts_with('/') || !plain || text.len() > MAX_HTTP_PATH {
+        return Err(format!("{text:?} is not a path; write {WANTED}"));
     }
     Ok(text.into())
 }
@@ -209,7 +209,7 @@ pub(super) fn http_path(value: &Value) -> Result<Box<str>, String> {
 pub(super) fn file(value: &Value) -> Result<std::path::PathBuf, String> {
     const WANTED: &str = "a file's path, like \"/run/credentials/stats-password\"";
     match text(value, WANTED)? {
-        "" => Err(format!("\"\" is no path; write {WANTED}")),
+        "" => Err(format!("\"\" is not a path; write {WANTED}")),
         text => Ok(text.into()),
     }
 }

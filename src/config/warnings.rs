@@ -1,4 +1,4 @@
-//! What is allowed in a file, but hardly meant.
+//! Warns of settings that are valid and probably a mistake.
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::listening::all_of_family;
 use super::{Config, Probe, Route, SniPattern};
 
-/// What an operator should look at again, a line each.
+/// What an operator should look at again, one line each.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -28,10 +28,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.extend(route_warnings(route).into_iter().map(|what| format!("routes.{}: {what}", route.name)));
         let own = route.servers.iter().filter(|server| reaches(server.address, &addresses));
         warnings.extend(own.map(|server| {
-            format!(
-                "routes.{}: server {} is this proxy itself: a connection would go in circles",
-                route.name, server.name
-            )
+            format!("routes.{}: server {} is this proxy itself; a connection to it would loop", route.name, server.name)
         }));
     }
     warnings
@@ -43,7 +40,7 @@ fn listener_warnings(config: &Config) -> Vec<String> {
         for (index, address) in addresses.iter().enumerate() {
             if address.port() == 0 {
                 warnings.push(format!(
-                    "{key}[{index}]: port 0 is a port of the kernel's choice, another one at each start"
+                    "{key}[{index}]: port 0 lets the kernel choose a port, a different one at each start"
                 ));
             }
         }
@@ -57,7 +54,7 @@ fn listener_warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Addresses of all IPv6 alone, where no socket that a service manager passes may serve both families: a line each.
+/// Warns of IPv6 wildcard addresses without an IPv4 one. Not for a start with systemd's sockets, one of which may serve both families.
 #[must_use]
 pub fn ipv6_only(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -72,7 +69,7 @@ pub fn ipv6_only(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// All keys with addresses to listen on, each with these.
+/// Every key with addresses to listen on, with its addresses.
 fn listens(config: &Config) -> impl Iterator<Item = (String, &Vec<SocketAddr>)> {
     let ours =
         [("listen", &config.listen), ("redirect.listen", &config.redirect), ("admin.listen", &config.admin.listen)];
@@ -80,18 +77,18 @@ fn listens(config: &Config) -> impl Iterator<Item = (String, &Vec<SocketAddr>)> 
     ours.into_iter().map(|(key, addresses)| (key.to_owned(), addresses)).chain(of_routes)
 }
 
-/// More probes a second than these cost more than the traffic, as a rule.
-const MANY_PROBES: f64 = 1000.0;
+/// Probes a second beyond which probing costs more than the traffic, as a rule.
+const MAX_PROBES: f64 = 1000.0;
 
 fn too_many_probes(config: &Config) -> Option<String> {
     let probed = config.routes.iter().filter(|route| route.health_check.probe != Probe::Off);
     let rate = |route: &Arc<Route>| route.servers.len() as f64 / route.health_check.interval.as_secs_f64();
     let a_second: f64 = probed.map(rate).sum();
-    (a_second > MANY_PROBES)
-        .then(|| format!("health_check.interval: comes to {a_second:.0} probes a second; write a longer one"))
+    (a_second > MAX_PROBES)
+        .then(|| format!("health_check.interval: causes {a_second:.0} probes a second; write a longer interval"))
 }
 
-/// `*.a.b` was meant for all below `a.b`, perhaps: then the `*` of another route takes what is deeper.
+/// Warns of `*.a.b` where the operator may have meant `**.a.b`: another route's `*` takes the deeper names.
 fn one_label_only(routes: &[&Arc<Route>]) -> Vec<String> {
     let Some(default) = routes.iter().find(|route| route.sni.contains(&SniPattern::Default)) else { return Vec::new() };
     let names = || routes.iter().flat_map(|route| route.sni.iter().map(move |name| (*route, name)));
@@ -109,7 +106,7 @@ fn one_label_only(routes: &[&Arc<Route>]) -> Vec<String> {
             && !is_covered(parent)
         {
             warnings.push(format!(
-                "routes.{}.sni: \"*.{parent}\" is one label more, so \"x.y.{parent}\" goes to {:?} by its \"*\"; write \
+                "routes.{}.sni: \"*.{parent}\" matches one label more only, so \"x.y.{parent}\" goes to {:?} by its \"*\"; write \
                  \"**.{parent}\" for all names below, in the route that they are meant for",
                 route.name, default.name
             ));
@@ -122,13 +119,13 @@ fn route_warnings(route: &Route) -> Vec<String> {
     let mut warnings: Vec<String> = route.alpn.iter().filter_map(|protocol| misnamed(protocol)).collect();
     warnings.extend(route.sni.iter().filter_map(catch_all));
     if route.servers.iter().all(|server| server.weight == 0) {
-        warnings.push("every server has weight 0, so it gets no new connections".to_owned());
+        warnings.push("every server has weight 0, so the route takes no new connections".to_owned());
     }
     if route.servers.iter().all(|server| server.backup) {
-        warnings.push("every server is a backup, so there is none that they stand in for".to_owned());
+        warnings.push("every server is a backup, so \"backup\" has no effect".to_owned());
     }
     if matches!(route.health_check.probe, Probe::Tls { sni: None }) {
-        warnings.push("health_check: there is no exact name in sni, so the probe's hello goes without one".to_owned());
+        warnings.push("health_check: sni has no exact name, so the probe's hello carries no SNI".to_owned());
     }
     if matches!(route.health_check.probe, Probe::Http { .. }) && route.health_check.port.is_none() {
         warnings.push(
@@ -140,15 +137,16 @@ fn route_warnings(route: &Route) -> Vec<String> {
     warnings
 }
 
-/// A name that other programs take for all names.
+/// Warns of a name that other programs read as all names.
 fn catch_all(name: &SniPattern) -> Option<String> {
     let SniPattern::Exact(name) = name else { return None };
     let is_catch_all = matches!(&**name, "_" | "default" | "any" | "all");
-    is_catch_all
-        .then(|| format!("sni: {name:?} is the name of a host here; write \"*\" for all that no other route takes"))
+    is_catch_all.then(|| {
+        format!("sni: {name:?} is taken as a literal name; write \"*\" for every name that no other route takes")
+    })
 }
 
-/// A protocol by a name that no client offers it by (IANA's registry of ALPN protocol IDs).
+/// Warns of a protocol under a name that no client sends (IANA's registry of ALPN protocol IDs).
 fn misnamed(protocol: &str) -> Option<String> {
     let meant = match &*protocol.to_ascii_lowercase() {
         "http/2" | "http2" | "h2c" | "http/2.0" => "h2",
@@ -160,7 +158,7 @@ fn misnamed(protocol: &str) -> Option<String> {
     Some(format!("alpn: clients offer {meant:?}, not {protocol:?}"))
 }
 
-/// Whether a connection to the server ends at this listener.
+/// Whether a connection to the server would arrive at this process's listener.
 fn reaches(server: SocketAddr, addresses: &HashSet<SocketAddr>) -> bool {
     let all = SocketAddr::new(all_of_family(server.ip()), server.port());
     addresses.contains(&server) || server.ip().is_loopback() && addresses.contains(&all)

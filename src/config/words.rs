@@ -1,4 +1,4 @@
-//! How numbers and the system's errors are put to people.
+//! How numbers and errors of the kernel are worded.
 use std::io;
 
 /// `1 route`, `5 routes`
@@ -7,7 +7,7 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The error's own words, without the number that the kernel has for it: `Connection refused`.
+/// The error's text without the errno: `Connection refused`.
 #[must_use]
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();

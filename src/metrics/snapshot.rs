@@ -223,7 +223,7 @@ pub struct StandingNow {
 /// What a server's probes say at one moment.
 #[derive(Debug)]
 pub struct ProbesNow {
-    /// From one probe's start to the next.
+    /// Time from one probe's start to the next.
     pub interval: Duration,
     /// Up: the failures it can still take, of `fall`. Down: the passes so far, of `rise`.
     pub fraction: (u32, u32),

@@ -1,19 +1,19 @@
-//! What a probe can find.
+//! The results that a probe can have.
 use serde::{Deserialize, Serialize};
 
-/// Verdicts of probes, under HAProxy's codes (its management guide, section 9.1, `check_status`).
+/// Results of probes, under HAProxy's codes (its management guide, section 9.1, `check_status`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "&'static str")]
 pub enum CheckResult {
     /// No probe has ended yet.
     Initializing,
-    /// No socket to be had, or no way to set it up.
+    /// The proxy could not make or set up a socket.
     SocketError,
     /// Connected, and the PROXY header sent whole.
     L4Ok,
-    /// No connection in time.
+    /// The connect did not end in time.
     L4Timeout,
-    /// Refused, unreachable, or reset.
+    /// The connect was refused, had no route, or was reset.
     L4Connection,
     /// A `ServerHello` came.
     L6Ok,
@@ -91,7 +91,7 @@ impl From<CheckResult> for &'static str {
     }
 }
 
-/// A code that is not known here, such as a newer program's, says nothing.
+/// A code that this program does not know, such as a newer program's, reads as [`CheckResult::Initializing`].
 impl From<String> for CheckResult {
     fn from(code: String) -> CheckResult {
         CheckResult::ALL.into_iter().find(|result| result.code() == code).unwrap_or(CheckResult::Initializing)

@@ -1,11 +1,11 @@
-//! Choices of the configuration that are named elsewhere as well.
+//! Choices of the configuration whose names are shown elsewhere too.
 
 /// How a server is picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// Smooth weighted round robin.
     RoundRobin,
-    /// The fewest open connections for its weight.
+    /// The fewest open connections in proportion to weight.
     LeastConnections,
     /// Consistent hash of the client's address.
     Source,
@@ -22,10 +22,10 @@ pub enum ProxyProtocol {
     Off,
 }
 
-/// What a client that is not let in gets to see.
+/// What a refused client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reject {
-    /// Neither FIN nor RST, beyond the client's first router.
+    /// No FIN and no RST beyond the client's first router.
     Drop,
     /// A fatal TLS alert.
     Alert,
@@ -33,7 +33,7 @@ pub enum Reject {
     Close,
 }
 
-/// A choice as the file has it, and as others have it.
+/// The file's word for a choice, and the word that others have for it.
 struct Words(&'static str, &'static str);
 
 impl Balance {
@@ -112,7 +112,7 @@ impl Reject {
         self.words().0
     }
 
-    /// What a client sees whose name no route has.
+    /// What a client whose name has no route sees.
     #[must_use]
     pub const fn effect(self) -> &'static str {
         self.words().1

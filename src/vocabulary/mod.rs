@@ -1,4 +1,4 @@
-//! Words that configuration, log, metrics, page and command line share. Each is written once, in one table a vocabulary.
+//! Words that configuration, log, metrics, page and command line share. One table for each vocabulary.
 mod check_result;
 mod choice;
 mod reason;

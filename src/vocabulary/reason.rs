@@ -1,4 +1,4 @@
-//! Why a client was not let in, and why a connection ended: the two vocabularies of log, metrics and page.
+//! Why a client was refused, and why a connection ended: the two vocabularies of log, metrics and page.
 
 /// Why a client was refused before it had a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,11 +9,11 @@ pub enum DropReason {
     TooManyConnections,
     /// No route for the name.
     UnknownSni,
-    /// No name, and no route for that.
+    /// No SNI, and no route with `*`.
     NoSni,
     /// Its address is not in the route's `allow_from`.
     NotAllowed,
-    /// The first bytes are no TLS.
+    /// The first bytes are not TLS.
     NotTls,
     /// The hello is broken.
     MalformedHello,
@@ -21,11 +21,11 @@ pub enum DropReason {
     HelloTimeout,
     /// The client left before its hello was whole.
     ClosedEarly,
-    /// From a balancer, without the PROXY header that it must begin with.
+    /// A balancer in front did not begin the connection with a PROXY header.
     NoProxyHeader,
-    /// From a balancer, with a PROXY header that is broken.
+    /// The PROXY header of a balancer in front is malformed.
     MalformedProxyHeader,
-    /// From a balancer, with a PROXY header that tells no address of a client.
+    /// The PROXY header of a balancer in front has no client address.
     NoClientAddress,
 }
 
@@ -41,7 +41,7 @@ impl DropWords {
     }
 }
 
-/// HAProxy's configuration of before had these two words for the log.
+/// The two words that HAProxy's log of this deployment had; its readers look for them.
 const RATE: &str = "RATE_LIMITED";
 const SNI: &str = "SNI_REJECTED";
 
@@ -115,29 +115,29 @@ impl DropReason {
 pub enum CloseReason {
     /// Both sides ended their direction.
     Done,
-    /// It was refused before it had a route.
+    /// The client was refused before it had a route.
     Dropped(DropReason),
     /// The client left while a server was being connected to.
     ClientLeft,
-    /// Every try to connect was refused, or no server is up.
+    /// Every attempt to connect failed, or no server is up.
     ServerRefused,
-    /// The last try to connect took too long.
+    /// The last attempt to connect took too long.
     ConnectTimeout,
-    /// The client broke off.
+    /// The client reset the connection.
     ClientBroke,
-    /// The server broke off.
+    /// The server reset the connection.
     ServerBroke,
-    /// No byte for too long; the client had the word.
+    /// No byte for too long, and the client was the last to have been sent one.
     ClientSilent,
-    /// No byte for too long; the server had the word.
+    /// No byte for too long, and the server was the last to have been sent one.
     ServerSilent,
-    /// Every server stayed at its limit of connections.
+    /// Every server stayed at its limit of connections until the time was up.
     ServersFull,
-    /// Out of fds or memory.
+    /// The proxy is out of fds or memory.
     OutOfResources,
     /// Ended by an operator, by `on_down` or by the drain deadline.
     Killed,
-    /// The proxy itself has answered: a client of the redirect, or the check of a balancer in front.
+    /// The proxy answered itself: a client of the redirect, or the health check of a balancer in front.
     Answered,
 }
 
@@ -155,7 +155,7 @@ impl CloseWords {
 }
 
 impl CloseReason {
-    /// Every reason, in the order of [`CloseReason::index`]; drops count as one.
+    /// Every reason, in the order of [`CloseReason::index`]. All drops are one reason here.
     pub const ALL: [CloseReason; 13] = [
         CloseReason::Done,
         CloseReason::Dropped(DropReason::RateLimited),

@@ -1,4 +1,4 @@
-//! What a listener is for.
+//! The kinds of listeners.
 
 /// The kind of clients that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,13 +35,13 @@ impl Role {
         self.words().frontend
     }
 
-    /// The key of the configuration that has its addresses.
+    /// The key of the configuration that holds its addresses.
     #[must_use]
     pub const fn key(self) -> &'static str {
         self.words().key
     }
 
-    /// The name that a socket of this role has where systemd passes it.
+    /// The name of a socket of this role that systemd passes.
     #[must_use]
     pub const fn socket_name(self) -> &'static str {
         self.words().socket

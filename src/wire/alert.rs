@@ -1,18 +1,18 @@
-//! Fatal TLS alerts: what a client is told when `reject` is `alert`.
+//! Fatal TLS alerts, which a refused client gets where `reject` is `alert`.
 
 /// Why a client is refused (RFC 8446 section 6.2, RFC 6066 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alert {
     /// No route has the name that the client asked for.
     UnrecognizedName = 0x70,
-    /// What the client sent is no hello.
+    /// The client's first bytes are not a valid hello.
     DecodeError = 0x32,
     /// The fault is not the client's: no server is up, or a limit was reached.
     InternalError = 0x50,
 }
 
 impl Alert {
-    /// The whole record, of TLS 1.2 by its version as RFC 8446 section 5.1 wants it.
+    /// The whole record. Its version is TLS 1.2, as RFC 8446 section 5.1 requires.
     #[must_use]
     pub const fn record(self) -> [u8; 7] {
         const FATAL: u8 = 0x02;

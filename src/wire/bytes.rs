@@ -1,4 +1,4 @@
-//! Length-prefixed pieces off the front of a slice; `None` when the slice is shorter than it says.
+//! Takes length-prefixed pieces off the front of a slice; `None` if the slice is shorter than the length.
 
 /// The next `n` bytes.
 pub(super) fn take<'a>(rest: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {

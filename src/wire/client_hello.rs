@@ -1,7 +1,7 @@
-//! The hello: read from however many bytes have come, over however many records.
+//! Reads a ClientHello, however its bytes are split over segments and records.
 //!
-//! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. A hello that lies in one record is read in
-//! place; one spread over records is put together in a [`Reader`].
+//! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. A hello within one record is read in place; a
+//! hello split over records is joined in a [`Reader`].
 use std::iter;
 
 use tls_parser::{
@@ -14,27 +14,27 @@ use super::bytes::{take, u16, vec8, vec16};
 #[cfg(test)]
 mod tests;
 
-/// The longest hello that is taken, in bytes of handshake with its four-byte header.
+/// The longest hello that is accepted, in bytes of handshake with its four-byte header.
 pub const MAX_HANDSHAKE: usize = 32 * 1024;
 
-/// The most bytes, records' headers included, that a hello may take up: 16 KiB of handshake in records of one byte.
+/// The most bytes that a hello may take with the headers of its records: 16 KiB of handshake in records of one byte.
 pub const MAX_RAW: usize = 96 * 1024;
 
 /// RFC 8446 section 5.1: the longest plaintext record.
 const MAX_PLAINTEXT: usize = 1 << 14;
 const RECORD_HEADER: usize = 5;
 const HANDSHAKE_HEADER: usize = 4;
-/// RFC 1035 section 2.3.4, as text and without the trailing dot.
+/// RFC 1035 section 2.3.4, as text without the trailing dot.
 const MAX_NAME: usize = 253;
 
-/// What the bytes so far amount to.
+/// What the bytes received so far are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
     /// Nothing is wrong yet, and more bytes are needed.
     Incomplete,
     /// The first bytes are not those of a TLS handshake record.
     NotTls,
-    /// TLS, and broken or too large; a sentence for the log.
+    /// TLS, but malformed or too large; a sentence for the log.
     Malformed(&'static str),
     /// A whole hello.
     Hello(Hello<'a>),
@@ -45,11 +45,11 @@ pub enum Verdict<'a> {
 pub struct Hello<'a> {
     /// The host name as the client sent it: 1 to 253 ASCII bytes and perhaps a trailing dot, no NUL, any case.
     ///
-    /// An IP address is let through although RFC 6066 forbids clients to send one: it matches no name, only `*`.
+    /// An IP address is accepted, although RFC 6066 forbids clients to send one. It matches no name, only `*`.
     pub sni: Option<&'a [u8]>,
-    /// Bytes of handshake that it takes up, with the header.
+    /// Bytes of handshake, header included.
     pub len: usize,
-    /// The checked list of `ProtocolName`, each behind its length.
+    /// The checked list of `ProtocolName`, each with its length in front.
     alpn: &'a [u8],
 }
 
@@ -60,7 +60,7 @@ impl<'a> Hello<'a> {
         iter::from_fn(move || vec8(&mut rest))
     }
 
-    /// The same as they came, each behind its length in a byte.
+    /// The same list as received, each protocol behind one byte of length.
     #[must_use]
     pub fn alpn_list(&self) -> &'a [u8] {
         self.alpn
@@ -105,26 +105,26 @@ impl<'a> Hello<'a> {
     }
 }
 
-/// Remembers how far the records were walked, so that drip-fed bytes are looked at once.
+/// Keeps how far the records were walked, so that each drip-fed byte is looked at once.
 ///
-/// It copies the records of a hello only once all of them have come, so an unfinished hello is held in memory once.
+/// The records of a hello are copied only once all of them have come, so an unfinished hello is in memory once.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// How many raw bytes, whole records, were walked.
+    /// Raw bytes of the whole records that were walked.
     taken: usize,
-    /// How many bytes those records carry.
+    /// Bytes of handshake in those records.
     carried: usize,
-    /// The first of them: kind and length of the message.
+    /// The first of those bytes: the message's type and length.
     head: [u8; HANDSHAKE_HEADER],
     /// The whole message.
     handshake: Vec<u8>,
 }
 
 impl Reader {
-    /// Judges `raw`: all bytes that came from the client so far, the same at the front at every call.
+    /// Judges `raw`: all bytes received from the client so far. Each call repeats those of the last at the front.
     ///
-    /// The record in which the hello ends is waited for; whatever follows the hello (0-RTT) is not looked at. Asked again
-    /// after a verdict, it gives the same one.
+    /// A hello ends with its last record: that record must be whole. Bytes after the hello (0-RTT) are ignored. Called again after
+    /// a verdict, it gives the same one.
     pub fn read<'a>(&'a mut self, raw: &'a [u8]) -> Verdict<'a> {
         if raw.iter().zip([u8::from(TlsRecordType::Handshake), 0x03]).any(|(got, wanted)| *got != wanted) {
             return Verdict::NotTls;
@@ -135,7 +135,7 @@ impl Reader {
         }
     }
 
-    /// The whole handshake message, lying in `raw` or put together from its records.
+    /// The whole handshake message, within `raw` or joined from its records.
     fn message<'a>(&'a mut self, raw: &'a [u8]) -> Result<&'a [u8], Verdict<'static>> {
         if self.taken == 0 {
             let record = Record::first(raw)?;
@@ -181,11 +181,11 @@ impl Reader {
     }
 }
 
-/// A handshake record, of which the end may still be to come.
+/// A handshake record. Its payload may be incomplete.
 struct Record<'a> {
-    /// As its header says.
+    /// The length in its header.
     len: usize,
-    /// As much of it as is there.
+    /// The part of its payload that has come.
     payload: &'a [u8],
 }
 
@@ -196,7 +196,7 @@ impl<'a> Record<'a> {
         if header.record_type != TlsRecordType::Handshake {
             return Err(Verdict::Malformed("a record that is no handshake comes before the hello is whole"));
         }
-        // RFC 8446 section 5.1: no empty handshake records; they would be work without progress.
+        // RFC 8446 section 5.1 forbids empty handshake records: they would be work without progress.
         if len == 0 {
             return Err(Verdict::Malformed("a handshake record is empty"));
         }
@@ -225,7 +225,7 @@ fn message_end(handshake: &[u8]) -> Result<Option<usize>, Verdict<'static>> {
     }
 }
 
-/// The one `host_name` of a `server_name` extension. Names of other types are skipped: RFC 6066 gives each a length.
+/// The one `host_name` of a `server_name` extension. Names of other types are skipped, as RFC 6066 gives each a length.
 fn host_name(body: &[u8]) -> Result<&[u8], &'static str> {
     const MALFORMED: &str = "the server_name extension is malformed";
     let mut name = None;
@@ -247,7 +247,7 @@ fn host_name(body: &[u8]) -> Result<&[u8], &'static str> {
     }
 }
 
-/// The protocols of an ALPN extension, none of them empty, each still behind its length.
+/// The protocols of an ALPN extension, each with its length in front. An empty protocol is malformed.
 fn protocols(body: &[u8]) -> Result<&[u8], &'static str> {
     const MALFORMED: &str = "the ALPN extension is malformed";
     let list = whole_list(body).filter(|list| !list.is_empty()).ok_or(MALFORMED)?;

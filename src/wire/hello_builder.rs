@@ -1,11 +1,11 @@
-//! A hello that real servers answer: what a `tls` probe sends, and what tests and benchmarks send as a client.
+//! Builds a ClientHello that real servers answer, for `tls` probes, tests and benchmarks.
 use tls_parser::{SNIType, TlsExtensionType, TlsHandshakeType, TlsRecordType};
 
 /// RFC 8446 section 5.1: the longest plaintext record.
 const MAX_PLAINTEXT: usize = 1 << 14;
 
-/// What OpenSSL 3 offers by itself, and AES-CCM of TLS 1.3: for TLS 1.3, then for TLS 1.2 ECDHE, DHE and RSA key exchange,
-/// each with AEAD and with CBC. A server that takes one of them only is not to look as if it were down.
+/// The defaults of OpenSSL 3, and AES-CCM of TLS 1.3: TLS 1.3, then TLS 1.2 with ECDHE, DHE and RSA key exchange, each with AEAD
+/// and with CBC. The list is this long so that a server which accepts only one of them does not look down.
 const CIPHER_SUITES: [u16; 31] = [
     0x1301, 0x1302, 0x1303, 0x1304, // TLS 1.3
     0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, // ECDHE, AEAD
@@ -14,9 +14,9 @@ const CIPHER_SUITES: [u16; 31] = [
     0x0067, 0x006b, 0x0033, 0x0039, // DHE, CBC
     0x009c, 0x009d, 0x003c, 0x003d, 0x002f, 0x0035, // RSA
 ];
-/// x25519, for which there is a key share, so that most servers answer at once; secp256r1, secp384r1, secp521r1, x448; hybrids
-/// with ML-KEM: X25519MLKEM768, `SecP256r1MLKEM768`, `SecP384r1MLKEM1024`; ffdhe2048 to ffdhe8192. A server that wants another
-/// than the first asks for it (`HelloRetryRequest`), which shows that it is up.
+/// x25519, which has a key share, so that most servers answer at once; secp256r1, secp384r1, secp521r1, x448; hybrids with
+/// ML-KEM: X25519MLKEM768, `SecP256r1MLKEM768`, `SecP384r1MLKEM1024`; ffdhe2048 to ffdhe8192. A server that wants another group
+/// than x25519 sends a `HelloRetryRequest`, which passes a probe.
 const GROUPS: [u16; 13] =
     [0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x11ec, 0x11eb, 0x11ed, 0x0100, 0x0101, 0x0102, 0x0103, 0x0104];
 /// With SHA-256, -384 and -512: ECDSA, RSA-PSS with either kind of key, RSA PKCS#1; Ed25519, Ed448; ML-DSA-44, -65, -87.
@@ -55,28 +55,28 @@ impl HelloBuilder {
             .extension(TlsExtensionType::RenegotiationInfo, &vec8(&[]))
     }
 
-    /// The client's random, else a constant.
+    /// Sets the client's random; without this it is a constant.
     #[must_use]
     pub fn random(mut self, random: [u8; 32]) -> HelloBuilder {
         self.random = random;
         self
     }
 
-    /// Adds the host name that is asked for.
+    /// Adds the server name.
     #[must_use]
     pub fn sni(self, name: &str) -> HelloBuilder {
         let entry = [&[SNIType::HostName.0], &*vec16(name.as_bytes())].concat();
         self.extension(TlsExtensionType::ServerName, &vec16(&entry))
     }
 
-    /// Adds the protocols that are offered, in order of preference.
+    /// Adds the protocols that the client offers, in order of preference.
     #[must_use]
     pub fn alpn(self, protocols: &[&str]) -> HelloBuilder {
         let names: Vec<u8> = protocols.iter().flat_map(|name| vec8(name.as_bytes())).collect();
         self.extension(TlsExtensionType::ApplicationLayerProtocolNegotiation, &vec16(&names))
     }
 
-    /// Adds an extension of any type, known or not, once more if it is there already.
+    /// Adds an extension of any type, known or not, even if the hello has one of that type.
     #[must_use]
     pub fn extension(mut self, kind: TlsExtensionType, body: &[u8]) -> HelloBuilder {
         self.extensions.extend_from_slice(&kind.0.to_be_bytes());
@@ -135,13 +135,13 @@ impl HelloBuilder {
 
 fn put_records(out: &mut Vec<u8>, payload: &[u8]) {
     for piece in payload.chunks(MAX_PLAINTEXT) {
-        // RFC 8446 section 5.1: 0x0301 in a client's first record, for old servers' sake.
+        // RFC 8446 section 5.1: a client's first record has version 0x0301, for old servers.
         out.extend_from_slice(&[TlsRecordType::Handshake.0, 0x03, 0x01]);
         out.extend_from_slice(&vec16(piece));
     }
 }
 
-/// An x25519 share (RFC 8446 section 4.2.8). The base point will do: the handshake is never finished.
+/// An x25519 share (RFC 8446 section 4.2.8). The base point suffices, as no handshake is finished.
 fn key_share() -> Vec<u8> {
     let mut point = [0; 32];
     point[0] = 0x09;

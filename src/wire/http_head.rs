@@ -1,7 +1,7 @@
-//! Heads of plain HTTP requests: to the redirect and to the admin endpoints.
+//! Reads the heads of plain HTTP requests to the redirect and the admin endpoints.
 //!
-//! RFC 9112 sections 3 to 5. Whatever a request could be read in two ways by is refused, as is what could not be repeated
-//! in a header safely.
+//! RFC 9112 sections 3 to 5. Refuses a request that two readers could understand differently, and one whose parts could not be
+//! repeated safely in a header.
 use std::net::Ipv6Addr;
 
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
@@ -16,7 +16,7 @@ pub const MAX_FIELDS: usize = 64;
 /// RFC 1035 section 2.3.4, as text with its trailing dot.
 const MAX_HOST: usize = 254;
 
-/// What the bytes of a request so far amount to.
+/// What the bytes of a request received so far are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
     /// Nothing is wrong yet, and more bytes are needed.
@@ -25,7 +25,7 @@ pub enum Verdict<'a> {
     TooLong,
     /// The head has more than [`MAX_FIELDS`] fields: status 431.
     TooManyFields,
-    /// The head is broken, status 400; a sentence.
+    /// The head is malformed: status 400. A sentence.
     Malformed(&'static str),
     /// A whole head.
     Head(Head<'a>),
@@ -36,21 +36,21 @@ pub enum Verdict<'a> {
 pub struct Head<'a> {
     /// Any token.
     pub method: &'a str,
-    /// Path and query as sent, of an absolute target too; `*`, or `HOST:PORT` with CONNECT. Printable ASCII without
-    /// `"`, `<`, `>` and `#`.
+    /// Path and query as sent, also of an absolute target; `*`, or `HOST:PORT` with CONNECT. Printable ASCII without `"`, `<`, `>`
+    /// and `#`.
     pub path: &'a str,
-    /// A domain name, an IPv4 address, or an IPv6 address in brackets, without a port: of an absolute target, else of the
-    /// field Host unless that is empty.
+    /// A domain name, an IPv4 address, or an IPv6 address in brackets, without a port. It comes from an absolute target, else from
+    /// the field Host unless that is empty.
     pub host: Option<&'a str>,
-    /// The value of Authorization.
+    /// The value of the field Authorization.
     pub authorization: Option<&'a [u8]>,
     /// 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
-    /// How many bytes the head takes up.
+    /// Length of the head in bytes.
     pub len: usize,
 }
 
-/// Judges `bytes`: all of a request that came so far.
+/// Judges `bytes`: all bytes of a request received so far.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Verdict<'_> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
@@ -64,7 +64,7 @@ pub fn read(bytes: &[u8]) -> Verdict<'_> {
     }
 }
 
-/// Where on TLS the request should go: `https://HOST PATH`. `None` when it does not say which host or path.
+/// The address over TLS: `https://HOST PATH`. `None` if the request names no host or no path.
 #[must_use]
 pub fn redirect_location(head: &Head<'_>) -> Option<String> {
     let host = head.host?;
@@ -88,7 +88,7 @@ impl<'a> Head<'a> {
         if field.is_none() && minor_version == 1 {
             return Err("no Host");
         }
-        // RFC 9112 section 3.2.2: an absolute target's host counts, not the field's.
+        // RFC 9112 section 3.2.2: the host of an absolute target takes precedence over the field Host.
         let host = match (authority, field) {
             (Some(authority), _) => Some(without_port(authority).ok_or("the target's host is malformed")?),
             (None, None | Some(b"")) => None,
@@ -101,7 +101,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The value of the field `name`; an error when there are several.
+/// The value of the field `name`; an error if the request has it more than once.
 fn single<'a>(fields: &[Header<'a>], name: &str) -> Result<Option<&'a [u8]>, ()> {
     let mut values = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
     match (values.next(), values.next()) {
@@ -121,9 +121,9 @@ fn split_absolute(target: &str) -> Option<(&str, &str)> {
     Some((authority, if path.is_empty() { "/" } else { path }))
 }
 
-/// The host of `HOST` or `HOST:PORT`, when it is one that a client can go to.
+/// The host of `HOST` or `HOST:PORT`, if a client can connect to it.
 ///
-/// Of RFC 3986's `reg-name` only what domain names are made of.
+/// Of RFC 3986's `reg-name` only the characters of domain names are accepted.
 fn without_port(authority: &str) -> Option<&str> {
     let after_address = authority.find(']').map_or(0, |end| end + 1);
     let end = authority.get(after_address..)?.find(':').map_or(authority.len(), |at| after_address + at);

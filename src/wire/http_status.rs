@@ -1,6 +1,6 @@
 //! The status line of an HTTP/1 response, as far as an `http` probe needs it (RFC 9112 section 4).
 
-/// What a server's first bytes amount to.
+/// What a server's first bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing is wrong yet, and more bytes are needed.
@@ -11,13 +11,13 @@ pub enum Verdict {
     NotHttp,
 }
 
-/// Judges `raw`: all bytes that came from the server so far.
+/// Judges `raw`: all bytes received from the server so far.
 #[must_use]
 pub fn read(raw: &[u8]) -> Verdict {
     let mut response = httparse::Response::new(&mut []);
     let parsed = response.parse(raw);
-    // Without room for headers, httparse may fail behind the status line. The reason, empty or not, is set once that line
-    // has ended well; the code is before.
+    // Without room for headers, httparse may fail after the status line. It sets `reason`, empty or not, once the whole line is
+    // good, and `code` before that.
     match (response.reason.and(response.code), parsed) {
         (Some(status), _) => Verdict::Status(status),
         (None, Ok(_)) => Verdict::Incomplete,

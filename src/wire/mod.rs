@@ -1,4 +1,4 @@
-//! Pure bytes: what the proxy reads from and writes to the wire. No I/O, no clock.
+//! Pure functions of bytes: what the proxy reads from sockets and writes to them. No I/O, no clock.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod alert;

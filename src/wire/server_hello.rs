@@ -1,6 +1,6 @@
-//! A server's answer to a hello, as far as a `tls` probe needs it.
+//! Reads a server's answer to a hello, as far as a `tls` probe needs it.
 
-/// What a server's first bytes amount to.
+/// What a server's first bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing is wrong yet, and more bytes are needed.
@@ -9,11 +9,11 @@ pub enum Verdict {
     ServerHello,
     /// An alert of any level, with its description as IANA numbers it.
     Alert(u8),
-    /// Nothing that a TLS server answers to a hello.
+    /// No TLS server answers a hello with this.
     NotTls,
 }
 
-/// Judges `raw`: all bytes that came from the server so far.
+/// Judges `raw`: all bytes received from the server so far.
 #[must_use]
 pub fn read(raw: &[u8]) -> Verdict {
     match *raw {
@@ -28,7 +28,7 @@ pub fn read(raw: &[u8]) -> Verdict {
     }
 }
 
-/// Whether a record of TLS can begin with this byte: its content type, of which RFC 8446 section 5.1 has four.
+/// Whether a TLS record can begin with this byte. RFC 8446 section 5.1 has four content types.
 #[must_use]
 pub fn begins_record(first: u8) -> bool {
     matches!(first, 0x14..=0x17)

@@ -66,7 +66,7 @@ impl Place {
             Some(("fd" | "sockpair", _)) => {
                 return Err("sockets are passed by systemd, by name; write an address".to_owned());
             }
-            Some((family, _)) => return Err(format!("\"{family}@\" is no address; write one with its port")),
+            Some((family, _)) => return Err(format!("\"{family}@\" is not an address; write one with its port")),
             None => ("", &*word),
         };
         if word.starts_with('/') {

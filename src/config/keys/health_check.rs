@@ -21,19 +21,19 @@ pub(in crate::config) static TYPE: Key<Choice<Kind>> = Key::new(
 );
 pub(in crate::config) static INTERVAL: Key<Span> = Key::new(
     "interval",
-    "From one probe's start to the next.",
+    "Time from one probe's start to the next.",
     Span(defaults::DURATIONS),
     Is(defaults::CHECK_INTERVAL),
 );
 pub(in crate::config) static FAST_INTERVAL: Key<Span> = Key::new(
     "fast_interval",
-    "The same while a verdict is pending: a probe has failed or passed, and not yet as many as `fall` or `rise` ask for.",
+    "Time from one probe's start to the next while fewer probes in a row have failed or passed than `fall` or `rise` ask for.",
     Span(defaults::DURATIONS),
     Means("`interval`"),
 );
 pub(in crate::config) static TIMEOUT: Key<Span> = Key::new(
     "timeout",
-    "For one probe, from connect to verdict.",
+    "Time for one probe, from connect to verdict.",
     Span(defaults::DURATIONS),
     Is(defaults::CHECK_TIMEOUT),
 );

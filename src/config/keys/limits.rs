@@ -12,7 +12,7 @@ pub(in crate::config) static OBJECT: Object =
 
 pub(in crate::config) static CONNECTIONS: Key<Integer<u32>> = Key::new(
     "connections",
-    "Clients at once, in all; more wait in the backlog.",
+    "Most clients at once, on all listeners together; further clients wait in the backlog.",
     Integer(defaults::COUNTS),
     Is(defaults::CONNECTIONS),
 );
@@ -26,11 +26,11 @@ static PER_SOURCE_OBJECT: Object = Object {
 };
 
 pub(in crate::config) static RATE: Key<Integer<u32>> =
-    Key::new("rate", "New connections in a period.", Integer(defaults::COUNTS), Means("no limit"));
+    Key::new("rate", "Most new connections in `period` from one source.", Integer(defaults::COUNTS), Means("no limit"));
 pub(in crate::config) static PERIOD: Key<Span> =
     Key::new("period", "The period of `rate`.", Span(defaults::DURATIONS), Is(defaults::PERIOD));
 pub(in crate::config) static CONCURRENT: Key<Integer<u32>> =
-    Key::new("concurrent", "Open connections.", Integer(defaults::COUNTS), Means("no limit"));
+    Key::new("concurrent", "Most open connections from one source.", Integer(defaults::COUNTS), Means("no limit"));
 pub(in crate::config) static IPV6_PREFIX: Key<Integer<u8>> = Key::new(
     "ipv6_prefix",
     "How many leading bits of an IPv6 address are one source.",
@@ -39,7 +39,7 @@ pub(in crate::config) static IPV6_PREFIX: Key<Integer<u8>> = Key::new(
 );
 pub(in crate::config) static EXEMPT: Key<List<Text<IpNet>>> = Key::new(
     "exempt",
-    "Networks of sources without a limit.",
+    "Networks whose clients have no limit.",
     List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 0 },
     Means("none"),
 );

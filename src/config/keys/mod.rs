@@ -1,7 +1,7 @@
-//! The one table of keys, for the parser, the schema and the documentation: a file an object of the configuration.
+//! The one table of keys, from which parser, schema and documentation are made. One file for each object of the configuration.
 //!
-//! A new key is a static here and a line in its object's list; the reader asks for it by that static. What a key may be
-//! and what holds where it is not there stand here only.
+//! A new key is a static here and a line in its object's list; the reader asks for it by that static. Range and default of a
+//! key are written here and nowhere else.
 use serde_json::{Map, Value as Json, json};
 
 use super::kinds::{Kind, nullable};
@@ -23,17 +23,17 @@ pub(in crate::config) mod timeouts;
 /// A key of an object.
 pub(in crate::config) struct Key<K: Kind> {
     pub(in crate::config) name: &'static str,
-    /// For people, a sentence or two.
+    /// Description for operators, a sentence or two. It is shown alone, in schema and docs.
     what: &'static str,
     pub(in crate::config) kind: K,
     absent: Absent<K::Default>,
 }
 
-/// What holds where a key is not there.
+/// What applies where the file does not have the key.
 pub(in crate::config) enum Absent<T> {
-    /// It has to be there.
+    /// The key is required.
     Required,
-    /// This value.
+    /// This default.
     Is(T),
     /// What these words say.
     Means(&'static str),
@@ -41,9 +41,9 @@ pub(in crate::config) enum Absent<T> {
 
 /// An object of the file, and what it is called in errors.
 pub(in crate::config) struct Object {
-    /// Whose its keys are: "a route's key".
+    /// The owner of its keys, as an error calls it: "a route's key".
     pub(in crate::config) keys_are: &'static str,
-    /// Where in a file it stands.
+    /// Its place in a file.
     pub(in crate::config) place: &'static str,
     pub(in crate::config) keys: &'static [&'static dyn Entry],
 }
@@ -57,7 +57,7 @@ pub(in crate::config) trait Entry: Sync {
 
     fn is_required(&self) -> bool;
 
-    /// As the kind's.
+    /// As [`Kind::adopt`].
     fn adopt(&self, value: &Value) -> Option<String>;
 
     fn object(&self) -> Option<&'static Object>;
@@ -113,7 +113,7 @@ impl Object {
         self.keys.iter().map(|key| key.name())
     }
 
-    /// What would be right where something else than an object stands.
+    /// What would be right where `value` stands in place of this object.
     pub(in crate::config) fn in_place_of(&self, value: &Value) -> String {
         let required = self.keys.iter().filter(|key| key.is_required()).map(|key| format!("{:?}", key.name()));
         let required: Vec<_> = required.collect();
@@ -139,7 +139,7 @@ impl Object {
         json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
     }
 
-    /// This object and all below it, each once.
+    /// This object and every object below it, each once.
     fn with_all_below(&'static self) -> Vec<&'static Object> {
         let mut found = vec![self];
         for object in self.keys.iter().filter_map(|key| key.object()).flat_map(Object::with_all_below) {
@@ -151,7 +151,7 @@ impl Object {
     }
 }
 
-/// Every object that a file may hold.
+/// Every object that a file can hold.
 pub(in crate::config) fn all_objects() -> Vec<&'static Object> {
     root::OBJECT.with_all_below()
 }

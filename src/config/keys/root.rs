@@ -31,7 +31,7 @@ pub(in crate::config) static OBJECT: Object = Object {
 
 pub(in crate::config) static SCHEMA: Key<Text<()>> = Key::new(
     "$schema",
-    "Where an editor finds this schema; the program itself does not look at it.",
+    "Where an editor finds this schema; the program ignores it.",
     Text { read: any_text, pattern: "" },
     Means("none"),
 );
@@ -44,19 +44,19 @@ pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
 );
 pub(in crate::config) static ROUTES: Key<Named> = Key::new(
     "routes",
-    "Where connections go: an object a route, under the route's name.",
+    "Where connections go: one object for each route, under the route's name.",
     Named(&route::OBJECT),
     Required,
 );
 pub(in crate::config) static TIMEOUTS: Key<Group> = Key::new(
     "timeouts",
-    "How long things may take. A route's own `timeouts` override them, key by key.",
+    "How long each step may take. A route's own `timeouts` override them, key by key.",
     Group(&timeouts::OBJECT),
     Means("as its keys say"),
 );
 pub(in crate::config) static RETRIES: Key<Integer<u32>> = Key::new(
     "retries",
-    "More tries after a failed connect, each on another server where there is one, else on the same after the lesser of \
+    "Further attempts after a failed connect: each on another server if there is one, else on the same after the lesser of \
      `timeouts.connect` and 1s.",
     Integer(defaults::RETRIES_RANGE),
     Is(defaults::RETRIES),
@@ -71,13 +71,17 @@ pub(in crate::config) static LIMITS: Key<Group> =
     Key::new("limits", "Limits on clients.", Group(&limits::OBJECT), Means("as its keys say"));
 pub(in crate::config) static REJECT: Key<Choice<Reject>> = Key::new(
     "reject",
-    "What a client that is not let in gets to see: `drop` nothing, not even a FIN or RST; `alert` a fatal TLS alert; \
+    "What a refused client sees: `drop` nothing, not even a FIN or RST; `alert` a fatal TLS alert; \
      `close` the end of the connection.",
     Choice(Reject::CHOICES),
     Is(defaults::REJECT),
 );
-pub(in crate::config) static ACCEPT_PROXY: Key<Group> =
-    Key::new("accept_proxy", "Balancers in front.", Group(&accept_proxy::OBJECT), Means("none"));
+pub(in crate::config) static ACCEPT_PROXY: Key<Group> = Key::new(
+    "accept_proxy",
+    "Balancers in front of this one, which send a PROXY header first.",
+    Group(&accept_proxy::OBJECT),
+    Means("none"),
+);
 pub(in crate::config) static REDIRECT: Key<Group> =
     Key::new("redirect", "Plain HTTP that sends clients to https.", Group(&redirect::OBJECT), Means("none"));
 pub(in crate::config) static ADMIN: Key<Group> =

@@ -33,8 +33,8 @@ pub(in crate::config) static OBJECT: Object = Object {
 
 pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
     "listen",
-    "The route's own addresses, opened beside the file's `listen`, which it then does not serve. With `sni`, the names hold \
-     there; without, all that comes there is the route's at once, TLS or not, and the server may speak first.",
+    "The route's own addresses, opened beside the file's `listen`, which the route then does not serve. With `sni`, the names hold \
+     there; without `sni`, every client there is the route's at once, TLS or not, and the server may speak first.",
     List { of: Text { read: tls_address, pattern: ADDRESS_PATTERN }, least: 1 },
     Means("the file's"),
 );
@@ -47,7 +47,7 @@ pub(in crate::config) static SNI: Key<List<Text<Written>>> = Key::new(
 );
 pub(in crate::config) static ALPN: Key<List<Text<Box<str>>>> = Key::new(
     "alpn",
-    "Only hellos that offer one of these protocols; the route then beats one for the same name without it.",
+    "Take only hellos that offer one of these protocols. Such a route beats a route for the same name without `alpn`.",
     List { of: Text { read: protocol, pattern: PROTOCOL_PATTERN }, least: 1 },
     Means("any hello"),
 );
@@ -101,7 +101,7 @@ pub(in crate::config) static ON_ALL_DOWN: Key<Choice<OnAllDown>> = Key::new(
 );
 pub(in crate::config) static ALLOW_FROM: Key<List<Text<IpNet>>> = Key::new(
     "allow_from",
-    "Networks that clients may come from; one from elsewhere is refused.",
+    "Networks that clients may come from; clients from elsewhere are refused.",
     List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 1 },
     Means("all"),
 );

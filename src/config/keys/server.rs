@@ -8,7 +8,7 @@ use crate::config::defaults;
 use crate::config::kinds::{Boolean, Integer, Text};
 use crate::config::values::{INTERFACE_PATTERN, NAME_PATTERN, interface, server_name};
 
-/// A server's address, and as it is written.
+/// A server's address, and the text that the file has for it.
 pub(in crate::config) type Address = (SocketAddr, Box<str>);
 
 pub(in crate::config) static OBJECT: Object = Object {
@@ -25,13 +25,17 @@ pub(in crate::config) static NAME: Key<Text<Box<str>>> = Key::new(
     Text { read: server_name, pattern: NAME_PATTERN },
     Means("the address"),
 );
-pub(in crate::config) static WEIGHT: Key<Integer<u16>> =
-    Key::new("weight", "Its share of new connections; 0: none.", Integer(defaults::WEIGHTS), Is(defaults::WEIGHT));
+pub(in crate::config) static WEIGHT: Key<Integer<u16>> = Key::new(
+    "weight",
+    "The server's share of new connections; 0: none.",
+    Integer(defaults::WEIGHTS),
+    Is(defaults::WEIGHT),
+);
 pub(in crate::config) static BACKUP: Key<Boolean> =
     Key::new("backup", "Used only while no other server of the route is up.", Boolean, Is(defaults::BACKUP));
 pub(in crate::config) static MAX_CONNECTIONS: Key<Integer<u32>> = Key::new(
     "max_connections",
-    "Connections at once; more go to another server, or wait.",
+    "Most connections at once to the server; further ones go to another server, or wait.",
     Integer(defaults::COUNTS),
     Means("no limit"),
 );

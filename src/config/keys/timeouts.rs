@@ -16,23 +16,31 @@ pub(in crate::config) static ROUTE: Object =
 
 pub(in crate::config) static CLIENT_HELLO: Key<Span> = Key::new(
     "client_hello",
-    "From accept to a whole ClientHello.",
+    "Time from accept to a whole ClientHello.",
     Span(defaults::DURATIONS),
     Is(defaults::CLIENT_HELLO),
 );
-pub(in crate::config) static CONNECT: Key<Span> =
-    Key::new("connect", "For one try to connect to a server.", Span(defaults::DURATIONS), Is(defaults::CONNECT));
-pub(in crate::config) static TUNNEL: Key<Span> =
-    Key::new("tunnel", "No byte either way.", Span(defaults::DURATIONS), Is(defaults::TUNNEL));
+pub(in crate::config) static CONNECT: Key<Span> = Key::new(
+    "connect",
+    "Time for one attempt to connect to a server.",
+    Span(defaults::DURATIONS),
+    Is(defaults::CONNECT),
+);
+pub(in crate::config) static TUNNEL: Key<Span> = Key::new(
+    "tunnel",
+    "Time without a byte in either direction after which a connection ends.",
+    Span(defaults::DURATIONS),
+    Is(defaults::TUNNEL),
+);
 pub(in crate::config) static HALF_CLOSED: Key<Span> = Key::new(
     "half_closed",
-    "No byte while one side has ended its direction.",
+    "The same time once one side has ended its direction (half-close).",
     Span(defaults::DURATIONS),
     Is(defaults::HALF_CLOSED),
 );
 pub(in crate::config) static DRAIN: Key<Span> = Key::new(
     "drain",
-    "What open connections have left when the program is told to stop; 0s: nothing.",
+    "Time that open connections get after the program is told to stop; 0s: none.",
     Span(defaults::DURATIONS_OR_ZERO),
     Is(defaults::DRAIN),
 );

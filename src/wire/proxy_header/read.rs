@@ -1,4 +1,4 @@
-//! Reads headers off the front of what came.
+//! Reads a PROXY header from a connection's first bytes.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::bytes::{take, u16, vec16};
@@ -7,20 +7,20 @@ use super::{
     SIGNATURE, TLV_ALPN, TLV_AUTHORITY, TLV_CRC32C, TLV_UNIQUE_ID, Tlvs, V1_MAX_LEN, V1_PREFIX, V2_FIXED,
 };
 
-/// What the first bytes of a connection amount to.
+/// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
     /// Nothing is wrong yet, and more bytes are needed.
     Incomplete,
     /// The first bytes are not those of a PROXY header.
     NotProxy,
-    /// A PROXY header that is broken, or for something else than TCP; a sentence.
+    /// A PROXY header that is malformed, or not for TCP; a sentence.
     Malformed(&'static str),
     /// A whole header.
     Header {
-        /// What it says.
+        /// What the header says.
         header: Header<'a>,
-        /// How many bytes it takes up; the client's own follow.
+        /// Its length in bytes; the client's own bytes follow.
         len: usize,
     },
 }
@@ -28,22 +28,22 @@ pub enum Parsed<'a> {
 /// What a PROXY header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header<'a> {
-    /// The connection is the proxy's own.
+    /// The connection is the balancer's own, such as a health check.
     Local,
-    /// Somebody's, with no address: UNKNOWN of version 1, UNSPEC of version 2.
+    /// A client's, without its address: UNKNOWN of version 1, UNSPEC of version 2.
     Unknown,
     /// A client's.
     Client {
         /// Where the client is.
         source: SocketAddr,
-        /// Where it connected to.
+        /// Where the client connected to.
         destination: SocketAddr,
-        /// What else is said about it.
+        /// The header's TLVs.
         tlvs: Tlvs<'a>,
     },
 }
 
-/// Whether a header of either version begins with `bytes`, of which enough has come to tell.
+/// Whether `bytes` begin a header of either version; false while too few have come to tell.
 #[must_use]
 pub fn begins(bytes: &[u8]) -> bool {
     bytes.starts_with(&SIGNATURE) || bytes.starts_with(V1_PREFIX)
@@ -67,7 +67,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
 }
 
-/// A header and its length; `None` when bytes are missing.
+/// A header and its length; `None` if bytes are missing.
 type Found<'a> = Result<Option<(Header<'a>, usize)>, &'static str>;
 
 fn parse_v2(bytes: &[u8]) -> Found<'_> {
@@ -76,7 +76,7 @@ fn parse_v2(bytes: &[u8]) -> Found<'_> {
         return Ok(None);
     };
     let len = usize::from(u16::from_be_bytes([high, low]));
-    // What is wrong with the first 16 bytes is said without waiting for the rest.
+    // An error in the first 16 bytes is reported without waiting for the rest.
     let shortest = match (command, family) {
         (COMMAND_LOCAL, _) | (COMMAND_PROXY, FAMILY_UNSPEC) => 0,
         (COMMAND_PROXY, FAMILY_TCP4) => 12,
@@ -116,7 +116,7 @@ fn ip<const N: usize>(body: &mut &[u8]) -> Option<[u8; N]> {
     take(body, N)?.try_into().ok()
 }
 
-/// Kind and value of the next TLV; `None` where there is none, or one that is cut off.
+/// Type and value of the next TLV; `None` at the end, and for a TLV that is cut off.
 pub(super) fn next_tlv<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let kind = *rest.split_off_first()?;
     Some((kind, vec16(rest)?))
@@ -143,7 +143,7 @@ fn parse_tlvs<'a>(whole: &[u8], mut rest: &'a [u8]) -> Result<Tlvs<'a>, &'static
     Ok(tlvs)
 }
 
-/// Whether `value` is the CRC32C of `whole`, in which it lies before the last `after` bytes and counts as zero.
+/// Whether `value` is the CRC32C of `whole`, computed with the value itself zero. It ends `after` bytes before the end of `whole`.
 fn is_checksum(value: &[u8], whole: &[u8], after: usize) -> bool {
     let Some((before, after)) = whole.split_at_checked(whole.len() - after) else { return false };
     let before = before.strip_suffix(value).unwrap_or_default();
@@ -178,7 +178,7 @@ fn client<'a, Ip: std::str::FromStr + Into<IpAddr>>(mut words: impl Iterator<Ite
     })
 }
 
-/// Section 2.1: digits without a leading zero, where `parse` would take `+80` and `080`.
+/// Section 2.1: digits without a leading zero. `parse` would accept `+80` and `080`.
 fn port(text: &str) -> Option<u16> {
     let plain = text == "0" || text.starts_with(|first: char| matches!(first, '1'..='9'));
     text.parse().ok().filter(|_| plain)

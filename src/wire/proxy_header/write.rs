@@ -1,4 +1,4 @@
-//! Writes headers, into a buffer of the caller's, so that one can lie right before the hello.
+//! Writes PROXY headers into the caller's buffer, so that the hello can follow in the same write.
 use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,15 +8,15 @@ use super::{
     TLV_NOOP, TLV_UNIQUE_ID, Tlvs, V2_FIXED,
 };
 
-/// The longest header that is written: version 2, IPv6, with all TLVs, and all that can have been received.
+/// The longest header that is written: version 2, IPv6, every TLV of its own, and the most that can have been received.
 pub const MAX_LEN: usize = V2_FIXED + 36 + 2 * (3 + MAX_VALUE) + (3 + 16) + (3 + 4) + MAX_RECEIVED;
 
-/// The whole header of a connection that is the proxy's own, a probe: version 2, LOCAL, UNSPEC, length 0.
+/// The whole header of a probe: version 2, LOCAL, UNSPEC, length 0.
 pub const LOCAL: [u8; V2_FIXED] = *b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
-/// Writes a version 2 header for a client at `source` that came to `destination`.
+/// Writes a version 2 header for a client at `source` that connected to `destination`.
 ///
-/// IPv4 when both are, v4-mapped or not, else IPv6 with the IPv4 one mapped.
+/// IPv4 if both are, v4-mapped or not; else IPv6, with an IPv4 address mapped.
 pub fn v2<'b>(buf: &'b mut [u8; MAX_LEN], source: SocketAddr, destination: SocketAddr, tlvs: &Tlvs<'_>) -> &'b [u8] {
     let mut out = Output { rest: buf };
     out.put(&SIGNATURE);
@@ -61,7 +61,7 @@ pub fn v2<'b>(buf: &'b mut [u8; MAX_LEN], source: SocketAddr, destination: Socke
     let len = MAX_LEN - out.rest.len();
     set(buf, V2_FIXED - 2, ((len - V2_FIXED) as u16).to_be_bytes());
     if tlvs.crc32c {
-        // Section 2.2.3: computed with the field itself zero.
+        // Section 2.2.3: the checksum is computed with its own field zero.
         let sum = crc32c::crc32c(buf.get(..len).unwrap_or_default());
         set(buf, len - 4, sum.to_be_bytes());
     }
@@ -85,7 +85,7 @@ pub fn v1(buf: &mut [u8; MAX_LEN], source: SocketAddr, destination: SocketAddr) 
     buf.get(..len).unwrap_or_default()
 }
 
-/// Two addresses of one family, which is all that a header can hold.
+/// Two addresses of one family, as a header has.
 enum Addresses {
     V4(Ipv4Addr, Ipv4Addr),
     V6(Ipv6Addr, Ipv6Addr),
@@ -107,7 +107,7 @@ fn to_v6(ip: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Section 2.1 knows hex digits and colons only, where `Ipv6Addr` writes a v4-mapped address with dots.
+/// Section 2.1 allows only hex digits and colons; `Ipv6Addr` prints a v4-mapped address with dots.
 struct Hex(Ipv6Addr);
 
 impl fmt::Display for Hex {
@@ -131,7 +131,7 @@ struct Output<'b> {
 }
 
 impl Output<'_> {
-    /// `MAX_LEN` makes room for every header whose received TLVs came in one that was read, so nothing is ever left out.
+    /// Never cuts off: `MAX_LEN` has room for every header whose received TLVs fit in [`super::MAX_READ`].
     fn put(&mut self, bytes: &[u8]) {
         if let Some(room) = self.rest.split_off_mut(..bytes.len()) {
             room.copy_from_slice(bytes);
