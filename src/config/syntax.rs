@@ -1,6 +1,6 @@
 //! Finds the first place where a text is not JSON (RFC 8259), and says what to write there.
 //!
-//! `serde_json` reads the file. This looks at a file that serde_json refused, as "expected value" helps no operator.
+//! `serde_json` reads the file. This looks at a file that `serde_json` refused, as "expected value" helps no operator.
 
 /// One place in a text that is not JSON.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Reads a ClientHello, however its bytes are split over segments and records.
+//! Reads a `ClientHello`, however its bytes are split over segments and records.
 //!
 //! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. A hello within one record is read in place; a
 //! hello split over records is joined in a [`Reader`].

@@ -1,4 +1,4 @@
-//! Builds a ClientHello that real servers answer, for `tls` probes, tests and benchmarks.
+//! Builds a `ClientHello` that real servers answer, for `tls` probes, tests and benchmarks.
 use tls_parser::{SNIType, TlsExtensionType, TlsHandshakeType, TlsRecordType};
 
 /// RFC 8446 section 5.1: the longest plaintext record.
