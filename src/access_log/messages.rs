@@ -20,7 +20,16 @@ pub struct Messages(Arc<Waiting>);
 struct Waiting {
     /// So that a line that finds none costs no lock.
     any: AtomicBool,
-    messages: Mutex<VecDeque<(Severity, String)>>,
+    said: Mutex<Said>,
+}
+
+/// What was said since it was last taken.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// How grave each is, and its words.
+    pub(super) messages: VecDeque<(Severity, String)>,
+    /// How many more there were than may wait.
+    pub(super) lost: u64,
 }
 
 /// Takes messages for a logger at first, and from [`Backend::turn_to`] on for the log of the loop, which never waits for its
@@ -32,11 +41,11 @@ pub struct Backend {
 
 impl Messages {
     /// Those that wait.
-    pub(super) fn take(&self) -> VecDeque<(Severity, String)> {
+    pub(super) fn take(&self) -> Said {
         if !self.0.any.swap(false, Ordering::Relaxed) {
-            return VecDeque::new();
+            return Said::default();
         }
-        std::mem::take(&mut *self.0.messages.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.said.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -46,11 +55,16 @@ impl Log for Messages {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let mut messages = self.0.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.enabled(record.metadata()) && messages.len() < MAX_WAITING {
-            messages.push_back((record.level().into(), record.args().to_string()));
-            self.0.any.store(true, Ordering::Relaxed);
+        if !self.enabled(record.metadata()) {
+            return;
         }
+        let mut said = self.0.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.messages.len() < MAX_WAITING {
+            said.messages.push_back((record.level().into(), record.args().to_string()));
+        } else {
+            said.lost += 1;
+        }
+        self.0.any.store(true, Ordering::Relaxed);
     }
 
     fn flush(&self) {}
@@ -109,9 +123,9 @@ mod tests {
         backend.turn_to(&after);
         say(&backend, "fiscalismia_lb::a", "two");
         say(&backend, "mio::poll", "three");
-        assert_eq!(before.take(), [(Severity::Warning, "one".to_owned())]);
-        assert_eq!(after.take(), [(Severity::Warning, "two".to_owned())]);
-        assert!(after.take().is_empty());
+        assert_eq!(before.take().messages, [(Severity::Warning, "one".to_owned())]);
+        assert_eq!(after.take().messages, [(Severity::Warning, "two".to_owned())]);
+        assert!(after.take().messages.is_empty());
     }
 
     /// Without this, a loop that says much and never comes to an end of its turn takes all memory.
@@ -119,6 +133,9 @@ mod tests {
     fn messages_are_bounded() {
         let messages = Messages::default();
         (0..10_000).for_each(|_| say(&messages, "fiscalismia_lb", "words"));
-        assert_eq!(messages.take().len(), MAX_WAITING);
+        (0..10_000).for_each(|_| say(&messages, "mio::poll", "words"));
+        let Said { messages: kept, lost } = messages.take();
+        assert_eq!((kept.len(), lost), (MAX_WAITING, 10_000 - MAX_WAITING as u64));
+        assert_eq!(messages.take().lost, 0);
     }
 }

@@ -23,6 +23,7 @@ use crate::vocabulary::CloseReason;
 use calendar::Calendar;
 use event::Severity;
 pub use event::{Event, Turn, Why};
+use messages::Said;
 pub use messages::{Backend, Messages};
 
 /// Bytes that wait until many lines are written at once.
@@ -49,8 +50,8 @@ pub struct AccessLog {
     oldest: Option<Time>,
     /// Lost lines that the log has told of.
     told_lost: u64,
-    /// The reader had stalled, and takes lines again.
-    resumed: bool,
+    /// The reader had stalled and takes lines again, or more was said in a turn than may wait.
+    may_tell_lost: bool,
     /// What the program says through the log crate.
     messages: Messages,
 }
@@ -157,7 +158,7 @@ impl AccessLog {
             clock: Calendar::new(config.format, UnixTime::default()),
             oldest: None,
             told_lost: 0,
-            resumed: false,
+            may_tell_lost: false,
             messages: Messages::default(),
         }
     }
@@ -209,8 +210,13 @@ impl AccessLog {
 
     /// Writes the messages that wait.
     fn write_messages(&mut self, now: Time) {
-        for (severity, words) in self.messages.take() {
+        let Said { messages, lost } = self.messages.take();
+        for (severity, words) in messages {
             self.say(now, severity, &words, None);
+        }
+        if lost > 0 {
+            self.output.add_lost(lost);
+            self.may_tell_lost = true;
         }
     }
 
@@ -264,19 +270,21 @@ impl AccessLog {
     pub fn finish(&mut self, now: Time) {
         self.write_messages(now);
         self.output.finish(LAST_PATIENCE);
-        self.resumed = true;
+        self.may_tell_lost = true;
         self.tell_lost(now);
         self.output.finish(Duration::ZERO);
     }
 
-    /// Says how many lines a stall has cost, once it is over and what was kept is written.
+    /// Says how many lines are lost, once the reader takes lines and what was kept is written.
     fn tell_lost(&mut self, now: Time) {
-        if self.resumed && self.output.waiting() == 0 {
-            self.resumed = false;
+        if self.may_tell_lost && self.output.waiting() == 0 {
+            self.may_tell_lost = false;
             let lost = self.output.lost() - self.told_lost;
             self.told_lost += lost;
             if lost > 0 {
-                let words = format_args!("{lost} log lines are lost: standard output was not read in time.");
+                let words = format_args!(
+                    "{lost} log lines are lost: standard output was not read in time, or too much was said at once."
+                );
                 self.say(now, Severity::Warning, &words, None);
             }
         }
@@ -294,7 +302,7 @@ impl AccessLog {
     /// Notes that the reader takes lines again.
     pub fn note_writable(&mut self) {
         self.output.note_writable();
-        self.resumed = true;
+        self.may_tell_lost = true;
     }
 
     /// Counts lines that another process has lost.
@@ -302,7 +310,7 @@ impl AccessLog {
         self.output.add_lost(lost);
     }
 
-    /// Lines lost to a reader that stalled.
+    /// Lines lost to a reader that stalled, or because too much was said at once.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.output.lost()

@@ -247,3 +247,25 @@ fn events_are_sentences_and_fields() {
         assert_eq!(object, json);
     }
 }
+
+/// Without this, what is said too much in one turn is missing, and nothing tells of it.
+#[test]
+fn messages_that_are_lost_are_counted_and_told() {
+    let path = std::env::temp_dir().join(format!("lb-messages-{}", std::process::id()));
+    let output = Output::to(std::fs::File::create(&path).unwrap().into()).unwrap();
+    let messages = Messages::default();
+    let config = Log { format: LogFormat::Haproxy, empty: true, connections: LogConnections::All };
+    let mut log = AccessLog::new(output, config).with(messages.clone());
+    let poll = mio::Poll::new().unwrap();
+    for _ in 0..5_000 {
+        let said = format_args!("words");
+        log::Log::log(&messages, &log::Record::builder().target("fiscalismia_lb").args(said).build());
+    }
+    log.flush(Time::ZERO, poll.registry());
+    assert_eq!(log.lost(), 904);
+    log.tend(Time::ZERO, poll.registry());
+    log.finish(Time::ZERO);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!((log.lost(), text.matches("904 log lines are lost").count()), (904, 1));
+}

@@ -40,7 +40,7 @@ pub struct Snapshot {
     pub half_closed: u64,
     /// Pipes for splicing.
     pub pipes: PipesNow,
-    /// Lines lost to a reader of the log that stalled.
+    /// Lines of the log that are lost: its reader stalled, or too much was said at once.
     pub lost_lines: u64,
     /// Addresses of which the rate limit remembers the rate, and how many it forgot early.
     pub sources: SourcesNow,
