@@ -379,6 +379,8 @@ mod tests {
     use std::os::fd::AsFd;
     use std::thread;
 
+    use rustix::io::ioctl_fionread;
+
     use super::*;
 
     const PORTION: usize = 512 * 1024;
@@ -459,21 +461,26 @@ mod tests {
             let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
             let mut scratch = vec![0; 100 * 1024];
             let (mut sent, mut byte) = (Vec::new(), 0_u8);
-            while !direction.is_held_up() || sent.len() < 4 << 20 {
-                let piece: Vec<u8> = std::iter::repeat_with(|| {
+            let mut feed = |sent: &mut Vec<u8>| {
+                let next = || {
                     byte = byte.wrapping_mul(5).wrapping_add(1);
                     byte
-                })
-                .take(64 * 1024)
-                .collect();
+                };
+                let piece: Vec<u8> = std::iter::repeat_with(next).take(64 * 1024).collect();
                 let n = source.write(&piece).unwrap_or(0);
                 sent.extend_from_slice(&piece[..n]);
+                n
+            };
+            while !direction.is_held_up() {
+                let n = feed(&mut sent);
+                // On a busy machine a piece is on its way for a while, and in parts it would not look like bulk.
+                while ioctl_fionread(&from).unwrap() < n as u64 {
+                    thread::yield_now();
+                }
                 from.retry();
                 direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
-                if n == 0 {
-                    break;
-                }
             }
+            while feed(&mut sent) > 0 {}
             assert_eq!(most_pipes > 0, direction.spliced() > 0);
             drop(source);
             let moved = direction.bytes();
