@@ -1,8 +1,10 @@
 //! The sessions: which there are, and which of them go on without an event.
+use std::fmt;
 use std::net::SocketAddr;
 
 use mio::event::Event;
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
 use crate::config::PerSource;
@@ -23,6 +25,24 @@ struct Entry<R> {
     record: R,
     held: [Span; 2],
     has_server: bool,
+}
+
+/// Reads a list entry by entry. A list of all would leave its memory free among that of the sessions, for nobody.
+struct Each<F>(F);
+
+impl<'a, F: FnMut(Entry<&'a RawValue>)> Visitor<'a> for Each<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of sessions")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(entry) = list.next_element()? {
+            (self.0)(entry);
+        }
+        Ok(())
+    }
 }
 
 /// What came of a hand-over.
@@ -187,30 +207,42 @@ impl Sessions {
     ) -> Result<Taken, String> {
         let rates = state.take(RATES)?;
         self.shared.sources.take_up(state.bytes(rates).unwrap_or_default());
-        let text = state.take_text(SESSIONS);
-        let text = text.as_ref().map_or("[]", |text| text.get());
-        // One record that cannot be read is one connection.
-        let entries: Vec<Entry<&RawValue>> =
-            serde_json::from_str(text).map_err(|error| format!("{SESSIONS}: {error}"))?;
-        let mut taken = Taken { all: entries.len(), kept: 0 };
-        for Entry { record, held, has_server } in entries {
-            let Some(client) = sockets.pull() else { break };
-            let server = if has_server { sockets.pull() } else { None };
-            let sockets = Sockets { client, server };
-            let record = serde_json::from_str(record.get()).ok().filter(|_| self.has_room());
-            let Some(record) = record else {
-                sockets.reset();
-                continue;
-            };
-            let held = held.map(|span| state.bytes(span).unwrap_or_default());
-            let key = self.slots.reserve();
-            let lent = &mut Lent { key, shared: &mut self.shared, context };
-            let next = Session::take_up(record, held, sockets, places, lent);
-            taken.kept += usize::from(!matches!(next, Next::Ended));
-            self.settle(key, next, context);
-        }
+        let Some(text) = state.take_text(SESSIONS) else { return Ok(Taken::default()) };
+        let mut taken = Taken::default();
+        let each = |entry| {
+            taken.all += 1;
+            taken.kept += usize::from(self.take_up_one(&entry, state, sockets, places, context));
+        };
+        let read = serde_json::Deserializer::from_str(text.get()).deserialize_seq(Each(each));
         context.clients.sessions = self.len();
+        read.map_err(|error| format!("{SESSIONS}: {error}"))?;
         Ok(taken)
+    }
+
+    /// Goes on with one of them, if it can. One record that cannot be read is one connection.
+    fn take_up_one(
+        &mut self,
+        entry: &Entry<&RawValue>,
+        state: &State,
+        sockets: &mut Incoming,
+        places: &Places,
+        context: &mut Context,
+    ) -> bool {
+        let Entry { record, held, has_server } = *entry;
+        let Some(client) = sockets.pull() else { return false };
+        let server = if has_server { sockets.pull() } else { None };
+        let sockets = Sockets { client, server };
+        let Some(record) = serde_json::from_str(record.get()).ok().filter(|_| self.has_room()) else {
+            sockets.reset();
+            return false;
+        };
+        let held = held.map(|span| state.bytes(span).unwrap_or_default());
+        let key = self.slots.reserve();
+        let lent = &mut Lent { key, shared: &mut self.shared, context };
+        let next = Session::take_up(record, held, sockets, places, lent);
+        let is_kept = !matches!(next, Next::Ended);
+        self.settle(key, next, context);
+        is_kept
     }
 
     /// Makes the slots of those that have ended free for others.

@@ -14,27 +14,36 @@ const BULK_READS: u8 = 4;
 #[derive(Default)]
 pub struct Direction {
     bytes: u64,
-    first: Option<u8>,
     spliced: u64,
     held: Held,
     flow: Flow,
     bulk_reads: u8,
-    /// The sink takes no more for now of what the source has.
-    stopped: bool,
-    /// How what the source was sent begins, where a source that is the program's own socket would be found by that.
-    asked: Option<[u8; 4]>,
+    beginning: Beginning,
 }
 
-/// What was read and could not be written yet.
+/// What could not be written yet.
 #[derive(Default)]
 enum Held {
     #[default]
     Nothing,
+    /// The kernel holds it, in the source's receive queue.
+    AtSource,
     Bytes {
         bytes: Box<[u8]>,
-        written: usize,
+        written: u32,
     },
     Pipe(Pipe),
+}
+
+/// How a direction begins.
+#[derive(Clone, Copy, Default)]
+enum Beginning {
+    #[default]
+    Unknown,
+    /// With the answer to something that begins like this. A source that is the program's own socket is found by that.
+    Answer([u8; 4]),
+    /// With this byte, which has come.
+    Byte(u8),
 }
 
 /// What a read brought, and how much of it the sink has taken.
@@ -93,14 +102,16 @@ impl Direction {
             None | Some([]) => Held::Nothing,
             Some(rest) => Held::Bytes { bytes: rest.into(), written: 0 },
         };
-        Direction { bytes: written as u64, first: bytes.first().copied(), held, ..Direction::default() }
+        let beginning = bytes.first().copied().map_or(Beginning::Unknown, Beginning::Byte);
+        Direction { bytes: written as u64, beginning, held, ..Direction::default() }
     }
 
     /// The direction in which the answer to `sent` comes. A source that sends the same back may be connected with itself: the
     /// kernel can give a socket the very port that it connects to on this host.
     #[must_use]
     pub fn answering(sent: &[u8]) -> Direction {
-        Direction { asked: sent.first_chunk().copied(), ..Direction::default() }
+        let beginning = sent.first_chunk().copied().map_or(Beginning::Unknown, Beginning::Answer);
+        Direction { beginning, ..Direction::default() }
     }
 
     /// What another process needs to go on, and the bytes that were read and not written yet. Nothing is lost where that
@@ -116,7 +127,7 @@ impl Direction {
             }
         }
         let held = match &self.held {
-            Held::Bytes { bytes, written } => bytes.get(*written..).unwrap_or_default(),
+            Held::Bytes { bytes, written } => bytes.get(*written as usize..).unwrap_or_default(),
             _ => &[],
         };
         Ok((ParkedDirection { bytes: self.bytes, spliced: self.spliced, flow: self.flow }, held))
@@ -138,7 +149,10 @@ impl Direction {
     /// The byte that it began with; of a direction of another process that had written some, another one.
     #[must_use]
     pub fn first(&self) -> Option<u8> {
-        self.first
+        match self.beginning {
+            Beginning::Byte(first) => Some(first),
+            Beginning::Unknown | Beginning::Answer(_) => None,
+        }
     }
 
     /// How many of the [`bytes`](Direction::bytes) were spliced.
@@ -150,7 +164,7 @@ impl Direction {
     /// Whether bytes wait for the sink to take them.
     #[must_use]
     pub fn is_held_up(&self) -> bool {
-        self.stopped || !matches!(self.held, Held::Nothing)
+        !matches!(self.held, Held::Nothing)
     }
 
     /// Whether it has proved to be bulk.
@@ -174,7 +188,6 @@ impl Direction {
     /// Ends the direction where it stands: what is held is thrown away.
     pub fn cut(&mut self, pipes: &mut Pipes) {
         self.flow = Flow::Ended;
-        self.stopped = false;
         if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
             pipes.give_back(pipe);
         }
@@ -250,7 +263,7 @@ impl Direction {
     }
 
     fn is_echo(&self, bytes: &[u8]) -> bool {
-        self.asked.is_some_and(|asked| bytes.starts_with(&asked))
+        matches!(self.beginning, Beginning::Answer(asked) if bytes.starts_with(&asked))
     }
 
     /// Copies where there is much: what the sink does not take stays with the kernel, and not in memory of this process. That
@@ -259,7 +272,9 @@ impl Direction {
         let received = from.peek(scratch);
         let Some(Passed { bytes, written }) = self.pass_on(received, scratch, to)? else { return Ok(0) };
         let seen = bytes.len();
-        self.stopped = written < seen;
+        if written < seen {
+            self.held = Held::AtSource;
+        }
         from.skip(written, seen, scratch).map_err(Progress::SourceFailed)?;
         Ok(written)
     }
@@ -275,8 +290,8 @@ impl Direction {
             Received::Bytes(n) => {
                 let bytes = room.get(..n).unwrap_or_default();
                 // Bytes are not spliced, and so not seen here, before so many reads.
-                if self.first.is_none() {
-                    self.first = bytes.first().copied();
+                if let (None, Some(first)) = (self.first(), bytes.first()) {
+                    self.beginning = Beginning::Byte(*first);
                 }
                 let written = to.write(bytes).map_err(Progress::SinkFailed)?;
                 self.bytes += written as u64;
@@ -328,14 +343,13 @@ impl Direction {
         if !to.is_writable() {
             return Ok(false);
         }
-        self.stopped = false;
         match &mut self.held {
-            Held::Nothing => {}
+            Held::Nothing | Held::AtSource => {}
             Held::Bytes { bytes, written } => {
-                let n = to.write(bytes.get(*written..).unwrap_or_default())?;
-                *written += n;
+                let n = to.write(bytes.get(*written as usize..).unwrap_or_default())?;
+                *written += n as u32;
                 self.bytes += n as u64;
-                if *written < bytes.len() {
+                if (*written as usize) < bytes.len() {
                     return Ok(false);
                 }
             }

@@ -19,8 +19,8 @@ const MOST_KEPT: usize = 16;
 pub struct Pipe {
     out: OwnedFd,
     into: OwnedFd,
-    room: usize,
-    held: usize,
+    room: u32,
+    held: u32,
 }
 
 /// The pipes that are not in use, and how many there may be in all.
@@ -102,7 +102,7 @@ impl Pipe {
         let granted =
             PIPE_ROOMS.iter().find_map(|room| ask(Call::Pipe, || pipe::fcntl_setpipe_size(&into, *room)).ok());
         let room = granted.or_else(|| pipe::fcntl_getpipe_size(&into).ok())?;
-        (room >= LEAST_ROOM).then_some(Pipe { out, into, room, held: 0 })
+        (room >= LEAST_ROOM).then_some(Pipe { out, into, room: room as u32, held: 0 })
     }
 
     /// Whether no byte is in the pipe.
@@ -114,9 +114,9 @@ impl Pipe {
     /// Moves what fits from the socket into this empty pipe: how many bytes, 0 at the peer's FIN, `None` when there is
     /// nothing for now. Only an empty pipe may be filled: in a full one, `EAGAIN` would not mean that the socket is empty.
     pub(super) fn fill(&mut self, from: &mut Stream) -> Result<Option<usize>, Errno> {
-        match splice(&*from, &self.into, self.room) {
+        match splice(&*from, &self.into, self.room as usize) {
             Ok(n) => {
-                self.held = n;
+                self.held = n as u32;
                 Ok(Some(n))
             }
             Err(Errno::AGAIN) => {
@@ -129,29 +129,29 @@ impl Pipe {
 
     /// Takes out what is in the pipe.
     pub(super) fn empty(&mut self) -> Result<Vec<u8>, Errno> {
-        let mut all = vec![0; self.held];
+        let mut all = vec![0; self.held()];
         while self.held > 0 {
-            let at = all.len() - self.held;
+            let at = all.len() - self.held();
             let room = all.get_mut(at..).unwrap_or_default();
             let n = retry_on_intr(|| ask(Call::Read, || rustix::io::read(&self.out, &mut *room)))?;
             if n == 0 {
                 return Err(Errno::IO);
             }
-            self.held -= n;
+            self.held -= n as u32;
         }
         Ok(all)
     }
 
     /// How many bytes are in the pipe.
     pub(super) fn held(&self) -> usize {
-        self.held
+        self.held as usize
     }
 
     /// Moves what the socket takes out of the pipe, which some of it may have left when there is an error.
     pub(super) fn drain(&mut self, to: &mut Stream) -> Result<(), Errno> {
         while self.held > 0 {
-            match splice(&self.out, &*to, self.held) {
-                Ok(n) => self.held -= n,
+            match splice(&self.out, &*to, self.held()) {
+                Ok(n) => self.held -= n as u32,
                 Err(Errno::AGAIN) => {
                     to.filled();
                     break;
@@ -188,7 +188,7 @@ mod tests {
         let (own, _) = listener.accept().unwrap();
         own.set_nonblocking(true).unwrap();
         let mut pipe = Pipe::open().unwrap();
-        pipe.held = rustix::io::write(&pipe.into, &vec![7; 512 * 1024]).unwrap();
+        pipe.held = rustix::io::write(&pipe.into, &vec![7; 512 * 1024]).unwrap() as u32;
         let before = pipe.held();
         // Its RST answers the first bytes, and meets the rest.
         drop(peer);

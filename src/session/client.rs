@@ -20,8 +20,8 @@ pub struct Client {
     pub(super) accepted: Time,
     /// The route at whose own addresses it came in; `None`: at the file's.
     pub(super) frontend: Option<RouteId>,
-    /// It came in at the redirect's addresses, and was handed on.
-    pub(super) is_handed_on: bool,
+    /// It came in at the redirect's addresses, and was handed on: its request goes to this port of a server.
+    pub(super) handed_on: Option<u16>,
     /// The session waits for a hello of which no byte has come.
     pub(super) is_unheard: bool,
     pub(super) admission: Admission,
@@ -52,7 +52,7 @@ impl Client {
             source,
             accepted,
             frontend: None,
-            is_handed_on: false,
+            handed_on: None,
             is_unheard: false,
             admission: Admission::Unlimited,
             lent: 0,
@@ -82,7 +82,7 @@ impl Client {
     pub(super) fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
         let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
         Whose {
-            frontend: owner.unwrap_or(if self.is_handed_on { Role::Http.name() } else { Role::Https.name() }),
+            frontend: owner.unwrap_or(if self.handed_on.is_some() { Role::Http.name() } else { Role::Https.name() }),
             source: self.source,
             accepted: self.accepted,
             route: None,
@@ -116,7 +116,7 @@ impl Client {
     /// Connections at once, for its log lines.
     pub(super) fn counts(&self, open: Open, context: &Context) -> Counts {
         let counts = context.counts(self.frontend, open);
-        if self.is_handed_on { Counts { frontend: context.clients.at_redirect(), ..counts } } else { counts }
+        if self.handed_on.is_some() { Counts { frontend: context.clients.at_redirect(), ..counts } } else { counts }
     }
 
     /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.

@@ -32,7 +32,7 @@ fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseRe
     context.process.closed(reason, spliced);
     let is_denied = client.is_denied(reason);
     match client.frontend {
-        None if client.is_handed_on => {
+        None if client.handed_on.is_some() => {
             context.clients.handed_on -= 1;
             context.process.http.moved(up, down);
         }
@@ -79,7 +79,7 @@ pub(super) fn refuse(client: Client, reason: DropReason, lent: &mut Lent<'_>) ->
 /// How a client is turned away: what need not be TLS understands no alert.
 fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
     match lent.context.config.reject {
-        Reject::Alert if client.is_handed_on || lent.context.fleet.takes_all(client.frontend).is_some() => {
+        Reject::Alert if client.handed_on.is_some() || lent.context.fleet.takes_all(client.frontend).is_some() => {
             Reject::Close
         }
         reject => reject,

@@ -91,7 +91,7 @@ fn dial(routed: &Routed, server: ServerIndex, payload: &[u8], context: &Context)
     let server = context.fleet.server(ServerId { route: routed.route(), server }).ok_or(Errno::HOSTUNREACH)?;
     // Its zone stays: without it, a link-local address is none.
     let mut address = server.address;
-    if let Some(port) = routed.found.port {
+    if let Some(port) = routed.client.handed_on {
         address.set_port(port);
     }
     let stream = net::dial(address, server.from_address(), server.interface.as_deref())?;

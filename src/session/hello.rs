@@ -224,32 +224,26 @@ fn is_allowed(client: &Client, id: RouteId, lent: &Lent<'_>) -> bool {
 /// Gives a client its route at once: all that comes to the address is the route's, and the server may speak first.
 pub(super) fn take_all(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
     log_accept(&client, lent);
-    give(client, bound, id, (None, &[]), lent)
+    give(client, bound, id, &[], lent)
 }
 
 /// Goes on with such a client of another process.
 pub(super) fn take_up_all(client: Client, id: RouteId, lent: &mut Lent<'_>) -> Next {
     match client.stream.local_address() {
-        Ok(bound) if client.refused().is_none() => give(client, bound, id, (None, &[]), lent),
+        Ok(bound) if client.refused().is_none() => give(client, bound, id, &[], lent),
         _ => close::refuse(client, DropReason::ClosedEarly, lent),
     }
 }
 
-/// Goes on with a client of the redirect: what it has sent goes to a server of the route `id`, at `port`.
-pub(super) fn take_on(client: Client, id: RouteId, port: u16, sent: &[u8], lent: &mut Lent<'_>) -> Next {
+/// Goes on with a client of the redirect: what it has sent goes to a server of the route `id`.
+pub(super) fn take_on(client: Client, id: RouteId, sent: &[u8], lent: &mut Lent<'_>) -> Next {
     match client.stream.local_address() {
-        Ok(bound) => give(client, bound, id, (Some(port), sent), lent),
+        Ok(bound) => give(client, bound, id, sent, lent),
         Err(_) => close::refuse(client, DropReason::ClosedEarly, lent),
     }
 }
 
-fn give(
-    client: Client,
-    bound: SocketAddr,
-    id: RouteId,
-    (port, sent): (Option<u16>, &[u8]),
-    lent: &mut Lent<'_>,
-) -> Next {
+fn give(client: Client, bound: SocketAddr, id: RouteId, sent: &[u8], lent: &mut Lent<'_>) -> Next {
     if !is_allowed(&client, id, lent) {
         client.log(&Step::Refuse { why: &NOT_ALLOWED }, lent.context);
         return close::refuse(client, DropReason::NotAllowed, lent);
@@ -261,7 +255,7 @@ fn give(
                 return close::refuse(client, DropReason::ClosedEarly, lent);
             };
             let payload = if sent.is_empty() { Cow::Borrowed(header) } else { Cow::Owned([header, sent].concat()) };
-            line_up(Routed::open(client, Found { port, ..found }, lent), payload, lent)
+            line_up(Routed::open(client, found, lent), payload, lent)
         }
         Err(reason) => close::refuse(client, reason, lent),
     }
@@ -288,7 +282,7 @@ fn route(
     let unique_id = config.proxy_header.tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
     // Where its address is gone, so is the client.
     let header = write_header(client, bound, &config, hello, unique_id, front).map_err(|_| DropReason::ClosedEarly)?;
-    Ok(Found { config, route: id, port: None, unique_id, header: header as u16 })
+    Ok(Found { config, route: id, unique_id, header: header as u16 })
 }
 
 /// Writes the PROXY header to the end of `front`; how long it is.

@@ -134,10 +134,10 @@ impl Session {
     /// Goes on with a client of the redirect, whose request goes to a server of a route.
     pub fn take_on(handed: Handed, lent: &mut Lent<'_>) -> Next {
         let Handed { stream, source, told, accepted, sent, route, port } = handed;
-        let mut client = Client { is_handed_on: true, told, ..Client::new(stream, source, accepted) };
+        let mut client = Client { handed_on: Some(port), told, ..Client::new(stream, source, accepted) };
         match client.ask_limits(lent) {
             Some(reason) => close::refuse(client, reason, lent),
-            None => hello::take_on(client, route, port, &sent, lent),
+            None => hello::take_on(client, route, &sent, lent),
         }
     }
 
@@ -247,8 +247,7 @@ impl Session {
             Session::Connect(connect) => &connect.routed,
             Session::Relay(relay) => &relay.routed,
         };
-        // Of a relay that another process began, the port does not matter any more.
-        routed.client.is_handed_on.then(|| (routed.found.route, routed.found.port.unwrap_or_default()))
+        routed.client.handed_on.map(|port| (routed.found.route, port))
     }
 
     /// What it is about.

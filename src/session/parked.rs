@@ -142,8 +142,15 @@ impl Session {
         }
         let stream = Stream::handed_on(sockets.client);
         let names = names.map(|names| lent.shared.names.take_up(&names));
-        let is_handed_on = handed_on.is_some();
-        let client = Client { frontend, is_handed_on, admission, told, names, ..Client::new(stream, source, accepted) };
+        let handed_to = handed_on.map(|(index, port)| (places.route(index), port));
+        let client = Client {
+            frontend,
+            handed_on: handed_to.map(|(_, port)| port),
+            admission,
+            told,
+            names,
+            ..Client::new(stream, source, accepted)
+        };
         let (relay, server) = match (phase, sockets.server) {
             (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
             (Phase::Relay(_), None) => return lose(client, lent),
@@ -153,11 +160,10 @@ impl Session {
                     return hello::take_up_all(client, route, lent);
                 }
                 let [raw, _] = held;
-                if let Some((index, port)) = handed_on {
-                    return match places.route(index) {
-                        Some(route) => hello::take_on(client, route, port, raw, lent),
-                        None => lose(client, lent),
-                    };
+                match handed_to {
+                    Some((Some(route), _)) => return hello::take_on(client, route, raw, lent),
+                    Some((None, _)) => return lose(client, lent),
+                    None => {}
                 }
                 return Hello::take_up(client, until, raw.to_vec(), lent);
             }

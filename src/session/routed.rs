@@ -17,8 +17,6 @@ use crate::vocabulary::CloseReason;
 pub(super) struct Found {
     pub(super) config: Arc<Route>,
     pub(super) route: RouteId,
-    /// The port of its servers, where it is not their own.
-    pub(super) port: Option<u16>,
     pub(super) unique_id: Option<[u8; 16]>,
     /// Length of the PROXY header in bytes.
     pub(super) header: u16,
@@ -36,9 +34,9 @@ pub(super) struct Routed {
     pub(super) ahead: u64,
     /// The server that the connection counts on.
     server: Option<ServerIndex>,
-    /// How long it took to connect; `None`: it is not connected.
-    connect: Option<Duration>,
-    tries: Tries,
+    connecting: Connecting,
+    /// What became of tries that failed, until one is connected.
+    failures: Option<Box<Failures>>,
 }
 
 /// What of it another process needs to go on, but for the client.
@@ -54,12 +52,21 @@ pub(super) struct ParkedRouted {
     connect: Duration,
 }
 
-/// Tries to connect.
-struct Tries {
-    /// When the first began.
-    began: Option<Time>,
+/// How far it is with its server.
+#[derive(Clone, Copy)]
+enum Connecting {
+    NotYet,
+    /// Since the first try began.
+    Since(Time),
+    /// It took so long.
+    Done(Duration),
+}
+
+/// Tries to connect that came to nothing.
+struct Failures {
     /// The server of the last one.
     last: Option<ServerIndex>,
+    /// Tries that are left.
     left: u32,
     /// Servers that failed since the last pause.
     failed: Vec<ServerIndex>,
@@ -77,9 +84,8 @@ impl Routed {
     pub(super) fn open(client: Client, found: Found, lent: &mut Lent<'_>) -> Routed {
         let context = &mut *lent.context;
         context.fleet.open(found.route, context.now);
-        let tries = Tries { began: None, last: None, left: context.config.retries, failed: Vec::new() };
         let (since, queued) = (context.now, Duration::ZERO);
-        Routed { client, found, since, queued, ahead: 0, server: None, connect: None, tries }
+        Routed { client, found, since, queued, ahead: 0, server: None, connecting: Connecting::NotYet, failures: None }
     }
 
     /// What another process needs to go on; `None`: it is not connected.
@@ -92,7 +98,7 @@ impl Routed {
             since: self.since,
             queued: self.queued,
             ahead: self.ahead,
-            connect: self.connect?,
+            connect: self.connect()?,
         })
     }
 
@@ -103,33 +109,38 @@ impl Routed {
         let config = Arc::clone(config);
         Routed {
             client,
-            found: Found { config, route: id.route, port: None, unique_id: parked.unique_id, header: parked.header },
+            found: Found { config, route: id.route, unique_id: parked.unique_id, header: parked.header },
             since: parked.since,
             queued: parked.queued,
             ahead: parked.ahead,
             server: Some(id.server),
-            connect: Some(parked.connect),
-            tries: Tries { began: None, last: Some(id.server), left: 0, failed: Vec::new() },
+            connecting: Connecting::Done(parked.connect),
+            failures: None,
         }
     }
 
     /// Picks a server that has not failed since the last pause.
     pub(super) fn pick(&self, fleet: &mut Fleet) -> Pick {
-        fleet.pick(self.found.route, self.client.source.ip(), &self.tries.failed)
+        let failed = self.failures.as_ref().map_or(&[][..], |failures| &failures.failed);
+        fleet.pick(self.found.route, self.client.source.ip(), failed)
     }
 
     /// After a pause, every server may be tried again.
     pub(super) fn forget_failures(&mut self) {
-        self.tries.failed.clear();
+        if let Some(failures) = &mut self.failures {
+            failures.failed.clear();
+        }
     }
 
     /// A try to connect to a server begins.
     pub(super) fn assign(&mut self, server: ServerIndex, lent: &mut Lent<'_>) {
         let context = &mut *lent.context;
-        self.tries.began.get_or_insert(context.now);
+        if let Connecting::NotYet = self.connecting {
+            self.connecting = Connecting::Since(context.now);
+        }
         self.server = Some(server);
-        context.fleet.assign(ServerId { route: self.found.route, server }, self.tries.last, context.now);
-        self.tries.last = Some(server);
+        let last = self.failures.as_ref().and_then(|failures| failures.last);
+        context.fleet.assign(ServerId { route: self.found.route, server }, last, context.now);
     }
 
     /// The try has failed. Where another may follow, the server is let go; else it keeps counting the connection, which
@@ -141,31 +152,44 @@ impl Routed {
         lent: &mut Lent<'_>,
     ) -> Result<(), CloseReason> {
         let context = &mut *lent.context;
-        let tries_left = self.tries.left;
+        let tries_left = self.failures.as_ref().map_or(context.config.retries, |failures| failures.left);
         context.log.write(context.now, &self.whose(&context.fleet), &Step::ConnectFailed { why, tries_left });
         if tries_left == 0 {
             return Err(reason);
         }
-        self.tries.left -= 1;
-        self.tries.failed.extend(self.server);
-        self.let_go(lent);
+        let server = self.server;
+        let failures = self.release(lent);
+        failures.left = tries_left - 1;
+        failures.failed.extend(server);
         Ok(())
     }
 
     /// Counts on no server any more.
     pub(super) fn let_go(&mut self, lent: &mut Lent<'_>) {
+        self.release(lent);
+    }
+
+    fn release(&mut self, lent: &mut Lent<'_>) -> &mut Failures {
         if let Some(id) = self.server_id() {
             lent.context.fleet.release(id);
-            self.server = None;
         }
+        let retries = lent.context.config.retries;
+        let failures =
+            self.failures.get_or_insert_with(|| Failures { last: None, left: retries, failed: Vec::new() }.into());
+        failures.last = self.server.take().or(failures.last);
+        failures
     }
 
     /// The server has taken the first bytes: logs and counts that.
     pub(super) fn connected(&mut self, lent: &mut Lent<'_>) {
         let context = &mut *lent.context;
-        let connect = context.now.since(self.tries.began.unwrap_or(context.now));
-        self.connect = Some(connect);
-        self.tries.failed = Vec::new();
+        let connect = match self.connecting {
+            Connecting::NotYet => Duration::ZERO,
+            Connecting::Since(began) => context.now.since(began),
+            Connecting::Done(connect) => connect,
+        };
+        self.connecting = Connecting::Done(connect);
+        self.failures = None;
         if let Some(id) = self.server_id() {
             context.fleet.connected(id, self.queued, connect);
         }
@@ -192,7 +216,15 @@ impl Routed {
 
     /// Whether a server took its first bytes.
     pub(super) fn is_connected(&self) -> bool {
-        self.connect.is_some()
+        self.connect().is_some()
+    }
+
+    /// How long it took to connect.
+    fn connect(&self) -> Option<Duration> {
+        match self.connecting {
+            Connecting::Done(connect) => Some(connect),
+            Connecting::NotYet | Connecting::Since(_) => None,
+        }
     }
 
     /// What its log lines begin with.
@@ -208,7 +240,7 @@ impl Routed {
     /// How long each step took.
     pub(super) fn timing(&self, now: Time) -> Timing {
         let queued = self.server.map(|_| self.queued);
-        Timing { queued, connect: self.connect, total: now - self.client.accepted }
+        Timing { queued, connect: self.connect(), total: now - self.client.accepted }
     }
 
     /// Connections at once, for its log lines.

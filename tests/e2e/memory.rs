@@ -1,6 +1,6 @@
 //! What a client costs in memory of the program, whatever it does.
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::client::Client;
+use crate::kit::lines::From;
+use crate::kit::log::Entry;
+use crate::kit::manager::Manager;
 use crate::kit::origin::{Expect, Origin};
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
@@ -19,7 +22,7 @@ const CLIENTS: usize = 250;
 fn an_unfinished_hello_costs_little_more_than_its_bytes() {
     let origin = Origin::echo("a");
     let proxy = start(&origin, "auto");
-    let before = resident(&proxy);
+    let before = resident(&proxy.proc("status"));
     // A hello of 32 KiB in records of three bytes, without its end: the first 20 KiB, and then what comes after.
     let mut hello = vec![1, 0, 0x7F, 0xFC];
     hello.resize(32 * 1024, 7);
@@ -30,7 +33,7 @@ fn an_unfinished_hello_costs_little_more_than_its_bytes() {
         client.stream.write_all(first).unwrap();
     }
     wait_until("all of it is read", || unread(&proxy) == 0);
-    let each = (resident(&proxy) - before) / CLIENTS;
+    let each = (resident(&proxy.proc("status")) - before) / CLIENTS;
     assert!(each < 22 * 1024, "{each} bytes for each hello of {} so far", first.len());
     for client in &mut clients {
         // Those for which there is no more memory are closed.
@@ -39,7 +42,7 @@ fn an_unfinished_hello_costs_little_more_than_its_bytes() {
     wait_until("there is no memory for some of them", || {
         proxy.entries().iter().any(|line| line.step == "CLOSE" && line.ts() == "RC")
     });
-    let all = resident(&proxy) - before;
+    let all = resident(&proxy.proc("status")) - before;
     assert!(all < CLIENTS * 22 * 1024 + (12 << 20), "{all} bytes for {CLIENTS} hellos");
     // Others are served meanwhile.
     let mut guest = proxy.connect();
@@ -60,7 +63,7 @@ fn a_slow_reader_costs_less_than_20_kb() {
             }
         });
         let proxy = start(&origin, zero_copy);
-        let before = resident(&proxy);
+        let before = resident(&proxy.proc("status"));
         let mut readers: Vec<Client> = (0..CLIENTS).map(|_| narrow(proxy.address)).collect();
         for reader in &mut readers {
             reader.hello("a.test");
@@ -72,10 +75,59 @@ fn a_slow_reader_costs_less_than_20_kb() {
             }
             sleep(Duration::from_millis(5));
         }
-        let each = resident(&proxy).saturating_sub(before) / CLIENTS;
+        let each = resident(&proxy.proc("status")).saturating_sub(before) / CLIENTS;
         assert!(each < 20_000, "{each} bytes for each slow reader, zero_copy {zero_copy}");
         drop(readers);
     }
+}
+
+/// Without this, connections that do nothing cost what was saved on them, in the process that let them in or in the next.
+#[test]
+fn an_idle_connection_costs_400_bytes() {
+    idle_connections_cost_400_bytes(250, 500);
+}
+
+/// The same at the number that docs/how-cheap.md tells of.
+#[test]
+#[ignore = "4,000 connections at once, and so as many fds"]
+fn thousands_of_idle_connections_cost_400_bytes_each() {
+    idle_connections_cost_400_bytes(500, 4_000);
+}
+
+/// `many` beside `few`, for what comes with the first connections is not the others'. Tables grow by doubling, so both numbers
+/// are right below a power of two.
+fn idle_connections_cost_400_bytes(few: usize, many: usize) {
+    let [before, after] = [few, many].map(with_idle_connections);
+    for (what, before, after) in [("let in", before.0, after.0), ("taken over", before.1, after.1)] {
+        let each = (after - before) / (many - few);
+        println!("{what}: {each} bytes for each connection");
+        assert!(each <= 400, "{each} bytes for each of {many} idle connections that were {what}");
+    }
+}
+
+/// What a process has that has let so many connections in, and one that took them over.
+fn with_idle_connections(count: usize) -> (usize, usize) {
+    // It never accepts, so that the connections take no fds of this process.
+    let server = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    server.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    server.listen(4_096).unwrap();
+    let server = server.local_addr().unwrap().as_socket().unwrap();
+    let mut manager = Manager::start(json!({
+        "routes": { "a": { "sni": ["a.test"], "servers": [server], "health_check": { "type": "off" } } },
+    }));
+    let connect = || {
+        let mut client = manager.connect();
+        client.hello("a.test");
+        client
+    };
+    let _clients: Vec<Client> = std::iter::repeat_with(connect).take(count).collect();
+    wait_until("all of them are connected", || {
+        let lines = manager.lines.of(From::Stdout);
+        lines.iter().filter_map(|line| Entry::parse(line)).filter(|entry| entry.step == "CONNECT").count() == count
+    });
+    let let_in = resident(&manager.proc("status"));
+    manager.restart();
+    (let_in, resident(&manager.proc("status")))
 }
 
 /// A client that can have little on its way to it.
@@ -95,9 +147,8 @@ fn start(origin: &Origin, zero_copy: &str) -> Proxy {
     }))
 }
 
-/// Memory that only the program has, in bytes.
-fn resident(proxy: &Proxy) -> usize {
-    let status = proxy.proc("status");
+/// Memory that only the program has, in bytes, by its `status` in `/proc`.
+fn resident(status: &str) -> usize {
     let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     anonymous.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
 }

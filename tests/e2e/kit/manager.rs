@@ -144,6 +144,12 @@ impl Manager {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
+    /// What `/proc` says of the process.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        let id = self.child.as_ref().unwrap().id();
+        std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap()
+    }
+
     /// Waits for the end of the process, and for its last line: whether it ended well.
     pub(crate) fn wait_for_exit(&mut self) -> bool {
         let mut child = self.child.take().unwrap();
