@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::lex::{Environment, Line};
 use super::output::{HealthCheck, RouteBody, Server, Timeouts};
-use super::proxy::{Ask, Proxy};
+use super::pool::Ask;
+use super::proxy::Proxy;
 use super::report::Report;
 use super::server::{Check, OfRoute, ServerReader};
 use super::values::{Place, duration};
@@ -23,7 +24,7 @@ impl Servers<'_> {
     pub(super) fn route(&mut self, backend: &Proxy, client: (Option<Duration>, Option<Duration>)) -> Option<RouteBody> {
         let mut servers = Vec::new();
         let mut of_route: Option<OfRoute> = None;
-        for (line, default) in &backend.servers {
+        for (line, default) in &backend.pool.servers {
             let Some((server, of_server)) = self.server(line, default, backend) else { continue };
             match &of_route {
                 None => of_route = Some(of_server),
@@ -36,7 +37,7 @@ impl Servers<'_> {
             servers.push(server);
         }
         let of_route = of_route?;
-        let connect = backend.timeouts.get("connect").copied();
+        let connect = backend.timed.timeout("connect");
         Some(RouteBody {
             servers,
             balance: self.balance(backend),
@@ -47,12 +48,12 @@ impl Servers<'_> {
             http: None,
             timeouts: timeouts(backend, client),
             health_check: health_check(backend, of_route.check.as_ref(), connect),
-            retries: backend.retries,
+            retries: backend.timed.retries,
         })
     }
 
     fn balance(&mut self, backend: &Proxy) -> Option<&'static str> {
-        let line = backend.balance.as_ref()?;
+        let line = backend.pool.balance.as_ref()?;
         match line.word(1) {
             "roundrobin" | "static-rr" => None,
             "leastconn" => Some("least_connections"),
@@ -85,7 +86,7 @@ impl Servers<'_> {
         let mut reader = ServerReader::new(address, line, &what);
         reader.words(default, self.report);
         reader.words(line.rest(3), self.report);
-        if let (None, Some(source)) = (&reader.server.source, &backend.source) {
+        if let (None, Some(source)) = (&reader.server.source, &backend.pool.source) {
             reader.source(&source.words, self.report);
         }
         Some(reader.conclude())
@@ -105,14 +106,14 @@ impl Servers<'_> {
 
 fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration>) -> HealthCheck {
     let Some(check) = check else { return HealthCheck { kind: Some("off"), ..HealthCheck::default() } };
-    let (kind, path, expect) = match &backend.ask {
+    let (kind, path, expect) = match &backend.pool.ask {
         Ask::Connect => (None, None, None),
         Ask::Hello => (Some("tls"), None, None),
         Ask::Get { path, expect } => (Some("http"), path.clone().filter(|path| path != "/"), *expect),
     };
     // With `timeout check`, HAProxy adds that to the connect; without, `inter` is the limit of both.
-    let timeout = match (backend.timeouts.get("check"), connect) {
-        (Some(check), _) => *check,
+    let timeout = match (backend.timed.timeout("check"), connect) {
+        (Some(check), _) => check,
         (None, Some(connect)) => connect.min(check.interval),
         (None, None) => check.interval,
     };
@@ -132,7 +133,7 @@ fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration
 }
 
 fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Duration>)) -> Timeouts {
-    let of = |name: &str| backend.timeouts.get(name).copied().filter(|time| !time.is_zero());
+    let of = |name: &str| backend.timed.timeout(name).filter(|time| !time.is_zero());
     let lesser = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
     // Bytes either way keep both of HAProxy's timers up, so the lesser is what ends a silent connection.
     let tunnel = of("tunnel").or_else(|| lesser(of("server"), client.filter(|time| !time.is_zero())));

@@ -13,18 +13,18 @@ pub(super) struct Balancers(Vec<(usize, String, Networks)>);
 impl Balancers {
     /// Notes those of one frontend.
     pub(super) fn frontend(&mut self, proxy: &Proxy, reader: &mut Reader<'_>) {
-        let with_header = proxy.binds.iter().filter(|bind| bind.accepts_proxy).count();
+        let with_header = proxy.bound.binds.iter().filter(|bind| bind.accepts_proxy).count();
         let mut from = Networks::none();
         let let_in = if proxy.expects_header() { let_in(proxy, reader) } else { Networks::all() };
-        if with_header > 0 && with_header == proxy.binds.len() {
+        if with_header > 0 && with_header == proxy.bound.binds.len() {
             from = let_in.clone();
         } else {
-            for bind in proxy.binds.iter().filter(|bind| bind.accepts_proxy) {
+            for bind in proxy.bound.binds.iter().filter(|bind| bind.accepts_proxy) {
                 let why = "a header is expected by where the client comes from, and at all listeners alike: accept_proxy.from";
                 reader.report.lost(bind.number, "bind … accept-proxy", why);
             }
         }
-        for line in proxy.connection_rules.iter().filter(|line| line.word(2) == "expect-proxy") {
+        for line in proxy.decisions.connection_rules.iter().filter(|line| line.word(2) == "expect-proxy") {
             let condition = reader.condition(line, 4);
             if line.word(3) == "layer4" && condition.is_by_source() {
                 from = from.or(&condition.sources().and(&let_in));
@@ -63,7 +63,7 @@ impl Balancers {
 fn let_in(proxy: &Proxy, reader: &mut Reader<'_>) -> Networks {
     let (mut undecided, mut let_in) = (Networks::all(), Networks::none());
     let refuses = |line: &Line| ["reject", "silent-drop"].contains(&line.word(2));
-    let rules = proxy.connection_rules.iter().filter(|line| line.word(1) == "connection");
+    let rules = proxy.decisions.connection_rules.iter().filter(|line| line.word(1) == "connection");
     for line in rules.filter(|line| refuses(line) || line.word(2) == "accept") {
         let condition = reader.condition(line, 3);
         if !condition.is_by_source() {

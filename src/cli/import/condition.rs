@@ -95,6 +95,23 @@ impl Condition {
         self.any.iter().flatten().flat_map(|term| &term.tests)
     }
 
+    /// Names of which it asks for one whatever else it asks for; `None`: it may hold for any name.
+    pub(super) fn names(&self) -> Option<Vec<&NameSet>> {
+        fn of_term(term: &Term) -> Option<Vec<&NameSet>> {
+            let names = term.tests.iter().filter_map(|test| match test {
+                Test::Names(names) | Test::Host(names) => Some(names),
+                _ => None,
+            });
+            let names: Vec<&NameSet> = names.collect();
+            (names.len() == term.tests.len()).then_some(names)
+        }
+        fn of_all(terms: &[Term]) -> Option<Vec<&NameSet>> {
+            terms.iter().filter(|term| !term.negated).find_map(of_term)
+        }
+        let sets: Option<Vec<_>> = self.any.iter().map(|terms| of_all(terms)).collect();
+        sets.filter(|_| !self.unless).map(|sets| sets.concat())
+    }
+
     /// Why it cannot be asked here, where it cannot.
     pub(super) fn obstacle(&self) -> Option<String> {
         self.tests().find_map(|test| match test {

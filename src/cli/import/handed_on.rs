@@ -1,10 +1,11 @@
 //! Port 80 for servers: rules by Host and path of a frontend that reads HTTP, as `routes.NAME.http`.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 
 use fiscalismia_lb::config::SniPattern;
 
 use super::condition::{Condition, Reader, Subject, Test};
+use super::index::Index;
 use super::lex::Line;
 use super::names::{FRESH, fresh};
 use super::output::{Http, Output, Route, RouteBody};
@@ -13,12 +14,21 @@ use super::report::Report;
 use super::routes::Assembly;
 use super::side::is_redirect;
 
-/// Rules of one frontend: the redirects to https, and the backends.
+/// Rules of one frontend.
 #[derive(Default)]
 pub(super) struct Rules {
-    redirects: Vec<Condition>,
-    backends: Vec<(Line, String, Condition)>,
+    /// The redirects to https come first, and have no backend.
+    asked: Vec<(Option<(Line, String)>, Condition)>,
+    index: Index,
     default: Option<(Line, String)>,
+}
+
+/// Requests for a route, as far as the rules tell them apart.
+struct Requests {
+    /// Each with the places of the rules that it can meet.
+    hosts: Vec<(String, Vec<usize>)>,
+    /// Beginnings of paths, and what begins all others.
+    paths: BTreeSet<String>,
 }
 
 /// What a request gets.
@@ -35,54 +45,71 @@ impl Rules {
     /// Reads the rules of `proxy`; those that cannot be asked here are left out, and reported.
     pub(super) fn read(proxy: &Proxy, reader: &mut Reader<'_>) -> Rules {
         let mut rules = Rules::default();
-        for line in proxy.http_rules.iter().filter(|line| is_redirect(line)) {
+        for line in proxy.decisions.http_rules.iter().filter(|line| is_redirect(line)) {
             let at = line.words.iter().position(|word| word == "if" || word == "unless").unwrap_or(line.words.len());
             let condition = reader.condition(line, at);
             match condition.obstacle() {
                 Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
-                None => rules.redirects.push(condition),
+                None => rules.asked.push((None, condition)),
             }
         }
-        for line in &proxy.use_backend {
+        for line in &proxy.decisions.use_backend {
             let condition = reader.condition(line, 2);
             let by_expression = || "a route is found by its names: write them".to_owned();
             match condition.obstacle().or_else(|| line.word(1).contains("%[").then(by_expression)) {
                 Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
-                None => rules.backends.push((line.clone(), line.word(1).to_owned(), condition)),
+                None => rules.asked.push((Some((line.clone(), line.word(1).to_owned())), condition)),
             }
         }
-        rules.default = match &proxy.default_backend {
+        rules.index = Index::new(rules.asked.iter().map(|(_, condition)| condition));
+        rules.default = match &proxy.decisions.default_backend {
             Some(line) => Some((line.clone(), line.word(1).to_owned())),
-            None => proxy.servers.first().map(|(line, _)| (line.clone(), proxy.name.clone())),
+            None => proxy.pool.servers.first().map(|(line, _)| (line.clone(), proxy.name.clone())),
         };
         rules
     }
 
     /// Whether they ask for what only a request over HTTP tells.
     pub(super) fn ask_for_requests(&self) -> bool {
-        let tests = || self.backends.iter().flat_map(|(.., condition)| condition.tests());
-        tests().any(|test| matches!(test, Test::Host(_) | Test::Path(_)))
+        let of_backends = self.asked.iter().filter(|(backend, _)| backend.is_some());
+        let mut tests = of_backends.flat_map(|(_, condition)| condition.tests());
+        tests.any(|test| matches!(test, Test::Host(_) | Test::Path(_)))
     }
 
-    fn answer(&self, host: &str, path: &str) -> Answer<'_> {
+    fn rules(&self, places: &[usize]) -> impl Iterator<Item = &(Option<(Line, String)>, Condition)> {
+        places.iter().filter_map(|place| self.asked.get(*place))
+    }
+
+    fn tests(&self, places: &[usize]) -> impl Iterator<Item = &Test> {
+        self.rules(places).flat_map(|(_, condition)| condition.tests())
+    }
+
+    fn answer(&self, (host, places): &(String, Vec<usize>), path: &str) -> Answer<'_> {
         let subject = Subject { host: Some(host), path: Some(path), is_no_tls: true, ..Subject::default() };
-        if self.redirects.iter().any(|condition| condition.holds(subject)) {
-            return Answer::Redirect;
-        }
-        let rule = self.backends.iter().find(|(.., condition)| condition.holds(subject));
-        let found = rule.map(|(line, backend, _)| (line, backend));
-        match found.or_else(|| self.default.as_ref().map(|(line, backend)| (line, backend))) {
-            Some((line, backend)) => Answer::Backend(line, backend),
-            None => Answer::Nothing,
+        let rule = self.rules(places).find(|(_, condition)| condition.holds(subject));
+        match rule.map_or(Some(self.default.as_ref()), |(backend, _)| backend.as_ref().map(Some)) {
+            Some(Some((line, backend))) => Answer::Backend(line, backend),
+            Some(None) => Answer::Nothing,
+            None => Answer::Redirect,
         }
     }
 
-    /// Beginnings of paths that the rules tell apart, and what begins all others.
-    fn paths(&self) -> BTreeSet<String> {
-        let conditions = self.redirects.iter().chain(self.backends.iter().map(|(.., condition)| condition));
-        let of_test = |test: &Test| if let Test::Path(paths) = test { paths.clone() } else { Vec::new() };
-        let paths = conditions.flat_map(Condition::tests).flat_map(of_test).filter(|path| path.starts_with('/'));
-        paths.chain(["/".to_owned()]).collect()
+    /// What the rules tell apart. Of hosts that all rules take alike, one is enough.
+    fn requests(&self, route: &Route) -> Requests {
+        let mut seen = HashSet::new();
+        let mut requests = Requests { hosts: Vec::new(), paths: BTreeSet::from(["/".to_owned()]) };
+        for host in route.sni.iter().map(|pattern| host(pattern)) {
+            let places = self.index.candidates(Some(&host));
+            let is_taken = |test: &Test| if let Test::Host(names) = test { names.find(&host).is_some() } else { false };
+            let taken: Vec<bool> = self.tests(&places).map(is_taken).collect();
+            if !seen.insert((places.clone(), taken)) {
+                continue;
+            }
+            let of_test = |test: &Test| if let Test::Path(paths) = test { paths.clone() } else { Vec::new() };
+            requests.paths.extend(self.tests(&places).flat_map(of_test).filter(|path| path.starts_with('/')));
+            requests.hosts.push((host, places));
+        }
+        requests
     }
 
     /// Gives each route the requests that its servers had. Whether there are any, or all others are redirected.
@@ -93,13 +120,14 @@ impl Rules {
         output: &mut Output,
         report: &mut Report,
     ) -> bool {
-        let mut any = !self.redirects.is_empty();
+        let mut any = self.asked.iter().any(|(backend, _)| backend.is_none());
         let mut elsewhere = Elsewhere::new();
         for (name, route) in &mut output.routes {
             let mut http: Option<Http> = None;
-            for path in self.paths() {
+            let requests = self.requests(route);
+            for path in requests.paths {
                 let covered = |http: &Http| http.paths.iter().any(|start| path.starts_with(start.as_str()));
-                let port = self.port(proxy, (name, route), &path, assembly, &mut elsewhere, report);
+                let port = self.port(proxy, (name, route), (&requests.hosts, &path), assembly, &mut elsewhere, report);
                 match (port, &mut http) {
                     (Some(port), None) => http = Some(Http { port, paths: vec![path] }),
                     (Some(port), Some(http)) if http.port == port => {
@@ -143,17 +171,19 @@ impl Rules {
         &self,
         proxy: &Proxy,
         (name, route): (&str, &Route),
-        path: &str,
+        (hosts, path): (&[(String, Vec<usize>)], &str),
         assembly: &Assembly<'_>,
         elsewhere: &mut Elsewhere,
         report: &mut Report,
     ) -> Option<u16> {
         let path = format!("{path}{FRESH}");
-        let hosts: Vec<String> = route.sni.iter().map(|pattern| host(pattern)).collect();
         let answers: Vec<Answer<'_>> = hosts.iter().map(|host| self.answer(host, &path)).collect();
-        let mut ports = BTreeSet::new();
+        let (mut ports, mut seen) = (BTreeSet::new(), HashSet::new());
         for answer in &answers {
             let Answer::Backend(line, backend) = answer else { continue };
+            if !seen.insert(line.number) {
+                continue;
+            }
             let mut elsewhere = |why| {
                 let routes: &mut BTreeSet<String> =
                     elsewhere.entry((line.number, line.words.join(" "), why)).or_default();

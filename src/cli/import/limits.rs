@@ -20,11 +20,12 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
     let mut limits = Limits::default();
     let mut exempt = Networks::none();
     let tracked = proxy
+        .decisions
         .connection_rules
         .iter()
-        .chain(&proxy.content_rules)
+        .chain(&proxy.decisions.content_rules)
         .find_map(|line| line.word(2).starts_with("track-sc").then(|| after(line, "table").unwrap_or(&proxy.name)));
-    for line in &proxy.connection_rules {
+    for line in &proxy.decisions.connection_rules {
         let condition = reader.condition(line, 3);
         let of_balancer = proxy.expects_header() && line.word(1) == "connection";
         match line.word(2) {
@@ -50,7 +51,7 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
             _ => reader.report.lost(line.number, &line.words.join(" "), "there is nothing like it"),
         }
     }
-    for line in &proxy.content_rules {
+    for line in &proxy.decisions.content_rules {
         let condition = reader.condition(line, 3);
         if condition.tests().any(|test| matches!(test, Test::Rate { .. }))
             && !limits.limit(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &Networks::none()))

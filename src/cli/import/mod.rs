@@ -4,15 +4,19 @@
 //! ([`proxy`]). Rules that are asked in turn become a table of names ([`table`]), backends become routes ([`backend`]).
 mod backend;
 mod balancers;
+mod bound;
 mod condition;
+mod decisions;
 mod global;
 mod handed_on;
+mod index;
 mod keywords;
 mod lex;
 mod limits;
 mod names;
 mod networks;
 mod output;
+mod pool;
 mod proxy;
 mod report;
 mod routes;
@@ -21,6 +25,7 @@ mod server;
 mod side;
 mod table;
 mod target;
+mod timed;
 mod values;
 
 use std::collections::HashMap;
@@ -112,13 +117,13 @@ fn assemble(path: &Path, proxies: &[Proxy], environment: &Environment, output: &
     let mut balancers = Balancers::default();
     let mut of_http = Vec::new();
     for proxy in proxies.iter().filter(|proxy| proxy.serves) {
-        if let Some(line) = proxy.opens_tls {
+        if let Some(line) = proxy.bound.opens_tls {
             let why = "TLS is not opened here: the certificates belong to the servers, which get TLS as it comes";
             report.lost(line, &format!("{}: bind … ssl", proxy.name), why);
             continue;
         }
-        let mut reader = Reader { configuration: path, report, acls: proxy.acls.clone() };
-        if proxy.mode == Mode::Http || proxy.asks_for_requests() {
+        let mut reader = Reader { configuration: path, report, acls: proxy.decisions.acls.clone() };
+        if proxy.mode == Mode::Http || proxy.decisions.ask_for_requests() {
             let rules = handed_on::Rules::read(proxy, &mut reader);
             if proxy.mode == Mode::Http || rules.ask_for_requests() {
                 of_http.push((proxy, rules));
@@ -126,7 +131,7 @@ fn assemble(path: &Path, proxies: &[Proxy], environment: &Environment, output: &
             }
         }
         if proxy.is_admin {
-            output.admin.listen.extend(proxy.addresses().iter().map(ToString::to_string));
+            output.admin.listen.extend(proxy.bound.addresses().iter().map(ToString::to_string));
             continue;
         }
         balancers.frontend(proxy, &mut reader);
@@ -136,7 +141,7 @@ fn assemble(path: &Path, proxies: &[Proxy], environment: &Environment, output: &
     }
     // Requests over plain HTTP go by the names of routes, so these come first.
     for (proxy, rules) in of_http {
-        let mut reader = Reader { configuration: path, report, acls: proxy.acls.clone() };
+        let mut reader = Reader { configuration: path, report, acls: proxy.decisions.acls.clone() };
         if side::http(proxy, &assembly, &mut reader, &rules, output) {
             balancers.frontend(proxy, &mut reader);
         }

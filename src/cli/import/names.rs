@@ -89,18 +89,12 @@ pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// Whether `pattern` takes this name of good labels.
-pub(super) fn takes(pattern: &SniPattern, name: &str) -> bool {
-    let labels_before = |parent: &str| match name.strip_suffix(parent).and_then(|rest| rest.strip_suffix('.')) {
-        Some(rest) if !rest.is_empty() => rest.split('.').count(),
-        _ => 0,
-    };
-    match pattern {
-        SniPattern::Exact(exact) => **exact == *name,
-        SniPattern::Wildcard(parent) => labels_before(parent) == 1,
-        SniPattern::Subdomains(parent) => labels_before(parent) > 0,
-        SniPattern::Default => true,
-    }
+/// Every pattern that takes this name of good labels.
+pub(super) fn takers(name: &str) -> impl Iterator<Item = SniPattern> {
+    let parents = || name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
+    let wildcard = parents().next().map(|parent| SniPattern::Wildcard(parent.into()));
+    let below = parents().map(|parent| SniPattern::Subdomains(parent.into()));
+    [SniPattern::Exact(name.into()), SniPattern::Default].into_iter().chain(wildcard).chain(below)
 }
 
 /// Names in an order, of which the first that takes one is found at once: lists of a hundred thousand names are asked for each of
@@ -114,12 +108,7 @@ pub(super) struct NameSet {
 impl NameSet {
     /// Where the first of them stands that takes `name`.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        let at = |pattern: &SniPattern| self.first.get(pattern).copied();
-        let parents = || name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
-        let exact = at(&SniPattern::Exact(name.into()));
-        let wildcard = parents().next().and_then(|parent| at(&SniPattern::Wildcard(parent.into())));
-        let below = parents().filter_map(|parent| at(&SniPattern::Subdomains(parent.into())));
-        below.chain(exact).chain(wildcard).chain(at(&SniPattern::Default)).min()
+        takers(name).filter_map(|pattern| self.first.get(&pattern).copied()).min()
     }
 }
 
@@ -361,7 +350,8 @@ mod tests {
         for (name, one, any) in
             [("x.a.test", true, true), ("y.x.a.test", false, true), ("a.test", false, false), ("xa.test", false, false)]
         {
-            assert_eq!((takes(&wildcard, name), takes(&all, name)), (one, any), "{name}");
+            let taken = |pattern: &SniPattern| takers(name).any(|taker| taker == *pattern);
+            assert_eq!((taken(&wildcard), taken(&all)), (one, any), "{name}");
             let set: NameSet = [wildcard.clone(), all.clone()].into_iter().collect();
             assert_eq!(set.find(name), if one { Some(0) } else { any.then_some(1) }, "{name}");
         }

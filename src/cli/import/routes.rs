@@ -1,5 +1,5 @@
 //! Routes out of frontends, their tables, and the backends that these name.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use fiscalismia_lb::config::SniPattern;
@@ -19,6 +19,9 @@ const PLAIN_PORTS: &[u16] = &[21, 22, 23, 25, 80, 110, 143, 389, 587, 1194, 3306
 /// What the frontends so far have made.
 pub(super) struct Assembly<'a> {
     proxies: &'a [Proxy],
+    backends: HashMap<&'a str, &'a Proxy>,
+    /// Of routes so far.
+    names: HashSet<String>,
     environment: &'a Environment,
     drops_silently: bool,
     has_limits: usize,
@@ -29,8 +32,12 @@ pub(super) struct Assembly<'a> {
 
 impl<'a> Assembly<'a> {
     pub(super) fn new(proxies: &'a [Proxy], environment: &'a Environment) -> Assembly<'a> {
+        // Of two with one name, the first counts.
+        let backends = proxies.iter().rev().filter(|proxy| proxy.is_backend);
         Assembly {
             proxies,
+            backends: backends.map(|proxy| (proxy.name.as_str(), proxy)).collect(),
+            names: HashSet::new(),
             environment,
             drops_silently: false,
             has_limits: 0,
@@ -64,7 +71,7 @@ impl<'a> Assembly<'a> {
                 output.limits.per_source = Some(limits.per_source);
             }
         }
-        let listen: Vec<String> = proxy.addresses().iter().map(ToString::to_string).collect();
+        let listen: Vec<String> = proxy.bound.addresses().iter().map(ToString::to_string).collect();
         if listen.is_empty() {
             report.lost(proxy.number, &proxy.name, "no address is left to listen on");
             return;
@@ -84,8 +91,8 @@ impl<'a> Assembly<'a> {
         for (number, what) in table.iter().filter_map(|entry| entry.answer.lost(&entry.pattern.to_string())) {
             report.lost(number, &proxy.name, &what);
         }
-        self.client_hello = self.client_hello.max(proxy.inspect_delay.filter(|delay| !delay.is_zero()));
-        if proxy.inspect_delay.is_none() || proxy.content_rules.is_empty() {
+        self.client_hello = self.client_hello.max(proxy.timed.inspect_delay.filter(|delay| !delay.is_zero()));
+        if proxy.timed.inspect_delay.is_none() || proxy.decisions.content_rules.is_empty() {
             let why = "the hello is always waited for; HAProxy decides without it where no \"tcp-request inspect-delay\" and \
                        \"tcp-request content\" make it wait";
             report.note(proxy.number, &proxy.name, why);
@@ -103,7 +110,7 @@ impl<'a> Assembly<'a> {
                 Self::not_tls(proxy, &backend, &body, report);
             }
             let suffix = alpn.map(|alpn| alpn.replace('/', "_")).unwrap_or_default();
-            let name = free_name(&backend, &[&suffix, &proxy.name], output);
+            let name = self.free_name(&backend, &[&suffix, &proxy.name]);
             let listen = if own_listen { listen.to_vec() } else { Vec::new() };
             output
                 .routes
@@ -113,7 +120,7 @@ impl<'a> Assembly<'a> {
 
     /// What is no TLS goes to the default backend in HAProxy, once it has waited for a hello in vain.
     fn not_tls(proxy: &Proxy, backend: &str, body: &RouteBody, report: &mut Report) {
-        let number = proxy.default_backend.as_ref().map_or(proxy.number, |line| line.number);
+        let number = proxy.decisions.default_backend.as_ref().map_or(proxy.number, |line| line.number);
         let what = format!("default_backend {backend}");
         let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         if body.servers.iter().any(|server| port(&server.address).is_some_and(|port| PLAIN_PORTS.contains(&port))) {
@@ -135,7 +142,7 @@ impl<'a> Assembly<'a> {
         }
         if let Some(body) = self.body(proxy, backend, report) {
             let body = RouteBody { allow_from: allow_from(answer, proxy, report), ..body };
-            let name = free_name(backend, &[&proxy.name], output);
+            let name = self.free_name(backend, &[&proxy.name]);
             output.routes.push((name, Route { listen, body, ..Route::default() }));
         }
     }
@@ -156,7 +163,7 @@ impl<'a> Assembly<'a> {
 
     /// The backend of that name.
     pub(super) fn backend(&self, frontend: &Proxy, backend: &str, report: &mut Report) -> Option<&'a Proxy> {
-        let found = self.proxies.iter().find(|proxy| proxy.is_backend && proxy.name == backend);
+        let found = self.backends.get(backend).copied();
         if found.is_none() {
             report.lost(frontend.number, &format!("backend {backend}"), "there is none of that name");
         }
@@ -165,10 +172,25 @@ impl<'a> Assembly<'a> {
 
     /// Its servers, for clients that come in at `frontend`.
     pub(super) fn servers(&self, frontend: &Proxy, backend: &Proxy, report: &mut Report) -> Option<RouteBody> {
-        let ports: Vec<u16> = frontend.addresses().iter().map(std::net::SocketAddr::port).collect();
+        let ports: Vec<u16> = frontend.bound.addresses().iter().map(std::net::SocketAddr::port).collect();
         let listen_port = ports.first().copied().filter(|first| ports.iter().all(|port| port == first));
-        let of = |name: &str| frontend.timeouts.get(name).copied();
+        let of = |name: &str| frontend.timed.timeout(name);
         Servers { environment: self.environment, report, listen_port }.route(backend, (of("client"), of("client-fin")))
+    }
+
+    /// A name for a route that no other has: the backend's, as long as it is the only one.
+    fn free_name(&mut self, backend: &str, more: &[&str]) -> String {
+        let mut name = backend.to_owned();
+        for more in more.iter().filter(|more| !more.is_empty()) {
+            if !self.names.contains(&name) {
+                break;
+            }
+            name = format!("{name}-{more}");
+        }
+        while !self.names.insert(name.clone()) {
+            name += "-";
+        }
+        name
     }
 
     /// What is told once for all routes.
@@ -240,20 +262,4 @@ fn groups(table: &[Entry]) -> Vec<Group<'_>> {
         }
     }
     groups
-}
-
-/// A name for a route that no other has: the backend's, as long as it is the only one.
-fn free_name(backend: &str, more: &[&str], output: &Output) -> String {
-    let is_free = |name: &str| output.routes.iter().all(|(other, _)| other != name);
-    let mut name = backend.to_owned();
-    for more in more.iter().filter(|more| !more.is_empty()) {
-        if is_free(&name) {
-            break;
-        }
-        name = format!("{name}-{more}");
-    }
-    while !is_free(&name) {
-        name += "-";
-    }
-    name
 }

@@ -17,10 +17,10 @@ pub(super) fn http(
     rules: &handed_on::Rules,
     output: &mut Output,
 ) -> bool {
-    let redirects = proxy.http_rules.iter().any(is_redirect);
+    let redirects = proxy.decisions.http_rules.iter().any(is_redirect);
     let hands_on = rules.hand_on(proxy, assembly, output, reader.report);
-    let is_admin = proxy.is_admin || proxy.http_rules.iter().any(is_admin);
-    let addresses: Vec<String> = proxy.addresses().iter().map(SocketAddr::to_string).collect();
+    let is_admin = proxy.is_admin || proxy.decisions.http_rules.iter().any(is_admin);
+    let addresses: Vec<String> = proxy.bound.addresses().iter().map(SocketAddr::to_string).collect();
     if redirects || hands_on {
         output.redirect.listen.extend(addresses);
     } else if is_admin {
@@ -34,10 +34,10 @@ pub(super) fn http(
         let why = "a request that goes to no route is redirected to https";
         reader.report.note(proxy.number, &proxy.name, why);
     }
-    for line in &proxy.http_rules {
+    for line in &proxy.decisions.http_rules {
         follow(line, redirects || hands_on, reader.report);
     }
-    for line in proxy.connection_rules.iter().chain(&proxy.content_rules) {
+    for line in proxy.decisions.connection_rules.iter().chain(&proxy.decisions.content_rules) {
         refusal(line, reader);
     }
     redirects || hands_on

@@ -2,11 +2,14 @@
 //!
 //! Names that the same comparisons take get the same answer. So it is enough to ask the rules once for each kind of name
 //! that they tell apart: each exact name, something below each `*.` and `**.`, any other name, and none.
+use std::collections::HashSet;
+
 use fiscalismia_lb::config::SniPattern;
 
 use super::condition::{Condition, Reader, Subject, Test};
+use super::index::Index;
 use super::lex::Line;
-use super::names::{fresh, takes};
+use super::names::{fresh, takers};
 use super::networks::Networks;
 use super::proxy::Proxy;
 use super::target::{Target, target};
@@ -20,6 +23,9 @@ pub(super) struct Rules {
     connection: Vec<(Verdict, Condition)>,
     content: Vec<(usize, Verdict, Condition)>,
     backends: Vec<(usize, Target, Condition)>,
+    /// Of `content` and of `backends`.
+    content_index: Index,
+    backend_index: Index,
     default: Option<(usize, String)>,
     /// Of clients, by their addresses: what the rules tell apart.
     groups: Vec<Networks>,
@@ -69,18 +75,18 @@ impl Answer {
 impl Rules {
     /// Reads the rules of `proxy`; those that cannot be asked here are left out, and reported.
     pub(super) fn read(proxy: &Proxy, reader: &mut Reader<'_>, backends: &[&str]) -> Rules {
-        let default = proxy.default_backend.as_ref().map(|line| (line.number, line.word(1).to_owned()));
+        let default = proxy.decisions.default_backend.as_ref().map(|line| (line.number, line.word(1).to_owned()));
         let mut rules = Rules { default, ..Rules::default() };
-        if rules.default.is_none() && !proxy.servers.is_empty() {
+        if rules.default.is_none() && !proxy.pool.servers.is_empty() {
             rules.default = Some((proxy.number, proxy.name.clone()));
         }
-        for line in &proxy.connection_rules {
+        for line in &proxy.decisions.connection_rules {
             rules.connection_rule(line, proxy, reader);
         }
-        for line in &proxy.content_rules {
+        for line in &proxy.decisions.content_rules {
             rules.content_rule(line, reader);
         }
-        for line in &proxy.use_backend {
+        for line in &proxy.decisions.use_backend {
             let condition = reader.condition(line, 2);
             if let Some(why) = condition.obstacle() {
                 reader.report.lost(line.number, &line.words.join(" "), &why);
@@ -91,6 +97,8 @@ impl Rules {
                 Err(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
             }
         }
+        rules.content_index = Index::new(rules.content.iter().map(|(.., condition)| condition));
+        rules.backend_index = Index::new(rules.backends.iter().map(|(.., condition)| condition));
         rules.groups = rules.groups(proxy, reader);
         rules
     }
@@ -197,12 +205,16 @@ impl Rules {
         if self.connection.iter().find(holds).is_some_and(|(verdict, _)| *verdict == Verdict::Refuse) {
             return None;
         }
-        let verdict =
-            self.content.iter().find(|(.., condition)| condition.holds(subject)).map(|(_, verdict, _)| verdict);
+        let holds = |(.., condition): &&(_, Verdict, Condition)| condition.holds(subject);
+        let content = self.content_index.candidates(subject.name);
+        let verdict = content.into_iter().filter_map(|place| self.content.get(place)).find(holds);
+        let verdict = verdict.map(|(_, verdict, _)| verdict);
         if verdict == Some(&Verdict::Refuse) {
             return None;
         }
-        let rule = self.backends.iter().find(|(.., condition)| condition.holds(subject));
+        let backends = self.backend_index.candidates(subject.name);
+        let mut backends = backends.into_iter().filter_map(|place| self.backends.get(place));
+        let rule = backends.find(|(.., condition)| condition.holds(subject));
         let named = rule.and_then(|(_, target, _)| match target {
             Target::Fixed(name) => Some(name.clone()),
             // Without a name there is nothing to look up, so what a map has for all else does not count either.
@@ -240,7 +252,7 @@ impl Rules {
                 add(&names.patterns);
             }
         }
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         all.retain(|pattern| seen.insert(pattern.clone()));
         all
     }
@@ -292,18 +304,20 @@ impl Rules {
 
 /// Names that are refused while a wider one takes them: ours would hand them to that.
 fn refused_inside(table: &[Entry]) -> Vec<String> {
-    let is_wider = |wide: &SniPattern, narrow: &SniPattern| match (wide, narrow) {
-        (_, SniPattern::Default) => false,
-        (SniPattern::Default, _) => true,
-        (wide, SniPattern::Exact(name)) => wide != narrow && takes(wide, name),
-        (SniPattern::Subdomains(_), SniPattern::Wildcard(parent) | SniPattern::Subdomains(parent)) => {
-            wide != narrow && takes(wide, &format!("x.{parent}"))
+    let passed: HashSet<&SniPattern> =
+        table.iter().filter(|entry| entry.answer.backend.is_some()).map(|entry| &entry.pattern).collect();
+    let wider = |narrow: &SniPattern| -> Vec<SniPattern> {
+        match narrow {
+            SniPattern::Default => Vec::new(),
+            SniPattern::Exact(name) => takers(name).filter(|wide| wide != narrow).collect(),
+            SniPattern::Wildcard(parent) | SniPattern::Subdomains(parent) => {
+                let is_whole = |wide: &SniPattern| matches!(wide, SniPattern::Subdomains(_) | SniPattern::Default);
+                takers(&format!("x.{parent}")).filter(|wide| wide != narrow && is_whole(wide)).collect()
+            }
         }
-        _ => false,
     };
     let inside = |entry: &&Entry| {
-        entry.answer.backend.is_none()
-            && table.iter().any(|wide| wide.answer.backend.is_some() && is_wider(&wide.pattern, &entry.pattern))
+        entry.answer.backend.is_none() && wider(&entry.pattern).iter().any(|wide| passed.contains(wide))
     };
     let say = |entry: &Entry| {
         let alpn = entry.alpn.as_ref().map(|alpn| format!(" with ALPN {alpn}")).unwrap_or_default();

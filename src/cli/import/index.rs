@@ -1,0 +1,65 @@
+//! Which of many conditions a name can meet: of a rule for each of ten thousand names, each name is asked about its own alone.
+use std::collections::HashMap;
+
+use fiscalismia_lb::config::SniPattern;
+
+use super::condition::Condition;
+use super::names::takers;
+
+/// Conditions by their places in a list.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    by_pattern: HashMap<SniPattern, Vec<usize>>,
+    /// These may hold for any name, or for none.
+    others: Vec<usize>,
+}
+
+impl Index {
+    pub(super) fn new<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Index {
+        let mut index = Index::default();
+        for (place, condition) in conditions.enumerate() {
+            match condition.names() {
+                None => index.others.push(place),
+                Some(sets) => {
+                    for pattern in sets.iter().flat_map(|set| &set.patterns) {
+                        index.by_pattern.entry(pattern.clone()).or_default().push(place);
+                    }
+                }
+            }
+        }
+        index
+    }
+
+    /// The places, in order, of all conditions that may hold for this name.
+    pub(super) fn candidates(&self, name: Option<&str>) -> Vec<usize> {
+        let named = name.into_iter().flat_map(takers).filter_map(|pattern| self.by_pattern.get(&pattern)).flatten();
+        let mut places: Vec<usize> = named.chain(&self.others).copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::condition::{Term, Test};
+    use super::*;
+
+    /// Without this, ten thousand rules are asked for each of ten thousand names: a hundred million questions. And a rule that
+    /// is left out where it holds sends clients to another server.
+    #[test]
+    fn a_name_is_asked_about_its_own_rules_alone() {
+        let names = |pattern: SniPattern| Test::Names([pattern].into_iter().collect());
+        let rule = |unless, negated, test| Condition { unless, any: vec![vec![Term { negated, tests: vec![test] }]] };
+        let exact = |number: usize| SniPattern::Exact(format!("h{number}.a.test").into());
+        let mut rules: Vec<Condition> = (0..10_000).map(|number| rule(false, false, names(exact(number)))).collect();
+        rules.push(rule(false, false, names(SniPattern::Subdomains("a.test".into()))));
+        rules.push(rule(true, false, names(exact(3))));
+        rules.push(rule(false, true, names(exact(3))));
+        rules.push(rule(false, false, Test::HasName));
+        let index = Index::new(rules.iter());
+        assert_eq!(index.candidates(Some("h3.a.test")), [3, 10_000, 10_001, 10_002, 10_003]);
+        assert_eq!(index.candidates(Some("b.test")), [10_001, 10_002, 10_003]);
+        assert_eq!(index.candidates(None), [10_001, 10_002, 10_003]);
+    }
+}

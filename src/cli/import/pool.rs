@@ -1,0 +1,77 @@
+//! The servers of a proxy, how clients are shared out, and how servers are asked whether they are well.
+use super::lex::Line;
+use super::report::Report;
+
+/// What `option httpchk` and its kin ask of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ask {
+    #[default]
+    Connect,
+    Hello,
+    Get {
+        path: Option<String>,
+        expect: Option<[u16; 2]>,
+    },
+}
+
+/// The servers that a proxy has itself.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    /// `server` lines, each with the words of `default-server` that came before it.
+    pub(super) servers: Vec<(Line, Vec<String>)>,
+    pub(super) source: Option<Line>,
+    pub(super) balance: Option<Line>,
+    pub(super) ask: Ask,
+}
+
+impl Pool {
+    /// Follows an `option` line about checks. False: it is about something else.
+    pub(super) fn option(&mut self, line: &Line, report: &mut Report) -> bool {
+        match line.word(1) {
+            "ssl-hello-chk" => self.ask = Ask::Hello,
+            "tcp-check" => self.ask = Ask::Connect,
+            "httpchk" => {
+                let words = line.rest(2);
+                let path = words.iter().find(|word| word.starts_with('/')).cloned();
+                self.ask = Ask::Get { path, expect: None };
+                let is_get =
+                    |word: &String| ["GET", "HEAD", "OPTIONS"].contains(&word.as_str()) || word.starts_with('/');
+                if !words.first().is_none_or(is_get) {
+                    report.lost(line.number, &line.words.join(" "), "a check is a GET");
+                }
+            }
+            "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check" | "smtpchk" | "external-check"
+            | "spop-check" => {
+                report.lost(line.number, &line.words.join(" "), "the check only connects: health_check.type \"tcp\"");
+            }
+            "allbackups" => {
+                report.lost(line.number, "option allbackups", "backups share by weight once no other server is up");
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Follows an `http-check` line.
+    pub(super) fn http_check(&mut self, line: &Line, report: &mut Report) {
+        let Ask::Get { path, expect } = &mut self.ask else { return };
+        let value_after = |word: &str| line.words.iter().skip_while(|w| *w != word).nth(1).cloned();
+        match (line.word(1), line.word(2)) {
+            ("expect", "status" | "rstatus") => {
+                let statuses = line.word(3);
+                let (lowest, highest) = statuses.split_once('-').unwrap_or((statuses, statuses));
+                match (lowest.parse(), highest.parse()) {
+                    (Ok(lowest), Ok(highest)) => *expect = Some([lowest, highest]),
+                    _ => report.lost(
+                        line.number,
+                        &line.words.join(" "),
+                        "health_check.expect is a lowest and a highest status",
+                    ),
+                }
+            }
+            ("send", _) if value_after("body").is_none() => *path = value_after("uri").or(path.take()),
+            ("disable-on-404" | "send-state", _) => {}
+            _ => report.lost(line.number, &line.words.join(" "), "a check is one GET and its status"),
+        }
+    }
+}
