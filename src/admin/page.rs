@@ -4,6 +4,8 @@ mod format;
 mod past;
 mod routes;
 
+pub(super) use routes::Folds;
+
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use super::report::View;
@@ -18,27 +20,27 @@ const MOST_NAMED: usize = 6;
 
 /// Appends what stands above the routes (0), each route in full, what stands between, each route in a line, and what stands
 /// below; `false`: there is no more. A route is shown in one of both ways.
-pub(super) fn piece(snapshot: &Snapshot, view: View, index: usize, out: &mut Vec<u8>) -> bool {
+pub(super) fn piece(snapshot: &Snapshot, view: View, folds: Folds, index: usize, out: &mut Vec<u8>) -> bool {
     let all = snapshot.routes.len();
     let Some(place) = index.checked_sub(1) else {
-        append(&above(snapshot, view), out);
+        append(&above(snapshot, view, folds), out);
         return true;
     };
     if let Some(route) = snapshot.routes.get(place) {
-        if !routes::is_folded(place, snapshot) {
+        if !folds.have(place, snapshot) {
             append(&routes::route(route, view, snapshot), out);
         }
         return true;
     }
     match place - all {
-        0 => append(&between(snapshot), out),
+        0 => append(&between(snapshot, folds), out),
         line if line <= all => {
-            let route = snapshot.routes.get(line - 1).filter(|_| routes::is_folded(line - 1, snapshot));
+            let route = snapshot.routes.get(line - 1).filter(|_| folds.have(line - 1, snapshot));
             if let Some(route) = route {
                 append(&routes::folded(route, snapshot), out);
             }
         }
-        after if after == all + 1 => append(&below(snapshot, view), out),
+        after if after == all + 1 => append(&below(snapshot, view, folds), out),
         _ => return false,
     }
     true
@@ -53,7 +55,7 @@ const fn tag(text: &'static str) -> PreEscaped<&'static str> {
     PreEscaped(text)
 }
 
-fn above(snapshot: &Snapshot, view: View) -> Markup {
+fn above(snapshot: &Snapshot, view: View, folds: Folds) -> Markup {
     let mood = Mood::of(snapshot);
     html! {
         (DOCTYPE)
@@ -76,7 +78,7 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
         (tiles(snapshot, mood.class))
         (chart::charts(snapshot))
         (tag("<section class=\"routes card\"><h2 id=\"routes\">Routes and servers</h2>"))
-        @if routes::count_folded(snapshot) == snapshot.routes.len() {
+        @if folds.count == snapshot.routes.len() {
             p.sub { "Every route has all of its servers." }
         }
         (tag("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"routes\"><table>"))
@@ -85,8 +87,8 @@ fn above(snapshot: &Snapshot, view: View) -> Markup {
 }
 
 /// Ends the table of routes in full, and begins that of routes in a line.
-fn between(snapshot: &Snapshot) -> Markup {
-    let (folded, troubled) = (routes::count_folded(snapshot), routes::count_troubled(snapshot));
+fn between(snapshot: &Snapshot, folds: Folds) -> Markup {
+    let Folds { count: folded, troubled, .. } = folds;
     let shown = snapshot.routes.len() - folded;
     html! {
         (tag("</table></div>"))
@@ -103,9 +105,9 @@ fn between(snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn below(snapshot: &Snapshot, view: View) -> Markup {
+fn below(snapshot: &Snapshot, view: View, folds: Folds) -> Markup {
     html! {
-        @if routes::count_folded(snapshot) > 0 {
+        @if folds.count > 0 {
             (tag("</tbody></table></details>"))
         }
         (tag("</section>"))

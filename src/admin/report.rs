@@ -32,7 +32,7 @@ enum Shown {
 }
 
 /// Appends the piece of an index; `false`: there is none.
-type Piece = fn(&Snapshot, View, usize, &mut Vec<u8>) -> bool;
+type Piece = Box<dyn Fn(&Snapshot, View, usize, &mut Vec<u8>) -> bool>;
 
 /// What a path without its query asks for. Parameters stand behind `;` in any order, and HAProxy ignores the ones that it
 /// does not know. Its other two formats are not ours.
@@ -94,9 +94,12 @@ impl Report {
     pub(super) fn new(form: Form, view: View, snapshot: Snapshot) -> Report {
         let piece: Piece = match form {
             Form::Metrics => return Report(Shown::Metrics(Box::new(Exposition::new(snapshot)))),
-            Form::Page => page::piece,
-            Form::Csv => csv::piece,
-            Form::Json => json::piece,
+            Form::Page => {
+                let folds = page::Folds::of(&snapshot);
+                Box::new(move |snapshot, view, index, out| page::piece(snapshot, view, folds, index, out))
+            }
+            Form::Csv => Box::new(csv::piece),
+            Form::Json => Box::new(json::piece),
         };
         Report(Shown::Pieces { snapshot: Box::new(snapshot), piece, view, next: 0 })
     }

@@ -39,15 +39,36 @@ const LATELY: Duration = Duration::from_mins(5);
 /// Names of a route that are shown.
 const MAX_NAMES: usize = 3;
 
-/// Whether the route at a place is shown in a line: there are many, and it is well, or enough of those before it are not.
-pub(super) fn is_folded(place: usize, snapshot: &Snapshot) -> bool {
-    let Some(route) = snapshot.routes.get(place).filter(|_| are_many(snapshot)) else { return false };
-    let before = || snapshot.routes.iter().take(place).filter(|route| !is_well(route, snapshot));
-    is_well(route, snapshot) || before().nth(MAX_TROUBLED - 1).is_some()
+/// Which routes are shown in a line. Made once a page: to ask anew for each route would be a question for each pair of them.
+#[derive(Clone, Copy)]
+pub(in crate::admin) struct Folds {
+    /// Of a few routes, none is.
+    are_many: bool,
+    /// From this place on all are; before it, those that are well.
+    from: usize,
+    /// Routes in a line.
+    pub(super) count: usize,
+    /// Routes that are not well, however they are shown.
+    pub(super) troubled: usize,
 }
 
-fn are_many(snapshot: &Snapshot) -> bool {
-    snapshot.routes.len() > MAX_UNFOLDED
+impl Folds {
+    pub(in crate::admin) fn of(snapshot: &Snapshot) -> Folds {
+        let all = snapshot.routes.len();
+        let troubled = || {
+            let routes = snapshot.routes.iter().enumerate();
+            routes.filter(|(_, route)| !is_well(route, snapshot)).map(|(place, _)| place)
+        };
+        let (count, are_many) = (troubled().count(), all > MAX_UNFOLDED);
+        let folded = if are_many { all - count.min(MAX_TROUBLED) } else { 0 };
+        Folds { are_many, from: troubled().nth(MAX_TROUBLED).unwrap_or(all), count: folded, troubled: count }
+    }
+
+    /// Whether the route at a place is one.
+    pub(super) fn have(self, place: usize, snapshot: &Snapshot) -> bool {
+        let is_well = |route| is_well(route, snapshot);
+        self.are_many && (place >= self.from || snapshot.routes.get(place).is_some_and(is_well))
+    }
 }
 
 fn is_well(route: &RouteNow, snapshot: &Snapshot) -> bool {
@@ -56,17 +77,6 @@ fn is_well(route: &RouteNow, snapshot: &Snapshot) -> bool {
 
 fn is_settled(server: &ServerNow) -> bool {
     server.state() != State::Down && server.unsettled().is_none() && !server.set.is_set() && !speaks_no_tls(server)
-}
-
-/// Routes that are not well.
-pub(super) fn count_troubled(snapshot: &Snapshot) -> usize {
-    snapshot.routes.iter().filter(|route| !is_well(route, snapshot)).count()
-}
-
-/// Routes that are shown in a line.
-pub(super) fn count_folded(snapshot: &Snapshot) -> usize {
-    let full = count_troubled(snapshot).min(MAX_TROUBLED);
-    if are_many(snapshot) { snapshot.routes.len() - full } else { 0 }
 }
 
 /// Whether a server lately answered hellos with what is no TLS.
