@@ -252,7 +252,7 @@ fn route_explains() {
     const DEMO_SERVERS: &str = "balance source over 2 servers\n  \
                                 demo01 172.20.0.2:443, weight 2\n  \
                                 demo02 172.20.0.3:443, weight 1, backup\n";
-    const NONE: &str = "reject drop: no FIN or RST gets beyond the client's first router\n";
+    const NONE: &str = "reject drop: the client gets no answer, and no FIN or RST beyond its first router\n";
     for (hello, expected) in [
         (&["DEMO.example."][..], format!("route demo: exact name demo.example\n{DEMO_SERVERS}")),
         (&["a.demo.example"], format!("route demo: wildcard *.demo.example\n{DEMO_SERVERS}")),

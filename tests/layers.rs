@@ -31,8 +31,18 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// What the commands use beside what the proxy does.
-const CLI_CRATES: &[&str] =
-    &["clap", "form_urlencoded", "humantime", "ipnet", "regex_syntax", "rustix", "serde", "serde_json", "socket2"];
+const CLI_CRATES: &[&str] = &[
+    "clap",
+    "form_urlencoded",
+    "humantime",
+    "ipnet",
+    "ratatui",
+    "regex_syntax",
+    "rustix",
+    "serde",
+    "serde_json",
+    "socket2",
+];
 
 /// What sessions, probes and the admin endpoints use; never each other.
 const SHARED: &[&str] = &["wire", "config", "policy", "net", "metrics", "access_log", "fleet", "context", "vocabulary"];

@@ -96,7 +96,7 @@ impl Reject {
 
     const fn words(self) -> Words {
         match self {
-            Reject::Drop => Words("drop", "no FIN or RST gets beyond the client's first router"),
+            Reject::Drop => Words("drop", "the client gets no answer, and no FIN or RST beyond its first router"),
             Reject::Alert => Words("alert", "the client gets the TLS alert unrecognized_name"),
             Reject::Close => Words("close", "the connection is closed"),
         }

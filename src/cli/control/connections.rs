@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Socket, number, span, table, text};
+use super::{Socket, bytes, number, span, table, text};
 use crate::cli::{Outcome, print};
 
 /// List the open connections of the running process, the oldest first
@@ -17,9 +17,10 @@ pub(in crate::cli) struct Connections {
 impl Connections {
     pub(in crate::cli) fn run(self) -> Outcome {
         let lines = self.socket.ask("GET", "/connections")?;
-        let mut rows = vec![["CLIENT", "NAME", "PHASE", "SERVER", "AGE", "UP", "DOWN"].map(str::to_owned).to_vec()];
+        let mut rows =
+            vec![["CLIENT", "NAME", "PHASE", "SERVER", "AGE", "TO SERVER", "TO CLIENT"].map(str::to_owned).to_vec()];
         rows.extend(lines.lines().filter_map(|line| serde_json::from_str(line).ok()).map(|entry: Value| row(&entry)));
-        print(&table(&rows))
+        print(&table(&rows, 4..7))
     }
 }
 
@@ -30,7 +31,7 @@ fn row(entry: &Value) -> Vec<String> {
         format!("{}/{}", text(entry, "route"), text(entry, "server"))
     };
     let age = Duration::from_secs_f64(entry["age"].as_f64().unwrap_or_default().max(0.0)).as_secs();
-    let bytes = |key: &str| number(entry, key).to_string();
+    let sent = |key: &str| bytes(number(entry, key));
     let name = entry["sni"].as_str().unwrap_or("-").to_owned();
     vec![
         text(entry, "client").to_owned(),
@@ -38,7 +39,7 @@ fn row(entry: &Value) -> Vec<String> {
         text(entry, "phase").to_owned(),
         server,
         span(age),
-        bytes("bytes_up"),
-        bytes("bytes_down"),
+        sent("bytes_up"),
+        sent("bytes_down"),
     ]
 }

@@ -2,11 +2,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use fiscalismia_lb::config::count;
 
 use super::{Socket, duration, wait_for};
 use crate::cli::{Outcome, print};
 
-/// Have the running process let no client in any more: /health says 503, and open connections may finish
+/// Have the running process let no client in any more: /health says 503, and open connections may finish. It cannot be taken back
 #[derive(Args)]
 pub(in crate::cli) struct Drain {
     /// Wait so long until no connection is open; exit with 1 if there still is one
@@ -21,13 +22,18 @@ impl Drain {
         self.socket.ask("POST", "/drain")?;
         let open = || self.socket.ask("GET", "/connections").map(|lines| lines.lines().count());
         // A process without connections is gone by then.
-        print(&format!("Draining; {} open.\n", open().map_or_else(|_| "none".to_owned(), |open| open.to_string())))?;
+        let now = count(open().unwrap_or(0), "connection");
+        print(&format!("Draining: no client is let in any more; {now} open. The process ends with the last one.\n"))?;
         let Some(wait) = self.wait else { return Ok(()) };
         let mut left = 0;
         let is_empty = wait_for(wait, || {
             left = open().unwrap_or(0);
             Ok(left == 0)
         })?;
-        if is_empty { print("No connection is open.\n") } else { Err(vec![format!("{left} still open")]) }
+        if is_empty {
+            print("No connection is open.\n")
+        } else {
+            Err(vec![format!("still {} open", count(left, "connection"))])
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands that ask the running process over its control socket, which speaks HTTP/1.
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -60,7 +61,8 @@ impl Socket {
 fn explain(error: &io::Error, socket: &Path) -> String {
     match error.kind() {
         ErrorKind::NotFound => format!(
-            "nothing is there; write \"control\": {{ \"socket\": \"{}\" }} in the configuration, or name --socket",
+            "nothing is there: the program does not run, or its configuration has no \"control\": {{ \"socket\": \"{}\" }}; \
+             for another socket, name --socket",
             socket.display()
         ),
         ErrorKind::ConnectionRefused => "the program that made it has ended; start it again".to_owned(),
@@ -123,8 +125,23 @@ fn span(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
-/// Columns, each as wide as its widest cell.
-fn table(rows: &[Vec<String>]) -> String {
+/// Bytes, in the largest unit of which there is one.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let (mut left, mut units) = (count as f64 / 1024.0, UNITS.iter());
+    let mut unit = units.next();
+    while left >= 1024.0 && units.len() > 0 {
+        left /= 1024.0;
+        unit = units.next();
+    }
+    format!("{left:.1} {}", unit.unwrap_or(&"KiB"))
+}
+
+/// Columns, each as wide as its widest cell; `numbers` are aligned right.
+fn table(rows: &[Vec<String>], numbers: Range<usize>) -> String {
     let mut widths = Vec::new();
     for row in rows {
         widths.resize(widths.len().max(row.len()), 0);
@@ -132,9 +149,12 @@ fn table(rows: &[Vec<String>]) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
+    let aligned = |(column, (cell, width)): (usize, (&String, &usize))| {
+        if numbers.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+    };
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row.iter().zip(&widths).enumerate().map(aligned).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -159,7 +179,14 @@ mod tests {
     /// Without this, columns do not stand under their titles.
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a", "bcd", "e"], ["wide", "f", ""]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows), "a     bcd  e\nwide  f\n");
+        let rows = [["a", "bcd", "e"], ["wide", "7", ""]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows, 1..2), "a     bcd  e\nwide    7\n");
+    }
+
+    /// Without this, an operator counts digits.
+    #[test]
+    fn bytes_have_a_unit() {
+        let said = [0, 1023, 1024, 1536, (1 << 20) - 1, 5 << 30, u64::MAX].map(bytes);
+        assert_eq!(said, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1024.0 KiB", "5.0 GiB", "16777216.0 TiB"]);
     }
 }

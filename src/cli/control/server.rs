@@ -96,7 +96,7 @@ impl Server {
         }
         let mut rows = vec![["SERVER", "ADDRESS", "STATE", "WEIGHT", "OPEN", ""].map(str::to_owned).to_vec()];
         rows.extend(entries.into_iter().map(row));
-        print(&table(&rows))
+        print(&table(&rows, 3..5))
     }
 }
 
@@ -142,7 +142,7 @@ fn consequences(server: &str, servers: &[Value]) -> String {
         servers.iter().filter(takes).partition(|entry| entry["is_backup"] == true);
     let heirs = if active.is_empty() { backups } else { active };
     let heirs: Vec<&str> = heirs.iter().map(|entry| text(entry, "server")).collect();
-    let state = changed.map_or("gone", state);
+    let state = changed.map_or_else(|| "gone".to_owned(), standing);
     let open = connections(changed.map_or(0, |entry| number(entry, "open")));
     match &heirs[..] {
         [] => format!(
@@ -150,6 +150,14 @@ fn consequences(server: &str, servers: &[Value]) -> String {
         ),
         [one] => format!("{server} is {state}; {open} open. {one} takes the new ones.\n"),
         many => format!("{server} is {state}; {open} open. {} take the new ones.\n", many.join(", ")),
+    }
+}
+
+/// Its state, and the weight where that is not the file's.
+fn standing(entry: &Value) -> String {
+    match entry["weight"] == entry["weight_in_file"] {
+        true => state(entry).to_owned(),
+        false => format!("{} with weight {}", state(entry), entry["weight"]),
     }
 }
 
