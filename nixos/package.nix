@@ -43,6 +43,8 @@ let
     inherit (manifest.package) version;
     inherit src;
     cargoLock.lockFile = ../Cargo.lock;
+    # `fiscalismia-lb top` takes keys.
+    buildFeatures = [ "top" ];
     # All symbols: nixpkgs strips debugging ones only, and tells cargo to leave them.
     stripAllList = [ "bin" ];
     # Man pages, and completions for bash, zsh and fish, out of the program's own command line.

@@ -155,10 +155,10 @@ fn consequences(server: &str, servers: &[Value]) -> String {
 
 /// Its state, and the weight where that is not the file's.
 fn standing(entry: &Value) -> String {
-    match entry["weight"] == entry["weight_in_file"] {
-        true => state(entry).to_owned(),
-        false => format!("{} with weight {}", state(entry), entry["weight"]),
+    if entry["weight"] == entry["weight_in_file"] {
+        return state(entry).to_owned();
     }
+    format!("{} with weight {}", state(entry), entry["weight"])
 }
 
 fn connections(open: u64) -> String {
