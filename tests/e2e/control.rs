@@ -169,3 +169,53 @@ fn drain_waits_for_the_last_connection() {
     rig.proxy.wait_for_exit();
     assert!(!rig.folder.path().join("control.sock").exists());
 }
+
+/// What docs/operate.md shows beneath a command, the first time.
+fn shown(page: &str, command: &str) -> Vec<String> {
+    let (_, after) = page.split_once(&format!("    $ fiscalismia-lb {command}\n")).unwrap();
+    let lines = after.lines().map_while(|line| line.strip_prefix("    ")).take_while(|line| !line.starts_with("$ "));
+    lines.map(str::to_owned).collect()
+}
+
+/// With the rig's names, and without what differs from one run to the next.
+fn shape(line: &str) -> String {
+    let line = line.replace("web/web01", "a/one").replace("web02", "two").replace("connections", "connection");
+    line.split_whitespace()
+        .map(|word| if word.starts_with(|c: char| c.is_ascii_digit()) { "0" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Without this, docs/operate.md shows columns and sentences that the program has no longer.
+#[test]
+fn the_page_shows_what_the_program_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate.md")).unwrap();
+    let rig = Rig::start();
+    let _held = std::iter::repeat_with(|| rig.greeting()).find(|(_, name)| name == "one").unwrap();
+    let first = |lines: &str| shape(lines.lines().next().unwrap());
+    for command in [&["server"][..], &["connections"], &["top", "--once"]] {
+        assert_eq!(first(&rig.says(command)), shape(&shown(&page, &command.join(" "))[0]), "{command:?}");
+    }
+    let titles = |line: &&str| line.starts_with("NAME ");
+    let top = rig.says(&["top", "--once"]);
+    assert_eq!(top.lines().find(titles).unwrap().split_whitespace().collect::<Vec<_>>(), {
+        let shown = page.lines().map(str::trim_start).find(titles).unwrap();
+        shown.split_whitespace().collect::<Vec<_>>()
+    });
+    let drained = rig.command(&["server", "a/one", "drain", "--until", "30m", "--wait", "1ms"]);
+    let drained = String::from_utf8([drained.stdout, drained.stderr].concat()).unwrap();
+    let wanted = shown(&page, "server web/web01 drain --until 30m --wait 2s");
+    assert_eq!(
+        drained.lines().map(shape).collect::<Vec<_>>(),
+        wanted.iter().map(|line| shape(line)).collect::<Vec<_>>()
+    );
+    let weighed = rig.says(&["server", "a/one", "weight", "3"]);
+    assert_eq!(shape(weighed.trim_end()), shape(&shown(&page, "server web/web01 weight 3")[0]));
+    let draining = rig.command(&["drain", "--wait", "1ms"]);
+    let draining = String::from_utf8([draining.stdout, draining.stderr].concat()).unwrap();
+    let wanted = shown(&page, "drain --wait 2s");
+    assert_eq!(
+        draining.lines().map(shape).collect::<Vec<_>>(),
+        wanted.iter().map(|line| shape(line)).collect::<Vec<_>>()
+    );
+}
