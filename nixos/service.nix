@@ -50,14 +50,16 @@ in
     environment.etc.${configPath}.source = checkedConfigFile;
     environment.etc."fiscalismia-lb/stop".source = lib.getExe stop;
 
-    systemd.targets.network-online.wantedBy = [ "multi-user.target" ];
+    # A server that the first probe cannot reach for want of a carrier would be down for `rise` probes. Ordered, and not wanted by
+    # the service: a restart beside a link that is gone would wait for it anew. Said here, for NixOS warns of the like there.
+    systemd.targets.network-online = {
+      wantedBy = [ "multi-user.target" ];
+      before = [ "fiscalismia-lb.service" ];
+    };
     systemd.services.fiscalismia-lb = {
       description = "TLS load balancer that routes by SNI";
       documentation = [ "https://github.com/fiscalismia/fiscalismia-lb" ];
       wantedBy = [ "multi-user.target" ];
-      # A server that the first probe cannot reach for want of a carrier would be down for `rise` probes. Ordered, and not wanted
-      # here: a restart beside a link that is gone would wait for it anew.
-      after = [ "network-online.target" ];
       reloadTriggers = [ checkedConfigFile ];
       # Stopped and started in two steps, a switch would close the sockets in between.
       stopIfChanged = false;

@@ -386,9 +386,12 @@ in
       inherit (deployment.systemd.targets) network-online;
     };
     expected = {
-      after = [ "network-online.target" ];
+      after = [ ];
       wants = [ ];
-      network-online.wantedBy = [ "multi-user.target" ];
+      network-online = {
+        wantedBy = [ "multi-user.target" ];
+        before = [ "fiscalismia-lb.service" ];
+      };
     };
   };
   # One that never comes would hold the start for a minute and a half, and one made anew would be another.

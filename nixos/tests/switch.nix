@@ -79,6 +79,11 @@ in
     );
     expected = { };
   };
+  # An operator would read it at every switch, and can do nothing about it.
+  testNixosWarnsOfNothing = {
+    expr = whole.warnings;
+    expected = [ ];
+  };
   # What NixOS as a whole puts into every unit.
   testNothingOfTheHostInTheUnit = {
     expr = lib.filter (lib.hasPrefix "Environment=") (
