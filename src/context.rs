@@ -15,9 +15,9 @@ use crate::policy::time::Time;
 use crate::policy::timers::Timers;
 use crate::preface::Told;
 
-/// Everything that is shared, in one place, lent to one at a time.
+/// What all actors need, lent to one at a time.
 pub struct Context {
-    /// The moment of this turn.
+    /// The time of this turn.
     pub now: Time,
     /// The configuration in force for new connections.
     pub config: Arc<Config>,
@@ -25,28 +25,28 @@ pub struct Context {
     pub fleet: Fleet,
     /// Counters of the process.
     pub process: Process,
-    /// Clients now.
+    /// Current clients.
     pub clients: Clients,
-    /// Clients of the redirect that are handed on in this turn.
+    /// Clients of the redirect that are handed on to a server in this turn.
     pub to_hand_on: Vec<Handed>,
     /// The log.
     pub log: AccessLog,
-    /// What else comes up when.
+    /// Timers other than those of sessions and HTTP clients.
     pub timers: Timers<Timer>,
-    /// The poll.
+    /// The poll's registry.
     pub registry: Registry,
-    /// When the log was told last that local ports are used up.
+    /// When the log last said that local ports are used up.
     pub told_no_port: Option<Time>,
     /// Servers that went down in this turn.
     pub fallen: Vec<ServerId>,
 }
 
-/// Clients now, each kind counted by its owner.
+/// Current clients; each owner counts its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clients {
-    /// Sessions.
+    /// Clients that are sessions.
     pub sessions: u64,
-    /// Of these, those that the redirect has handed on: they came in at its addresses.
+    /// Sessions that the redirect handed on: their clients came in at its addresses.
     pub handed_on: u64,
     /// Clients of the redirect.
     pub redirects: u64,
@@ -54,50 +54,50 @@ pub struct Clients {
     pub admins: u64,
 }
 
-/// A client of the redirect that goes on to a server, with what it has sent so far.
+/// A client of the redirect that goes on to a server, with the bytes it has sent.
 pub struct Handed {
     /// The client's socket.
     pub stream: Stream,
     /// The client's address.
     pub source: SocketAddr,
-    /// What a balancer told of it.
+    /// What a balancer in front said of the client.
     pub told: Option<Box<Told>>,
-    /// When it was let in.
+    /// When the client was accepted.
     pub accepted: Time,
-    /// Its request, and what came behind it.
+    /// The client's request, and the bytes after it.
     pub sent: Vec<u8>,
-    /// The route that it goes on by.
+    /// The route that serves the request.
     pub route: RouteId,
     /// The port of the route's servers.
     pub port: u16,
 }
 
-/// What a timer is for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     /// The next probe of a server.
     NextProbe(ServerId),
     /// A running probe's deadline.
     Probe(Key),
-    /// Wrong passwords are to be summed up.
+    /// The number of wrong passwords is logged.
     Refusals,
-    /// The redirect may take another client.
+    /// The redirect may accept another client.
     NextRedirect,
-    /// Accepting goes on, after the kernel had run short.
+    /// Accepting goes on after a shortage.
     Accept,
     /// The drain is over.
     Drain,
-    /// The history's next sample.
+    /// The next sample of the history.
     Sample,
-    /// The service manager is to hear that the loop turns.
+    /// WATCHDOG is sent to systemd.
     Watchdog,
-    /// The service manager is to hear the status.
+    /// The status is sent to systemd.
     Status,
-    /// What an operator has set for a server may be over.
+    /// An operator's setting of a server may expire.
     Override(ServerId),
 }
 
-/// The log is told of used up ports no more often than this.
+/// The shortest time between two log lines about used up ports.
 const NO_PORT_PACE: Duration = Duration::from_mins(1);
 
 impl Clients {
@@ -105,7 +105,7 @@ impl Clients {
         self.sessions + self.redirects + self.admins
     }
 
-    /// Those that came in at the redirect's addresses.
+    /// Clients that came in at the redirect's addresses.
     #[must_use]
     pub fn at_redirect(&self) -> u64 {
         self.redirects + self.handed_on
@@ -113,7 +113,7 @@ impl Clients {
 }
 
 impl Context {
-    /// Counts a socket that could not be had, and says so where the reason is one that an operator can mend.
+    /// Counts a socket that could not be opened or connected. Logs the reason if an operator can mend it.
     pub fn note_shortage(&mut self, error: Errno) {
         if error != net::NO_PORT {
             return;
@@ -122,13 +122,13 @@ impl Context {
         if self.told_no_port.is_none_or(|told| self.now.since(told) >= NO_PORT_PACE) {
             self.told_no_port = Some(self.now);
             log::warn!(
-                "This host has run out of local ports for a server: connections to it wait, and are ended as RC after \
+                "This host has no free local port for a server: connections to it wait, and end as RC after \
                  timeouts.connect. Widen net.ipv4.ip_local_port_range, or add servers or a source address."
             );
         }
     }
 
-    /// How many connections there are, for a log line of one that came in at `frontend` and has these on its route and server.
+    /// The current connections for a log line: `frontend` is the route whose address the client came to, `open` those of its route and server.
     #[must_use]
     pub fn counts(&self, frontend: Option<RouteId>, open: Open) -> Counts {
         Counts {
@@ -140,7 +140,7 @@ impl Context {
         }
     }
 
-    /// How many clients are connected at the addresses of a route; `None`: at the file's own.
+    /// Current clients at a route's own addresses; `None`: at the file's.
     #[must_use]
     pub fn at(&self, frontend: Option<RouteId>) -> u64 {
         match frontend {

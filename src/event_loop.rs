@@ -1,5 +1,5 @@
-//! The turn: sleep until something happens or is due, read the clock once, then events, unfinished work, timers, and
-//! free the slots last.
+//! The turn: sleep until an event or a deadline, read the clock once, then events, unfinished work, timers, new clients, and the
+//! slots of ended ones last.
 mod admins;
 mod banner;
 mod clock;
@@ -52,22 +52,22 @@ use redirects::Redirects;
 use sessions::Sessions;
 pub use start::Host;
 
-/// Events that one turn takes at most.
+/// The most events that one turn takes.
 const EVENTS: usize = 1024;
 
-/// Sockets and the like beside those of sessions and probes.
+/// The most sockets beside those of sessions and probes.
 const SIDE_SOCKETS: usize = 2 * (REDIRECT_CLIENTS + ADMIN_CLIENTS);
 
-/// Serves by the configuration at `path` until told to stop. `backend` is what the log crate speaks through.
+/// Serves by the configuration at `path` until told to stop. `backend` is the log crate's.
 ///
 /// # Errors
-/// A line each, for the operator: the configuration is rejected, an address cannot be bound, the poll failed.
+/// A line each, for the operator: the configuration is invalid, an address cannot be bound, or the poll failed.
 pub fn run(path: &Path, backend: &Backend) -> Result<(), Vec<String>> {
     let mut event_loop = start::start(path, backend)?;
     event_loop.turns().map_err(|error| vec![format!("the event loop failed: {error}")])
 }
 
-/// Everything that lives as long as the process, each part the owner of what it alone changes.
+/// Everything that lives as long as the process. Each field is the owner of what it alone changes.
 pub struct EventLoop {
     poller: Poller,
     clock: Clock,
@@ -95,7 +95,7 @@ impl EventLoop {
         done
     }
 
-    /// One turn: sleeps until something happens or is due, at `latest` until then, and does what is to be done.
+    /// One turn: sleeps until an event or a deadline, but at most until `latest`, and does what is due.
     ///
     /// # Errors
     /// The poll's.
@@ -134,7 +134,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Where the process listens.
+    /// The addresses of all listeners.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.door.listeners.iter().map(|listener| listener.bound)
     }
@@ -145,7 +145,7 @@ impl EventLoop {
         self.due() <= self.context.now
     }
 
-    /// When something is due: at once where something is unfinished.
+    /// The time of the next work: now, if something is unfinished.
     fn due(&self) -> Time {
         let EventLoop { sessions, admins, control, context, .. } = self;
         if self.operator.reloads.can_go_on()
@@ -172,10 +172,10 @@ impl EventLoop {
         due.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
 
-    /// Takes all events of what has happened up to now. While the process was stopped, frozen or busy, its clients and servers
-    /// were not: none of them is to be ended for a silence that is the process's own.
+    /// Takes every pending event before deadlines count. While the process was stopped, frozen or busy, its clients and servers were
+    /// not: none of them may be ended for a silence of the process itself.
     fn look_again(&mut self, events: &mut Events) -> io::Result<()> {
-        // The kernel reports each socket once before any a second time.
+        // The kernel reports every ready socket once before it reports one again.
         let sockets = 2 * self.sessions.len() as usize + self.probes.len() + SIDE_SOCKETS;
         for _ in 0..=sockets / events.capacity() {
             let is_all = self.poller.look(events)?;
@@ -238,7 +238,7 @@ impl EventLoop {
             match timer {
                 Timer::NextProbe(id) => self.probes.start(id, at, &mut self.context),
                 Timer::Probe(key) => self.probes.expire(key, &mut self.context),
-                // Accepting follows in every turn.
+                // Nothing to do here: every turn accepts.
                 Timer::Refusals => self.admins.log_refusals(&mut self.context),
                 Timer::NextRedirect => self.redirects.note_room(at),
                 Timer::Accept => self.door.resume(),
@@ -256,7 +256,7 @@ impl EventLoop {
         self.context.timers.push(self.context.now + STEP, Timer::Sample);
     }
 
-    /// Whether there may be one more client of a kind.
+    /// Whether there may be one more client of a role.
     fn has_room(&self, role: Role) -> bool {
         match role {
             Role::Https => self.sessions.has_room(),
@@ -265,7 +265,7 @@ impl EventLoop {
         }
     }
 
-    /// Lets clients in, so many a turn.
+    /// Accepts clients, at most so many a turn.
     fn accept(&mut self) {
         let mut number = 0;
         while let Some(key) = self.door.ready(number) {
@@ -275,7 +275,7 @@ impl EventLoop {
         self.door.listeners.forget_empty();
     }
 
-    /// Lets in at most so many clients from the backlog of a listener.
+    /// Accepts at most `most` clients from the backlog of a listener.
     fn accept_from(&mut self, key: Key, most: usize) {
         let Some((role, bound)) = self.door.listeners.get(key).map(|listener| (listener.role, listener.bound)) else {
             return;
@@ -289,7 +289,7 @@ impl EventLoop {
             let Some(accepted) = self.door.accept(key, &mut self.context) else { return };
             self.begin(accepted, role, bound, frontend);
         }
-        // The last client of a turn may have taken the last of the room: then nobody asks again in this one.
+        // The last client of a turn may have taken the last slot; no later step of this turn asks again.
         if self.has_room(role) || !self.door.listeners.get(key).is_some_and(Listener::is_readable) {
             return;
         }
@@ -300,7 +300,7 @@ impl EventLoop {
         }
     }
 
-    /// Begins with a client of the listener at `bound`, as its role wants.
+    /// Begins to serve a client of the listener at `bound`, as its role requires.
     fn begin(&mut self, accepted: Accepted, role: Role, bound: SocketAddr, frontend: Option<RouteId>) {
         let context = &mut self.context;
         match role {
@@ -313,7 +313,7 @@ impl EventLoop {
         }
     }
 
-    /// Answers a client of the admin endpoints that has asked.
+    /// Answers a client of the admin endpoints.
     fn answer_admin(&mut self, asked: Option<Request>) {
         let Some(request) = asked else { return };
         let answer = match self.admins.reply(&request, !self.operator.is_serving(), &mut self.context) {
@@ -323,14 +323,13 @@ impl EventLoop {
         self.admins.answer(request, answer, &mut self.context);
     }
 
-    /// The proxy at this moment.
+    /// A snapshot of the proxy at this moment.
     pub fn snapshot(&mut self) -> Snapshot {
         let room = self.admins.room();
         snapshot::take(self, room)
     }
 
-    /// What a change of servers means for sessions: those of a server that fell may have to end, and room that was made
-    /// goes to those that wait for it.
+    /// Applies changes of servers to sessions: connections of a fallen server may have to end, and new room goes to waiting ones.
     fn settle_servers(&mut self) {
         for id in std::mem::take(&mut self.context.fallen) {
             self.sessions.end_of(id, &mut self.context);

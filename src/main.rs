@@ -1,4 +1,4 @@
-//! Arguments and exit codes only.
+//! Arguments and exit codes.
 #![forbid(unsafe_code)]
 use std::process::ExitCode;
 
@@ -9,12 +9,12 @@ use simple_logger::SimpleLogger;
 mod cli;
 
 fn main() -> ExitCode {
-    // Before the loop turns it speaks on stderr; from then on through the loop's own log, which never waits for its reader.
-    // `RUST_LOG=debug` has it say more.
+    // Before the loop turns, messages go to stderr; after that to the loop's log, which never blocks on its reader. `RUST_LOG=debug`
+    // shows more of them.
     let before = SimpleLogger::new().with_level(LevelFilter::Warn).env();
     let level = before.max_level().max(LevelFilter::Info);
     let backend: &Backend = Box::leak(Box::new(Backend::new(Box::new(before))));
-    // Only a second logger could make this fail.
+    // Fails only if there is another logger already.
     if log::set_logger(backend).is_ok() {
         log::set_max_level(level);
     }

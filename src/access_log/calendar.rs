@@ -1,4 +1,4 @@
-//! Dates in UTC, each second written once.
+//! Dates in UTC. The text of a second is formatted once.
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::config::LogFormat;
@@ -6,12 +6,12 @@ use crate::policy::time::{Time, UnixTime};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Writes moments as dates.
+/// Formats times as dates.
 pub(super) struct Calendar {
     format: LogFormat,
-    /// When [`Time::ZERO`] was.
+    /// The wall-clock time of [`Time::ZERO`].
     epoch: UnixTime,
-    /// What `text` says, but for its milliseconds.
+    /// The second that `text` is of.
     second: Option<u64>,
     text: String,
 }
@@ -25,7 +25,7 @@ impl Calendar {
         self.epoch = epoch;
     }
 
-    /// `dd/Mon/yyyy:HH:MM:SS.mmm`, or as RFC 3339 has it.
+    /// `dd/Mon/yyyy:HH:MM:SS.mmm`, or RFC 3339 in JSON.
     pub(super) fn date(&mut self, time: Time) -> &str {
         let micros = (self.epoch + time).as_micros();
         let second = micros / 1_000_000;
@@ -50,7 +50,7 @@ impl Calendar {
     }
 }
 
-/// `yyyy-mm-ddTHH:MM:SSZ` in HAProxy's words.
+/// `yyyy-mm-ddTHH:MM:SSZ` as `dd/Mon/yyyy:HH:MM:SS`.
 fn as_haproxy(date: &str) -> String {
     let mut parts = date.split(['-', 'T', 'Z']).map(str::to_owned);
     let [year, month, day, clock] = std::array::from_fn(|_| parts.next().unwrap_or_default());

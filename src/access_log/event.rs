@@ -1,4 +1,4 @@
-//! What becomes of servers, of routes and of the configuration: a sentence for a person, and fields for a program.
+//! Events of servers, routes and the configuration: a sentence for an operator, and fields for a program.
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use log::Level;
 
 use crate::policy::health::Checked;
 
-/// How grave a line is, in the words and numbers of syslog (RFC 5424 section 6.2.1).
+/// The severity of a line, with the words and numbers of syslog (RFC 5424 section 6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// Clients of a route are refused.
     Critical,
-    /// Something was refused or failed.
+    /// An operation failed or was refused.
     Error,
-    /// An operator should look at it.
+    /// An operator should look into it.
     Warning,
-    /// All in order.
+    /// Normal operation.
     Info,
     /// For developers.
     Debug,
 }
 
-/// Something that has happened to more than one connection.
+/// An event that concerns more than one connection.
 pub enum Event<'a> {
     /// A server has gone down or come up.
     Server {
@@ -30,23 +30,23 @@ pub enum Event<'a> {
         route: &'a str,
         /// The server's name.
         server: &'a str,
-        /// It is a backup.
+        /// Whether the server is a backup.
         is_backup: bool,
-        /// How it stands now.
+        /// The state that it changed to.
         turn: Turn,
-        /// Why.
+        /// The cause.
         why: Why<'a>,
-        /// How many servers of the route take connections now, and how many backups.
+        /// The servers of the route that take connections now.
         takes: [usize; 2],
     },
-    /// No server of a route takes connections any more, or one does again.
+    /// A route lost its last server, or has one again.
     Route {
         /// The name of the route.
         route: &'a str,
-        /// How it stands now.
+        /// The state that it changed to.
         turn: Turn,
     },
-    /// A server has answered a hello with what is no TLS.
+    /// A server answered a hello with bytes that are not TLS.
     NotTls {
         /// The name of its route.
         route: &'a str,
@@ -57,34 +57,34 @@ pub enum Event<'a> {
     },
     /// Another configuration is in force.
     Reloaded {
-        /// Where it was read.
+        /// The file that was read.
         file: &'a Path,
-        /// Routes that it has.
+        /// The number of its routes.
         routes: usize,
-        /// Servers that it has.
+        /// The number of its servers.
         servers: usize,
-        /// What has changed, in a line.
+        /// The keys that have changed, in one line.
         changes: &'a str,
-        /// Open connections of servers that left it with this reload.
+        /// Open connections to servers that left the file with this reload.
         orphans: u64,
     },
 }
 
-/// Down to up, or up to down.
+/// A change from down to up, or from up to down.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
-    /// Up now.
+    /// Whether it is up now.
     pub is_up: bool,
-    /// How long the state before it has lasted.
+    /// How long the previous state lasted.
     pub lasted: Duration,
 }
 
-/// What has turned a server.
+/// The cause of a server's change.
 #[derive(Clone, Copy)]
 pub enum Why<'a> {
     /// A probe.
     Checked(&'a Checked),
-    /// Something else, in words.
+    /// Another cause, in words.
     Said(&'a str),
 }
 
@@ -100,7 +100,7 @@ impl Severity {
         }
     }
 
-    /// What the journal takes from the front of a line: `sd-daemon(3)`.
+    /// The prefix from which the journal reads a line's priority (`sd-daemon(3)`).
     pub(super) const fn prefix(self) -> &'static [u8] {
         match self {
             Severity::Critical => b"<2>",
@@ -153,7 +153,7 @@ impl Event<'_> {
     }
 }
 
-/// As HAProxy words it, where it has words for it.
+/// HAProxy's words, where HAProxy has such an event.
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -212,7 +212,7 @@ impl fmt::Display for Why<'_> {
     }
 }
 
-/// How long something has lasted: to the second, and what is shorter to the millisecond.
+/// A duration: whole seconds, or milliseconds below a second.
 struct Lasted(Duration);
 
 impl fmt::Display for Lasted {

@@ -1,4 +1,4 @@
-//! HAProxy's grammar, which people's greps rely on.
+//! HAProxy's grammar of log lines, on which scripts rely.
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::event::{Event, Severity};
 use super::{Counts, Escaped, Step, Timing, Whose, are_plain};
 use crate::vocabulary::{CloseReason, DropReason};
 
-/// What stands for the server where there is none.
+/// The server's name while there is none.
 const NO_SERVER: &str = "<NOSRV>";
 
-/// Appends a connection's line, but for its end.
+/// Appends a connection's line, without its line end.
 pub(super) fn write(buffer: &mut Vec<u8>, accepted: &str, whose: &Whose<'_>, step: &Step<'_>, in_colour: bool) {
     let mut line = Line { buffer, in_colour };
     line.address(whose.source).text(" [").text(accepted).text("] ").text(whose.frontend);
@@ -41,7 +41,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, accepted: &str, whose: &Whose<'_>, ste
     }
 }
 
-/// Appends the proxy's own words, but for the line's end.
+/// Appends a line of the proxy itself, without its line end.
 pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: &dyn fmt::Display, colour: Option<Colour>) {
     let mut line = Line { buffer, in_colour: true };
     line.text("[").text(now).text("] ");
@@ -54,7 +54,7 @@ pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: &dyn fmt::Dis
     }
 }
 
-/// The colour of the proxy's own words.
+/// The colour of a line of the proxy itself.
 pub(super) fn colour_of(severity: Severity, event: Option<&Event<'_>>) -> Option<Colour> {
     match (event.and_then(Event::is_up), severity) {
         (Some(true), _) => Some(Colour::Green),
@@ -90,7 +90,7 @@ impl Colour {
     }
 }
 
-/// Words that may hold what a server has said, or what stands in a file: they neither end a line nor move a cursor.
+/// Replaces control characters: text of a server or of a file must not end a line or move a cursor.
 struct OneLine<'a, 'b>(&'a mut Line<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {
@@ -131,7 +131,7 @@ impl Line<'_> {
         }
     }
 
-    /// As HAProxy writes it: an IPv6 address has no brackets, the port is behind the last colon.
+    /// As HAProxy writes it: an IPv6 address has no brackets, and the port follows the last colon.
     fn address(&mut self, address: SocketAddr) -> &mut Self {
         match address.ip() {
             IpAddr::V4(ip) => {
@@ -190,7 +190,7 @@ impl Line<'_> {
     }
 }
 
-/// Green where all is well, yellow where it was the client, red where it was a server or the proxy.
+/// Green for an orderly end, yellow if the client caused it, red if a server or the proxy did.
 fn colour(reason: CloseReason) -> Colour {
     match reason.letters().as_bytes() {
         [b'-' | b'L', _] => Colour::Green,

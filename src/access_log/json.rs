@@ -1,7 +1,7 @@
-//! One object a line, with full names. What a connection does not have, such as a server before it is routed, is left out.
+//! One JSON object a line, with full names. A member without a value, such as the server before there is one, is left out.
 //!
-//! What a client can choose is ASCII in here, with `\xNN` for other bytes: JSON's own escapes leave some control
-//! characters alone (RFC 8259 section 7).
+//! A client's bytes are written as ASCII, with `\xNN` for every other byte: JSON's own escapes leave some control characters
+//! alone (RFC 8259 section 7).
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::event::{Event, Severity, Turn, Why};
 use super::{Counts, Escaped, Protocols, Step, Timing, Whose, are_plain};
 use crate::vocabulary::CloseReason;
 
-/// Appends a connection's line, but for its end.
+/// Appends a connection's line, without its line end.
 pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Whose<'_>, step: &Step<'_>) {
     let mut line = Object::begin(buffer);
     line.text("time", now);
@@ -34,7 +34,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Who
     line.end();
 }
 
-/// Appends the proxy's own words, but for the line's end.
+/// Appends a line of the proxy itself, without its line end.
 pub(super) fn write_notice(
     buffer: &mut Vec<u8>,
     now: &str,
@@ -62,11 +62,11 @@ fn name(step: &Step<'_>) -> &'static str {
     }
 }
 
-/// Appends an object to the log buffer. By hand: serde's serializer takes four times as long, for it looks for what to escape
-/// in every key, and hands each quote and each comma to a writer of its own.
+/// Appends an object to the log buffer. Written by hand, as serde's serializer takes four times as long: it scans every key for
+/// characters to escape, and writes each quote and comma on its own.
 struct Object<'a> {
     buffer: &'a mut Vec<u8>,
-    /// What stands before the next key.
+    /// The byte in front of the next key.
     separator: u8,
 }
 
@@ -200,7 +200,7 @@ impl Object<'_> {
         self.buffer.push(b'"');
     }
 
-    /// What a client has sent.
+    /// A member whose value a client has sent.
     fn escaped(&mut self, key: &str, bytes: &[u8]) {
         if !are_plain(bytes) {
             return self.shown(key, &Escaped(bytes));
@@ -225,7 +225,7 @@ impl Object<'_> {
         self.buffer.push(b'"');
     }
 
-    /// Begins a member. The keys in here need no escapes.
+    /// Begins a member. No key here needs escapes.
     fn key(&mut self, key: &str) {
         self.buffer.push(self.separator);
         self.separator = b',';
@@ -235,7 +235,7 @@ impl Object<'_> {
     }
 }
 
-/// What is written goes between quotes.
+/// The text goes between quotes.
 impl fmt::Write for Object<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {

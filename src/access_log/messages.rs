@@ -1,4 +1,4 @@
-//! The backend of the log crate: what the program says beside the lines of connections.
+//! The backend of the log crate: messages of the program, beside the lines of connections.
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -7,18 +7,18 @@ use log::{Log, Metadata, Record};
 
 use super::event::Severity;
 
-/// Messages that wait at most; they wait for the end of a turn.
+/// The most messages that wait for the end of a turn.
 const MAX_WAITING: usize = 4096;
-/// Messages of other crates are for developers, and are not logged.
+/// The target of this program's messages. Those of other crates are for developers, and are not logged.
 const OWN: &str = "fiscalismia_lb";
 
-/// Messages on their way to the log. A copy is another handle on the same ones.
+/// The queue of messages on their way to the log. A clone is another handle on the same queue.
 #[derive(Clone, Debug, Default)]
 pub struct Messages(Arc<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// So that a line that finds none costs no lock.
+    /// Whether a message waits. A connection's line looks here first, and so takes no lock.
     any: AtomicBool,
     said: Mutex<Said>,
 }
@@ -32,8 +32,7 @@ pub(super) struct Said {
     pub(super) lost: u64,
 }
 
-/// Takes messages for a logger at first, and from [`Backend::turn_to`] on for the log of the loop, which never waits for its
-/// reader.
+/// Passes messages to a logger at first, and after [`Backend::turn_to`] to the loop's log, which never blocks on its reader.
 pub struct Backend {
     before: Box<dyn Log>,
     after: OnceLock<Messages>,
@@ -71,13 +70,13 @@ impl Log for Messages {
 }
 
 impl Backend {
-    /// Takes messages for `before`.
+    /// Passes messages to `before`.
     #[must_use]
     pub fn new(before: Box<dyn Log>) -> Backend {
         Backend { before, after: OnceLock::new() }
     }
 
-    /// Takes them for `messages` from now on, for good.
+    /// Passes messages to `messages` from now on.
     pub fn turn_to(&self, messages: &Messages) {
         let _ = self.after.set(messages.clone());
     }

@@ -1,5 +1,5 @@
-//! The lines of connections, and the proxy's own words between them. Nothing here waits: lines go to a buffer that
-//! [`Output`] empties as the reader allows.
+//! The log: lines of connections, and lines of the proxy itself between them. Nothing here blocks: lines go to a buffer, which
+//! [`Output`] writes as its reader allows.
 mod calendar;
 mod event;
 mod haproxy;
@@ -26,12 +26,12 @@ pub use event::{Event, Turn, Why};
 use messages::Said;
 pub use messages::{Backend, Messages};
 
-/// Bytes that wait until many lines are written at once.
+/// Waiting bytes from which lines are written at once.
 const BATCH: usize = 16 * 1024;
-/// The longest that a line waits for company.
+/// The longest time that a line waits to be written with others.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// The longest that the process waits for the log's reader before it ends.
+/// The longest time that the ending process waits for the log's reader.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The log.
@@ -39,16 +39,16 @@ pub struct AccessLog {
     output: Output,
     config: Log,
     in_colour: bool,
-    /// Lines go to the journal, which takes how grave each is from its front (`sd-daemon(3)`).
+    /// Lines go to the journal and get a priority prefix (`sd-daemon(3)`).
     in_journal: bool,
     epoch: UnixTime,
-    /// Writes when connections were accepted.
+    /// Formats times of accept.
     accepted: Calendar,
-    /// Writes what the time is.
+    /// Formats the current time.
     clock: Calendar,
-    /// When the first of the waiting lines was written.
+    /// When the oldest waiting line was added.
     oldest: Option<Time>,
-    /// Lost lines that the log has told of.
+    /// Lost lines that the log has reported.
     told_lost: u64,
     /// The reader had stalled and takes lines again, or more was said in a turn than may wait.
     may_tell_lost: bool,
@@ -56,12 +56,12 @@ pub struct AccessLog {
     messages: Messages,
 }
 
-/// What all lines of a connection begin with.
+/// What every line of a connection begins with.
 #[derive(Clone, Copy)]
 pub struct Whose<'a> {
-    /// Name of its frontend.
+    /// Its frontend's name.
     pub frontend: &'a str,
-    /// The client.
+    /// The client's address.
     pub source: SocketAddr,
     /// When it was accepted.
     pub accepted: Time,
@@ -69,40 +69,40 @@ pub struct Whose<'a> {
     pub route: Option<&'a str>,
     /// Its server, once it has one.
     pub server: Option<&'a str>,
-    /// Its id, where its route writes one into the PROXY header.
+    /// Its id, if its route writes one into the PROXY header.
     pub unique_id: Option<[u8; 16]>,
-    /// The name that its hello asks for.
+    /// The SNI of its hello.
     pub sni: Option<&'a [u8]>,
-    /// The protocols that its hello offers, each behind its length in a byte (RFC 7301 section 3.1); the last may be cut.
+    /// The protocols of its hello, each with its length in front (RFC 7301 section 3.1). The last may be cut off.
     pub alpn: &'a [u8],
 }
 
-/// What a line of a connection is about.
+/// The step of a connection that a line reports.
 pub enum Step<'a> {
-    /// A client came in.
+    /// A client was accepted.
     Accept(Counts),
-    /// A hello that gets no route.
+    /// A hello that no route takes.
     Refuse {
-        /// Why it gets none.
+        /// Why no route takes it.
         why: &'a dyn fmt::Display,
     },
-    /// A try to connect failed.
+    /// An attempt to connect failed.
     ConnectFailed {
-        /// What went wrong.
+        /// The error.
         why: &'a dyn fmt::Display,
-        /// How many more there may be.
+        /// Attempts that are left.
         tries_left: u32,
     },
-    /// A server is connected to.
+    /// The connection to a server is established.
     Connect {
-        /// How long that took.
+        /// How long each step took.
         timing: Timing,
         /// Connections at once.
         counts: Counts,
     },
     /// A connection ended.
     Close {
-        /// How long it took.
+        /// How long each step took.
         timing: Timing,
         /// Bytes from the client.
         bytes_up: u64,
@@ -115,14 +115,14 @@ pub enum Step<'a> {
     },
 }
 
-/// How long each step took; `None`: never got there.
+/// How long each step took; `None` for a step that was not reached.
 #[derive(Clone, Copy, Default)]
 pub struct Timing {
-    /// In the queue for a server.
+    /// Time in the queue for a server.
     pub queued: Option<Duration>,
-    /// From the first try to connect to success.
+    /// Time from the first attempt to connect until one succeeded.
     pub connect: Option<Duration>,
-    /// Since accept.
+    /// Time since accept.
     pub total: Duration,
 }
 
@@ -142,8 +142,8 @@ pub struct Counts {
 }
 
 impl AccessLog {
-    /// A log on `output`, in colours where that is a terminal whose user does not mind (<https://no-color.org>), and with
-    /// priorities where it is the journal.
+    /// A log on `output`: with colours on a terminal whose user has not declined them (<https://no-color.org>), with priorities in
+    /// the journal.
     #[must_use]
     pub fn new(output: Output, config: Log) -> AccessLog {
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -163,28 +163,28 @@ impl AccessLog {
         }
     }
 
-    /// Changes the form of lines, and which of them a connection gets.
+    /// Changes the format of lines, and which lines a connection gets.
     pub fn change(&mut self, config: Log) {
         self.config = config;
         self.accepted = Calendar::new(config.format, self.epoch);
         self.clock = Calendar::new(config.format, self.epoch);
     }
 
-    /// Says how wall-clock time and `Time` relate: when [`Time::ZERO`] was.
+    /// Sets the wall-clock time of [`Time::ZERO`].
     pub fn set_epoch(&mut self, epoch: UnixTime) {
         self.epoch = epoch;
         self.accepted.set_epoch(epoch);
         self.clock.set_epoch(epoch);
     }
 
-    /// A connection has come to this step.
+    /// Writes the line of a connection that has reached `step`.
     pub fn write(&mut self, now: Time, whose: &Whose<'_>, step: &Step<'_>) {
         let is_wanted = match self.config.connections {
             LogConnections::All => true,
             LogConnections::Close => matches!(step, Step::Close { .. }),
             LogConnections::Off => false,
         };
-        // What was said before a line stands before it.
+        // Messages from before a line must stand before it.
         self.write_messages(now);
         if !is_wanted {
             return;
@@ -202,13 +202,13 @@ impl AccessLog {
         self.oldest.get_or_insert(now);
     }
 
-    /// The same with what is said through `messages`.
+    /// The same log, which also writes `messages`.
     #[must_use]
     pub fn with(self, messages: Messages) -> AccessLog {
         AccessLog { messages, ..self }
     }
 
-    /// Writes the messages that wait.
+    /// Writes the waiting messages.
     fn write_messages(&mut self, now: Time) {
         let Said { messages, lost } = self.messages.take();
         for (severity, words) in messages {
@@ -220,7 +220,7 @@ impl AccessLog {
         }
     }
 
-    /// Something has become of a server, a route or the configuration.
+    /// Writes the line of an event.
     pub fn tell(&mut self, now: Time, event: &Event<'_>) {
         self.write_messages(now);
         self.say(now, event.severity(), event, Some(event));
@@ -243,13 +243,13 @@ impl AccessLog {
         self.oldest.get_or_insert(now);
     }
 
-    /// When the waiting lines are to be written at the latest.
+    /// When the waiting lines must be written.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         if self.output.is_stalled() { None } else { self.oldest.map(|oldest| oldest + PATIENCE) }
     }
 
-    /// Writes the waiting lines if there are many, or the oldest has waited long enough.
+    /// Writes the waiting lines if they are many, or the oldest has waited long enough.
     pub fn tend(&mut self, now: Time, registry: &Registry) {
         self.tell_lost(now);
         self.write_messages(now);
@@ -261,12 +261,12 @@ impl AccessLog {
         }
     }
 
-    /// Loses no more lines: those that come now are the last ones, of all connections at once.
+    /// Keeps every further line, however many wait: the process ends, and these are the last lines of all connections.
     pub fn keep_all(&mut self) {
         self.output.keep_all();
     }
 
-    /// Writes the last lines, for whose reader it waits a moment, and says how many are lost.
+    /// Writes the last lines, for which it waits a moment, and says how many were lost.
     pub fn finish(&mut self, now: Time) {
         self.write_messages(now);
         self.output.finish(LAST_PATIENCE);
@@ -305,7 +305,7 @@ impl AccessLog {
         self.may_tell_lost = true;
     }
 
-    /// Counts lines that another process has lost.
+    /// Adds the lines that the previous process lost.
     pub fn take_up(&mut self, lost: u64) {
         self.output.add_lost(lost);
     }
@@ -317,18 +317,18 @@ impl AccessLog {
     }
 }
 
-/// Whether a byte stands for itself between quotes. A space does not: a client could write fields of its own into a line whose
-/// reader splits it at spaces.
+/// Whether a byte needs no escape between quotes. A space does: some readers split a line at spaces, and a client could forge
+/// fields for them.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
 }
 
-/// Whether all bytes do. Every byte is looked at, which a processor does many at a time.
+/// Whether no byte needs an escape. It always looks at every byte, which the compiler turns into vector instructions.
 fn are_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
 }
 
-/// The protocols of a list, with commas between them; a comma that a client sent is escaped.
+/// A list of protocols, with commas between them; a comma within a protocol is escaped.
 struct Protocols<'a>(&'a [u8]);
 
 impl Protocols<'_> {
@@ -358,7 +358,7 @@ impl fmt::Display for Protocols<'_> {
     }
 }
 
-/// Bytes of a client: what is not printable ASCII becomes `\xNN`, so that no client writes lines of its own.
+/// Bytes of a client. A byte that is not printable ASCII becomes `\xNN`, so that no client can forge lines.
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {

@@ -1,4 +1,4 @@
-//! Clients of the admin endpoints: how many, and what becomes of each.
+//! Clients of the admin endpoints.
 use mio::event::Event;
 
 use crate::admin::{self, Credentials, Reply, Report};
@@ -15,11 +15,11 @@ use crate::vocabulary::CloseReason;
 pub(super) struct Admins {
     clients: Clients<Report>,
     credentials: Credentials,
-    /// Wrong passwords of late.
+    /// Wrong passwords of the last while.
     tries: Tries,
 }
 
-/// A client that has asked; it is to be [answered](Admins::answer) in this turn.
+/// A client with a whole request, to be [answered](Admins::answer) in this turn.
 #[must_use]
 pub(super) struct Request {
     key: Key,
@@ -36,12 +36,12 @@ impl Admins {
         self.credentials = credentials;
     }
 
-    /// What the operator should know of the credentials.
+    /// Warnings about the credentials.
     pub(super) fn warnings(&self) -> &[String] {
         self.credentials.warnings()
     }
 
-    /// Begins with a client, for which another may have to go.
+    /// Begins to serve a client. If all slots are taken, the slowest client is closed.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) -> Option<Request> {
         if self.clients.len() >= ADMIN_CLIENTS {
             self.clients.evict();
@@ -55,7 +55,7 @@ impl Admins {
         self.settle(outcome, context)
     }
 
-    /// Clients that had their turn and have more to do, each for [`Admins::resume`] in this turn.
+    /// Clients with unfinished answers, each to be passed to [`Admins::resume`] in this turn.
     pub(super) fn unfinished(&mut self) -> Vec<Key> {
         self.clients.unfinished()
     }
@@ -64,7 +64,7 @@ impl Admins {
         self.clients.has_unfinished()
     }
 
-    /// Goes on with a client that had its turn: it is being answered.
+    /// Continues a client's answer.
     pub(super) fn resume(&mut self, key: Key, context: &mut Context) {
         let outcome = self.clients.resume(key, context.now, &context.registry);
         let asked = self.settle(outcome, context);
@@ -75,7 +75,7 @@ impl Admins {
         self.clients.deadline()
     }
 
-    /// Ends what has lasted too long. A client that was too slow to ask is to be told so.
+    /// Ends clients whose time is over. A client whose request was too slow gets 408.
     pub(super) fn expire(&mut self, context: &mut Context) -> Vec<Request> {
         let mut asked = Vec::new();
         while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
@@ -84,13 +84,13 @@ impl Admins {
         asked
     }
 
-    /// What a request gets.
+    /// The answer to a request.
     pub(super) fn reply(&mut self, request: &Request, is_draining: bool, context: &mut Context) -> Reply {
         let mut desk = admin::Desk { credentials: &self.credentials, tries: &mut self.tries, is_draining };
         admin::reply(&request.asked, &mut desk, context)
     }
 
-    /// Logs how many wrong passwords there were since that was told last.
+    /// Logs the number of wrong passwords since the last such line.
     pub(super) fn log_refusals(&mut self, context: &mut Context) {
         admin::log_refusals(&mut self.tries, context);
     }
@@ -113,7 +113,7 @@ impl Admins {
         context.clients.admins = 0;
     }
 
-    /// Makes the slots of ended clients free for reuse: the turn is over.
+    /// Makes the slots of ended clients free for reuse, at the end of the turn.
     pub(super) fn free(&mut self) {
         self.clients.free();
     }

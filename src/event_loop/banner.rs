@@ -1,4 +1,4 @@
-//! What the log says first: which version serves what, and under which limits.
+//! The first lines of the log: the version, what it serves, and its limits.
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -6,16 +6,16 @@ use super::EventLoop;
 use crate::config::{self, Config, PerSource, Route, Server, count};
 use crate::net;
 
-/// Routes that are told one by one.
+/// The most routes that get a line each.
 const MOST_ROUTES: usize = 40;
-/// Names and servers of a route that are told one by one.
+/// The most names and servers of a route that its line has.
 const MOST_PARTS: usize = 8;
 
-/// Says it.
+/// Logs the lines.
 pub(super) fn say(event_loop: &mut EventLoop) {
     let mut lines = vec![title(event_loop)];
     lines.extend(event_loop.door.listeners.iter().map(|listener| {
-        let whose = if listener.inherited { ", on a socket of the service manager" } else { "" };
+        let whose = if listener.inherited { ", on a socket from systemd" } else { "" };
         format!("Listening on {} for {}{whose}.", listener.bound, event_loop.door.listeners.purpose(listener))
     }));
     let config = &event_loop.context.config;
@@ -31,7 +31,7 @@ pub(super) fn say(event_loop: &mut EventLoop) {
     warn(event_loop, &warnings);
 }
 
-/// Says what an operator should look at again.
+/// Logs the warnings about a configuration.
 pub(super) fn warn(event_loop: &mut EventLoop, warnings: &[String]) {
     let EventLoop { door, admins, context, .. } = event_loop;
     let fds = door.fds.demand(&context.config).warning(door.fds.limit());
@@ -44,7 +44,7 @@ pub(super) fn warn(event_loop: &mut EventLoop, warnings: &[String]) {
     door.listeners.name_unused_sockets(context);
 }
 
-/// Devices and local addresses that servers are to be reached by, and that this host lacks.
+/// Devices and local addresses that the configuration names and this host does not have.
 fn lacking(config: &Config) -> Vec<String> {
     let (mut devices, mut sources) = (HashMap::new(), HashMap::new());
     let mut lacking = Vec::new();
@@ -53,7 +53,7 @@ fn lacking(config: &Config) -> Vec<String> {
     {
         let mut tell = |what: String| {
             lacking.push(format!(
-                "routes.{}: server {}: this host has no {what}, so no connection gets there",
+                "routes.{}: server {}: this host has no {what}, so no connection can reach the server",
                 route.name, server.name
             ));
         };
@@ -91,24 +91,23 @@ fn limits(event_loop: &EventLoop) -> String {
     }
     let reject = config.reject.word();
     let (hello, drain) = (config.timeouts.client_hello, config.timeouts.drain);
-    let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; rejected clients get: {reject}.");
+    let _ = write!(line, "; {hello:?} for a hello, {drain:?} to drain; refused clients get: {reject}.");
     line
 }
 
 fn describe_source(limits: &PerSource) -> String {
-    let rate = limits.rate.map(|rate| format!(", {rate} new ones in {:?}", limits.period)).unwrap_or_default();
-    let concurrent = limits.concurrent.map(|most| format!(", {most} open ones")).unwrap_or_default();
+    let rate = limits.rate.map(|rate| format!(", {rate} new connections in {:?}", limits.period)).unwrap_or_default();
+    let concurrent = limits.concurrent.map(|most| format!(", {most} open connections")).unwrap_or_default();
     let exempt = match limits.exempt.len() {
         0 => String::new(),
         1 => ", 1 network exempt".to_owned(),
         count => format!(", {count} networks exempt"),
     };
-    format!("; of each address{rate}{concurrent} (IPv6 by /{}{exempt})", limits.ipv6_prefix)
+    format!("; for each source address{rate}{concurrent} (IPv6 by /{}{exempt})", limits.ipv6_prefix)
 }
 
 fn describe_route(route: &Route) -> String {
-    let names =
-        if route.sni.is_empty() { "all that comes in".to_owned() } else { list(&route.sni, ToString::to_string) };
+    let names = if route.sni.is_empty() { "every client".to_owned() } else { list(&route.sni, ToString::to_string) };
     let alpn = if route.alpn.is_empty() { String::new() } else { format!(" with {}", route.alpn.join(" or ")) };
     let balance = if route.servers.len() == 1 { String::new() } else { format!(" by {}", route.balance.word()) };
     let header = route.proxy_header.protocol.header();
@@ -124,7 +123,7 @@ fn describe_server(server: &Server) -> String {
     format!("{name}{address}{weight}{backup}")
 }
 
-/// The first of them, and how many there are more.
+/// The first items, and the number of the others.
 fn list<T>(all: &[T], describe: impl Fn(&T) -> String) -> String {
     let mut told: Vec<String> = all.iter().take(MOST_PARTS).map(describe).collect();
     if let more @ 1.. = all.len().saturating_sub(MOST_PARTS) {

@@ -1,4 +1,4 @@
-//! Time: the one place that reads the clocks.
+//! Time. The one place that reads the clocks.
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::time::{Time, UnixTime};
 
-/// Where time comes from.
+/// A source of time.
 pub trait TimeSource {
     /// Microseconds on a clock that never goes backwards.
     fn monotonic(&self) -> u64;
@@ -14,11 +14,11 @@ pub trait TimeSource {
     fn wall(&self) -> UnixTime;
 }
 
-/// The clocks of the machine.
+/// The clocks of this machine.
 pub struct MachineTime;
 
 impl TimeSource for MachineTime {
-    /// An `Instant` would do as well, but not count microseconds as cheaply.
+    /// Cheaper than `Instant`, which does not give microseconds.
     fn monotonic(&self) -> u64 {
         let now = clock_gettime(ClockId::Monotonic);
         now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
@@ -30,22 +30,22 @@ impl TimeSource for MachineTime {
     }
 }
 
-/// What time it is, counted from the start.
+/// The current time, counted from the start of the service.
 pub(super) struct Clock {
     source: Box<dyn TimeSource>,
-    /// Microseconds on the monotonic clock at [`Time::ZERO`].
+    /// The monotonic clock at [`Time::ZERO`], in microseconds.
     origin: u64,
-    /// The second in which the wall clock was looked at last.
+    /// The second in which the wall clock was last read.
     looked: Option<u64>,
-    /// When [`Time::ZERO`] was, by the wall clock as it is set now.
+    /// The wall-clock time of [`Time::ZERO`], as the clock is set now.
     epoch: UnixTime,
-    /// When the service started, by the wall clock as it was set then.
+    /// When the service started, as the wall clock was set then.
     started: UnixTime,
-    /// The same for this process.
+    /// When this process started, as the wall clock was set then.
     process_started: UnixTime,
 }
 
-/// Where time begins, for the next process: its moments are those of this one.
+/// The origin of time for the next process, whose [`Time`]s continue this one's.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Beginning {
     origin: u64,
@@ -53,8 +53,8 @@ pub(super) struct Beginning {
 }
 
 impl Clock {
-    /// Counts from now, or goes on with the time of another process. The monotonic clock is the machine's own, so a moment
-    /// that has not come yet is not from this boot.
+    /// Counts from now, or continues the time of the previous process. The monotonic clock is the machine's, so an origin in the future
+    /// is from another boot, and is ignored.
     pub(super) fn new(source: Box<dyn TimeSource>, before: Option<Beginning>) -> Clock {
         let (monotonic, wall) = (source.monotonic(), source.wall());
         let now = Beginning { origin: monotonic, started: wall };
@@ -71,7 +71,7 @@ impl Clock {
         Time::from_micros(self.source.monotonic().saturating_sub(self.origin))
     }
 
-    /// Looks at the wall clock once a second: answers whether it did.
+    /// Reads the wall clock once a second. Answers whether it did.
     pub(super) fn look(&mut self, now: Time) -> bool {
         let second = now.as_micros() / 1_000_000;
         if self.looked == Some(second) {
@@ -82,17 +82,17 @@ impl Clock {
         true
     }
 
-    /// When [`Time::ZERO`] was, by the wall clock as it is set now.
+    /// The wall-clock time of [`Time::ZERO`], as the clock is set now.
     pub(super) fn epoch(&self) -> UnixTime {
         self.epoch
     }
 
-    /// When the service started, by the wall clock as it was set then.
+    /// When the service started, as the wall clock was set then.
     pub(super) fn started(&self) -> UnixTime {
         self.started
     }
 
-    /// The same for the start of this process.
+    /// When this process started, as the wall clock was set then.
     pub(super) fn process_started(&self) -> UnixTime {
         self.process_started
     }

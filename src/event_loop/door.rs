@@ -1,4 +1,4 @@
-//! The door: whether a client may come in, and from where.
+//! The door: whether a client may be accepted now, and on which listener.
 use std::time::Duration;
 
 use mio::Registry;
@@ -11,31 +11,31 @@ use crate::context::{Context, Timer};
 use crate::net::{self, Accepted, BACKLOG, Key, Listener};
 use crate::vocabulary::Role;
 
-/// Clients that one listener lets in in one turn.
+/// The most clients that one listener accepts in one turn.
 pub(super) const MAX_A_TURN: usize = 64;
-/// Clients that are let in at most from a backlog that is about to be closed: no more than it holds, or a flood of clients
-/// would keep it open.
+/// The most clients that are accepted from the backlog of a listener before it closes: as many as the backlog holds. Without a
+/// bound a flood of clients would keep it open.
 pub(super) const MAX_AT_CLOSE: usize = BACKLOG as usize;
-/// How long accepting pauses when the kernel has run short.
+/// How long accepting pauses when the kernel is out of fds or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the kernel has what it takes to let clients in.
+/// Whether the kernel has fds and memory for new clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
-    /// As far as is known.
+    /// No shortage is known.
     Freely,
-    /// It had run short a moment ago, and no backlog was empty since: what it runs short of now belongs to that.
+    /// A pause has just ended, and no backlog was empty since. A new shortage belongs to the same pause for the log.
     Again,
-    /// It has run short; accepting goes on when a timer comes up.
+    /// The kernel is out of fds or memory. Accepting goes on when a timer comes up.
     Paused,
 }
 
-/// Where clients come in.
+/// The listeners, and whether they accept.
 pub(super) struct Door {
     pub(super) listeners: Listeners,
     pub(super) fds: Fds,
     accepting: Accepting,
-    /// There are as many TLS clients as there may be, and the log has said so.
+    /// Whether the TLS clients are at their limit, and the log has said so.
     is_full: bool,
 }
 
@@ -44,20 +44,20 @@ impl Door {
         Door { listeners, fds, accepting: Accepting::Freely, is_full: false }
     }
 
-    /// Whether a client could be accepted at once. `has_room` says whether there may be one more client of a role.
+    /// Whether a client could be accepted at once. `has_room`: whether there may be one more client of a role.
     pub(super) fn can_accept(&self, has_room: impl Fn(Role) -> bool) -> bool {
         let can_accept = |listener: &Listener<Role>| listener.is_readable() && has_room(listener.role);
         let mut ready = self.listeners.ready().iter().filter_map(|key| self.listeners.get(*key));
         self.accepting != Accepting::Paused && ready.any(can_accept)
     }
 
-    /// One of the listeners that may have a client in their backlog, by its number; `None` behind the last, and while accepting
+    /// The listener with this number among those that may have a client in their backlog; `None` after the last, and while accepting
     /// pauses.
     pub(super) fn ready(&self, number: usize) -> Option<Key> {
         self.listeners.ready().get(number).copied().filter(|_| self.accepting != Accepting::Paused)
     }
 
-    /// Lets the next client in from a listener's backlog; `None`: there is none, or the kernel has run short.
+    /// Accepts the next client of a listener; `None` if its backlog is empty or the kernel is out of fds or memory.
     pub(super) fn accept(&mut self, key: Key, context: &mut Context) -> Option<Accepted> {
         let listener = self.listeners.get_mut(key)?;
         match listener.accept() {
@@ -71,7 +71,7 @@ impl Door {
         None
     }
 
-    /// There may be no more than `capacity` TLS clients for now. The log says so, once until the backlog was empty.
+    /// Notes that the TLS clients are at `capacity`. The log says so, once until the backlog was empty.
     pub(super) fn note_full(&mut self, capacity: u64, context: &mut Context) {
         if std::mem::replace(&mut self.is_full, true) {
             return;
@@ -80,7 +80,7 @@ impl Door {
         let limit =
             if capacity < context.config.limits.connections.into() { "the fd limit" } else { "limits.connections" };
         let words = format_args!(
-            "Accepting pauses: {capacity} connections are all that {limit} allows; more wait in the backlog."
+            "Accepting pauses: {capacity} connections are all that {limit} allows; further clients wait in the backlog."
         );
         log::warn!("{words}");
     }
@@ -95,17 +95,17 @@ impl Door {
         self.accepting = Accepting::Paused;
     }
 
-    /// The pause is over.
+    /// Ends the pause.
     pub(super) fn resume(&mut self) {
         if self.accepting == Accepting::Paused {
             self.accepting = Accepting::Again;
         }
     }
 
-    /// Opens what `config` asks for and is not open yet.
+    /// Opens the listeners of `config` that are not open yet.
     ///
     /// # Errors
-    /// As of [`Listeners::open`].
+    /// As [`Listeners::open`].
     pub(super) fn open(&mut self, config: &Config, registry: &Registry) -> Result<(), Vec<String>> {
         self.listeners.open(config, registry)
     }

@@ -7,10 +7,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Config;
 use crate::policy::fds::{Demand, Shares};
 
-/// Reckoned as in use where there is no telling.
+/// The number in use to assume if it cannot be determined.
 const USED_UNKNOWN: u64 = 32;
 
-/// How many there are, and the one that is kept for bad times.
+/// The fd limit, the number in use, and a spare fd for a shortage.
 pub struct Fds {
     limit: u64,
     /// In use before the first client.
@@ -19,7 +19,7 @@ pub struct Fds {
 }
 
 impl Fds {
-    /// At most `limit`; none are in use as far as is known.
+    /// A limit of `limit`, with none in use as far as is known.
     #[must_use]
     pub fn at_most(limit: u64) -> Fds {
         Fds { limit, used: 0, spare: None }
@@ -36,37 +36,37 @@ impl Fds {
         Fds::at_most(limit)
     }
 
-    /// Sees how many are in use. The lowest free fd, which the spare one gets, is a good guess at that.
+    /// Estimates the number in use by the lowest free fd, which the spare one gets.
     pub(super) fn measure(&mut self) {
         self.keep_spare();
         self.used = self.spare.as_ref().map_or(USED_UNKNOWN, |spare| spare.as_raw_fd() as u64 + 1);
         log::debug!("the fd limit is {}, {} are in use before the first client", self.limit, self.used);
     }
 
-    /// Fds that there may be.
+    /// The fd limit.
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// What `config` asks for, beside what is in use.
+    /// The fds that `config` needs, beside those in use.
     pub(super) fn demand(&self, config: &Config) -> Demand {
         Demand::of(config).with_used(self.used)
     }
 
-    /// What clients and pipes get under `config`.
+    /// The fds that clients and pipes get under `config`.
     ///
     /// # Errors
-    /// A sentence: the limit does not hold a single client.
+    /// A sentence: the limit is too low for a single client.
     pub(super) fn share_out(&self, config: &Config) -> Result<Shares, String> {
         self.demand(config).check(self.limit)
     }
 
-    /// Gives the spare one up, so that another can be opened.
+    /// Closes the spare fd, so that another can be opened.
     pub(super) fn give_up_spare(&mut self) {
         self.spare = None;
     }
 
-    /// Keeps one that can be given up when there is no other.
+    /// Opens the spare fd again.
     pub(super) fn keep_spare(&mut self) {
         self.spare = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
     }

@@ -1,4 +1,4 @@
-//! Everything that lives goes on in the next process.
+//! Hands everything that lives over to the next process, and takes it over from the previous one.
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,7 +14,7 @@ use crate::metrics::History;
 use crate::net::Stream;
 use crate::vocabulary::Role;
 
-/// Sections of a hand-over.
+/// Names of the state's sections.
 const PROGRAM: &str = "program";
 const TIME: &str = "time";
 const COUNTERS: &str = "counters";
@@ -22,35 +22,35 @@ const HISTORY: &str = if cfg!(feature = "other-state") { "past" } else { "histor
 const ROUTES: &str = "routes";
 const LOST_LINES: &str = "lost_lines";
 
-/// What listens where nobody but the process holds the socket: (address, role) of each fd that comes first.
+/// The listening sockets that this process alone holds: (address, role) of each fd that comes first.
 const LISTENERS: &str = "listeners";
 
-/// What other processes have left: one as a rule, and none at a first start.
+/// What previous processes left: one delivery as a rule, none at a first start.
 pub(super) struct Deliveries {
     first: Option<Delivery>,
     errors: Vec<String>,
 }
 
 impl Deliveries {
-    /// Looks at what is in flight. Of several, the first that can be read counts: two processes cannot be gone on with.
+    /// Looks at what is in flight. Of several deliveries the first readable one counts, as two processes cannot be continued.
     pub(super) fn look(parcels: Vec<OwnedFd>) -> Deliveries {
         let mut deliveries = Deliveries { first: None, errors: Vec::new() };
         for parcel in parcels {
             match Delivery::look(parcel) {
                 Ok(delivery) if deliveries.first.is_none() => deliveries.first = Some(delivery),
-                Ok(_) => deliveries.errors.push("there is another one beside it".to_owned()),
+                Ok(_) => deliveries.errors.push("a second one is stored beside it".to_owned()),
                 Err(error) => deliveries.errors.push(error),
             }
         }
         deliveries
     }
 
-    /// Where time begins.
+    /// The origin of time.
     pub(super) fn beginning(&mut self) -> Option<Beginning> {
         self.first.as_mut()?.state.take(TIME).ok().flatten()
     }
 
-    /// Listening sockets, and what each is for. None from a program that says it in another way.
+    /// The listening sockets, and the place of each. None if the section cannot be read.
     pub(super) fn listeners(&mut self) -> Vec<(Place, OwnedFd)> {
         let Some(Delivery { state, first, .. }) = &mut self.first else { return Vec::new() };
         let places: Vec<(SocketAddr, String)> = state.take(LISTENERS).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Deliveries {
     }
 }
 
-/// Leaves everything to the next process. This one has nothing more to do then; answers whether that is so.
+/// Hands everything over to the next process. Answers whether that succeeded; this process then has nothing more to do.
 pub(super) fn hand_over(event_loop: &mut EventLoop) -> bool {
     let connections = count(event_loop.sessions.len() as usize, "connection");
     match pack_and_leave(event_loop) {
@@ -99,15 +99,15 @@ fn pack_and_leave(event_loop: &mut EventLoop) -> Result<(), String> {
     manager.keep(parcel.as_fd()).map_err(|error| error.to_string())
 }
 
-/// Goes on with what the process before has left. What cannot be read is as if it had not been there.
+/// Takes over what the previous process left. A part that cannot be read counts as missing.
 pub(super) fn take_up(event_loop: &mut EventLoop, deliveries: Deliveries) {
     for error in deliveries.errors {
-        log::warn!("The hand-over of another process cannot be read, and its connections are lost: {error}.");
+        log::warn!("The hand-over of the previous process cannot be read, and its connections are lost: {error}.");
     }
     if let Some(delivery) = deliveries.first {
         take_up_one(event_loop, delivery);
     }
-    // Also what was left twice: systemd is to have room for the next.
+    // Also forgets what was left twice: systemd must have room for the next hand-over.
     event_loop.manager.forget();
 }
 
@@ -156,6 +156,8 @@ fn say_taken(program: &str, taken: Taken, errors: &[String]) {
     log::info!("Took {} over from fiscalismia-lb {program}.", count(kept, "connection"));
     if kept < all {
         let lost = count(all - kept, "connection");
-        log::warn!("{lost} could not go on: the fd limit, or on_down of a server that left the file.");
+        log::warn!(
+            "{lost} could not be taken over: the fd limit is too low, or their server left the file and its route has on_down close."
+        );
     }
 }

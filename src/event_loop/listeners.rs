@@ -1,4 +1,4 @@
-//! Opening listeners, and keeping them over reloads.
+//! The listening sockets, over reloads and restarts.
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
@@ -19,21 +19,21 @@ use crate::vocabulary::Role;
 /// The address of a listener, and its role.
 pub(super) type Place = (SocketAddr, Role);
 
-/// The routes that own addresses, by where these are served.
+/// The routes with their own addresses, by address.
 type Owners = HashMap<SocketAddr, Box<str>>;
 
-/// Where the process listens.
+/// The listeners of the process.
 pub(super) struct Listeners {
     slots: Slots<Listener<Role>>,
-    /// Those that may have a client in their backlog: a turn looks at these alone, and there may be thousands of others.
+    /// Listeners that may have a client in their backlog. A turn looks at these alone, as there may be thousands of others.
     ready: Vec<Key>,
     inherited: Inherited,
-    /// Sockets of the process before, until the first [`open`](Listeners::open).
+    /// Sockets of the previous process, until the first [`open`](Listeners::open).
     left: Vec<(Place, OwnedFd)>,
     owners: Owners,
 }
 
-/// A listener that is not wanted any more.
+/// A listener that is to be closed.
 pub(super) struct Unwanted {
     pub(super) key: Key,
     /// Whether the service manager keeps its socket open for the next process.
@@ -41,24 +41,24 @@ pub(super) struct Unwanted {
 }
 
 impl Listeners {
-    /// None yet; `inherited` sockets, and those that the process before has `left`, are used in place of binding their addresses.
+    /// No listeners yet. `inherited` sockets, and those that the previous process `left`, are used instead of binding their addresses.
     pub(super) fn new(inherited: Inherited, left: Vec<(Place, OwnedFd)>, config: &Config) -> Listeners {
         let (slots, ready) = (Slots::new(), Vec::new());
         let mut listeners = Listeners { slots, ready, inherited, left: Vec::new(), owners: HashMap::new() };
         let wanted = listeners.wanted(config);
         let (kept, unwanted): (Vec<_>, Vec<_>) = left.into_iter().partition(|(place, _)| wanted.contains(place));
         for (_, socket) in unwanted {
-            // To close it is not enough while its fd is in flight, and it may be in the way of another.
+            // Closing does not suffice: its fd may be in flight, and the address would stay in use.
             let _ = shutdown(&socket, Shutdown::Both);
         }
         listeners.left = kept;
         listeners
     }
 
-    /// Opens what `config` asks for and is not open yet, and puts it under the poll.
+    /// Opens the listeners of `config` that are not open yet, and registers them.
     ///
     /// # Errors
-    /// A sentence for each address where nobody can listen, its key in front; nothing is open then that was not before.
+    /// A sentence for each address that cannot be listened on, with its key in front. No new listener is open then.
     pub(super) fn open(&mut self, config: &Config, registry: &Registry) -> Result<(), Vec<String>> {
         let already: HashSet<Place> = self.iter().map(place).collect();
         let fresh = self.wanted(config).into_iter().filter(|place| !already.contains(place));
@@ -106,10 +106,10 @@ impl Listeners {
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
             let taken = self.inherited.places().find(|(bound, ..)| bound.port() == address.port());
             let what_to_do = match (taken, self.in_the_way(address)) {
-                (Some((bound, _, name)), _) => format!("; {bound} is passed for {name}"),
+                (Some((bound, _, name)), _) => format!("; systemd passes {bound} as {name}"),
                 (None, Some(own)) => {
                     format!(
-                        "; this program listens on {own}, and no reload can change that one for this, so restart it"
+                        "; this process listens on {own}, and a reload cannot replace that by this address, so restart it"
                     )
                 }
                 (None, None) => remedy(&error, address),
@@ -122,15 +122,14 @@ impl Listeners {
         })
     }
 
-    /// A listener of this process that keeps the kernel from opening another: of the same port and family, with one of
-    /// the two for all addresses.
+    /// A listener of this process that makes the kernel refuse `address`: same port and family, and one of the two is the wildcard.
     fn in_the_way(&self, address: SocketAddr) -> Option<SocketAddr> {
         let same = |own: SocketAddr| own.port() == address.port() && own.is_ipv4() == address.is_ipv4();
         let either = |own: SocketAddr| own.ip().is_unspecified() || address.ip().is_unspecified();
         self.iter().map(|listener| listener.bound).find(|own| same(*own) && either(*own))
     }
 
-    /// Those that `config` does not ask for; without one, all but the admin endpoints, which tell how a drain goes on.
+    /// Listeners that `config` does not have. Without `config`: all but those of the admin endpoints, which show how a drain goes on.
     pub(super) fn unwanted(&self, config: Option<&Config>) -> Vec<Unwanted> {
         let wanted: Option<HashSet<Place>> = config.map(|config| self.wanted(config).into_iter().collect());
         let is_wanted = |listener: &Listener<Role>| match &wanted {
@@ -148,7 +147,7 @@ impl Listeners {
         self.slots.vacate(key);
     }
 
-    /// Clients come in for the owners that `config` names from now on.
+    /// Notes which routes `config` gives the addresses to. New clients belong to these.
     pub(super) fn note_owners(&mut self, config: &Config) {
         self.owners = self.owners_in(config);
     }
@@ -173,17 +172,17 @@ impl Listeners {
         self.owners.get(&listener.configured).map(|name| &**name)
     }
 
-    /// The routes at whose addresses clients can come in; `None` among them: at the file's.
+    /// The routes whose listeners are open; `None` stands for the file's.
     pub(super) fn open_at(&self) -> HashSet<Option<&str>> {
         self.iter().filter(|listener| listener.role == Role::Https).map(|listener| self.owner_of(listener)).collect()
     }
 
-    /// What a listener is for, in a word.
+    /// The role of a listener, or its route's name.
     pub(super) fn purpose<'a>(&'a self, listener: &'a Listener<Role>) -> &'a str {
         self.owner_of(listener).unwrap_or(listener.role.socket_name())
     }
 
-    /// Where the configuration wants listeners: at the addresses of the sockets that serve its own, where there are such.
+    /// The places where `config` wants listeners. An address that a passed socket serves is replaced by that socket's address.
     fn wanted(&self, config: &Config) -> Vec<Place> {
         let (mut wanted, mut seen) = (Vec::new(), HashSet::new());
         let https: Vec<SocketAddr> = config.addresses().collect();
@@ -200,12 +199,12 @@ impl Listeners {
         wanted
     }
 
-    /// Whether the service manager passes sockets, of which one may serve both families.
+    /// Whether systemd passes sockets. One of them may serve both families.
     pub(super) fn are_passed(&self) -> bool {
         self.inherited.places().next().is_some()
     }
 
-    /// Says of which sockets nobody lets clients in.
+    /// Warns of passed sockets that no key uses.
     pub(super) fn name_unused_sockets(&self, context: &mut Context) {
         let wanted = self.wanted(&context.config);
         for (address, role, name) in self.inherited.places().filter(|(at, role, _)| !wanted.contains(&(*at, *role))) {
@@ -218,7 +217,7 @@ impl Listeners {
         }
     }
 
-    /// Those whose sockets nobody else holds.
+    /// The listeners whose sockets this process alone holds.
     pub(super) fn own(&self) -> Vec<&Listener<Role>> {
         self.iter().filter(|listener| !listener.inherited).collect()
     }
@@ -235,7 +234,7 @@ impl Listeners {
         self.slots.get(key)
     }
 
-    /// Notes that the backlog of one is no longer empty.
+    /// Notes that the backlog of a listener is not empty.
     pub(super) fn note_readable(&mut self, key: Key) {
         if let Some(listener) = self.slots.get_mut(key).filter(|listener| !listener.is_readable()) {
             listener.note_readable();
@@ -243,18 +242,18 @@ impl Listeners {
         }
     }
 
-    /// Those that may have a client in their backlog, and some that have turned out to have none since
+    /// Listeners that may have a client in their backlog, and some whose backlog has been found empty since
     /// [`forget_empty`](Listeners::forget_empty).
     pub(super) fn ready(&self) -> &[Key] {
         &self.ready
     }
 
-    /// Those whose backlog is empty, and those that are closed, are not ready any more.
+    /// Removes the listeners with an empty backlog, and closed ones, from those that are ready.
     pub(super) fn forget_empty(&mut self) {
         self.ready.retain(|key| self.slots.get(*key).is_some_and(Listener::is_readable));
     }
 
-    /// Makes the slots of closed ones free for others.
+    /// Makes the slots of closed listeners free for reuse.
     pub(super) fn free(&mut self) {
         self.slots.free();
     }
@@ -263,7 +262,8 @@ impl Listeners {
 fn remedy(error: &io::Error, address: SocketAddr) -> String {
     match Errno::from_io_error(error) {
         Some(Errno::AFNOSUPPORT) => return format!("; this machine has no IPv6, so leave \"{address}\" out"),
-        // Of bind(2) only a filter says so, as systemd's SystemCallFilter= is one; a port without its capability is EACCES.
+        // bind(2) gives EPERM only if a filter such as systemd's SystemCallFilter= forbids it. A port without its capability is
+        // EACCES.
         Some(Errno::PERM) => {
             return "; systemd forbids it (SystemCallFilter=): start a socket unit for this address".to_owned();
         }

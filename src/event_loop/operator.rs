@@ -1,4 +1,4 @@
-//! What an operator tells a running proxy: read the file again, finish, stop.
+//! What an operator tells a running process: reload, drain, stop.
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,21 +20,21 @@ use crate::context::Timer;
 use crate::net::Token;
 use crate::policy::fds::Shares;
 
-/// What the loop is there for.
+/// What the loop is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Letting clients in.
+    /// It accepts clients.
     Serving,
-    /// Leaving everything to the next process when the turn is over.
+    /// It hands everything over to the next process at the end of the turn.
     Leaving,
-    /// Letting open connections finish.
+    /// It lets open connections finish.
     Draining,
-    /// Leaving.
+    /// It has nothing more to do.
     Over,
 }
 
-/// Takes the signals that would else end the process. Until then, only a launcher that blocks them can keep one from doing
-/// so; what it blocked comes through now.
+/// Installs handlers for the signals that would otherwise end the process. A launcher can protect the time before this only by
+/// blocking them; the blocked ones are delivered now.
 ///
 /// # Errors
 /// The kernel's, out of fds.
@@ -46,25 +46,25 @@ pub(super) fn signals() -> io::Result<Signals> {
     Ok(signals)
 }
 
-/// What the operator has told the process to do: by signals, and by the configuration file.
+/// What the operator has told the process, by signals and in the configuration file.
 pub(super) struct Operator {
-    /// The configuration's file.
+    /// The configuration file.
     pub(super) path: PathBuf,
     /// The text of the configuration in force.
     pub(super) text: Arc<str>,
     signals: Box<dyn SignalSource>,
-    /// The file that is being read again.
+    /// The reload under way.
     pub(super) reloads: Reloads,
     phase: Phase,
 }
 
-/// Where signals come from.
+/// A source of signals.
 pub trait SignalSource: Source {
-    /// The numbers of those that came since this was asked last.
+    /// The numbers of the signals that came since the last call.
     fn take(&mut self) -> Vec<i32>;
 }
 
-/// None ever come.
+/// A source without signals.
 pub(super) struct NoSignals;
 
 impl Source for NoSignals {
@@ -94,7 +94,7 @@ impl SignalSource for Signals {
 }
 
 impl Operator {
-    /// Takes signals from `signals`, which the poll is to watch.
+    /// Takes signals from `signals`, which is registered with the poll.
     ///
     /// # Errors
     /// The kernel's, out of watches.
@@ -109,7 +109,7 @@ impl Operator {
         Ok(Operator { path: path.to_owned(), text, signals, reloads, phase: Phase::Serving })
     }
 
-    /// Whether new clients are let in.
+    /// Whether new clients are accepted.
     pub(super) fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
     }
@@ -134,13 +134,13 @@ impl EventLoop {
                 (SIGTERM, Phase::Serving) if self.manager.keeps_fds() => self.operator.phase = Phase::Leaving,
                 (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
-                (SIGHUP, Phase::Draining) => EventLoop::decline(signal, "as this drains already"),
-                _ => EventLoop::decline(signal, "which asks for nothing here"),
+                (SIGHUP, Phase::Draining) => EventLoop::decline(signal, "as the process is draining"),
+                _ => EventLoop::decline(signal, "as it has no meaning here"),
             }
         }
     }
 
-    /// Says that a signal changes nothing: some of them stop or reload other programs.
+    /// Logs that a signal changes nothing. Some of these signals stop or reload other programs.
     fn decline(signal: i32, why: &str) {
         let name = signal_name(signal).unwrap_or("a signal");
         let words = format_args!(
@@ -149,8 +149,8 @@ impl EventLoop {
         log::warn!("{words}");
     }
 
-    /// The turn is over, so that nothing is between two states: leaves everything to the next process where that is wanted,
-    /// and drains where it cannot be done.
+    /// Ends the turn: no session is between two phases now, so everything can be handed over, if that was asked for. If it fails, the
+    /// process drains.
     pub(super) fn end_turn(&mut self) {
         if self.operator.phase == Phase::Leaving {
             if handover::hand_over(self) {
@@ -172,7 +172,7 @@ impl EventLoop {
         self.manager.stopping(timeout, &self.context);
     }
 
-    /// The drain is over: its time has come up, or there is nobody left.
+    /// Ends the drain: its time is over, or no client is left.
     pub(super) fn end_drain(&mut self) {
         if self.operator.phase == Phase::Draining {
             self.stop();
@@ -196,9 +196,9 @@ impl EventLoop {
         log::info!("Stopped; {ended}.");
     }
 
-    /// Closes the listeners that `config` does not name; without `config`, all but those of the admin endpoints. Clients in the
-    /// backlog are accepted first, because closing would send them RST. A socket that the service manager keeps is closed at once:
-    /// its backlog waits for the next process.
+    /// Closes the listeners that `config` does not have; without `config`, all but those of the admin endpoints. Clients in the backlog
+    /// are accepted first, because close(2) would send them RST. A socket that systemd keeps is closed at once: its backlog waits for the
+    /// next process.
     pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
         for Unwanted { key, is_inherited } in self.door.listeners.unwanted(config) {
             if config.is_some() || !is_inherited {
@@ -208,7 +208,7 @@ impl EventLoop {
         }
     }
 
-    /// Gives clients and pipes what the fd limit holds.
+    /// Applies the number of clients and pipes that the fd limit allows.
     pub(super) fn share_out_fds(&mut self, shares: Shares) {
         self.sessions.shared.capacity = shares.connections;
         self.sessions.shared.pipes.allow(shares.pipes as usize);

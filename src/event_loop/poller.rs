@@ -1,4 +1,4 @@
-//! Sleeps until an event, or until something is due.
+//! Sleeps until an event comes or a deadline is due.
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rustix::time::{
 use crate::net::{self, Call, Token};
 use crate::policy::time::Time;
 
-/// The poll, and what wakes it in time.
+/// The poll, and the timer that wakes it.
 pub(super) struct Poller {
     poll: Poll,
     alarm: Alarm,
@@ -30,7 +30,7 @@ impl Poller {
         self.poll.registry()
     }
 
-    /// Sleeps until an event, or until `due`, or until a signal comes.
+    /// Sleeps until an event, until `due`, or until a signal.
     ///
     /// # Errors
     /// The kernel's.
@@ -40,7 +40,7 @@ impl Poller {
         self.poll(events, if rings { None } else { left }).map(|_| ())
     }
 
-    /// Takes the events that are there; answers whether there are no more.
+    /// Takes the events that are pending. Answers whether there are no more.
     ///
     /// # Errors
     /// The kernel's.
@@ -49,8 +49,8 @@ impl Poller {
         Ok(events.iter().count() < events.capacity())
     }
 
-    /// Answers whether no signal came between; then nothing was looked at, whatever has happened (signal(7): that is so
-    /// after a `SIGSTOP` too, without any handler).
+    /// Answers whether the poll was not interrupted by a signal. If it was, no event was read, whatever has happened (signal(7): also
+    /// after `SIGSTOP`, without any handler).
     fn poll(&mut self, events: &mut Events, most: Option<Duration>) -> std::io::Result<bool> {
         match net::ask(Call::Poll, || self.poll.poll(events, most)) {
             Ok(()) => Ok(true),
@@ -65,26 +65,26 @@ impl Poller {
     }
 }
 
-/// A timer that stays set while the poll sleeps and wakes.
+/// A timer that stays armed while the poll sleeps and wakes.
 ///
-/// A timeout for the poll itself would have the kernel set a timer at every sleep and take it back at every event, which
-/// costs more than reading the event's bytes. What is due moves later much more often than it moves earlier: this timer
-/// may ring too soon, and is set anew then.
+/// With a timeout of epoll_wait itself the kernel would arm a timer at every sleep and cancel it at every event, which costs more
+/// than reading the event's bytes. Deadlines move later much more often than earlier, so this timer may expire early, and is then armed
+/// anew.
 struct Alarm {
     fd: OwnedFd,
     rings: Time,
 }
 
 impl Alarm {
-    /// An alarm that is not set, under the poll.
+    /// A timer that is not armed, registered with the poll.
     fn new(registry: &Registry) -> std::io::Result<Alarm> {
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        // Edge-triggered: nothing has to be read for the next ring to be reported.
+        // Edge-triggered: the next expiry is reported even if this one was not read.
         registry.register(&mut SourceFd(&fd.as_raw_fd()), Token::Alarm.into(), Interest::READABLE)?;
         Ok(Alarm { fd, rings: Time::NEVER })
     }
 
-    /// Makes sure that it rings at `due`, which must be after `now`, or before.
+    /// Makes sure that it expires at `due`, which must be after `now`, or earlier.
     fn set(&mut self, due: Time, now: Time) -> io::Result<()> {
         if self.rings <= due {
             return Ok(());
@@ -96,7 +96,7 @@ impl Alarm {
         Ok(())
     }
 
-    /// Notes that it rang.
+    /// Notes that it has expired.
     fn note_rung(&mut self) {
         self.rings = Time::NEVER;
     }

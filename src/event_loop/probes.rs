@@ -1,4 +1,4 @@
-//! The probes that run now.
+//! The running probes.
 use mio::event::Event;
 
 use crate::context::Context;
@@ -11,17 +11,17 @@ use crate::probe::{self, Next, Probe};
 #[derive(Default)]
 pub(super) struct Probes {
     slots: Slots<Probe>,
-    /// A server went down or came back since that was asked last.
+    /// Whether a server went down or came up since `take_changed`.
     have_changed_servers: bool,
 }
 
 impl Probes {
-    /// How many run.
+    /// The number of running probes.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// The timer of a server's next probe has come up: starts it if it is due.
+    /// Starts the next probe of a server if it is due: its timer has come up.
     pub(super) fn start(&mut self, id: ServerId, at: Time, context: &mut Context) {
         let key = self.slots.reserve();
         match probe::start(id, at, key, context) {
@@ -30,7 +30,7 @@ impl Probes {
         }
     }
 
-    /// Takes an event of a probe's socket.
+    /// Handles an event of a probe's socket.
     pub(super) fn hear(&mut self, key: Key, event: &Event, context: &mut Context) {
         self.work(key, context, |mut probe, key, context| {
             probe.note(event);
@@ -38,12 +38,12 @@ impl Probes {
         });
     }
 
-    /// The deadline of a probe has come up.
+    /// Handles the deadline of a probe.
     pub(super) fn expire(&mut self, key: Key, context: &mut Context) {
         self.work(key, context, |probe, _, context| probe.expire(context.now));
     }
 
-    /// Ends those of servers that mean nothing any more.
+    /// Ends the probes of these servers, without a verdict.
     pub(super) fn end_of(&mut self, servers: &[ServerId]) {
         let outdated = self.slots.iter().filter(|(_, probe)| servers.contains(&probe.server_id()));
         for key in outdated.map(|(key, _)| key).collect::<Vec<Key>>() {
@@ -57,12 +57,12 @@ impl Probes {
         self.have_changed_servers = true;
     }
 
-    /// Whether a server went down or came back since this was asked last.
+    /// Whether a server went down or came up since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.have_changed_servers)
     }
 
-    /// Makes the slots of those that have ended free for others.
+    /// Makes the slots of ended probes free for reuse.
     pub(super) fn free(&mut self) {
         self.slots.free();
     }

@@ -1,4 +1,4 @@
-//! Clients of the redirect: how many, how many in a second, and what becomes of each.
+//! Clients of the redirect.
 use std::convert::Infallible;
 
 use mio::event::Event;
@@ -15,15 +15,15 @@ use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 use crate::vocabulary::CloseReason;
 
-/// The section of a hand-over.
+/// Name of the state's section.
 const REDIRECTS: &str = "redirects";
 
 /// All clients of the redirect.
 pub(super) struct Redirects {
     clients: Clients<Infallible>,
-    /// Clients let in of late.
+    /// Rate of accepted clients.
     rate: PerSecond,
-    /// When another may be let in.
+    /// When the next client may be accepted.
     next: Deadline,
 }
 
@@ -37,23 +37,23 @@ impl Redirects {
         self.clients.len()
     }
 
-    /// Whether another client may be let in now.
+    /// Whether another client may be accepted now.
     pub(super) fn has_room(&self, now: Time) -> bool {
         self.rate.ready_at() <= now
     }
 
-    /// Has a timer come up when another client may be let in.
+    /// Arms a timer for when the next client may be accepted.
     pub(super) fn await_room(&mut self, context: &mut Context) {
         self.next.arm(&mut context.timers, self.rate.ready_at(), Timer::NextRedirect);
     }
 
-    /// That timer has come up.
+    /// Notes that this timer has come up.
     pub(super) fn note_room(&mut self, at: Time) {
         self.next.fired(at);
     }
 
-    /// Begins with a client, for which another may have to go. That one has been slow for a second at least, as no more of
-    /// them are let in: a slow client keeps no other out.
+    /// Begins to serve a client. If all slots are taken, the slowest client is closed. That client has been slow for at least a second,
+    /// as no more clients than slots are accepted in a second: a slow client keeps no other out.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) {
         if self.len() >= REDIRECT_CLIENTS
             && let Some(end) = self.clients.evict()
@@ -77,14 +77,14 @@ impl Redirects {
         self.clients.deadline()
     }
 
-    /// Ends what has lasted too long.
+    /// Ends clients whose time is over.
     pub(super) fn expire(&mut self, context: &mut Context) {
         while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
             self.settle(outcome, context);
         }
     }
 
-    /// Puts every client whose request is not whole yet into `cargo`.
+    /// Parks every client whose request is not whole yet.
     pub(super) fn park<'a>(&'a self, cargo: &mut Cargo<'a>) -> Result<(), String> {
         let mut clients = Vec::new();
         for (client, head, socket) in self.clients.park() {
@@ -94,7 +94,7 @@ impl Redirects {
         cargo.state.put(REDIRECTS, &clients)
     }
 
-    /// Goes on with the clients of another process.
+    /// Takes over the clients of the previous process.
     pub(super) fn take_up(
         &mut self,
         state: &mut State,
@@ -121,12 +121,12 @@ impl Redirects {
         }
     }
 
-    /// Makes the slots of ended clients free for reuse: the turn is over.
+    /// Makes the slots of ended clients free for reuse, at the end of the turn.
     pub(super) fn free(&mut self) {
         self.clients.free();
     }
 
-    /// Has a client go on to a server; as one of the sessions, so within their limit.
+    /// Hands a client on to a server. It becomes a session, and counts towards their limit.
     fn hand_on(&mut self, key: Key, asked: Asked, (route, port): (RouteId, u16), context: &mut Context) {
         if context.clients.sessions >= context.config.limits.connections.into() {
             let busy = Refusal { status: Status::Unavailable, why: "too many connections; try again later".to_owned() };

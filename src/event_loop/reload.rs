@@ -1,4 +1,4 @@
-//! Reading the configuration again: aside, on a thread of its own, and then taken over a few routes a turn.
+//! Reloads: the file is read on a thread of its own, and then taken over a few routes a turn.
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -19,37 +19,37 @@ use crate::net::Token;
 use crate::policy::health::Spread;
 use crate::probe;
 
-/// Routes that are taken over in one turn: a few milliseconds' work at most, where each is another than it was.
+/// Routes that are taken over in one turn: at most a few milliseconds of work, if each has changed.
 const MAX_A_TURN: usize = 512;
 
-/// A reload, where one goes on.
+/// A reload under way.
 pub(super) struct Reloads {
     waker: Arc<Waker>,
     phase: Phase,
-    /// It was asked for again meanwhile.
+    /// Whether another reload was asked for meanwhile.
     again: bool,
 }
 
 enum Phase {
     Idle,
-    /// The file is read.
+    /// The file is being read.
     Reading(Receiver<Result<Fresh, Vec<String>>>),
-    /// What was read is taken over.
+    /// The configuration is being taken over.
     Taking(Box<Taking>),
 }
 
-/// What was read, and all of what it means that needs no loop.
+/// A configuration that was read, and everything about it that could be prepared without the loop.
 struct Fresh {
     config: Config,
     text: Arc<str>,
     credentials: Credentials,
     takeover: Takeover,
     warnings: Vec<String>,
-    /// What is another than before, in a line.
+    /// The keys that have changed, in one line.
     changes: String,
 }
 
-/// What holds until then.
+/// The configuration in force.
 #[derive(Clone)]
 struct InForce {
     config: Arc<Config>,
@@ -59,12 +59,12 @@ struct InForce {
 struct Taking {
     fresh: Fresh,
     spread: Spread,
-    /// Open connections of servers that have left the file.
+    /// Open connections to servers that have left the file.
     orphans: u64,
 }
 
 impl Reloads {
-    /// None yet; the poll of `registry` is woken when a file is read.
+    /// No reload. `registry` is that of the poll, which is woken when a file has been read.
     ///
     /// # Errors
     /// The kernel's, out of fds or watches.
@@ -73,7 +73,7 @@ impl Reloads {
         Ok(Reloads { waker, phase: Phase::Idle, again: false })
     }
 
-    /// Whether there is something to take over at once.
+    /// Whether something can be taken over at once.
     pub(super) fn can_go_on(&self) -> bool {
         matches!(self.phase, Phase::Taking(_))
     }
@@ -85,13 +85,13 @@ impl InForce {
     }
 }
 
-/// Reads the file, and does all that can be done without the loop.
+/// Reads the file, and prepares all that needs no loop.
 fn read(path: &Path, before: &InForce) -> Result<Fresh, Vec<String>> {
     let file = config::load(path).map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<String>>())?;
     prepare(file, before).map_err(|errors| in_file(path, &errors))
 }
 
-/// Finds what another configuration means. Routes that are what they were before are the same ones.
+/// Prepares a configuration. Routes that have not changed keep their `Arc`.
 fn prepare(File { mut config, text }: File, before: &InForce) -> Result<Fresh, Vec<String>> {
     let known: HashMap<&str, _> = before.config.routes.iter().map(|route| (&*route.name, route)).collect();
     for route in &mut config.routes {
@@ -105,14 +105,14 @@ fn prepare(File { mut config, text }: File, before: &InForce) -> Result<Fresh, V
     Ok(Fresh { config, text, credentials, takeover, warnings, changes })
 }
 
-/// Reads the configuration again, and takes it over if it is good. If not, nothing changes.
+/// Reads the configuration again, and takes it over if it is valid. Otherwise nothing changes.
 pub(super) fn begin(event_loop: &mut EventLoop) {
     if !matches!(event_loop.operator.reloads.phase, Phase::Idle) {
         event_loop.operator.reloads.again = true;
         return;
     }
     event_loop.manager.reloading();
-    // So that there is an fd to open the file with.
+    // Makes sure that there is an fd to open the file with.
     event_loop.door.fds.give_up_spare();
     let (sender, receiver) = channel();
     event_loop.operator.reloads.phase = Phase::Reading(receiver);
@@ -120,18 +120,18 @@ pub(super) fn begin(event_loop: &mut EventLoop) {
     let waker = Arc::clone(&event_loop.operator.reloads.waker);
     let answer = move |sender: Sender<_>| {
         let _ = sender.send(read(&path, &before));
-        // The other end is gone only where the process is.
+        // The receiver is gone only when the process ends.
         let _ = waker.wake();
     };
     let spare = (sender.clone(), answer.clone());
     if thread::Builder::new().name("reload".to_owned()).spawn(move || answer(sender)).is_err() {
-        // There is no thread to be had: better late than never.
+        // No thread could be started: read on this one.
         let (sender, answer) = spare;
         answer(sender);
     }
 }
 
-/// The file is read: begins to take it over.
+/// The file has been read: begins to take it over.
 pub(super) fn begin_takeover(event_loop: &mut EventLoop) {
     let Phase::Reading(receiver) = &event_loop.operator.reloads.phase else { return };
     let Ok(read) = receiver.try_recv() else { return };
@@ -165,7 +165,7 @@ fn open_for(event_loop: &mut EventLoop, fresh: Fresh) -> Result<Fresh, Vec<Strin
     opened.map(|()| fresh).map_err(|errors| in_file(&event_loop.operator.path, &errors))
 }
 
-/// Takes over some more of a file that was read.
+/// Takes over the next routes.
 pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
     let Phase::Taking(taking) = &mut event_loop.operator.reloads.phase else { return };
     let Taking { fresh, spread, orphans } = &mut **taking;
@@ -196,13 +196,13 @@ fn finish_takeover(event_loop: &mut EventLoop, taking: Taking) {
         event_loop.sessions.change_limits(config.limits.per_source.as_ref());
     }
     event_loop.context.log.change(config.log);
-    // What could be shared out before can be now.
+    // The old configuration's demand was checked before; the new one's is applied now.
     if let Ok(shares) = event_loop.door.fds.share_out(&config) {
         event_loop.share_out_fds(shares);
     }
     event_loop.operator.text = text;
     let before = std::mem::replace(&mut event_loop.context.config, Arc::new(config));
-    // Tens of thousands of routes take as many calls of free(3).
+    // Tens of thousands of routes take as many calls of free(3), so another thread makes them.
     drop(thread::Builder::new().spawn(move || drop((before, takeover))));
     let Context { log, config, now, .. } = &mut event_loop.context;
     let (file, routes, servers) = (&*event_loop.operator.path, config.routes.len(), config.server_count());

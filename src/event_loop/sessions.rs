@@ -14,14 +14,14 @@ use crate::handover::{Cargo, Incoming, Span, State};
 use crate::net::{Accepted, Key, Slots};
 use crate::session::{Lent, Next, Parked, Session, Shared, Side, Sockets};
 
-/// Sections of a hand-over.
+/// Names of the state's sections.
 const SESSIONS: &str = "sessions";
 const RATES: &str = "rates";
 
-/// A session in a hand-over.
+/// A session as the next process gets it.
 #[derive(Serialize, Deserialize)]
 struct Entry<R> {
-    /// Read by itself: one that does not fit is lost alone.
+    /// Read by itself, so that a record that cannot be read is lost alone.
     record: R,
     held: [Span; 2],
     has_server: bool,
@@ -48,18 +48,18 @@ impl<'a, F: FnMut(Entry<&'a RawValue>)> Visitor<'a> for Each<F> {
 /// What came of a hand-over.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Taken {
-    /// Sessions that there were.
+    /// Sessions in the hand-over.
     pub(super) all: usize,
-    /// Those that go on.
+    /// Sessions that go on.
     pub(super) kept: usize,
 }
 
 /// All sessions.
 pub(super) struct Sessions {
     slots: Slots<Session>,
-    /// Those that had their turn and have more to do.
+    /// Sessions that yielded and have more to do.
     again: Vec<Key>,
-    /// What they share.
+    /// What sessions share.
     pub(super) shared: Shared,
 }
 
@@ -68,27 +68,27 @@ impl Sessions {
         Sessions { slots: Slots::new(), again: Vec::new(), shared }
     }
 
-    /// How many there are.
+    /// The number of sessions.
     pub(super) fn len(&self) -> u64 {
         self.slots.len() as u64
     }
 
-    /// Those that are there, but for one that works just now.
+    /// Every session but the one that is working.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.slots.iter().map(|(_, session)| session)
     }
 
-    /// Whether there may be one more.
+    /// Whether there may be one more session.
     pub(super) fn has_room(&self) -> bool {
         self.len() < self.shared.capacity
     }
 
-    /// Whether one of them can go on at once.
+    /// Whether a session can go on without an event.
     pub(super) fn can_go_on(&self) -> bool {
         !self.again.is_empty() || !self.shared.line.is_empty()
     }
 
-    /// Begins with a client that the listener at `bound` has let in, an address of the route `frontend` or of the file.
+    /// Begins a session with a client that the listener at `bound` accepted. `frontend`: the route that owns the address, if any.
     pub(super) fn begin(
         &mut self,
         accepted: Accepted,
@@ -109,7 +109,7 @@ impl Sessions {
         self.settle(key, next, context);
     }
 
-    /// Goes on with a client of the redirect, whose request goes to a server.
+    /// Begins a session with a client of the redirect, whose request goes to a server.
     pub(super) fn take_on(&mut self, handed: Handed, context: &mut Context) {
         let key = self.slots.reserve();
         context.clients.sessions = self.len();
@@ -118,12 +118,12 @@ impl Sessions {
         self.settle(key, next, context);
     }
 
-    /// Takes an event of one of a session's sockets.
+    /// Handles an event of one of a session's sockets.
     pub(super) fn hear(&mut self, key: Key, side: Side, event: &Event, context: &mut Context) {
         self.work(key, context, |session, lent| session.hear(side, event, lent));
     }
 
-    /// Those that had their turn before this moment, and have more to do.
+    /// Takes the sessions with unfinished work, up to this moment.
     pub(super) fn take_unfinished(&mut self) -> Vec<Key> {
         let mut unfinished = std::mem::take(&mut self.again);
         unfinished.sort_unstable();
@@ -131,7 +131,7 @@ impl Sessions {
         unfinished
     }
 
-    /// Has them go on, and behind them the next of those that move bulk.
+    /// Lets them go on, and then the next session that moves bulk.
     pub(super) fn go_on(&mut self, unfinished: Vec<Key>, context: &mut Context) {
         for key in unfinished {
             self.work(key, context, Session::advance);
@@ -141,28 +141,28 @@ impl Sessions {
         }
     }
 
-    /// Ends those whose time is over.
+    /// Ends sessions whose deadline is over.
     pub(super) fn expire(&mut self, context: &mut Context) {
         while let Some(key) = self.shared.deadlines.pop_due(context.now) {
             self.work(key, context, Session::expire);
         }
     }
 
-    /// Gives those that wait for a server one, while there is room.
+    /// Gives waiting connections a server, while there is room.
     pub(super) fn serve_queues(&mut self, context: &mut Context) {
         while let Some(key) = context.fleet.next_with_room() {
             self.work(key, context, Session::room);
         }
     }
 
-    /// Ends those of a server.
+    /// Ends the sessions of a server.
     pub(super) fn end_of(&mut self, server: ServerId, context: &mut Context) {
         let of_it = self.slots.iter().filter(|(_, session)| session.server() == Some(server));
         let keys = of_it.map(|(key, _)| key).collect();
         self.kill(keys, context);
     }
 
-    /// Ends all of them; how many there were.
+    /// Ends every session. Answers how many there were.
     pub(super) fn end_all(&mut self, context: &mut Context) -> usize {
         let keys: Vec<Key> = self.slots.iter().map(|(key, _)| key).collect();
         let count = keys.len();
@@ -170,7 +170,7 @@ impl Sessions {
         count
     }
 
-    /// Has source addresses keep to other limits from now on.
+    /// Applies other limits to source addresses.
     pub(super) fn change_limits(&mut self, limits: Option<&PerSource>) {
         self.shared.sources.change(limits);
         for source in self.slots.iter().filter_map(|(_, session)| session.admitted_source()) {
@@ -178,7 +178,7 @@ impl Sessions {
         }
     }
 
-    /// Puts every session into `cargo`, the oldest first, so that those that wait keep their order.
+    /// Parks every session, the oldest first, so that waiting ones keep their order.
     pub(super) fn park<'a>(&'a mut self, cargo: &mut Cargo<'a>) -> Result<(), String> {
         let rates = cargo.state.put_bytes(&self.shared.sources.park());
         let mut sessions: Vec<&mut Session> = self.slots.values_mut().collect();
@@ -197,7 +197,7 @@ impl Sessions {
         cargo.state.put(SESSIONS, &entries)
     }
 
-    /// Goes on with the sessions of another process, whose servers stand in `places`, as far as there is room.
+    /// Takes over the sessions of the previous process, as far as there is room. `places` maps its servers to this one's.
     pub(super) fn take_up(
         &mut self,
         state: &mut State,

@@ -1,4 +1,4 @@
-//! Takes a snapshot of the proxy for /metrics, /stats and the control socket.
+//! Takes a snapshot of the proxy, for /metrics, /stats and the control socket.
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,9 +20,9 @@ use crate::policy::time::Time;
 use crate::session::{Moved, Shared};
 use crate::vocabulary::{DropReason, Role};
 
-/// Drops for where a client came from, before a byte was read.
+/// Reasons for which a client is dropped for its address, before a byte was read.
 const BY_SOURCE: [DropReason; 2] = [DropReason::RateLimited, DropReason::TooManyConnections];
-/// Drops for what a client sent, or did not send.
+/// Reasons for which a client is dropped for its first bytes, or their absence.
 const BY_HELLO: [DropReason; 7] = [
     DropReason::NotTls,
     DropReason::MalformedHello,
@@ -33,8 +33,8 @@ const BY_HELLO: [DropReason; 7] = [
     DropReason::NoClientAddress,
 ];
 
-/// Takes a snapshot, with the memory of an earlier one. Connections that are open count with the bytes that they have moved
-/// so far, so that a graph of bytes does not wait for them to end.
+/// Takes a snapshot, in the memory of an earlier one. It includes the bytes that open connections have moved so far, so that a graph
+/// of bytes does not wait for them to end.
 pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
     let EventLoop { context, sessions, clock, .. } = event_loop;
     let Shared { pipes, sources, .. } = &sessions.shared;
@@ -65,7 +65,7 @@ pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
     snapshot
 }
 
-/// The counters of the process as they are now, for the history.
+/// The current counters of the process, for the history.
 pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
     let process = &context.process;
     let mut sample = Sample {
@@ -83,7 +83,7 @@ pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
     sample
 }
 
-/// Bytes of open connections, by the route at whose addresses they came in.
+/// Bytes of open connections, by the route that owns the address they came to.
 type AtOwners = HashMap<RouteId, Moved>;
 
 fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) -> AtOwners {
@@ -125,7 +125,7 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         .filter_map(|owner| owned(event_loop, owner, at_owners, open_at.contains(&Some(&*owner.name))))
         .collect();
     let is_open = |role| door.listeners.iter().any(|listener| listener.role == role);
-    // What was dropped is counted for the process, and for each route's own addresses.
+    // Drops are counted for the process, and for each route's own addresses; the difference is the file's.
     let at_file = |reasons: &[DropReason], of_owned: fn(&FrontendNow) -> u64| {
         let all: u64 = snapshot.drops().filter(|(reason, _)| reasons.contains(reason)).map(|(_, count)| count).sum();
         all.saturating_sub(owned.iter().map(of_owned).sum())
@@ -202,7 +202,7 @@ fn route_now(route: &fleet::Route, servers: Range<usize>, now: Time) -> RouteNow
     for (_, member) in route.group().members().filter(|(_, member)| member.takes_connections()) {
         if member.server().backup {
             backup += 1;
-            // Of the backups, connections go to the first only.
+            // Of several backups, only the first takes connections.
             backup_weight = if backup == 1 { member.weight().into() } else { backup_weight };
         } else {
             active += 1;

@@ -1,4 +1,4 @@
-//! From nothing to a loop that is ready to turn.
+//! Builds a loop that is ready to turn.
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -35,29 +35,29 @@ use crate::probe;
 use crate::session::Shared;
 use crate::systemd::{self, Inherited, Manager, Passed};
 
-/// What the process has from its surroundings.
+/// What the process gets from its environment.
 pub struct Host {
-    /// File descriptors that it may open.
+    /// File descriptors that the process may open.
     pub fds: Fds,
-    /// Listening sockets that it was started with.
+    /// Listening sockets that systemd passed.
     pub sockets: Inherited,
-    /// The control socket that it was started with.
+    /// The control socket that systemd passed.
     pub control: Option<UnixListener>,
-    /// What the process before has left.
+    /// What previous processes left.
     pub parcels: Vec<OwnedFd>,
     /// The service manager.
     pub manager: Manager,
-    /// What the log crate has to say.
+    /// Messages through the log crate.
     pub messages: Messages,
-    /// Where log lines go.
+    /// The output of the log.
     pub output: Output,
-    /// Where signals come from.
+    /// The source of signals.
     pub signals: Box<dyn SignalSource>,
-    /// Where time comes from.
+    /// The source of time.
     pub time: Box<dyn TimeSource>,
 }
 
-/// What is in the way of a start, a line each.
+/// Errors that prevent the start, a line each.
 struct Errors(Vec<String>);
 
 impl From<String> for Errors {
@@ -72,7 +72,7 @@ impl From<Vec<String>> for Errors {
     }
 }
 
-/// The second result if both succeeded; else the errors of both, so that an operator sees all of them at once.
+/// The second result if both succeeded; otherwise the errors of both, so that an operator sees all of them.
 fn both<T>(first: Result<(), Vec<String>>, second: Result<T, Vec<String>>) -> Result<T, Vec<String>> {
     match (first, second) {
         (Ok(()), second) => second,
@@ -81,16 +81,16 @@ fn both<T>(first: Result<(), Vec<String>>, second: Result<T, Vec<String>>) -> Re
     }
 }
 
-/// Puts the file's name in front, as errors of the configuration have it.
+/// Puts the file's name in front of each error, as errors of the configuration have it.
 pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
     errors.iter().map(|error| format!("{}: {error}", path.display())).collect()
 }
 
 /// A loop for this process, with the configuration at `path`.
 pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<String>> {
-    // Before anything takes an fd: what is passed has the lowest numbers, and one that is missing is to be noticed.
+    // Before anything opens an fd: passed fds have the lowest numbers, and a missing one must be noticed.
     let passed = systemd::passed();
-    // Before anything takes its time: a signal that comes before its handler ends the process.
+    // Early, because a signal that comes before its handler ends the process.
     let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
     let file =
         config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>())?;
@@ -102,11 +102,10 @@ pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<Str
 }
 
 impl Host {
-    /// One with nothing but file descriptors, a log and time: no sockets, no signals, and no manager but what the environment
-    /// names.
+    /// A host with file descriptors, a log and time only: no sockets, no signals, and the manager that the environment names.
     ///
     /// # Errors
-    /// The manager is to be told at an address that does not work.
+    /// `$NOTIFY_SOCKET` names an address that does not work.
     pub fn bare(fds: Fds, output: Output, time: Box<dyn TimeSource>) -> io::Result<Host> {
         let (sockets, parcels, manager) = (Inherited::default(), Vec::new(), Manager::from_environment()?);
         Ok(Host {
@@ -134,7 +133,7 @@ impl EventLoop {
     /// A loop that is ready to turn.
     ///
     /// # Errors
-    /// A line each: an address cannot be bound, the fd limit does not hold a client, the kernel has no poll to give.
+    /// A line each: an address cannot be bound, the fd limit is too low for a client, or the kernel cannot create a poll.
     pub fn new(path: &Path, file: File, host: Host) -> Result<EventLoop, Vec<String>> {
         EventLoop::with(path, file, host).map_err(|Errors(errors)| errors)
     }
@@ -142,8 +141,8 @@ impl EventLoop {
     fn with(path: &Path, file: File, host: Host) -> Result<EventLoop, Errors> {
         let File { config, text } = file;
         let Host { mut fds, sockets, control, parcels, manager, messages, output, signals, time } = host;
-        let poller = Poller::new().map_err(|error| format!("no poll to be had: {error}"))?;
-        let registry = poller.registry().try_clone().map_err(|error| format!("no poll to be had: {error}"))?;
+        let poller = Poller::new().map_err(|error| format!("cannot create the poll: {error}"))?;
+        let registry = poller.registry().try_clone().map_err(|error| format!("cannot create the poll: {error}"))?;
         let operator = Operator::new(path, text, signals, &registry).map_err(|error| format!("signals: {error}"))?;
         let mut deliveries = Deliveries::look(parcels);
         let mut listeners = Listeners::new(sockets, deliveries.listeners(), &config);
@@ -185,7 +184,7 @@ impl EventLoop {
             history: History::default(),
             context,
         };
-        // Nothing fails from here on: what is received cannot be left to another try.
+        // Nothing may fail from here on: what has been received cannot be left to another process.
         event_loop.get_ready(shares, deliveries);
         Ok(event_loop)
     }
@@ -203,13 +202,13 @@ impl EventLoop {
     }
 }
 
-/// How first probes are spread over time.
+/// Spreads the first probes over time.
 pub(super) fn spread(config: &Config, now: Time) -> Spread {
     Spread::new(now, config.routes.iter().map(|route| route.servers.len() as u32).sum())
 }
 
 fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    // The one source of randomness in std; it is keyed anew for each process.
+    // std's only source of randomness; it has another key in each process.
     RandomState::new().hash_one(std::process::id())
 }

@@ -1,4 +1,4 @@
-//! What is put together for the next process, and what has come from the one before.
+//! What this process leaves for the next one, and what the previous one left for it.
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,7 +11,7 @@ use super::state::State;
 /// What goes to the next process.
 #[derive(Default)]
 pub struct Cargo<'a> {
-    /// The state, which says what the fds are.
+    /// The state, which says what each fd is.
     pub state: State,
     first: Vec<BorrowedFd<'a>>,
     fds: Vec<BorrowedFd<'a>>,
@@ -23,57 +23,57 @@ impl<'a> Cargo<'a> {
         self.first.push(fd);
     }
 
-    /// Adds an fd behind the others.
+    /// Adds an fd after the others.
     pub fn push(&mut self, fd: BorrowedFd<'a>) {
         self.fds.push(fd);
     }
 
-    /// Puts all of it in flight. Answers the end that it can be received from.
+    /// Puts everything in flight. Answers the end of the socket pair from which it can be received.
     ///
     /// # Errors
-    /// The kernel's: out of fds or memory, or more fds in flight than the user may have.
+    /// The kernel's: out of fds or memory, or the user has too many fds in flight.
     pub fn send(self) -> io::Result<OwnedFd> {
         send(&self.first, &self.state.into_bytes(), &self.fds)
     }
 }
 
-/// What has come from the process before.
+/// What came from the previous process.
 pub struct Delivery {
-    /// The state, which says what the fds are.
+    /// The state, which says what each fd is.
     pub state: State,
-    /// The fds that a process needs before it can know whether it starts.
+    /// The fds that this process needs before it can know whether it starts.
     pub first: Vec<OwnedFd>,
     parcel: Parcel,
 }
 
-/// The fds of a delivery, in their order.
+/// The fds of a delivery, in order.
 pub struct Incoming {
     parcel: Parcel,
     ready: VecDeque<OwnedFd>,
 }
 
 impl Delivery {
-    /// Looks at what is in flight at `receiver`. It stays there until [`open`](Delivery::open).
+    /// Looks at what is in flight at `receiver`. It stays in flight until [`open`](Delivery::open).
     ///
     /// # Errors
-    /// A sentence: nothing is, or it is no state.
+    /// A sentence: nothing is in flight, or it is not a state.
     pub fn look(receiver: OwnedFd) -> Result<Delivery, String> {
         let parcel = Parcel::new(receiver);
         let (first, state) = parcel.look().map_err(|error| error.to_string())?;
         Ok(Delivery { state: State::from_bytes(&state)?, first, parcel })
     }
 
-    /// The state and the fds. From here on, no other process can go on with them.
+    /// The state and the fds. From here on no other process can take them up.
     #[must_use]
     pub fn open(self) -> (State, Incoming) {
-        // What was looked at already.
+        // Received already, by `look`.
         drop(self.parcel.pull());
         (self.state, Incoming { parcel: self.parcel, ready: VecDeque::new() })
     }
 }
 
 impl Incoming {
-    /// The next fd; `None` after the last, or where the fd limit left no room for the next ones.
+    /// The next fd; `None` after the last, or if the fd limit left no room for the next ones.
     pub fn pull(&mut self) -> Option<OwnedFd> {
         if self.ready.is_empty() {
             self.ready.extend(self.parcel.pull().ok()??);
@@ -81,13 +81,13 @@ impl Incoming {
         self.ready.pop_front()
     }
 
-    /// Calls `drop` for each of those that are left.
+    /// Calls `drop` for each remaining fd.
     pub fn drop_rest(mut self, mut drop: impl FnMut(OwnedFd)) {
         self.ready.drain(..).for_each(&mut drop);
         loop {
             match self.parcel.pull() {
                 Ok(Some(fds)) => fds.into_iter().for_each(&mut drop),
-                // Those of this message are gone. There is room for the next one's now.
+                // The kernel dropped the fds of this message. Their number is free for those of the next.
                 Err(error) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {}
                 Ok(None) | Err(_) => return,
             }

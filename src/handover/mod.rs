@@ -1,15 +1,15 @@
-//! From one process to the next: everything parked, and taken up again.
+//! How everything that lives goes from one process to the next: parked, and taken up.
 //!
-//! At SIGTERM, where the service manager keeps fds, the process puts its state and its sockets in flight ([`Cargo`]), leaves
-//! one fd with the manager, and exits. The next process finds that fd among those that it is passed ([`Delivery`]) and goes
-//! on. Nobody else notices: the kernel holds what clients and servers send meanwhile.
+//! At SIGTERM, if the service manager stores fds, the process puts its state and its sockets in flight ([`Cargo`]), stores one fd
+//! with the manager, and exits. The next process is passed that fd ([`Delivery`]) and goes on. Clients and servers notice nothing:
+//! the kernel keeps what they send meanwhile.
 //!
-//! What a part of the program needs to go on, it says itself, as a struct that serde writes; here is how these travel. So
+//! Each owner says for itself what it needs to go on, as a struct that serde writes. This module only carries those structs, so that
 //! every field keeps its one owner.
 //!
-//! A field that is added has a default: for a program that has it, so that it reads what older ones wrote. A field that is
-//! taken out had one; else programs that have it could not be gone back to. The feature `other-state` takes some out and puts
-//! others in, so that a test can go back and forth between two programs.
+//! A new field has a `serde` default, so that this version reads what older ones wrote. A field that is removed had a default, or
+//! versions that still have it could not take over again. The feature `other-state` removes some fields and adds others, so that a
+//! test can go back and forth between two versions.
 mod cargo;
 mod parcel;
 mod state;

@@ -1,8 +1,8 @@
-//! State and sockets in flight from one process to the next, in one socket pair of which the service manager keeps one end.
+//! State and sockets in flight from one process to the next, in a socket pair of which the service manager keeps one end.
 //!
-//! The manager must not be given the sockets one by one: systemd compares each fd that it is given with every one that it
-//! keeps, and passes their names in one environment variable, whose length the kernel limits (`execve(2)`). Messages in a
-//! socket's buffer stay there, with the fds in them, as long as somebody has an end open (`unix(7)`).
+//! The manager must not be given the sockets one by one: systemd compares each fd with every one that it stores, and passes all their
+//! names in one environment variable, whose length the kernel limits (`execve(2)`). Messages in a socket's buffer stay there, with
+//! the fds in them, as long as any process has one end open (`unix(7)`).
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
@@ -18,15 +18,15 @@ use rustix::net::{
 
 /// Fds in one message. The kernel takes 253 (`SCM_MAX_FD`).
 const MAX_FDS: usize = 250;
-/// As many where there are few: a receiver with a low fd limit must have room for a whole message.
+/// Fds in one message when there are few: a receiver with a low fd limit must have room for a whole message.
 const MIN_FDS: usize = 4;
-/// Messages that fit into the least buffer that the kernel grants, 208 KiB doubled, with room to spare.
+/// Messages that fit into the smallest buffer that the kernel grants, 208 KiB doubled, with a margin.
 const MESSAGES: usize = 400;
-/// Bytes that messages in flight may take of the kernel's memory; it may grant less. A message takes about 1 KiB.
+/// Send buffer to ask for, in bytes; the kernel may grant less. A message takes about 1 KiB.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// Puts `first` and `state`, and then `fds` in their order, in flight. Answers the end that they can be received from. Of
-/// `first`, there are as many as go with the state in one message.
+/// Puts `first` and `state`, and then `fds` in order, in flight. Answers the end from which they can be received. Of `first`, only as
+/// many are sent as fit in one message with the state.
 ///
 /// # Errors
 /// The kernel's: out of fds or memory, or more fds in flight than the user may have (`ETOOMANYREFS`, `unix(7)`).
@@ -36,7 +36,7 @@ pub(super) fn send(first: &[BorrowedFd<'_>], state: &[u8], fds: &[BorrowedFd<'_>
     sockopt::set_socket_send_buffer_size(&sender, SEND_BUFFER)?;
     let mut file = File::from(memfd_create("fiscalismia-lb", MemfdFlags::CLOEXEC)?);
     file.write_all(state)?;
-    // The state is the last of its message: programs that know of no others there look for it there.
+    // The state is the last fd of its message, where versions that know no others look for it.
     let with_state: Vec<_> = first.iter().copied().take(MAX_FDS - 1).chain([file.as_fd()]).collect();
     push(&sender, &with_state)?;
     for some in fds.chunks(fds.len().div_ceil(MESSAGES).clamp(MIN_FDS, MAX_FDS)) {
@@ -45,7 +45,7 @@ pub(super) fn send(first: &[BorrowedFd<'_>], state: &[u8], fds: &[BorrowedFd<'_>
     Ok(receiver)
 }
 
-/// A message that is only its fds; it needs a byte to be one.
+/// Sends a message of fds. It carries one byte, as the kernel sends no fds without one.
 fn push(sender: &OwnedFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut room);
@@ -56,7 +56,7 @@ fn push(sender: &OwnedFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// What another process put in flight, being received.
+/// What the previous process put in flight, being received.
 pub(super) struct Parcel {
     receiver: OwnedFd,
 }
@@ -67,11 +67,11 @@ impl Parcel {
         Parcel { receiver }
     }
 
-    /// A look at the fds that come with the state, and at the state. They stay in flight: whoever fails after this leaves all to
-    /// the next. So they are the first that [`pull`](Parcel::pull) answers, too.
+    /// Receives the state, and the fds in its message, without taking them out (`MSG_PEEK`). If this process fails later, all is left
+    /// for the next one. [`pull`](Parcel::pull) therefore answers these fds first.
     ///
     /// # Errors
-    /// Nothing is in flight, or what comes last in the first message is no file.
+    /// Nothing is in flight, or the last fd of the first message is not a file.
     pub(super) fn look(&self) -> io::Result<(Vec<OwnedFd>, Vec<u8>)> {
         let mut first = self.receive(RecvFlags::PEEK)?.unwrap_or_default();
         let mut file = File::from(first.pop().ok_or(io::ErrorKind::UnexpectedEof)?);
@@ -81,11 +81,11 @@ impl Parcel {
         Ok((first, state))
     }
 
-    /// The next fds, for which there must be room under the fd limit: the kernel drops those that find none, and that is an
-    /// error here. `None` after the last.
+    /// The next fds. There must be room for them under the fd limit: the kernel drops those without room, which is an error here.
+    /// `None` after the last.
     ///
     /// # Errors
-    /// The kernel's; `EMFILE` when some were dropped.
+    /// The kernel's; `EMFILE` if some were dropped.
     pub(super) fn pull(&self) -> io::Result<Option<Vec<OwnedFd>>> {
         self.receive(RecvFlags::empty())
     }

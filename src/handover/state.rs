@@ -1,7 +1,7 @@
-//! The state in a parcel: sections by name, each read by itself.
+//! The state in a parcel: named sections, each read by itself.
 //!
-//! The next process may be older or newer. It reads the sections and fields that it knows, ignores the others, and does
-//! without those that are missing. A section that does not fit is lost alone.
+//! The next process may be an older or a newer version. It reads the sections and fields that it knows, ignores the others, and does
+//! without missing ones. A section that cannot be read does not affect the others.
 //!
 //! ```text
 //! 8 bytes   length of the sections, little endian
@@ -14,15 +14,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// State that is being put together, or was received. Sections stay text until they are read: a tree of thousands of
-/// connections would take the memory of as many, and leave it in pieces.
+/// State that is being put together, or was received. Sections stay text until they are read: a parsed tree of thousands of
+/// connections would take several times the memory, and fragment it.
 #[derive(Default)]
 pub struct State {
     sections: BTreeMap<String, Box<RawValue>>,
     bytes: Vec<u8>,
 }
 
-/// Bytes that stand behind the sections.
+/// A range of the bytes after the sections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     at: usize,
@@ -33,17 +33,17 @@ impl State {
     /// Adds a section.
     ///
     /// # Errors
-    /// It has keys that are no strings, which JSON cannot say.
+    /// The section has a map whose keys are not strings, which JSON cannot express.
     pub fn put(&mut self, name: &str, section: &impl Serialize) -> Result<(), String> {
         let text = to_raw_value(section).map_err(|error| format!("{name}: {error}"))?;
         self.sections.insert(name.to_owned(), text);
         Ok(())
     }
 
-    /// Takes a section out. One that is missing is as a new process would have it.
+    /// Takes a section out. A missing one has its default.
     ///
     /// # Errors
-    /// It is not what this program has under that name.
+    /// The section is not what this version has under that name.
     pub fn take<T: DeserializeOwned + Default>(&mut self, name: &str) -> Result<T, String> {
         match self.sections.remove(name) {
             None => Ok(T::default()),
@@ -51,28 +51,28 @@ impl State {
         }
     }
 
-    /// Takes the text of a section out, for those who read it piece by piece.
+    /// Takes the text of a section out, for a reader that goes through it piece by piece.
     pub fn take_text(&mut self, name: &str) -> Option<Box<RawValue>> {
         self.sections.remove(name)
     }
 
-    /// Adds bytes.
+    /// Appends bytes.
     pub fn put_bytes(&mut self, bytes: &[u8]) -> Span {
         let at = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         Span { at, len: bytes.len() }
     }
 
-    /// The bytes of a span; `None` where there are not so many.
+    /// The bytes of a span; `None` if it is out of range.
     #[must_use]
     pub fn bytes(&self, span: Span) -> Option<&[u8]> {
         self.bytes.get(span.at..span.at.checked_add(span.len)?)
     }
 
-    /// All in one piece.
+    /// Everything as bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        // Its keys are strings, and nothing else can fail.
+        // Serialization of string keys and valid text cannot fail.
         let sections = serde_json::to_vec(&self.sections).unwrap_or_default();
         let mut all = (sections.len() as u64).to_le_bytes().to_vec();
         all.extend_from_slice(&sections);
@@ -83,11 +83,11 @@ impl State {
     /// The reverse of [`into_bytes`](State::into_bytes).
     ///
     /// # Errors
-    /// This is no state.
+    /// The bytes are not a state.
     pub fn from_bytes(all: &[u8]) -> Result<State, String> {
-        let (len, rest) = all.split_first_chunk::<8>().ok_or("it is cut short")?;
+        let (len, rest) = all.split_first_chunk::<8>().ok_or("it is truncated")?;
         let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
-        let (sections, bytes) = rest.split_at_checked(len).ok_or("it is cut short")?;
+        let (sections, bytes) = rest.split_at_checked(len).ok_or("it is truncated")?;
         let sections = serde_json::from_slice(sections).map_err(|error| error.to_string())?;
         Ok(State { sections, bytes: bytes.to_owned() })
     }

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use crate::policy::time::Time;
 
-/// Changes that are remembered.
+/// The most changes that are kept.
 const MAX_CHANGES: usize = 20;
 
-/// One server went down or came back.
+/// A server went down or came up.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// When.
@@ -18,7 +18,7 @@ pub struct Change {
     pub server: Box<str>,
     /// Whether the server came up; else it went down.
     pub is_up: bool,
-    /// What the probe found, or what of the configuration changed.
+    /// The result of the probe, or the change of the configuration, that caused this.
     pub why: Box<str>,
 }
 
@@ -27,7 +27,7 @@ pub struct Change {
 pub struct Changes(VecDeque<Change>);
 
 impl Changes {
-    /// Remembers one.
+    /// Adds a change; the oldest may fall out.
     pub fn push(&mut self, change: Change) {
         if self.0.len() >= MAX_CHANGES {
             self.0.pop_front();
@@ -35,7 +35,7 @@ impl Changes {
         self.0.push_back(change);
     }
 
-    /// All that are remembered, the latest first.
+    /// Every change that is kept, the latest first.
     pub fn latest(&self) -> impl Iterator<Item = &Change> {
         self.0.iter().rev()
     }

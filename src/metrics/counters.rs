@@ -1,5 +1,5 @@
-//! Plain counters, bumped by the one thread that owns them. What can be told from the state itself is computed when it
-//! is asked for, and not kept here.
+//! Plain counters, changed by the one thread that owns them. What the state itself shows is computed for each snapshot and not
+//! counted here.
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Changes, Histograms};
 use crate::policy::time::{Time, UnixTime};
 use crate::vocabulary::{CloseReason, DropReason};
 
-/// Connections of which an average is made, as in HAProxy.
+/// Events that an average covers, as in HAProxy.
 const WINDOW: u64 = 1024;
 
 /// Counters of the process.
@@ -17,7 +17,7 @@ const WINDOW: u64 = 1024;
 pub struct Process {
     /// The frontend of the file's own `listen`.
     pub https: Frontend,
-    /// All the frontends of routes with a `listen` of their own together.
+    /// The frontends of all routes with their own `listen`, as one.
     pub owned: Frontend,
     /// The redirect.
     pub http: Frontend,
@@ -25,17 +25,17 @@ pub struct Process {
     pub drops: [u64; DropReason::ALL.len()],
     /// TLS connections that ended, by [`CloseReason::index`].
     pub closes: [u64; CloseReason::ALL.len()],
-    /// Of all bytes of TLS clients, those that were spliced.
+    /// Bytes of TLS clients that were moved by splice.
     pub bytes_spliced: u64,
-    /// How often accepting paused, out of fds or at the limit of connections.
+    /// How often accepting paused: out of fds, or at the limit of connections.
     pub accept_pauses: u64,
-    /// Sockets that could not connect because every local port for their peer was in use.
+    /// Connects that failed because every local port for their peer was in use.
     pub ports_short: u64,
     /// Reloads.
     pub reloads: Reloads,
-    /// When the last probe finished.
+    /// When the last probe ended.
     pub last_probe: Option<Time>,
-    /// What is counted by size.
+    /// Sizes and durations.
     pub histograms: Histograms,
     /// The last changes of servers.
     pub changes: Changes,
@@ -48,9 +48,9 @@ pub struct Reloads {
     pub worked: u64,
     /// Reloads that were refused.
     pub refused: u64,
-    /// When the configuration was read last, with or without success.
+    /// When the configuration was last read, whether or not that succeeded.
     pub last: UnixTime,
-    /// Whether that worked.
+    /// Whether the last reload succeeded.
     pub last_worked: bool,
 }
 
@@ -58,23 +58,23 @@ pub struct Reloads {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Frontend {
-    /// Clients let in from the backlog, and how many in a second.
+    /// Clients accepted from the backlog, with their rate.
     pub accepted: Rate,
-    /// Of these, those whose address may not have another connection. They are dropped once their hello has come.
+    /// Clients among them whose address was over its limits. They are dropped once their hello has come.
     pub refused: u64,
-    /// TLS clients that were dropped, but for those that left before their first byte.
+    /// TLS clients that were dropped, except those that left before their first byte.
     pub denied: u64,
-    /// Most clients at once so far.
+    /// Highest number of clients at once.
     pub most_sessions: u64,
     /// Bytes from clients.
     pub bytes_up: u64,
     /// Bytes to clients.
     pub bytes_down: u64,
-    /// Requests of the redirect that were no HTTP, or did not say which host.
+    /// Requests to the redirect that were not HTTP, or named no host.
     pub errors: u64,
 }
 
-/// Counters of one server, or of a route's connections that never got one. Sums of them are those of a route.
+/// Counters of one server, or of a route's connections that never had a server. The counters of a route are the sum of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Traffic {
@@ -82,52 +82,52 @@ pub struct Traffic {
     pub bytes_up: u64,
     /// Bytes to clients.
     pub bytes_down: u64,
-    /// Tries to connect.
+    /// Attempts to connect.
     pub connects: u64,
-    /// Connections that the balancing gave it. A second try there is no new one.
+    /// Connections for which the balance picked this server. A retry on the same server does not count.
     pub balanced: u64,
-    /// Connections that ended because the last try to connect failed, or no server would take them.
+    /// Connections that ended because the last attempt to connect failed, or no server would take them.
     pub connect_errors: u64,
-    /// Connections that the server broke off, or let go silent.
+    /// Connections that the server reset or left idle too long.
     pub response_errors: u64,
-    /// Failed tries after which it was tried again.
+    /// Failed attempts that were followed by another one.
     pub retries: u64,
-    /// Failed tries after which another server was tried.
+    /// Failed attempts that were followed by one to another server.
     pub redispatches: u64,
-    /// Connections that the client broke off, or let go silent.
+    /// Connections that the client reset or left idle too long.
     pub client_aborts: u64,
-    /// Connections that the server broke off, or let go silent.
+    /// Connections that the server reset or left idle too long.
     pub server_aborts: u64,
-    /// Hellos that the server answered with what is no TLS.
+    /// Hellos that the server answered with bytes that are not TLS.
     pub not_tls: u64,
 }
 
-/// How a server, or a route, is used over time: what cannot be summed up.
+/// How a server or route is used over time: figures that cannot be added up.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
-    /// Connections that were given to it, and how many in a second.
+    /// Connections assigned to it, with their rate.
     pub sessions: Rate,
-    /// Most connections at once so far.
+    /// Highest number of connections at once.
     pub most_sessions: u64,
-    /// How long connections waited for a server to have room.
+    /// How long connections waited in the queue.
     pub queue_time: Summary,
-    /// How long connects took that worked.
+    /// How long successful connects took.
     pub connect_time: Summary,
-    /// How long connections lived that reached a server.
+    /// How long connections that reached a server lasted.
     pub total_time: Summary,
 }
 
-/// Events: how many, and how many in a second.
+/// A count of events, and their rate per second.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rate {
     total: u64,
     /// When the last one was.
     last: Option<Time>,
-    /// In the second of the last one.
+    /// Events in the second of the last one.
     this_second: u32,
-    /// In the second before that.
+    /// Events in the second before that.
     second_before: u32,
     most: u32,
 }
@@ -143,7 +143,7 @@ pub struct Summary {
 }
 
 impl Process {
-    /// Nothing has happened yet, and the configuration was read at `started`.
+    /// Counters of a process that read its configuration at `started`.
     #[must_use]
     pub fn new(started: UnixTime) -> Process {
         Process {
@@ -185,13 +185,13 @@ impl Process {
 }
 
 impl Frontend {
-    /// Counts a client that was let in; there are so many `now_open` now.
+    /// Counts a client that was accepted; `now_open` clients are open now.
     pub fn accepted(&mut self, now: Time, now_open: u64) {
         self.accepted.add(now);
         self.most_sessions = self.most_sessions.max(now_open);
     }
 
-    /// Counts a TLS client that has ended.
+    /// Counts the end of a TLS client.
     pub fn ended(&mut self, bytes_up: u64, bytes_down: u64, is_denied: bool) {
         self.moved(bytes_up, bytes_down);
         self.denied += u64::from(is_denied);
@@ -205,8 +205,8 @@ impl Frontend {
 }
 
 impl Traffic {
-    /// Counts a connection's end. As in HAProxy's manual, a server's abort counts as a response error too, and an idle timeout
-    /// counts as an abort of the side that was silent.
+    /// Counts the end of a connection. As in HAProxy's manual, a server's abort is a response error as well, and an idle timeout is an
+    /// abort by the side that was silent.
     pub fn closed(&mut self, reason: CloseReason, bytes_up: u64, bytes_down: u64) {
         self.bytes_up += bytes_up;
         self.bytes_down += bytes_down;
@@ -245,13 +245,13 @@ impl AddAssign<&Traffic> for Traffic {
 }
 
 impl Usage {
-    /// Counts a connection that was given to it; it has so many `now_open` now.
+    /// Counts a connection that was assigned; `now_open` connections are open now.
     pub fn opened(&mut self, now: Time, now_open: u64) {
         self.sessions.add(now);
         self.most_sessions = self.most_sessions.max(now_open);
     }
 
-    /// Counts a connect that worked.
+    /// Counts a connect that succeeded.
     pub fn connected(&mut self, queued: Duration, connect: Duration) {
         self.queue_time.add(queued);
         self.connect_time.add(connect);
@@ -259,7 +259,7 @@ impl Usage {
 }
 
 impl Rate {
-    /// Counts one.
+    /// Counts one event.
     pub fn add(&mut self, now: Time) {
         (self.this_second, self.second_before) = self.at(now);
         self.this_second += 1;
@@ -268,7 +268,7 @@ impl Rate {
         self.last = Some(now);
     }
 
-    /// How many.
+    /// The number of events.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total
@@ -280,14 +280,14 @@ impl Rate {
         self.last
     }
 
-    /// The most in a second of the clock so far.
+    /// The most events in one second of the clock.
     #[must_use]
     pub fn most(&self) -> u32 {
         self.most
     }
 
-    /// How many in the last second: those of this second of the clock, and of the one before the part that is not over
-    /// for longer, as if they had come evenly.
+    /// Events in the last second: those of this second of the clock, and a share of the second before in proportion to the part
+    /// that the last second covers, as if its events had come evenly.
     #[must_use]
     pub fn per_second(&self, now: Time) -> u32 {
         let (this, before) = self.at(now);
@@ -295,7 +295,7 @@ impl Rate {
         this + (u64::from(before) * left / SECOND) as u32
     }
 
-    /// How many in the second of `now` and in the one before.
+    /// Events in the second of `now`, and in the one before.
     fn at(&self, now: Time) -> (u32, u32) {
         let Some(last) = self.last else { return (0, 0) };
         match now.as_micros() / SECOND - last.as_micros() / SECOND {
@@ -306,11 +306,11 @@ impl Rate {
     }
 }
 
-/// In microseconds.
+/// A second in microseconds.
 const SECOND: u64 = 1_000_000;
 
 impl Summary {
-    /// Adds one.
+    /// Adds a duration.
     pub fn add(&mut self, duration: Duration) {
         self.count += 1;
         let weight = self.count.min(WINDOW) as f64;
@@ -318,14 +318,14 @@ impl Summary {
         self.longest = self.longest.max(duration);
     }
 
-    /// The average in seconds: of all up to 1,024, then one in which each counts a little less than the next, as in
-    /// HAProxy. `None`: there are none.
+    /// The average in seconds. Up to 1,024 durations count alike; beyond that the older ones count a little less, as in HAProxy.
+    /// `None` without any.
     #[must_use]
     pub fn average(&self) -> Option<f64> {
         (self.count > 0).then_some(self.average)
     }
 
-    /// The longest so far. `None`: there are none.
+    /// The longest duration; `None` without any.
     #[must_use]
     pub fn longest(&self) -> Option<Duration> {
         (self.count > 0).then_some(self.longest)

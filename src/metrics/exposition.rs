@@ -1,25 +1,24 @@
-//! Prometheus' text format, a slice at a time.
+//! Prometheus' text format, written a slice at a time.
 //!
-//! All series of a family stand together, so that the exposition goes through all routes once a family. With 1,000 routes
-//! that is 80,000 lines. They are written from the counters as they are: the `prometheus` crate would keep an allocated
-//! series with its own labels and atomics for each of them, have every counter bumped there as well, and encode by
-//! cloning all series into protobuf structures first, in one go.
+//! All series of a family stand together, so each family goes through all routes once. With 1,000 routes that is 80,000 lines. They
+//! are written from the plain counters: the `prometheus` crate would keep an allocated series with labels and atomics for each,
+//! want every event counted there too, and clone all series into protobuf structures before it writes the first byte.
 use std::io::Write as _;
 use std::time::Duration;
 
 use super::families;
 use super::{FrontendNow, RouteNow, ServerNow, Snapshot};
 
-/// What a family is.
+/// The type of a family.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Counter,
     Gauge,
-    /// Named like a counter, and none.
+    /// Has the name of a counter and can go down.
     Untyped,
 }
 
-/// Series of one name. `T` is what there is a series of.
+/// The series of one name, one for each `T`.
 pub(super) struct Family<T> {
     name: &'static str,
     kind: Kind,
@@ -39,11 +38,11 @@ pub(super) const fn untyped<T>(name: &'static str, help: &'static str, write: fn
     Family { name, kind: Kind::Untyped, help, write }
 }
 
-/// Writes lines of one series, or of some that differ by one more label.
+/// Writes the lines of one series, or of several that differ by one more label.
 pub(super) struct Line<'a> {
     out: &'a mut Vec<u8>,
     name: &'static str,
-    /// Proxy and server; empty: none.
+    /// The labels proxy and server; an empty one is not written.
     labels: (&'a str, &'a str),
 }
 
@@ -54,18 +53,18 @@ impl Line<'_> {
         self.digits(value);
     }
 
-    /// Any number.
+    /// A number with a fraction.
     pub(super) fn float(&mut self, value: f64) {
         self.begin(None);
         let _ = writeln!(self.out, " {value}");
     }
 
-    /// A number that may not exist, which is not 0.
+    /// A number, or NaN if there is none: a missing value is not 0.
     pub(super) fn maybe(&mut self, value: Option<f64>) {
         self.float(value.unwrap_or(f64::NAN));
     }
 
-    /// A whole number that may not exist.
+    /// A whole number, or NaN.
     pub(super) fn count(&mut self, value: Option<u64>) {
         match value {
             Some(value) => self.number(value),
@@ -73,7 +72,7 @@ impl Line<'_> {
         }
     }
 
-    /// A duration that may not exist.
+    /// A duration in seconds, or NaN.
     pub(super) fn duration(&mut self, value: Option<Duration>) {
         self.maybe(value.map(|value| value.as_secs_f64()));
     }
@@ -89,7 +88,7 @@ impl Line<'_> {
         let (proxy, server) = self.labels;
         let labels = [("proxy", proxy), ("server", server), more.unwrap_or_default()];
         let mut before = "{";
-        // Nothing in here has to be escaped: names of routes and servers are checked, the rest is our own.
+        // Nothing here needs escapes: names of routes and servers were checked, all other labels are constants.
         for (label, text) in labels.into_iter().filter(|(_, text)| !text.is_empty()) {
             self.texts([before, label, "=\"", text, "\""]);
             before = ",";
@@ -110,9 +109,9 @@ impl Line<'_> {
     }
 }
 
-/// What there is a series of.
+/// The thing that a series is about.
 trait Subject {
-    /// The labels proxy and server, empty where it has none.
+    /// The labels proxy and server; empty where it has none.
     fn labels(&self) -> (&str, &str);
 }
 
@@ -140,7 +139,7 @@ impl Subject for ServerNow {
     }
 }
 
-/// How far a snapshot's exposition has got.
+/// A snapshot's exposition, and how much of it is written.
 pub struct Exposition {
     snapshot: Snapshot,
     part: Part,
@@ -157,7 +156,7 @@ enum Part {
     Over,
 }
 
-/// Indices of the next series.
+/// The position of the next series.
 #[derive(Default)]
 struct Cursor {
     family: usize,
@@ -165,19 +164,19 @@ struct Cursor {
 }
 
 impl Exposition {
-    /// Of `snapshot`, from the beginning.
+    /// The exposition of `snapshot`, from its beginning.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Exposition {
         Exposition { snapshot, part: Part::Process, cursor: Cursor::default() }
     }
 
-    /// What it was made of.
+    /// The snapshot that it writes.
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
         self.snapshot
     }
 
-    /// Appends at least `most` bytes, and few more; `false` when nothing is left.
+    /// Appends at least `most` bytes and a little more; `false` once nothing is left.
     pub fn write(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
         let enough = out.len() + most;
         loop {
@@ -208,7 +207,7 @@ impl Exposition {
 }
 
 impl Cursor {
-    /// Goes on with `families` of all `subjects` until there is enough; whether all is written.
+    /// Goes on with `families` of all `subjects` until `out` has `enough` bytes. Answers whether all is written.
     fn write<T: Subject>(&mut self, families: &[Family<T>], subjects: &[T], out: &mut Vec<u8>, enough: usize) -> bool {
         while let Some(family) = families.get(self.family) {
             while let Some(subject) = subjects.get(self.subject) {

@@ -1,18 +1,18 @@
-//! What is counted by size. Plain figures, so that a snapshot has a copy; the `prometheus` crate writes them.
+//! Histograms. Their figures are plain, so that a snapshot has a copy; the `prometheus` crate only writes them.
 use std::time::Duration;
 
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Histogram as Written, Metric, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
 
-/// Bytes: a hello without and with a post-quantum key share lies on either side of 1024; more than 16 KiB is not read.
+/// Bytes. A hello with a post-quantum key share is above 1024, one without is below; more than 16 KiB is never read.
 const HELLO_BYTES: [f64; 7] = [256.0, 512.0, 1024.0, 1536.0, 2048.0, 4096.0, 16384.0];
-/// Seconds, from a server on the same machine to one that is retried.
+/// Seconds, from a server on the same machine to one that needed a retry.
 const CONNECT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0];
-/// Seconds. A turn delays every connection that is not its turn yet.
+/// Seconds. A turn of the loop delays every other connection.
 const TURN_SECONDS: [f64; 10] = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25];
 
-/// The histograms.
+/// The histograms of the process.
 #[derive(Clone, Debug)]
 pub struct Histograms {
     hello: Histogram<7>,
@@ -22,15 +22,15 @@ pub struct Histograms {
 
 #[derive(Clone, Debug)]
 struct Histogram<const N: usize> {
-    /// The greatest value that each bucket takes.
+    /// The upper bound of each bucket.
     bounds: &'static [f64; N],
     counts: [u64; N],
-    /// Those of no bucket too.
+    /// All values, those above the last bound too.
     count: u64,
     sum: f64,
 }
 
-/// [`Histograms`] on their way to another process.
+/// [`Histograms`] as the next process gets them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ParkedHistograms {
@@ -48,20 +48,20 @@ struct ParkedHistogram {
 }
 
 impl Histograms {
-    /// What another process needs to go on counting.
+    /// The figures that the next process goes on with.
     #[must_use]
     pub fn park(&self) -> ParkedHistograms {
         ParkedHistograms { hello: self.hello.park(), connect: self.connect.park(), turn: self.turn.park() }
     }
 
-    /// Goes on counting where another process stopped. A histogram with other buckets begins anew.
+    /// Adds the figures of the previous process. A histogram whose bounds have changed starts from zero.
     pub fn take_up(&mut self, parked: &ParkedHistograms) {
         self.hello.take_up(&parked.hello);
         self.connect.take_up(&parked.connect);
         self.turn.take_up(&parked.turn);
     }
 
-    /// Nothing has happened yet.
+    /// Empty histograms.
     #[must_use]
     pub fn new() -> Histograms {
         Histograms {
@@ -76,7 +76,7 @@ impl Histograms {
         self.hello.add(bytes as f64);
     }
 
-    /// Counts a connect that worked.
+    /// Counts a connect that succeeded.
     pub fn connect(&mut self, took: Duration) {
         self.connect.add(took.as_secs_f64());
     }
@@ -86,20 +86,20 @@ impl Histograms {
         self.turn.add(took.as_secs_f64());
     }
 
-    /// Appends them in Prometheus' text format.
+    /// Appends all histograms in Prometheus' text format.
     pub(super) fn write(&self, out: &mut String) {
         let families = [
             self.hello.family("fiscalismia_lb_hello_size_bytes", "Size of whole ClientHellos."),
             self.connect.family(
                 "fiscalismia_lb_connect_duration_seconds",
-                "Time from the first try to connect to a server until a try succeeded.",
+                "Time from the first attempt to connect to a server until an attempt succeeded.",
             ),
             self.turn.family(
                 "fiscalismia_lb_turn_duration_seconds",
                 "Time that one turn of the event loop took, without the sleep before it.",
             ),
         ];
-        // Fails for a family without series, which these are not.
+        // The encoder fails only for a family without series, and each of these has one.
         let _ = TextEncoder::new().encode_utf8(&families, out);
     }
 }

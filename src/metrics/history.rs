@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::time::Time;
 
-/// From one sample to the next.
+/// Time from one sample to the next.
 pub const STEP: Duration = Duration::from_secs(10);
-/// An hour of steps lies between so many samples, of 40 bytes each.
+/// As many samples as span an hour, of 40 bytes each.
 const MOST: usize = 361;
 
-/// Counters at a moment.
+/// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sample {
     /// The moment.
     pub at: Time,
-    /// TLS clients let in.
+    /// TLS clients accepted.
     pub accepted: u64,
-    /// Of those, the dropped ones.
+    /// TLS clients dropped.
     pub dropped: u64,
     /// Bytes from clients.
     pub bytes_up: u64,
@@ -34,14 +34,14 @@ pub struct History {
     samples: VecDeque<Sample>,
 }
 
-/// What happened between a sample and the next, a second.
+/// Rates per second between one sample and the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// When it ended.
     pub at: Time,
-    /// TLS clients let in.
+    /// TLS clients accepted.
     pub accepted: f64,
-    /// Of those, the dropped ones.
+    /// TLS clients dropped.
     pub dropped: f64,
     /// Bytes from clients.
     pub bytes_up: f64,
@@ -50,7 +50,7 @@ pub struct Step {
 }
 
 impl History {
-    /// Takes a sample.
+    /// Adds a sample; the oldest may fall out.
     pub fn push(&mut self, sample: Sample) {
         if self.samples.len() >= MOST {
             self.samples.pop_front();
@@ -58,7 +58,7 @@ impl History {
         self.samples.push_back(sample);
     }
 
-    /// What happened, step by step, the oldest first.
+    /// The rates, step by step, the oldest first.
     pub fn steps(&self) -> impl Iterator<Item = Step> {
         self.samples.iter().zip(self.samples.iter().skip(1)).map(|(before, after)| {
             let seconds = after.at.since(before.at).as_secs_f64().max(1e-6);

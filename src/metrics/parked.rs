@@ -1,4 +1,4 @@
-//! Counters of the process on their way to another one.
+//! Counters of the process as the next process gets them.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use super::histograms::ParkedHistograms;
 use crate::policy::time::Time;
 use crate::vocabulary::{CloseReason, DropReason};
 
-/// [`Process`], with reasons under their names: another program may have others.
+/// [`Process`], with reasons by name: the next process may be another version, with other reasons.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ParkedProcess {
@@ -28,7 +28,7 @@ pub struct ParkedProcess {
 }
 
 impl Process {
-    /// What another process needs to go on counting.
+    /// The counters that the next process goes on with.
     #[must_use]
     pub fn park(&self) -> ParkedProcess {
         let drops = DropReason::ALL.iter().map(|reason| reason.name()).zip(self.drops);
@@ -50,7 +50,7 @@ impl Process {
         }
     }
 
-    /// Goes on counting where another process stopped. When the configuration was read stays this process's own.
+    /// Adds the counters of the previous process. The time of the last reload stays this process's own.
     pub fn take_up(&mut self, parked: ParkedProcess) {
         self.https = parked.https;
         self.owned = parked.owned;

@@ -1,4 +1,4 @@
-//! Everything that is shown, as it was at one moment. Metrics, CSV, JSON and page are pure functions of it.
+//! Everything that is shown, at one moment. Metrics, CSV, JSON and page are pure functions of it.
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -17,34 +17,34 @@ use crate::vocabulary::{CheckResult, DropReason};
 pub struct Snapshot {
     /// The moment.
     pub now: Time,
-    /// When [`Time::ZERO`] was.
+    /// The wall-clock time of [`Time::ZERO`].
     pub epoch: UnixTime,
-    /// When the service started, by the clock of then. Processes that took over from one
-    /// another are one service.
+    /// When the service started, by the wall clock of that moment. A process that took over from another continues the same
+    /// service.
     pub started: UnixTime,
-    /// The same for this process.
+    /// When this process started.
     pub process_started: UnixTime,
-    /// Whether it lets no one in any more.
+    /// Whether the proxy accepts no more clients.
     pub is_draining: bool,
-    /// Counters of the process. Bytes of connections that are still open are among them.
+    /// Counters of the process, with the bytes of connections that are still open.
     pub process: Process,
-    /// Clients now, those of the admin endpoints apart.
+    /// Current clients, without those of the admin endpoints.
     pub connections: u64,
-    /// Clients of TLS that there may be.
+    /// Highest number of TLS clients allowed at once.
     pub capacity: u64,
-    /// Fds that the process may have.
+    /// Highest number of fds that the process may open.
     pub most_fds: u64,
-    /// TLS clients now, by [`Phase`].
+    /// Current TLS clients, by [`Phase`].
     pub phases: [u64; Phase::ALL.len()],
-    /// Of those in [`Phase::Relay`], the ones of which a side has ended its direction.
+    /// Current connections in [`Phase::Relay`] of which one side has ended its direction.
     pub half_closed: u64,
     /// Pipes for splicing.
     pub pipes: PipesNow,
     /// Lines of the log that are lost: its reader stalled, or too much was said at once.
     pub lost_lines: u64,
-    /// Addresses of which the rate limit remembers the rate, and how many it forgot early.
+    /// The addresses in the rate limit's table.
     pub sources: SourcesNow,
-    /// Frontends that are listened for.
+    /// The frontends that have listeners.
     pub frontends: Vec<FrontendNow>,
     /// Routes in the order of the file.
     pub routes: Vec<RouteNow>,
@@ -52,11 +52,11 @@ pub struct Snapshot {
     pub servers: Vec<ServerNow>,
     /// The last hour.
     pub history: History,
-    /// What the process takes.
+    /// Resources that the process uses.
     pub usage: UsageNow,
 }
 
-/// What the process takes, and the kernel's table of connections; `None`: the kernel does not tell.
+/// Resources that the process uses, and the kernel's table of connections. `None`: the kernel does not tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UsageNow {
     /// CPU time so far, in seconds.
@@ -65,14 +65,14 @@ pub struct UsageNow {
     pub resident: Option<u64>,
     /// Open file descriptors.
     pub open_fds: Option<u64>,
-    /// Connections that the kernel tracks, all of the host's.
+    /// Connections that the host's kernel tracks.
     pub conntrack_entries: Option<u64>,
-    /// The most that it can track.
+    /// Highest number of connections that it can track.
     pub conntrack_max: Option<u64>,
 }
 
-/// The memory of a snapshot, empty, for the next one. With a thousand routes it is near a megabyte: given back, the kernel
-/// would hand it out anew page by page, and clients would wait for that.
+/// The emptied memory of a snapshot, for the next one. With a thousand routes it is nearly a megabyte. If it were freed, the kernel
+/// would fault it in again page by page, and clients would wait for that.
 #[derive(Debug, Default)]
 pub struct Room {
     /// For [`Snapshot::routes`].
@@ -84,33 +84,33 @@ pub struct Room {
 /// Pipes for splicing at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct PipesNow {
-    /// How many there may be.
+    /// Highest number of pipes.
     pub most: usize,
-    /// How many hold bytes.
+    /// Pipes that hold bytes.
     pub used: usize,
-    /// How many are kept for the next transfer.
+    /// Idle pipes kept for the next transfer.
     pub free: usize,
 }
 
-/// What a TLS connection is about.
+/// The phase of a TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its hello is not whole yet.
+    /// The hello is not whole yet.
     Hello,
-    /// It waits for a server to have room, or for the next try.
+    /// The connection waits until a server has room, or for its next attempt.
     Queue,
-    /// A server is being connected to.
+    /// The proxy connects to a server.
     Connect,
-    /// Bytes move.
+    /// Bytes are relayed.
     Relay,
 }
 
-/// Source addresses whose rate is limited.
+/// Source addresses in the rate limit's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourcesNow {
-    /// Those that are remembered.
+    /// Addresses that are remembered.
     pub remembered: usize,
-    /// How many were forgotten too early, as there were too many.
+    /// Addresses that were forgotten early because the table was full.
     pub evicted: u64,
 }
 
@@ -119,52 +119,52 @@ pub struct SourcesNow {
 pub struct FrontendNow {
     /// The frontend's name.
     pub name: Rc<str>,
-    /// Whether it speaks HTTP, as the redirect does.
+    /// Whether it speaks HTTP: it is the redirect's.
     pub is_http: bool,
-    /// Whether it lets clients in.
+    /// Whether it accepts clients.
     pub is_open: bool,
-    /// Clients now.
+    /// Current clients.
     pub sessions: u64,
-    /// Clients that there may be.
+    /// Highest number of clients allowed at once.
     pub limit: u64,
     /// The frontend's counters.
     pub counters: Frontend,
-    /// Clients that were let in and then dropped, for whatever reason.
+    /// Clients that were accepted and then dropped, for any reason.
     pub denied: u64,
-    /// Of those, the ones dropped for where they came from, before a byte was read.
+    /// Clients among those that were dropped for their address, before a byte was read.
     pub denied_connections: u64,
-    /// Clients whose request was none.
+    /// Clients whose request was invalid.
     pub errors: u64,
 }
 
-/// A route at one moment: HAProxy would call it a backend.
+/// A route at one moment, which HAProxy calls a backend.
 #[derive(Debug)]
 pub struct RouteNow {
     /// The route's name.
     pub name: Rc<str>,
-    /// What the file says of it.
+    /// The route's configuration.
     pub config: Arc<Route>,
-    /// Whether any server takes connections.
+    /// Whether any server takes connections, and since when.
     pub standing: StandingNow,
-    /// Connections now.
+    /// Current connections.
     pub open: u64,
-    /// Connections that wait for a server to have room.
+    /// Connections that wait for a server with room.
     pub queued: usize,
-    /// Most of them at once so far.
+    /// Highest number of waiting connections.
     pub most_queued: usize,
     /// The route's counters.
     pub traffic: Traffic,
-    /// How it is used.
+    /// How the route is used.
     pub usage: Usage,
-    /// How long ago it was given a connection.
+    /// Time since a connection was last assigned.
     pub last_session: Option<Duration>,
-    /// Where its servers stand in [`Snapshot::servers`].
+    /// The route's servers in [`Snapshot::servers`].
     pub servers: Range<usize>,
-    /// Servers that take connections, backups apart.
+    /// Servers that take connections, without backups.
     pub active: usize,
-    /// Backups that would take connections.
+    /// Backup servers that can take connections.
     pub backup: usize,
-    /// The sum of the weights of the servers that connections go to.
+    /// Sum of the weights of the servers that connections go to.
     pub weight: u64,
 }
 
@@ -175,80 +175,80 @@ pub struct ServerNow {
     pub route: Rc<str>,
     /// The server's name.
     pub name: Rc<str>,
-    /// Its index within its route, by which open connections know it.
+    /// Its index within its route, as open connections have it.
     pub index: ServerIndex,
-    /// Where it is.
+    /// The server's address.
     pub address: SocketAddr,
-    /// Share of new connections.
+    /// The server's share of new connections.
     pub weight: u16,
-    /// The same, as the file has it.
+    /// That share in the file.
     pub weight_in_file: u16,
     /// What an operator has set.
     pub set: Override,
     /// Whether the server is a backup: it is used only when no other server is up.
     pub is_backup: bool,
-    /// Connections that there may be.
+    /// Highest number of connections allowed at once.
     pub limit: Option<u32>,
-    /// Connections now.
+    /// Current connections.
     pub open: u32,
     /// The server's counters.
     pub traffic: Traffic,
-    /// How it is used.
+    /// How the server is used.
     pub usage: Usage,
-    /// How long ago it was given a connection.
+    /// Time since a connection was last assigned.
     pub last_session: Option<Duration>,
-    /// Whether it is up.
+    /// Whether the server is up, and since when.
     pub standing: StandingNow,
-    /// How long ago it last answered a hello with what is no TLS.
+    /// Time since the server last answered a hello with bytes that are not TLS.
     pub last_not_tls: Option<Duration>,
-    /// What its probes say; `None` where it is not probed.
+    /// The state of its probes; `None` if it is not probed.
     pub probes: Option<ProbesNow>,
 }
 
-/// Up or down at one moment.
+/// Up or down, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct StandingNow {
-    /// Which of both.
+    /// Whether it is up.
     pub is_up: bool,
-    /// Since when.
+    /// When it last changed.
     pub since: Time,
-    /// How long that is ago.
+    /// Time since then.
     pub age: Duration,
     /// How often it went down.
     pub downs: u64,
-    /// How long it was down, in all.
+    /// Total time that it was down.
     pub downtime: Duration,
 }
 
-/// What a server's probes say at one moment.
+/// The state of a server's probes at one moment.
 #[derive(Debug)]
 pub struct ProbesNow {
     /// Time from one probe's start to the next.
     pub interval: Duration,
     /// Up: the failures it can still take, of `fall`. Down: the passes so far, of `rise`.
     pub fraction: (u32, u32),
-    /// Passes in a row that bring it back.
+    /// Passes in a row that bring the server back.
     pub rise: u32,
-    /// Failures in a row that take it down.
+    /// Failures in a row that take the server down.
     pub fall: u32,
-    /// Probes that failed while it was up.
+    /// Probes that failed while the server was up.
     pub failures: u64,
-    /// Whether a probe is on its way.
+    /// Whether a probe is under way.
     pub is_running: bool,
-    /// What the last one found.
+    /// The result of the last probe.
     pub last: Option<Checked>,
 }
 
-/// The state of a server in a word.
+/// The state of a server, as HAProxy has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It takes connections.
+    /// The server takes connections.
     Up,
     /// Its probes fail.
     Down,
-    /// It is up and finishes what it has: its weight is 0, or an operator drains it.
+    /// It is up and takes no new connections: its weight is 0, or an operator drains it.
     Drain,
-    /// An operator has taken it out, probes too.
+    /// An operator has taken it out of service; it is not probed.
     Maint,
 }
 
@@ -269,7 +269,7 @@ impl Phase {
 }
 
 impl State {
-    /// In HAProxy's words.
+    /// HAProxy's word.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -282,7 +282,7 @@ impl State {
 }
 
 impl Snapshot {
-    /// Its memory.
+    /// Its memory, for the next snapshot.
     #[must_use]
     pub fn into_room(self) -> Room {
         let Snapshot { mut routes, mut servers, .. } = self;
@@ -291,19 +291,19 @@ impl Snapshot {
         Room { routes, servers }
     }
 
-    /// A moment by the wall clock.
+    /// `time` by the wall clock.
     #[must_use]
     pub fn wall(&self, time: Time) -> UnixTime {
         self.epoch + time
     }
 
-    /// Seconds from the Unix epoch to a moment.
+    /// `time` in seconds since the Unix epoch.
     #[must_use]
     pub fn unix(&self, time: Time) -> f64 {
         self.wall(time).as_secs_f64()
     }
 
-    /// How often clients were refused before they had a route.
+    /// Clients refused before they had a route, by reason.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.into_iter().zip(self.process.drops)
     }
@@ -314,7 +314,7 @@ impl Snapshot {
         self.servers.get(route.servers.clone()).unwrap_or_default()
     }
 
-    /// The shortest interval at which any server is probed.
+    /// The shortest probe interval of all servers.
     #[must_use]
     pub fn probe_interval(&self) -> Option<Duration> {
         self.servers.iter().filter_map(|server| server.probes.as_ref()).map(|probes| probes.interval).min()
@@ -323,7 +323,7 @@ impl Snapshot {
 
 #[cfg(test)]
 impl Snapshot {
-    /// Of a proxy that serves nothing.
+    /// The snapshot of a proxy without routes.
     pub(crate) fn empty() -> Snapshot {
         Snapshot {
             now: Time::ZERO,
@@ -350,7 +350,7 @@ impl Snapshot {
 }
 
 impl FrontendNow {
-    /// Clients whose address might have another connection.
+    /// Clients whose address was within its limits.
     #[must_use]
     pub fn sessions_total(&self) -> u64 {
         self.counters.accepted.total() - self.counters.refused
@@ -370,7 +370,7 @@ impl ServerNow {
         }
     }
 
-    /// The state as HAProxy writes it: with how firmly it stands, where the next probes could change it.
+    /// The state as HAProxy's `status` has it, with the count of probes that speak against it.
     #[must_use]
     pub fn status(&self) -> String {
         let word = self.state().word();
@@ -390,7 +390,7 @@ impl ServerNow {
         (!is_settled).then_some((so_far, of))
     }
 
-    /// The last probe's verdict.
+    /// The result of the last probe.
     #[must_use]
     pub fn result(&self) -> Option<CheckResult> {
         let probes = self.probes.as_ref()?;

@@ -10,32 +10,32 @@ use crate::context::{Context, Timer};
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 
-/// The shortest time between two statuses.
+/// The shortest time between two status messages.
 const PACE: Duration = Duration::from_secs(5);
 
-/// The service manager. It may be none; then nothing is told.
+/// The service manager. Without one, every message goes nowhere.
 pub struct Manager {
     notifier: Notifier,
-    /// The status that it was told last.
+    /// The last status sent.
     status: String,
-    /// Connections then.
+    /// The number of connections in that status.
     sessions: u64,
-    /// When that was.
+    /// When that status was sent.
     at: Time,
-    /// A server went down or came back since.
+    /// Whether a server went down or came up since then.
     servers_changed: bool,
-    /// When it is told next.
+    /// When the next status is due.
     next: Deadline,
     is_stopping: bool,
-    /// It has room for an fd that the next process is to get.
+    /// Whether the manager can store an fd for the next process.
     has_store: bool,
 }
 
 impl Manager {
-    /// The manager that the environment names.
+    /// The manager that the environment names, if any.
     ///
     /// # Errors
-    /// It wants to be told at an address that does not work.
+    /// `$NOTIFY_SOCKET` names an address that does not work.
     pub fn from_environment() -> io::Result<Manager> {
         Ok(Manager {
             notifier: Notifier::from_environment()?,
@@ -49,31 +49,31 @@ impl Manager {
         })
     }
 
-    /// Says that the process is ready, or ready again after a reload.
+    /// Sends READY: after the start, or after a reload.
     pub fn ready(&mut self, context: &Context) {
         self.renew(context);
         self.notifier.ready(&self.status);
     }
 
-    /// Says that the configuration is being read again.
+    /// Sends RELOADING.
     pub fn reloading(&self) {
         self.notifier.reloading();
     }
 
-    /// Says that the process is on its way out, which takes `at_most` so long.
+    /// Sends STOPPING; the end takes `at_most` so long.
     pub fn stopping(&mut self, at_most: Duration, context: &Context) {
         self.is_stopping = true;
         self.renew(context);
         self.notifier.stopping(&self.status, at_most);
     }
 
-    /// Whether it keeps an fd for the next process.
+    /// Whether the manager can store an fd for the next process.
     #[must_use]
     pub fn keeps_fds(&self) -> bool {
         self.has_store && self.notifier.is_heard()
     }
 
-    /// Has it keep an fd for the next process, and waits until it does.
+    /// Has the manager store an fd for the next process, and waits until it has.
     ///
     /// # Errors
     /// The kernel's, or the manager did not answer in time.
@@ -81,29 +81,28 @@ impl Manager {
         self.notifier.keep(fd)
     }
 
-    /// Has it keep nothing any more.
+    /// Has the manager drop what it stores.
     pub fn forget(&self) {
         if self.keeps_fds() {
             self.notifier.forget();
         }
     }
 
-    /// Begins to say that the loop turns, if that is asked for. It is said in the turn itself, so that a loop which is stuck
-    /// says nothing.
+    /// Starts the watchdog timer if systemd asks for one. WATCHDOG is sent within a turn, so that a stuck loop sends none.
     pub fn arm_watchdog(&self, context: &mut Context) {
         if let Some(interval) = self.notifier.watchdog() {
             context.timers.push(context.now + interval, Timer::Watchdog);
         }
     }
 
-    /// Says that the loop turns.
+    /// Sends WATCHDOG.
     pub fn feed_watchdog(&self, context: &mut Context) {
         self.notifier.alive();
         self.arm_watchdog(context);
     }
 
-    /// Has the status told if it may have changed; `servers_changed`: a server went down or came back since the last turn. As
-    /// long as nothing happens, nothing wakes the loop for it.
+    /// Arms the timer of the status if the status may have changed. `servers_changed`: a server went down or came up since the last
+    /// turn. While nothing happens, no timer wakes the loop.
     pub fn tend(&mut self, servers_changed: bool, context: &mut Context) {
         self.servers_changed |= servers_changed;
         let may_differ = self.sessions != context.clients.sessions || self.servers_changed;
@@ -112,7 +111,7 @@ impl Manager {
         }
     }
 
-    /// Tells the status, unless the timer that came up for `at` was outrun.
+    /// Sends the status, unless the timer that came up for `at` was replaced by a later one.
     pub fn tell_status(&mut self, at: Time, context: &Context) {
         if self.next.fired(at) {
             let before = std::mem::take(&mut self.status);
@@ -123,7 +122,7 @@ impl Manager {
         }
     }
 
-    /// Notes the status as told now.
+    /// Notes the status as sent now.
     fn renew(&mut self, context: &Context) {
         self.status = status(self.is_stopping, context);
         self.sessions = context.clients.sessions;

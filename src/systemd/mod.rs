@@ -1,5 +1,5 @@
-//! systemd, where it has started the process: what it is told (`sd_notify(3)`, `Type=notify-reload`), and the sockets that it
-//! passes (`sd_listen_fds(3)`).
+//! systemd, if it started the process: messages to it (`sd_notify(3)`, `Type=notify-reload`), and sockets from it
+//! (`sd_listen_fds(3)`).
 mod manager;
 mod notify;
 mod sockets;

@@ -1,4 +1,4 @@
-//! Listening sockets that systemd has opened, and keeps open while this process comes and goes.
+//! Listening sockets that systemd opened, and keeps open from one process to the next.
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -12,23 +12,23 @@ use super::store::PARCEL;
 use crate::net::Listener;
 use crate::vocabulary::Role;
 
-/// The sockets that were passed. They stay open as long as the process lives: a reload may leave one unused, and the next
-/// take it up again.
+/// The passed sockets. They stay open while the process lives, because one reload may leave a socket unused and the next use it
+/// again.
 #[derive(Default)]
 pub struct Inherited(Vec<Socket>);
 
 struct Socket {
     fd: OwnedFd,
-    /// As systemd has it: of a role, or of the route whose `listen` it serves.
+    /// Its FileDescriptorName=: that of a role, or of the route whose `listen` it serves.
     name: String,
     role: Role,
     bound: SocketAddr,
-    /// It takes IPv4 as well as IPv6.
+    /// Whether it accepts IPv4 and IPv6.
     takes_both: bool,
 }
 
 impl Inherited {
-    /// The address of the socket that serves `address` in this role. One for both families serves an address of either.
+    /// The bound address of the socket that serves `address` in this role. A socket for both families serves either.
     #[must_use]
     pub fn serving(&self, address: SocketAddr, role: Role) -> Option<SocketAddr> {
         let fits = |socket: &&Socket| socket.role == role && socket.serves(address);
@@ -42,35 +42,34 @@ impl Inherited {
         Some(socket.fd.try_clone().and_then(|fd| Listener::inherit(fd, address, role)))
     }
 
-    /// Their addresses, roles and names.
+    /// The address, role and name of each socket.
     pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role, &str)> {
         self.0.iter().map(|socket| (socket.bound, socket.role, &*socket.name))
     }
 }
 
-/// The name of the control socket, where systemd passes it.
+/// The name of a passed control socket.
 const CONTROL: &str = "control";
 
-/// What systemd passes to the process.
+/// What systemd passed to the process.
 #[derive(Default)]
 pub struct Passed {
-    /// Listening sockets, under the names of their roles, or of routes with a `listen` of their own.
+    /// Listening sockets, named after their roles, or after routes with their own `listen`.
     pub sockets: Inherited,
     /// The control socket.
     pub control: Option<UnixListener>,
-    /// What the process before has left, the last first.
+    /// What previous processes stored, the last first.
     pub parcels: Vec<OwnedFd>,
 }
 
-/// What is passed: listening sockets, and what was stored.
+/// Takes the listening sockets and the stored fds that systemd passed.
 ///
 /// # Errors
-/// A sentence about a socket that is not for TCP, that does not listen or that has no name, or about an environment
-/// that contradicts itself.
+/// A sentence about a socket that is not for TCP, does not listen or has no name, or about an environment that contradicts itself.
 pub fn passed() -> Result<Passed, String> {
     let failed = |error| format!("LISTEN_FDS: {error}");
     let mut all = Passed::default();
-    // Names without sockets are those of another process, from which the environment came down.
+    // Names without sockets were meant for another process, and came with the inherited environment.
     if sd_notify::listen_fds().map_err(failed)?.len() == 0 {
         return Ok(all);
     }
@@ -97,7 +96,7 @@ pub fn passed() -> Result<Passed, String> {
     Ok(all)
 }
 
-/// Where a socket is bound, whether it takes IPv4 as well as IPv6, and whether it listens.
+/// The bound address of a socket, whether it accepts IPv4 and IPv6, and whether it listens.
 fn look(socket: &TcpListener) -> io::Result<(SocketAddr, bool, bool)> {
     let options = SockRef::from(socket);
     let bound = socket.local_addr()?;
@@ -106,7 +105,7 @@ fn look(socket: &TcpListener) -> io::Result<(SocketAddr, bool, bool)> {
 
 impl Socket {
     fn new(name: &str, socket: TcpListener) -> Result<Socket, String> {
-        // Without FileDescriptorName= a socket has its unit's name, systemd.socket(5), or one of sd_listen_fds(3).
+        // Without FileDescriptorName= a socket has the name of its unit (systemd.socket(5)), or one of sd_listen_fds(3).
         if name.ends_with(".socket") || ["", "unknown", "connection"].contains(&name) {
             return Err(format!(
                 "the service manager passes a socket named {name:?}; FileDescriptorName= must be https, http, admin, or the \

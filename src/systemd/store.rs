@@ -1,4 +1,4 @@
-//! What systemd keeps for the next process (`sd_pid_notify_with_fds(3)`, and systemd's page on the file descriptor store).
+//! The fd that systemd stores for the next process (`sd_pid_notify_with_fds(3)`, and systemd's page on the file descriptor store).
 use std::env;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -13,19 +13,19 @@ use sd_notify::NotifyState;
 
 use super::notify::Notifier;
 
-/// The name of the one fd that is stored. The next process finds everything in it.
+/// The name of the one stored fd. It leads the next process to everything else.
 pub(super) const PARCEL: &str = "parked";
-/// How long systemd may take until it has what it is to keep, as `sd_notify_barrier(3)` has it.
+/// How long systemd may take to store an fd, as `sd_notify_barrier(3)` allows.
 const BARRIER: Duration = Duration::from_secs(5);
 
-/// Whether systemd has room for an fd: `$FDSTORE` says for how many (`systemd.exec(5)`), and is not there without.
+/// Whether systemd can store an fd: `$FDSTORE` holds the number (`systemd.exec(5)`), and is unset without a store.
 pub(super) fn has_room() -> bool {
     env::var("FDSTORE").is_ok_and(|most| most.parse::<u32>().is_ok_and(|most| most > 0))
 }
 
 impl Notifier {
-    /// Has systemd keep an fd, in place of any other, and waits until it has it: what a process says that has exited meanwhile
-    /// may not count. systemd is not to poll the fd, for its other end is gone by then.
+    /// Has systemd store an fd in place of any other, and waits until it has: systemd may ignore a message whose sender has exited.
+    /// systemd must not poll the fd (`FDPOLL=0`), as its other end closes with this process.
     ///
     /// # Errors
     /// The kernel's, or systemd did not answer in time.
@@ -43,7 +43,7 @@ impl Notifier {
         }
     }
 
-    /// Has systemd keep nothing any more.
+    /// Has systemd drop what it stores.
     pub(super) fn forget(&self) {
         self.tell(&[NotifyState::Custom(&format!("FDSTOREREMOVE=1\nFDNAME={PARCEL}"))], SendFlags::empty());
     }

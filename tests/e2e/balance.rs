@@ -229,7 +229,7 @@ fn an_interface_that_is_not_there() {
     let (good, bad) = (Origin::echo("good"), Origin::echo("bad"));
     let proxy = start(json!({ "servers": [bad.server_with(json!({ "interface": "nowhere0" })), good.server()] }));
     assert!((0..6).all(|_| name_of(&mut proxy.connect()) == "good"));
-    proxy.wait_for_notice("this host has no device \"nowhere0\", so no connection gets there");
+    proxy.wait_for_notice("this host has no device \"nowhere0\", so no connection can reach the server");
 }
 
 /// A refused connect is tried again elsewhere; each try is on another server as long as there is one.

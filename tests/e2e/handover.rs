@@ -332,7 +332,7 @@ fn state_of_another_program_is_read_as_far_as_it_goes() {
     let ends: Vec<End> = clients.iter_mut().map(|client| client.end_within(Duration::from_millis(50))).collect();
     assert_eq!(ends.iter().filter(|end| **end == End::Reset).count(), 1);
     assert_eq!(ends.iter().filter(|end| **end == End::Silence).count(), 9);
-    assert!(manager.lines.of(From::Stdout).iter().any(|line| line.contains("1 connection could not go on")));
+    assert!(manager.lines.of(From::Stdout).iter().any(|line| line.contains("1 connection could not be taken over")));
 }
 
 fn each(state: &mut Value, change: impl Fn(&mut Value)) {
@@ -461,7 +461,7 @@ fn fewer_fds_hold_fewer_connections() {
         }
     }
     assert!(kept > 10 && reset > 10, "{kept} kept, {reset} reset");
-    let said = manager.lines.of(From::Stdout).iter().filter(|line| line.contains("could not go on")).count();
+    let said = manager.lines.of(From::Stdout).iter().filter(|line| line.contains("could not be taken over")).count();
     assert_eq!(said, 1);
 }
 

@@ -197,7 +197,7 @@ fn a_socket_by_the_route_s_name() {
     } });
     let proxy = Proxy::launch(config, launch);
     assert_eq!(Client::connect(at).greeting(), "database");
-    proxy.wait_for_notice(&format!("Listening on {at} for db, on a socket of the service manager."));
+    proxy.wait_for_notice(&format!("Listening on {at} for db, on a socket from systemd."));
 }
 
 fn listening(at: SocketAddr) -> Launch {

@@ -173,8 +173,8 @@ fn the_banner() {
     assert!(told[0].ends_with("/lb.json: 2 routes, 3 servers."), "{told:#?}");
     assert_eq!(&told[1..5], wanted, "{told:#?}");
     assert!(told[5].starts_with("Limits: 100 connections (of "), "{told:#?}");
-    let limits = " fds); of each address, 50 new ones in 5s, 7 open ones (IPv6 by /64, 1 network exempt); \
-                  5s for a hello, 30s to drain; rejected clients get: alert.";
+    let limits = " fds); for each source address, 50 new connections in 5s, 7 open connections (IPv6 by /64, 1 network exempt); \
+                  5s for a hello, 30s to drain; refused clients get: alert.";
     assert!(told[5].ends_with(limits), "{told:#?}");
 
     let routes = (0..100).map(|n| (format!("r{n}"), json!({ "sni": [format!("{n}.test")], "servers": [server] })));

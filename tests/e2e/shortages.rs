@@ -33,7 +33,7 @@ fn local_ports_used_up_take_no_server_down() {
         let mut first: Vec<Client> = (0..30).map(|n| guest(n, proxy.address)).collect();
         wait_until("they are served", || origin.clients().len() == 30);
         let second: Vec<Client> = (30..60).map(|n| guest(n, proxy.address)).collect();
-        proxy.wait_for_notice("run out of local ports");
+        proxy.wait_for_notice("has no free local port");
         // Probes go on, and find none either.
         sleep(Duration::from_millis(300));
         let server_is_down = |line: &String| line.contains(" is DOWN");
@@ -44,7 +44,7 @@ fn local_ports_used_up_take_no_server_down() {
         });
         assert!(!proxy.other_lines().iter().any(server_is_down), "{:?}", proxy.lines);
         assert!(first.iter_mut().all(|client| client.end_within(Duration::from_millis(1)) == End::Silence));
-        let said = proxy.other_lines().iter().filter(|line| line.contains("run out of local ports")).count();
+        let said = proxy.other_lines().iter().filter(|line| line.contains("has no free local port")).count();
         assert_eq!(said, 1, "once a minute");
         drop(second);
     });

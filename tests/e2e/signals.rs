@@ -53,7 +53,7 @@ fn sighup_during_a_drain_leaves_a_line() {
     proxy.signal(Signal::TERM);
     proxy.wait_for_notification(0, "STOPPING=1");
     proxy.signal(Signal::HUP);
-    proxy.wait_for_notice("SIGHUP changes nothing, as this drains already");
+    proxy.wait_for_notice("SIGHUP changes nothing, as the process is draining");
     open.send(b"still here").expect(b"still here");
 }
 

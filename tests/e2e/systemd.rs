@@ -255,7 +255,7 @@ fn started_by_the_first_client() {
     }
     let told = proxy.other_lines();
     for (address, role) in [(https, "https"), (http, "http"), (admin, "admin")] {
-        let wanted = format!("Listening on {address} for {role}, on a socket of the service manager.");
+        let wanted = format!("Listening on {address} for {role}, on a socket from systemd.");
         assert!(told.iter().any(|line| line.ends_with(&wanted)), "{told:#?}");
     }
 }
@@ -334,11 +334,11 @@ fn sockets_that_are_of_no_use() {
     // Taken by a socket that was passed for something else.
     let taken = listener.local_addr().unwrap();
     let error = refusal(&listener.try_clone().unwrap().into(), "http", taken);
-    assert!(error.contains(&format!("cannot listen on {taken}")) && error.contains("is passed for http"), "{error}");
+    assert!(error.contains(&format!("cannot listen on {taken}")) && error.contains("as http"), "{error}");
     let everywhere = SocketAddr::from(([0, 0, 0, 0], taken.port()));
     let error = refusal(&listener.try_clone().unwrap().into(), "https", everywhere);
     assert!(error.contains(&format!("cannot listen on {everywhere}")), "{error}");
-    assert!(error.contains(&format!("{taken} is passed for https")), "{error}");
+    assert!(error.contains(&format!("systemd passes {taken} as https")), "{error}");
     // Meant for another process.
     let before = "export LISTEN_FDS=1 LISTEN_FDNAMES=nonsense LISTEN_PID=1";
     drop(Proxy::launch(config_of(free_address()), Launch { before, ..Launch::default() }));

@@ -1,4 +1,4 @@
-//! Routes: HAProxy's backends.
+//! Series of the routes, which HAProxy calls backends.
 use super::super::RouteNow;
 use super::super::exposition::{Family, counter, gauge};
 
@@ -21,7 +21,7 @@ pub(in super::super) const BACKEND: &[Family<RouteNow>] = &[
     gauge("haproxy_backend_max_sessions", "Highest number of connections at once.", |r, line| {
         line.number(r.usage.most_sessions);
     }),
-    counter("haproxy_backend_sessions_total", "Total connections routed here.", |r, line| {
+    counter("haproxy_backend_sessions_total", "Total connections routed to the route.", |r, line| {
         line.number(r.usage.sessions.total());
     }),
     gauge("haproxy_backend_max_session_rate", "Highest number of connections assigned in one second.", |r, line| {
@@ -33,12 +33,12 @@ pub(in super::super) const BACKEND: &[Family<RouteNow>] = &[
     counter("haproxy_backend_bytes_out_total", "Total bytes sent to clients.", |r, line| {
         line.number(r.traffic.bytes_down);
     }),
-    counter("haproxy_backend_connection_attempts_total", "Total tries to connect to a server.", |r, line| {
+    counter("haproxy_backend_connection_attempts_total", "Total attempts to connect to a server.", |r, line| {
         line.number(r.traffic.connects);
     }),
     counter(
         "haproxy_backend_connection_errors_total",
-        "Total connections given up because the last try failed or no server was available.",
+        "Total connections given up because the last attempt failed or no server was available.",
         |r, line| line.number(r.traffic.connect_errors),
     ),
     counter(
@@ -48,14 +48,14 @@ pub(in super::super) const BACKEND: &[Family<RouteNow>] = &[
     ),
     counter(
         "haproxy_backend_retry_warnings_total",
-        "Total failed tries that were repeated on the same server.",
+        "Total failed attempts that were repeated on the same server.",
         |r, line| {
             line.number(r.traffic.retries);
         },
     ),
     counter(
         "haproxy_backend_redispatch_warnings_total",
-        "Total failed tries after which another server was tried.",
+        "Total failed attempts that were followed by one to another server.",
         |r, line| {
             line.number(r.traffic.redispatches);
         },
@@ -96,7 +96,7 @@ pub(in super::super) const BACKEND: &[Family<RouteNow>] = &[
     counter("haproxy_backend_downtime_seconds_total", "Total seconds without any server.", |r, line| {
         line.duration(Some(r.standing.downtime));
     }),
-    counter("haproxy_backend_loadbalanced_total", "How often a server was picked.", |r, line| {
+    counter("haproxy_backend_loadbalanced_total", "How often a server of the route was picked.", |r, line| {
         line.number(r.traffic.balanced);
     }),
     gauge("haproxy_backend_last_session_seconds", "Seconds since the last connection was assigned.", |r, line| {

@@ -1,4 +1,4 @@
-//! Frontends: `https_ingress`, and `http_ingress` where there is a redirect.
+//! Series of the frontends: `https_ingress`, and `http_ingress` if there is a redirect.
 use super::super::FrontendNow;
 use super::super::exposition::{Family, counter, gauge};
 

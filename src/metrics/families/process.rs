@@ -1,4 +1,4 @@
-//! The process.
+//! Series of the process.
 use super::super::Snapshot;
 use super::super::exposition::{Family, counter, gauge, untyped};
 use super::super::snapshot::Phase;
@@ -10,7 +10,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     gauge(
         "haproxy_process_start_time_seconds",
-        "When the service started, in seconds since 1970. A hand-over to another process is no new start.",
+        "When the service started, in seconds since 1970. A hand-over to the next process does not count as a start.",
         |s, line| {
             line.float(s.started.as_secs_f64());
         },
@@ -55,7 +55,7 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     gauge("haproxy_process_max_pipes", "Highest number of pipes for splice, 0 if zero_copy is off.", |s, line| {
         line.number(s.pipes.most as u64);
     }),
-    // HAProxy calls these two counters. They go down.
+    // HAProxy calls these two counters, but they go down.
     untyped("haproxy_process_pipes_used_total", "Current number of pipes that hold bytes.", |s, line| {
         line.number(s.pipes.used as u64);
     }),
@@ -110,14 +110,14 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     ),
     counter(
         "fiscalismia_lb_accept_pauses_total",
-        "How often accepting paused, at the connection limit or for want of file descriptors or memory.",
+        "How often accepting paused: at the connection limit, or out of file descriptors or memory.",
         |s, line| {
             line.number(s.process.accept_pauses);
         },
     ),
     counter(
         "fiscalismia_lb_ports_short_total",
-        "Total tries to connect for which no local port was free.",
+        "Total attempts to connect for which no local port was free.",
         |s, line| {
             line.number(s.process.ports_short);
         },

@@ -1,4 +1,4 @@
-//! Servers.
+//! Series of the servers.
 use super::super::exposition::{Family, counter, gauge};
 use super::super::snapshot::State;
 use super::super::{ServerNow, snapshot::ProbesNow};
@@ -40,12 +40,12 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
     counter("haproxy_server_bytes_out_total", "Total bytes sent to clients.", |s, line| {
         line.number(s.traffic.bytes_down);
     }),
-    counter("haproxy_server_connection_attempts_total", "Total tries to connect to the server.", |s, line| {
+    counter("haproxy_server_connection_attempts_total", "Total attempts to connect to the server.", |s, line| {
         line.number(s.traffic.connects);
     }),
     counter(
         "haproxy_server_connection_errors_total",
-        "Total connections given up after the last try on this server failed.",
+        "Total connections given up after the last attempt to connect to this server failed.",
         |s, line| {
             line.number(s.traffic.connect_errors);
         },
@@ -59,14 +59,14 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
     ),
     counter(
         "haproxy_server_retry_warnings_total",
-        "Total failed tries that were repeated on the same server.",
+        "Total failed attempts that were repeated on the same server.",
         |s, line| {
             line.number(s.traffic.retries);
         },
     ),
     counter(
         "haproxy_server_redispatch_warnings_total",
-        "Total failed tries after which another server was tried.",
+        "Total failed attempts that were followed by one to another server.",
         |s, line| {
             line.number(s.traffic.redispatches);
         },
@@ -87,7 +87,7 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
     ),
     counter(
         "fiscalismia_lb_server_not_tls_total",
-        "Total hellos that the server answered with what is no TLS: it expects another PROXY header, or speaks plain HTTP.",
+        "Total hellos that the server answered with bytes that are not TLS: it expects another PROXY header, or speaks plain HTTP.",
         |s, line| {
             line.number(s.traffic.not_tls);
         },
@@ -95,10 +95,10 @@ pub(in super::super) const SERVER: &[Family<ServerNow>] = &[
     gauge("haproxy_server_weight", "Weight of the server: its share of new connections.", |s, line| {
         line.number(s.weight.into());
     }),
-    gauge("haproxy_server_active", "1 if the server is no backup, 0 if it is one.", |s, line| {
+    gauge("haproxy_server_active", "1 if the server is not a backup, 0 if it is one.", |s, line| {
         line.number((!s.is_backup).into());
     }),
-    gauge("haproxy_server_backup", "1 if the server is a backup, 0 if it is none.", |s, line| {
+    gauge("haproxy_server_backup", "1 if the server is a backup, 0 if it is not.", |s, line| {
         line.number(s.is_backup.into());
     }),
     counter("haproxy_server_check_failures_total", "Total probes that failed while the server was UP.", |s, line| {
