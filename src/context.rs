@@ -128,7 +128,8 @@ impl Context {
         }
     }
 
-    /// The current connections for a log line: `frontend` is the route whose address the client came to, `open` those of its route and server.
+    /// The current connections for a log line: `frontend` is the route whose address the client came to, `open` those
+    /// of its route and server.
     #[must_use]
     pub fn counts(&self, frontend: Option<RouteId>, open: Open) -> Counts {
         Counts {

@@ -1,5 +1,5 @@
-//! The turn: sleep until an event or a deadline, read the clock once, then events, unfinished work, timers, new clients, and the
-//! slots of ended ones last.
+//! The turn: sleep until an event or a deadline, read the clock once, then events, unfinished work, timers, new
+//! clients, and the slots of ended ones last.
 mod admins;
 mod banner;
 mod clock;
@@ -172,8 +172,8 @@ impl EventLoop {
         due.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
 
-    /// Takes every pending event before deadlines count. While the process was stopped, frozen or busy, its clients and servers were
-    /// not: none of them may be ended for a silence of the process itself.
+    /// Takes every pending event before deadlines count. While the process was stopped, frozen or busy, its clients and
+    /// servers were not: none of them may be ended for a silence of the process itself.
     fn look_again(&mut self, events: &mut Events) -> io::Result<()> {
         // The kernel reports every ready socket once before it reports one again.
         let sockets = 2 * self.sessions.len() as usize + self.probes.len() + SIDE_SOCKETS;
@@ -329,7 +329,8 @@ impl EventLoop {
         snapshot::take(self, room)
     }
 
-    /// Applies changes of servers to sessions: connections of a fallen server may have to end, and new room goes to waiting ones.
+    /// Applies changes of servers to sessions: connections of a fallen server may have to end, and new room goes to
+    /// waiting ones.
     fn settle_servers(&mut self) {
         for id in std::mem::take(&mut self.context.fallen) {
             self.sessions.end_of(id, &mut self.context);

@@ -9,8 +9,8 @@ use simple_logger::SimpleLogger;
 mod cli;
 
 fn main() -> ExitCode {
-    // Before the loop turns, messages go to stderr; after that to the loop's log, which never blocks on its reader. `RUST_LOG=debug`
-    // shows more of them.
+    // Before the loop turns, messages go to stderr; after that to the loop's log, which never blocks on its reader.
+    // `RUST_LOG=debug` shows more of them.
     let before = SimpleLogger::new().with_level(LevelFilter::Warn).env();
     let level = before.max_level().max(LevelFilter::Info);
     let backend: &Backend = Box::leak(Box::new(Backend::new(Box::new(before))));

@@ -1,7 +1,8 @@
-//! What a balancer in front says before a client's first byte: a PROXY header, which is required of it.
+//! The PROXY header that a balancer in front must send before a client's first byte.
 //!
-//! The bytes stay in the socket until the header is whole: nothing is held of an unfinished header, and what follows it is left to
-//! the hello's reader. The caller makes sure that the peer is a balancer: a header of any other peer must not be read.
+//! The bytes stay in the socket until the header is whole: an unfinished header takes no memory, and the reader of the
+//! hello needs not know of it. The caller ensures that the peer is a balancer: a header of any other peer must not be
+//! read.
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -10,31 +11,31 @@ use crate::net::{Received, Stream, canonical};
 use crate::vocabulary::DropReason;
 use crate::wire::proxy_header::{self, Header, MAX_READ, Parsed};
 
-/// What a balancer has told of a client.
+/// What a balancer in front says of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
-    /// Where the client is, IPv4 where it was told as `::ffff:a.b.c.d`.
+    /// Where the client is, IPv4 if the header has `::ffff:a.b.c.d`.
     pub source: SocketAddr,
     /// Where the client connected to.
     pub destination: SocketAddr,
-    /// Every TLV, as it came.
+    /// Every TLV as received.
     pub tlvs: Box<[u8]>,
 }
 
-/// What the first bytes of a balancer's connection come to.
+/// What the first bytes of a balancer's connection are.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Preface {
-    /// More is to come. The next event is worth another look.
+    /// Incomplete. The next event is worth another look.
     Incomplete,
-    /// It is a client's, whose own bytes follow.
+    /// A client's, whose own bytes follow.
     Client(Told),
-    /// It is the balancer's own, which asks whether the proxy is there: a LOCAL header, or an end before the first byte.
+    /// The balancer's own health check: a LOCAL header, or an end before the first byte.
     Check,
-    /// There is no use in it, with a sentence where there is something to say.
+    /// Unusable; with a sentence, if the header is malformed.
     Refused(DropReason, Option<&'static str>),
 }
 
-/// Looks at what has come, and takes the header from the socket once it is whole.
+/// Looks at the bytes so far, and takes the header out of the socket once it is whole.
 pub fn read(stream: &mut Stream) -> Preface {
     let mut room = [0; MAX_READ];
     let bytes = match stream.peek(&mut room) {
@@ -60,7 +61,7 @@ pub fn read(stream: &mut Stream) -> Preface {
             (Preface::Client(Told { source, destination, tlvs: tlvs.received.into() }), len)
         }
     };
-    // These are the bytes that were looked at: they are all there.
+    // These bytes were seen before, so they are all there.
     if let Some(header) = room.get_mut(..len) {
         stream.read(header);
     }

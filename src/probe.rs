@@ -1,8 +1,8 @@
 //! Probes: one connection to a server that tells whether it is up.
 //!
-//! A probe begins with the PROXY header that its route speaks, as HAProxy's do, so that a server which insists on a header
-//! takes it: LOCAL in version 2, the probe's own two addresses in version 1, which has no word for that. It is closed with
-//! RST, which leaves no `TIME_WAIT` behind.
+//! A probe begins with the PROXY header that its route speaks, as HAProxy's do, so that a server which insists on a
+//! header takes it: LOCAL in version 2, the probe's own two addresses in version 1, which has no word for that. It is
+//! closed with RST, which leaves no `TIME_WAIT` behind.
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ mod report;
 pub use report::{no_verdict, report, risen, turned};
 
 /// Bytes of an answer that are read before a verdict must stand.
-const MOST_ANSWER: usize = 8 * 1024;
+const MAX_ANSWER: usize = 8 * 1024;
 /// The pause after a probe that ended without a verdict.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -202,7 +202,7 @@ impl Probe {
                 Received::End => true,
                 Received::Failed(error) => return Err(error),
             };
-            if let Some(checked) = self.judge(has_ended || self.answer.len() > MOST_ANSWER) {
+            if let Some(checked) = self.judge(has_ended || self.answer.len() > MAX_ANSWER) {
                 return Ok(Some(checked));
             }
         }
@@ -281,8 +281,8 @@ fn explained(result: CheckResult, info: String) -> Checked {
     Checked { info: info.into(), ..verdict(result) }
 }
 
-/// Whether an error is this host's and not the server's: it has run short, or, as long as no probe has passed, its network
-/// is not there yet.
+/// Whether an error is this host's and not the server's: it has run short, or, as long as no probe has passed, its
+/// network is not there yet.
 fn says_nothing(error: Errno, is_proven: bool) -> bool {
     net::is_shortage(error) || !is_proven && matches!(error, Errno::NETUNREACH | Errno::ADDRNOTAVAIL)
 }

@@ -444,9 +444,9 @@ fn import_tells_by_its_exit_code_what_is_lost() {
     }
 }
 
-/// Work that grows with the square of the listeners would stop the loop for minutes at a reload of a file like this. What is
-/// limited is the time on a CPU, which other programs of the machine do not lengthen: 1 second is enough, and the square of
-/// 40,000 takes 500.
+/// Work that grows with the square of the listeners would stop the loop for minutes at a reload of a file like this.
+/// What is limited is the time on a CPU, which other programs of the machine do not lengthen: 1 second is enough, and
+/// the square of 40,000 takes 500.
 #[test]
 fn forty_thousand_routes_with_listeners_of_their_own() {
     let routes: Vec<_> = (0..40_000)

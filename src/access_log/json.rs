@@ -1,7 +1,8 @@
-//! One JSON object a line, with full names. A member without a value, such as the server before there is one, is left out.
+//! One JSON object a line, with full names. A member without a value, such as the server before there is one, is left
+//! out.
 //!
-//! A client's bytes are written as ASCII, with `\xNN` for every other byte: JSON's own escapes leave some control characters
-//! alone (RFC 8259 section 7).
+//! A client's bytes are written as ASCII, with `\xNN` for every other byte: JSON's own escapes leave some control
+//! characters alone (RFC 8259 section 7).
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ fn name(step: &Step<'_>) -> &'static str {
     }
 }
 
-/// Appends an object to the log buffer. Written by hand, as serde's serializer takes four times as long: it scans every key for
-/// characters to escape, and writes each quote and comma on its own.
+/// Appends an object to the log buffer. Written by hand, as serde's serializer takes four times as long: it scans every
+/// key for characters to escape, and writes each quote and comma on its own.
 struct Object<'a> {
     buffer: &'a mut Vec<u8>,
     /// The byte in front of the next key.

@@ -32,7 +32,8 @@ pub(super) struct Said {
     pub(super) lost: u64,
 }
 
-/// Passes messages to a logger at first, and after [`Backend::turn_to`] to the loop's log, which never blocks on its reader.
+/// Passes messages to a logger at first, and after [`Backend::turn_to`] to the loop's log, which never blocks on its
+/// reader.
 pub struct Backend {
     before: Box<dyn Log>,
     after: OnceLock<Messages>,

@@ -1,5 +1,5 @@
-//! The log: lines of connections, and lines of the proxy itself between them. Nothing here blocks: lines go to a buffer, which
-//! [`Output`] writes as its reader allows.
+//! The log: lines of connections, and lines of the proxy itself between them. Nothing here blocks: lines go to a
+//! buffer, which [`Output`] writes as its reader allows.
 mod calendar;
 mod event;
 mod haproxy;
@@ -142,8 +142,8 @@ pub struct Counts {
 }
 
 impl AccessLog {
-    /// A log on `output`: with colours on a terminal whose user has not declined them (<https://no-color.org>), with priorities in
-    /// the journal.
+    /// A log on `output`: with colours on a terminal whose user has not declined them (<https://no-color.org>), with
+    /// priorities in the journal.
     #[must_use]
     pub fn new(output: Output, config: Log) -> AccessLog {
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -317,8 +317,8 @@ impl AccessLog {
     }
 }
 
-/// Whether a byte needs no escape between quotes. A space does: some readers split a line at spaces, and a client could forge
-/// fields for them.
+/// Whether a byte needs no escape between quotes. A space does: some readers split a line at spaces, and a client could
+/// forge fields for them.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
 }

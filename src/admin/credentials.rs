@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 use crate::config::{CredentialFiles, Unreadable, read_regular_file};
 
 /// The longest user name and password, in bytes, each.
-const MOST: usize = 512;
+const MAX_LEN: usize = 512;
 
 /// User name and password. They are shown nowhere: this type has no `Debug`.
 pub struct Credentials {
@@ -34,13 +34,13 @@ pub(super) enum Access {
 
 /// Bytes that can be compared in the same time wherever they differ, and however long they are.
 struct Secret {
-    bytes: [u8; 2 * MOST + 1],
+    bytes: [u8; 2 * MAX_LEN + 1],
     len: u16,
 }
 
 impl Credentials {
-    /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment. A file that is not there, or
-    /// is empty, closes /stats and nothing else: a secret that comes late is no reason to serve nobody.
+    /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment. A file that is not
+    /// there, or is empty, closes /stats and nothing else: a secret that comes late is no reason to serve nobody.
     ///
     /// # Errors
     /// Sentences for the operator: a file cannot be read or is too long, or a user name has a colon.
@@ -85,7 +85,7 @@ impl Credentials {
                 .into());
         }
         Secret::new(format!("{name}:{password}").as_bytes())
-            .ok_or_else(|| format!("user name and password for /stats are longer than {} bytes", 2 * MOST))
+            .ok_or_else(|| format!("user name and password for /stats are longer than {} bytes", 2 * MAX_LEN))
     }
 
     /// Looks at the value of `Authorization`.
@@ -110,7 +110,7 @@ fn given(authorization: &[u8]) -> Option<Secret> {
 /// A file's only line, if it has one.
 fn read(path: &Path) -> Result<Option<String>, String> {
     // The line's end comes on top, in either of its forms.
-    let text = match read_regular_file(path, MOST + 2) {
+    let text = match read_regular_file(path, MAX_LEN + 2) {
         Err(Unreadable::System(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|error| error.to_string())?,
     };
@@ -120,14 +120,14 @@ fn read(path: &Path) -> Result<Option<String>, String> {
         0 => Ok(None),
         // RFC 7617 section 2.
         _ if line.chars().any(char::is_control) => Err("has more than one line, or a control character".into()),
-        1..=MOST => Ok(Some(line.to_owned())),
-        _ => Err(format!("is longer than {MOST} bytes")),
+        1..=MAX_LEN => Ok(Some(line.to_owned())),
+        _ => Err(format!("is longer than {MAX_LEN} bytes")),
     }
 }
 
 impl Secret {
     fn new(text: &[u8]) -> Option<Secret> {
-        let mut bytes = [0; 2 * MOST + 1];
+        let mut bytes = [0; 2 * MAX_LEN + 1];
         bytes.get_mut(..text.len())?.copy_from_slice(text);
         Some(Secret { bytes, len: text.len() as u16 })
     }
@@ -199,7 +199,7 @@ mod tests {
         for (text, why) in [("a\nb\n", "one line"), ("a\n\n", "one line"), ("a\tb", "control")] {
             assert!(of(text).unwrap_err().contains(why), "{text:?}");
         }
-        assert!(of(&"x".repeat(MOST + 1)).unwrap_err().contains("longer"));
+        assert!(of(&"x".repeat(MAX_LEN + 1)).unwrap_err().contains("longer"));
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -16,7 +16,7 @@ const STYLE: &str = include_str!("page/style.css");
 /// How often the page fetches itself again, in seconds.
 pub(super) const REFRESH: u32 = 10;
 /// Servers that are named on top when they are down; of more, the number.
-const MOST_NAMED: usize = 6;
+const MAX_NAMED: usize = 6;
 
 /// Appends what stands above the routes (0), each route in full, what stands between, each route in a line, and what stands
 /// below; `false`: there is no more. A route is shown in one of both ways.
@@ -210,16 +210,16 @@ fn troubles(snapshot: &Snapshot) -> Markup {
     html! {
         @if !down.is_empty() || !no_tls.is_empty() || reload_failed {
             ul.troubles {
-                @for (route, server) in down.iter().take(MOST_NAMED) {
+                @for (route, server) in down.iter().take(MAX_NAMED) {
                     li {
                         a href={ "#" (route) "/" (server.name) } { (route) "/" (server.name) }
                         " is down for " (format::span(server.standing.age)) ": " (routes::verdict(server))
                     }
                 }
-                @if down.len() > MOST_NAMED {
-                    li { "… and " (config::count(down.len() - MOST_NAMED, "other server")) }
+                @if down.len() > MAX_NAMED {
+                    li { "… and " (config::count(down.len() - MAX_NAMED, "other server")) }
                 }
-                @for server in no_tls.iter().take(MOST_NAMED) {
+                @for server in no_tls.iter().take(MAX_NAMED) {
                     li {
                         a href={ "#" (server.route) "/" (server.name) } { (server.route) "/" (server.name) }
                         " answers hellos with what is no TLS: does it expect another PROXY header?"

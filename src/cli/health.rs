@@ -10,7 +10,7 @@ use super::{Outcome, print};
 
 /// What `health` waits for an answer, from the first byte to the last.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-const STATUS_LINE_MAX: usize = 1024;
+const MAX_STATUS_LINE: usize = 1024;
 
 /// GET a URL and exit with 0 if the answer is 200: for container health checks
 #[derive(Args)]
@@ -71,10 +71,10 @@ fn status_line(url: &Url) -> io::Result<String> {
     let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", url.target, url.authority);
     stream.write_all(request.as_bytes())?;
     let mut line = Vec::new();
-    while line.len() < STATUS_LINE_MAX && !line.contains(&b'\n') {
+    while line.len() < MAX_STATUS_LINE && !line.contains(&b'\n') {
         // Set anew for each read, so that an endpoint which sends a byte now and then cannot hold this up.
         stream.set_read_timeout(Some(left(until)?))?;
-        let mut room = [0; STATUS_LINE_MAX];
+        let mut room = [0; MAX_STATUS_LINE];
         match stream.read(&mut room) {
             Ok(0) => break,
             Ok(n) => line.extend_from_slice(room.get(..n).unwrap_or_default()),

@@ -13,7 +13,7 @@ use fiscalismia_lb::policy::time::Time;
 use super::{ConfigFile, Outcome, load, print};
 
 /// The longest name that a hello may hold; one trailing dot comes on top.
-const SNI_MAX: usize = 253;
+const MAX_SNI: usize = 253;
 
 /// Say which route and servers a hello with that name gets, and why
 ///
@@ -86,8 +86,8 @@ fn from_line(route: &config::Route, from: IpAddr) -> String {
     }
 }
 
-/// The addresses where a hello comes in, and the route that owns them: those with that port; without one, the file's, or the
-/// first route's where the file has none.
+/// The addresses where a hello comes in, and the route that owns them: those with that port; without one, the file's,
+/// or the first route's where the file has none.
 pub(super) fn frontend(
     config: &Config,
     port: Option<u16>,
@@ -151,8 +151,8 @@ pub(super) fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> Strin
 /// Refuses what no hello could ask for.
 pub(super) fn sni(text: &str) -> Result<String, String> {
     let length = text.strip_suffix('.').unwrap_or(text).len();
-    if length > SNI_MAX {
-        return Err(format!("a name has at most {SNI_MAX} bytes, not {length}"));
+    if length > MAX_SNI {
+        return Err(format!("a name has at most {MAX_SNI} bytes, not {length}"));
     }
     if text == "." {
         return Err("a name is more than a dot".to_owned());

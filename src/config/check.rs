@@ -47,8 +47,8 @@ impl Default for Settings {
     }
 }
 
-/// The settings under `key`, with those of `base` for missing keys. `protocol` is the route's; at the top of the file there is
-/// none, and `proxy_header` then applies to every route that has a PROXY header.
+/// The settings under `key`, with those of `base` for missing keys. `protocol` is the route's; at the top of the file
+/// there is none, and `proxy_header` then applies to every route that has a PROXY header.
 pub(super) fn settings(
     fields: &mut Fields<'_, '_>,
     key: &'static Key<Group>,

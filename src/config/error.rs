@@ -4,8 +4,8 @@ use std::fmt;
 use super::read::Path;
 use super::syntax::{excerpt, line_of};
 
-/// One error of a configuration file. Prints as one line: the file, the path inside it, what is wrong and what would be right.
-/// Where the file is not JSON, the alternate form, `{:#}`, adds two lines that show the place.
+/// One error of a configuration file. Prints as one line: the file, the path inside it, what is wrong and what would be
+/// right. Where the file is not JSON, the alternate form, `{:#}`, adds two lines that show the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     line: String,

@@ -21,8 +21,8 @@ pub(super) trait Kind: Sync {
     /// The default as the file would write it.
     fn write(&self, default: &Self::Default) -> Json;
 
-    /// The object that the operator meant by `value`, written in place of an object with a key of this kind; `None` if that cannot
-    /// be guessed.
+    /// The object that the operator meant by `value`, written in place of an object with a key of this kind; `None` if
+    /// that cannot be guessed.
     fn adopt(&self, _value: &Value) -> Option<String> {
         None
     }

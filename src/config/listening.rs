@@ -13,7 +13,8 @@ impl Config {
         self.routes.iter().filter(move |route| !route.listen.is_empty() && seen.insert(&*route.listen))
     }
 
-    /// The routes by their addresses, each with its index among all routes. Routes on the file's own addresses are under the empty list.
+    /// The routes by their addresses, each with its index among all routes. Routes on the file's own addresses are
+    /// under the empty list.
     #[must_use]
     pub fn by_listen(&self) -> HashMap<&[SocketAddr], Vec<(usize, &Arc<Route>)>> {
         let mut all: HashMap<&[SocketAddr], Vec<_>> = HashMap::new();
@@ -38,8 +39,9 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Takes `address`, which stands at `path`. Answers the taken address that would make the kernel refuse this one, if any.
-    /// Families never clash, as an IPv6 listener takes IPv6 only. Port 0 never clashes, as the kernel chooses another each time.
+    /// Takes `address`, which stands at `path`. Answers the taken address that would make the kernel refuse this one,
+    /// if any. Families never clash, as an IPv6 listener takes IPv6 only. Port 0 never clashes, as the kernel chooses
+    /// another each time.
     pub(super) fn take(&mut self, address: SocketAddr, path: String) -> Option<(SocketAddr, &str)> {
         let any = SocketAddr::new(all_of_family(address.ip()), address.port());
         let kind = (address.is_ipv4(), address.port());

@@ -10,7 +10,8 @@ pub struct HealthCheck {
     pub probe: Probe,
     /// Time from one probe's start to the next.
     pub interval: Duration,
-    /// Time from one probe's start to the next while fewer probes in a row have passed or failed than `rise` or `fall` asks for.
+    /// Time from one probe's start to the next while fewer probes in a row have passed or failed than `rise` or `fall`
+    /// asks for.
     pub fast_interval: Duration,
     /// Time for one probe, from connect to verdict.
     pub timeout: Duration,

@@ -1,7 +1,7 @@
 //! Walks the tree and notes every error with its path.
 //!
-//! After an error a reader goes on with the default, so that all errors are found. The result of a file with errors is thrown
-//! away.
+//! After an error a reader goes on with the default, so that all errors are found. The result of a file with errors is
+//! thrown away.
 use std::collections::HashMap;
 use std::fmt;
 
@@ -198,8 +198,8 @@ impl<'f> Fields<'_, 'f> {
         object(self.value(key)?, key.kind.0, &Path::Key(self.path, key.name), self.report, read)
     }
 
-    /// The object under `key`, whose keys are names and whose values are objects, in the order of the file. An empty object is an
-    /// error; `wanted` says what would be right.
+    /// The object under `key`, whose keys are names and whose values are objects, in the order of the file. An empty
+    /// object is an error; `wanted` says what would be right.
     pub(super) fn map<T>(
         &mut self,
         key: &'static Key<Named>,

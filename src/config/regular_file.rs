@@ -22,8 +22,8 @@ pub enum Unreadable {
 
 /// The text of the regular file at `path`, of at most `most` bytes.
 ///
-/// A read of a FIFO without a writer, a terminal or an endless device would never return. The file is opened with `O_NONBLOCK`
-/// (open(2)), and refused if it is not regular.
+/// A read of a FIFO without a writer, a terminal or an endless device would never return. The file is opened with
+/// `O_NONBLOCK` (open(2)), and refused if it is not regular.
 ///
 /// # Errors
 /// The file is missing, not regular, not readable, not UTF-8 or too long.

@@ -132,8 +132,8 @@ impl Server {
         }
     }
 
-    /// `source` as bind(2) takes it. A link-local address needs a zone (RFC 4007 section 6); it gets the zone of the server's
-    /// address.
+    /// `source` as bind(2) takes it. A link-local address needs a zone (RFC 4007 section 6); it gets the zone of the
+    /// server's address.
     #[must_use]
     pub fn from_address(&self) -> Option<SocketAddr> {
         self.source.map(|source| match (source, self.address) {

@@ -20,8 +20,8 @@ pub(super) type Written = (SniPattern, Box<str>);
 /// The route that takes a name, for one protocol, or (`None`) for a hello that offers no protocol of any route.
 pub(super) type Claims = HashMap<(SniPattern, Option<Box<str>>), Box<str>>;
 
-/// Claims `pattern` for `route` and hellos that offer one of `alpn`, or for any hello if that is empty. Answers what is wrong
-/// with that, if anything. `written` is the text that the file has for the pattern.
+/// Claims `pattern` for `route` and hellos that offer one of `alpn`, or for any hello if that is empty. Answers what is
+/// wrong with that, if anything. `written` is the text that the file has for the pattern.
 pub(super) fn claim(
     claims: &mut Claims,
     route: &str,

@@ -100,7 +100,8 @@ struct Reader<'t> {
     comma: Option<usize>,
     /// Offset of the end of the last token.
     end: usize,
-    /// The first bracket that is closed at another indentation than its line has: its own closing bracket is likely missing.
+    /// The first bracket that is closed at another indentation than its line has: its own closing bracket is likely
+    /// missing.
     misfit: Option<(char, usize)>,
 }
 

@@ -1,7 +1,7 @@
 //! JSON as written. Order and duplicate keys are kept, so that the readers can report duplicates.
 //!
-//! A derived `Deserialize` stops at the first error, and an operator needs all of them. So serde builds only this tree; the readers
-//! walk it and go on after an error.
+//! A derived `Deserialize` stops at the first error, and an operator needs all of them. So serde builds only this tree;
+//! the readers walk it and go on after an error.
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};

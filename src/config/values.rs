@@ -1,4 +1,5 @@
-//! Single values: each function turns a leaf of the tree into a checked value, or says what is wrong and what would be right.
+//! Single values: each function turns a leaf of the tree into a checked value, or says what is wrong and what would be
+//! right.
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -54,7 +54,8 @@ fn listener_warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// Warns of IPv6 wildcard addresses without an IPv4 one. Not for a start with systemd's sockets, one of which may serve both families.
+/// Warns of IPv6 wildcard addresses without an IPv4 one. Not for a start with systemd's sockets, one of which may serve
+/// both families.
 #[must_use]
 pub fn ipv6_only(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();

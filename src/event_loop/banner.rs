@@ -7,9 +7,9 @@ use crate::config::{self, Config, PerSource, Route, Server, count};
 use crate::net;
 
 /// The most routes that get a line each.
-const MOST_ROUTES: usize = 40;
+const MAX_ROUTES: usize = 40;
 /// The most names and servers of a route that its line has.
-const MOST_PARTS: usize = 8;
+const MAX_PARTS: usize = 8;
 
 /// Logs the lines.
 pub(super) fn say(event_loop: &mut EventLoop) {
@@ -19,8 +19,8 @@ pub(super) fn say(event_loop: &mut EventLoop) {
         format!("Listening on {} for {}{whose}.", listener.bound, event_loop.door.listeners.purpose(listener))
     }));
     let config = &event_loop.context.config;
-    lines.extend(config.routes.iter().take(MOST_ROUTES).map(|route| describe_route(route)));
-    if let more @ 1.. = config.routes.len().saturating_sub(MOST_ROUTES) {
+    lines.extend(config.routes.iter().take(MAX_ROUTES).map(|route| describe_route(route)));
+    if let more @ 1.. = config.routes.len().saturating_sub(MAX_ROUTES) {
         lines.push(format!("And {}.", count(more, "more route")));
     }
     lines.push(limits(event_loop));
@@ -125,8 +125,8 @@ fn describe_server(server: &Server) -> String {
 
 /// The first items, and the number of the others.
 fn list<T>(all: &[T], describe: impl Fn(&T) -> String) -> String {
-    let mut told: Vec<String> = all.iter().take(MOST_PARTS).map(describe).collect();
-    if let more @ 1.. = all.len().saturating_sub(MOST_PARTS) {
+    let mut told: Vec<String> = all.iter().take(MAX_PARTS).map(describe).collect();
+    if let more @ 1.. = all.len().saturating_sub(MAX_PARTS) {
         told.push(format!("{more} more"));
     }
     told.join(", ")

@@ -53,8 +53,8 @@ pub(super) struct Beginning {
 }
 
 impl Clock {
-    /// Counts from now, or continues the time of the previous process. The monotonic clock is the machine's, so an origin in the future
-    /// is from another boot, and is ignored.
+    /// Counts from now, or continues the time of the previous process. The monotonic clock is the machine's, so an
+    /// origin in the future is from another boot, and is ignored.
     pub(super) fn new(source: Box<dyn TimeSource>, before: Option<Beginning>) -> Clock {
         let (monotonic, wall) = (source.monotonic(), source.wall());
         let now = Beginning { origin: monotonic, started: wall };

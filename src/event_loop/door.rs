@@ -13,8 +13,8 @@ use crate::vocabulary::Role;
 
 /// The most clients that one listener accepts in one turn.
 pub(super) const MAX_A_TURN: usize = 64;
-/// The most clients that are accepted from the backlog of a listener before it closes: as many as the backlog holds. Without a
-/// bound a flood of clients would keep it open.
+/// The most clients that are accepted from the backlog of a listener before it closes: as many as the backlog holds.
+/// Without a bound a flood of clients would keep it open.
 pub(super) const MAX_AT_CLOSE: usize = BACKLOG as usize;
 /// How long accepting pauses when the kernel is out of fds or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,8 +51,8 @@ impl Door {
         self.accepting != Accepting::Paused && ready.any(can_accept)
     }
 
-    /// The listener with this number among those that may have a client in their backlog; `None` after the last, and while accepting
-    /// pauses.
+    /// The listener with this number among those that may have a client in their backlog; `None` after the last, and
+    /// while accepting pauses.
     pub(super) fn ready(&self, number: usize) -> Option<Key> {
         self.listeners.ready().get(number).copied().filter(|_| self.accepting != Accepting::Paused)
     }

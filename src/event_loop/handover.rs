@@ -32,7 +32,8 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    /// Looks at what is in flight. Of several deliveries the first readable one counts, as two processes cannot be continued.
+    /// Looks at what is in flight. Of several deliveries the first readable one counts, as two processes cannot be
+    /// continued.
     pub(super) fn look(parcels: Vec<OwnedFd>) -> Deliveries {
         let mut deliveries = Deliveries { first: None, errors: Vec::new() };
         for parcel in parcels {

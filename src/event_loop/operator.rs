@@ -33,8 +33,8 @@ enum Phase {
     Over,
 }
 
-/// Installs handlers for the signals that would otherwise end the process. A launcher can protect the time before this only by
-/// blocking them; the blocked ones are delivered now.
+/// Installs handlers for the signals that would otherwise end the process. A launcher can protect the time before this
+/// only by blocking them; the blocked ones are delivered now.
 ///
 /// # Errors
 /// The kernel's, out of fds.
@@ -149,8 +149,8 @@ impl EventLoop {
         log::warn!("{words}");
     }
 
-    /// Ends the turn: no session is between two phases now, so everything can be handed over, if that was asked for. If it fails, the
-    /// process drains.
+    /// Ends the turn: no session is between two phases now, so everything can be handed over, if that was asked for. If
+    /// it fails, the process drains.
     pub(super) fn end_turn(&mut self) {
         if self.operator.phase == Phase::Leaving {
             if handover::hand_over(self) {
@@ -196,9 +196,9 @@ impl EventLoop {
         log::info!("Stopped; {ended}.");
     }
 
-    /// Closes the listeners that `config` does not have; without `config`, all but those of the admin endpoints. Clients in the backlog
-    /// are accepted first, because close(2) would send them RST. A socket that systemd keeps is closed at once: its backlog waits for the
-    /// next process.
+    /// Closes the listeners that `config` does not have; without `config`, all but those of the admin endpoints.
+    /// Clients in the backlog are accepted first, because close(2) would send them RST. A socket that systemd keeps is
+    /// closed at once: its backlog waits for the next process.
     pub(super) fn close_unwanted(&mut self, config: Option<&Config>) {
         for Unwanted { key, is_inherited } in self.door.listeners.unwanted(config) {
             if config.is_some() || !is_inherited {

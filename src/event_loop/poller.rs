@@ -49,8 +49,8 @@ impl Poller {
         Ok(events.iter().count() < events.capacity())
     }
 
-    /// Answers whether the poll was not interrupted by a signal. If it was, no event was read, whatever has happened (signal(7): also
-    /// after `SIGSTOP`, without any handler).
+    /// Answers whether the poll was not interrupted by a signal. If it was, no event was read, whatever has happened
+    /// (signal(7): also after `SIGSTOP`, without any handler).
     fn poll(&mut self, events: &mut Events, most: Option<Duration>) -> std::io::Result<bool> {
         match net::ask(Call::Poll, || self.poll.poll(events, most)) {
             Ok(()) => Ok(true),
@@ -67,9 +67,9 @@ impl Poller {
 
 /// A timer that stays armed while the poll sleeps and wakes.
 ///
-/// With a timeout of epoll_wait itself the kernel would arm a timer at every sleep and cancel it at every event, which costs more
-/// than reading the event's bytes. Deadlines move later much more often than earlier, so this timer may expire early, and is then armed
-/// anew.
+/// With a timeout of epoll_wait itself the kernel would arm a timer at every sleep and cancel it at every event, which
+/// costs more than reading the event's bytes. Deadlines move later much more often than earlier, so this timer may
+/// expire early, and is then armed anew.
 struct Alarm {
     fd: OwnedFd,
     rings: Time,

@@ -52,8 +52,8 @@ impl Redirects {
         self.next.fired(at);
     }
 
-    /// Begins to serve a client. If all slots are taken, the slowest client is closed. That client has been slow for at least a second,
-    /// as no more clients than slots are accepted in a second: a slow client keeps no other out.
+    /// Begins to serve a client. If all slots are taken, the slowest client is closed. That client has been slow for at
+    /// least a second, as no more clients than slots are accepted in a second: a slow client keeps no other out.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) {
         if self.len() >= REDIRECT_CLIENTS
             && let Some(end) = self.clients.evict()

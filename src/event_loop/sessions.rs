@@ -88,7 +88,8 @@ impl Sessions {
         !self.again.is_empty() || !self.shared.line.is_empty()
     }
 
-    /// Begins a session with a client that the listener at `bound` accepted. `frontend`: the route that owns the address, if any.
+    /// Begins a session with a client that the listener at `bound` accepted. `frontend`: the route that owns the
+    /// address, if any.
     pub(super) fn begin(
         &mut self,
         accepted: Accepted,

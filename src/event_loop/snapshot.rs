@@ -33,8 +33,8 @@ const BY_HELLO: [DropReason; 7] = [
     DropReason::NoClientAddress,
 ];
 
-/// Takes a snapshot, in the memory of an earlier one. It includes the bytes that open connections have moved so far, so that a graph
-/// of bytes does not wait for them to end.
+/// Takes a snapshot, in the memory of an earlier one. It includes the bytes that open connections have moved so far, so
+/// that a graph of bytes does not wait for them to end.
 pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
     let EventLoop { context, sessions, clock, .. } = event_loop;
     let Shared { pipes, sources, .. } = &sessions.shared;

@@ -102,7 +102,8 @@ pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<Str
 }
 
 impl Host {
-    /// A host with file descriptors, a log and time only: no sockets, no signals, and the manager that the environment names.
+    /// A host with file descriptors, a log and time only: no sockets, no signals, and the manager that the environment
+    /// names.
     ///
     /// # Errors
     /// `$NOTIFY_SOCKET` names an address that does not work.

@@ -28,8 +28,8 @@ fn resident() -> Option<u64> {
     Some(pages * page_size() as u64)
 }
 
-/// Since Linux 6.2 the folder's size is the number of open fds; before it is 0. To list the folder would take milliseconds if there
-/// are many.
+/// Since Linux 6.2 the folder's size is the number of open fds; before it is 0. To list the folder would take
+/// milliseconds if there are many.
 fn open_fds(folder: &Path) -> Option<u64> {
     let size = stat(folder).ok()?.st_size;
     u64::try_from(size).ok().filter(|size| *size > 0)

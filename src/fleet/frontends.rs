@@ -1,4 +1,4 @@
-//! Routes with addresses of their own: each is a frontend too, with a table of names and counters that are its own.
+//! Routes with their own addresses. Each is a frontend too, with its own table of names and its own counters.
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -10,19 +10,19 @@ use crate::policy::routes::RouteTable;
 use crate::policy::time::Time;
 use crate::vocabulary::{CloseReason, DropReason};
 
-/// What belongs to the addresses that a route owns.
+/// The state of a route's own addresses.
 #[derive(Default)]
 pub struct Own {
-    /// The names that hold there: of the route, and of those that share its addresses.
+    /// The names that apply there: of the route, and of those that share its addresses.
     table: RouteTable,
     counters: Frontend,
     /// Clients dropped before they had a route, by [`DropReason::index`].
     drops: [u64; DropReason::ALL.len()],
-    /// Clients now.
+    /// Current clients.
     open: u64,
 }
 
-/// What of it another process goes on with; drops stand under the names of their reasons.
+/// The part of it that the next process goes on with; drops are keyed by the names of their reasons.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ParkedOwn {
@@ -47,7 +47,7 @@ impl Own {
         &self.table
     }
 
-    /// Clients now.
+    /// Current clients.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open
@@ -67,8 +67,8 @@ impl Own {
 }
 
 impl Fleet {
-    /// Gives the routes that own addresses in `config` their tables. A route that owned some keeps its counters, and its
-    /// table while it has clients that came in there. Hosts of plain HTTP get their routes likewise.
+    /// Builds the tables of the routes that own addresses in `config`. A route that owned some before keeps its
+    /// counters; it keeps its table while it has clients there. Builds the table of plain HTTP hosts, too.
     pub(super) fn own_addresses(&mut self, config: &Config) {
         let takes_http = config.routes.iter().any(|route| route.http.is_some());
         self.hosts = if takes_http { RouteTable::of_hosts(&config.routes) } else { RouteTable::default() };
@@ -84,26 +84,26 @@ impl Fleet {
         }
         let owners: HashSet<RouteId> = self.owners.values().copied().collect();
         for (id, route) in super::ids().zip(&mut self.routes) {
-            // The places of another configuration mean nothing any more.
+            // Indices of another configuration are meaningless here.
             if let Some(own) = route.own.as_mut().filter(|_| !owners.contains(&id)) {
                 own.table = RouteTable::default();
             }
         }
     }
 
-    /// The route of that name, where it owns addresses.
+    /// The route of that name, if it owns addresses.
     #[must_use]
     pub fn owner(&self, name: &str) -> Option<RouteId> {
         self.owners.get(name).copied()
     }
 
-    /// The route that takes all that comes to the addresses of `frontend`; `None` where names are looked at.
+    /// The route that takes every client at the addresses of `frontend`; `None` if it routes by name.
     #[must_use]
     pub fn takes_all(&self, frontend: Option<RouteId>) -> Option<RouteId> {
         frontend.filter(|id| self.route(*id).is_some_and(|route| route.config.sni.is_empty()))
     }
 
-    /// The route that takes a request over plain HTTP with this Host and path, and the port of its servers for that.
+    /// The route of a plain HTTP request with this Host and path, and the port of its servers for that.
     #[must_use]
     pub fn takes_http(&self, host: &str, path: &str) -> Option<(RouteId, u16)> {
         let found = self.hosts.find(Some(host.as_bytes()), std::iter::empty())?;
@@ -113,13 +113,13 @@ impl Fleet {
         is_taken.then_some((id, http.port))
     }
 
-    /// How many clients are connected at addresses of routes.
+    /// Current clients at addresses of routes.
     #[must_use]
     pub fn at_owners(&self) -> u64 {
         self.at_owners
     }
 
-    /// A client has come in at the addresses of `id`.
+    /// Counts a client at the addresses of `id`.
     pub fn come_in(&mut self, id: RouteId, now: Time) {
         self.at_owners += 1;
         if let Some(own) = self.own_mut(id) {
@@ -128,7 +128,7 @@ impl Fleet {
         }
     }
 
-    /// A client of another process that came in there counts from now on.
+    /// Counts a client of the previous process at these addresses.
     pub fn resume_at(&mut self, id: RouteId) {
         self.at_owners += 1;
         if let Some(route) = self.route_mut(id) {
@@ -136,14 +136,14 @@ impl Fleet {
         }
     }
 
-    /// A client that came in there may not have another connection.
+    /// Counts a client at these addresses whose source is over its limits.
     pub fn refused(&mut self, id: RouteId) {
         if let Some(own) = self.own_mut(id) {
             own.counters.refused += 1;
         }
     }
 
-    /// A client that came in there has ended.
+    /// Counts the end of a client at these addresses.
     pub fn go_out(&mut self, id: RouteId, reason: CloseReason, is_denied: bool, [bytes_up, bytes_down]: [u64; 2]) {
         debug_assert!(self.at_owners > 0, "a client is counted off twice");
         self.at_owners = self.at_owners.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! What is counted of a connection. Nothing else writes these counters, so none can be counted off twice or by halves.
+//! What is counted of a connection. Nothing else writes these counters, so none is counted twice or only half.
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,56 +9,56 @@ use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
-/// The log tells again of a server that answers with no TLS when it has not for so long.
+/// The shortest time between two log lines about one server that answers with bytes that are not TLS.
 const NOT_TLS_PACE: Duration = Duration::from_hours(1);
 
-/// How a connection ended that had a route.
+/// The end of a connection that had a route.
 #[derive(Clone, Copy, Debug)]
 pub struct Closing {
     /// The server that it counts on.
     pub server: Option<ServerIndex>,
     /// Why.
     pub reason: CloseReason,
-    /// Bytes from the client, the PROXY header apart.
+    /// Bytes from the client, without the PROXY header.
     pub bytes_up: u64,
     /// Bytes to the client.
     pub bytes_down: u64,
-    /// How long it lasted; `None`: it never reached a server.
+    /// How long the connection lasted; `None`: it never reached a server.
     pub lasted: Option<Duration>,
 }
 
-/// Connections that are open now.
+/// Current connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Of a route.
+    /// Of the route.
     pub route: u64,
-    /// Of one of its servers.
+    /// Of the server.
     pub server: u64,
 }
 
 impl Fleet {
-    /// A connection has got its route.
+    /// Counts a connection that has its route.
     pub fn open(&mut self, id: RouteId, now: Time) {
         let Some(route) = self.route_mut(id) else { return };
         route.open += 1;
         route.usage.opened(now, route.open);
     }
 
-    /// A connection of another process counts from now on; it was counted as an event by the process that let it in.
+    /// Counts an open connection of the previous process, which has counted its start.
     pub fn resume(&mut self, id: ServerId) {
         let Some(route) = self.route_mut(id.route) else { return };
         route.open += 1;
         route.group.opened(id.server);
     }
 
-    /// Picks a server for a connection from `client`, other than those in `tried`. The caller dials it and goes on to
-    /// [`Fleet::assign`] before it picks again.
+    /// Picks a server for a connection from `client`, other than those in `tried`. The caller dials it and must call
+    /// [`Fleet::assign`] before the next pick.
     pub fn pick(&mut self, id: RouteId, client: IpAddr, tried: &[ServerIndex]) -> Pick {
         self.route_mut(id).map_or(Pick::NoServer, |route| route.group.pick(client, tried))
     }
 
-    /// A try to connect to a server begins; `last` is the server of the try before. The connection counts on the server
-    /// from now on.
+    /// Begins an attempt to connect to a server. The connection counts on that server from now on. `last` is the server
+    /// of the previous attempt.
     pub fn assign(&mut self, id: ServerId, last: Option<ServerIndex>, now: Time) {
         let Some(route) = self.route_mut(id.route) else { return };
         route.group.opened(id.server);
@@ -75,7 +75,7 @@ impl Fleet {
         }
     }
 
-    /// The connect worked.
+    /// Counts a connect that succeeded.
     pub fn connected(&mut self, id: ServerId, queued: Duration, connect: Duration) {
         let Some(route) = self.route_mut(id.route) else { return };
         route.usage.connected(queued, connect);
@@ -84,7 +84,7 @@ impl Fleet {
         }
     }
 
-    /// A server has answered a hello with what is no TLS; whether the log is to say so.
+    /// Counts an answer to a hello that is not TLS. Answers whether to log it.
     pub fn not_tls(&mut self, id: ServerId, now: Time) -> bool {
         let server = self.route_mut(id.route).and_then(|route| route.servers.get_mut(id.server.place()));
         let Some(server) = server else { return false };
@@ -92,7 +92,7 @@ impl Fleet {
         server.last_not_tls.replace(now).is_none_or(|last| now.since(last) >= NOT_TLS_PACE)
     }
 
-    /// The connection no longer counts on its server, which may give its room to one that waits.
+    /// Uncounts the connection on its server, whose room may go to a waiting one.
     pub fn release(&mut self, id: ServerId) {
         if let Some(route) = self.route_mut(id.route) {
             route.group.closed(id.server);
@@ -100,7 +100,7 @@ impl Fleet {
         self.note_room(id.route);
     }
 
-    /// The connection has ended.
+    /// Counts the end of the connection.
     pub fn close(&mut self, id: RouteId, closing: &Closing) {
         if let Some(server) = closing.server {
             self.release(ServerId { route: id, server });
@@ -118,19 +118,19 @@ impl Fleet {
         route.traffic_mut(closing.server).closed(reason, bytes_up, bytes_down);
     }
 
-    /// Has a session wait until a server of its route has room; how many are ahead of it.
+    /// Queues a session until a server of its route has room. Answers how many are ahead of it.
     pub fn wait(&mut self, id: RouteId, key: Key) -> u64 {
         self.route_mut(id).map_or(0, |route| route.queue.join(key))
     }
 
-    /// Has a session wait no longer.
+    /// Takes a session out of the queue.
     pub fn quit(&mut self, id: RouteId, key: Key) {
         if let Some(route) = self.route_mut(id) {
             route.queue.quit(key);
         }
     }
 
-    /// The session that has waited longest where a server has room now; it waits no longer.
+    /// Takes the session out that has waited longest, of the routes that have a server with room.
     pub fn next_with_room(&mut self) -> Option<Key> {
         while let Some(id) = self.roomy.last().copied() {
             if let Some(route) = self.route_mut(id)
@@ -144,14 +144,14 @@ impl Fleet {
         None
     }
 
-    /// Notes that a server of a route may have got room, come up or gone down.
+    /// Notes that a server of a route may have room, or came up or went down.
     pub(super) fn note_room(&mut self, id: RouteId) {
         if self.route(id).is_some_and(|route| !route.queue.is_empty()) {
             self.roomy.push(id);
         }
     }
 
-    /// How many connections a route and a server have now.
+    /// Current connections of a route and of a server.
     #[must_use]
     pub fn open_now(&self, id: RouteId, server: Option<ServerIndex>) -> Open {
         let Some(route) = self.route(id) else { return Open::default() };
@@ -161,7 +161,7 @@ impl Fleet {
 }
 
 impl Route {
-    /// The counters of a connection's server, or of those that have none.
+    /// The counters of a connection's server, or those for connections without one.
     fn traffic_mut(&mut self, server: Option<ServerIndex>) -> &mut Traffic {
         let server = server.and_then(|server| self.servers.get_mut(server.place()));
         server.map_or(&mut self.unplaced, |server| &mut server.traffic)

@@ -1,6 +1,6 @@
-//! Every route and every server as they are now: the configuration's word, policy's state, and the counters.
+//! Every route and server as they are now: configuration, policy state and counters.
 //!
-//! Places in here outlive reloads: a session that began under an older configuration still finds its route and server.
+//! Indices outlive reloads: a session that began under an older configuration still finds its route and server.
 mod frontends;
 mod ledger;
 mod parked;
@@ -24,29 +24,29 @@ pub use parked::{Placed, Places, park};
 pub use queue::Queue;
 pub use takeover::Takeover;
 
-/// Where a route stands. Valid as long as a connection has the route.
+/// The index of a route. Valid as long as a connection has the route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteId(u32);
 
-/// Where a server stands. Valid as long as a connection counts on the server.
+/// The index of a server. Valid as long as a connection counts on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerId {
     /// The server's route.
     pub route: RouteId,
-    /// Index within the route, the same as in its [`Group`].
+    /// Its index within the route, as in its [`Group`].
     pub server: ServerIndex,
 }
 
-/// What another configuration means for servers that were there before.
+/// The effects of another configuration on known servers.
 #[derive(Debug, Default)]
 pub struct Reloaded {
-    /// Those whose running probe means nothing now.
+    /// Servers whose running probe no longer counts.
     pub outdated: Vec<ServerId>,
-    /// Those that were down and are not any more.
+    /// Servers that were down and are up now.
     pub risen: Vec<(ServerId, Rise)>,
-    /// Routes that are new, or are not what they were.
+    /// Routes that are new or have changed.
     pub changed: Vec<RouteId>,
-    /// Open connections of servers that have left the file.
+    /// Open connections to servers that left the file.
     pub orphans: u64,
 }
 
@@ -62,35 +62,35 @@ impl Reloaded {
 pub struct Route {
     config: Arc<config::Route>,
     name: Rc<str>,
-    /// Its servers, and which of them is picked.
+    /// Its servers, and the choice among them.
     group: Group,
-    /// What the group does not need to know of its servers, under the same indices.
+    /// Counters of its servers, by the same indices as in the group.
     servers: Vec<Server>,
-    /// Counters that belong to no server here: of connections that ended without one, and of servers that are gone.
+    /// Counters without a server: of connections that ended before they had one, and of servers that are gone.
     unplaced: Traffic,
     usage: Usage,
-    /// Connections that have this route now.
+    /// Current connections.
     open: u64,
     queue: Queue,
-    /// What belongs to its own addresses, once it has had some.
+    /// The state of its own addresses, once it has had some.
     own: Option<Box<Own>>,
-    /// Not in the configuration any more.
+    /// Whether it left the file.
     retired: bool,
 }
 
-/// A server, beside what its [`Group`] knows.
+/// The counters of a server; its [`Group`] has the rest.
 #[derive(Default)]
 pub struct Server {
     traffic: Traffic,
     usage: Usage,
     next_probe: Deadline,
     name: Rc<str>,
-    /// When it last answered a hello with what is no TLS.
+    /// When it last answered a hello with bytes that are not TLS.
     last_not_tls: Option<Time>,
 }
 
 impl RouteId {
-    /// Its index among all routes, those that left the file too.
+    /// Its index among all routes, with those that left the file.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
@@ -100,25 +100,25 @@ impl RouteId {
 /// All routes.
 pub struct Fleet {
     table: RouteTable,
-    /// Routes by names, for requests over plain HTTP; empty where no route takes any.
+    /// Routes by name for plain HTTP requests; empty if no route takes any.
     hosts: RouteTable,
     /// The routes that own addresses.
     owners: HashMap<Box<str>, RouteId>,
-    /// How many clients are connected at addresses of routes.
+    /// Current clients at addresses of routes.
     at_owners: u64,
-    /// Where the routes of the configuration, and so of `table`, stand in `routes`.
+    /// The index in `routes` of each route of the configuration, and so of each index in `table`.
     places: Vec<RouteId>,
     routes: Vec<Route>,
-    /// Every place, by the name of its route.
+    /// The index of every route, by name.
     known: HashMap<Box<str>, RouteId>,
-    /// Routes whose queue may move on: a server of theirs may have got room, come up or gone down.
+    /// Routes whose queue may move: a server may have room, or came up or went down.
     roomy: Vec<RouteId>,
-    /// Routes that have lost their last server that takes connections, or have one again.
+    /// Routes that lost their last server or have one again.
     turned: Vec<RouteId>,
 }
 
 impl Fleet {
-    /// The routes of a first configuration.
+    /// The routes of the first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
         let (table, hosts, owners, at_owners, places, routes, known, roomy, turned) = Default::default();
@@ -127,14 +127,14 @@ impl Fleet {
         fleet
     }
 
-    /// Takes over another configuration at once.
+    /// Applies another configuration at once.
     pub fn reload(&mut self, config: &Config, spread: &mut Spread) -> Reloaded {
         let (mut takeover, mut reloaded) = (Takeover::of(config), Reloaded::default());
         while !takeover.go_on(self, config, usize::MAX, spread, &mut reloaded) {}
         reloaded
     }
 
-    /// The route that a hello with this name and these protocols gets, which came in at the addresses of `frontend`.
+    /// The route of a hello with this name and these protocols that came in at the addresses of `frontend`.
     pub fn find<'a>(
         &self,
         frontend: Option<RouteId>,
@@ -154,7 +154,7 @@ impl Fleet {
         self.routes.get(id.0 as usize)
     }
 
-    /// Puts a new route behind the others.
+    /// Appends a new route.
     fn append(&mut self, new: Route) -> RouteId {
         let id = RouteId(self.routes.len() as u32);
         self.known.insert(new.config.name.clone(), id);
@@ -171,7 +171,7 @@ impl Fleet {
         self.places.iter().filter_map(|id| Some((*id, self.route(*id)?)))
     }
 
-    /// Where each route stands in the configuration.
+    /// The index of each route of the configuration.
     #[must_use]
     pub fn order(&self) -> Order {
         let mut order = vec![None; self.routes.len()];
@@ -183,13 +183,13 @@ impl Fleet {
         Order(order)
     }
 
-    /// The configuration's word on a server.
+    /// The configuration of a server.
     #[must_use]
     pub fn server(&self, id: ServerId) -> Option<&config::Server> {
         Some(self.route(id.route)?.group.member(id.server)?.server())
     }
 
-    /// A server that is in the configuration; `None` for one that left it.
+    /// A server of the configuration; `None` if it left the file.
     #[must_use]
     pub fn listed(&self, id: ServerId) -> Option<&Member> {
         let route = self.route(id.route).filter(|route| !route.retired)?;
@@ -209,14 +209,14 @@ impl Fleet {
         Some(ServerId { route: id, server: index })
     }
 
-    /// Sets what an operator wants of a server; answers whether that takes it down or up.
+    /// Applies an operator's settings of a server. Answers whether it went down or came up.
     pub fn set(&mut self, id: ServerId, set: Override, now: Time) -> Option<Change> {
         let change = self.change(id.route, |route| route.group.set(now, id.server, set))?;
         self.note_room(id.route);
         change
     }
 
-    /// Does what may turn a route.
+    /// Makes a change after which the route may have lost its last server or have one again, and notes that.
     fn change<T>(&mut self, id: RouteId, change: impl FnOnce(&mut Route) -> T) -> Option<T> {
         let route = self.route_mut(id)?;
         let before = route.group.standing().is_up();
@@ -227,12 +227,12 @@ impl Fleet {
         Some(answer)
     }
 
-    /// Routes that have turned since that was asked last.
+    /// The routes that have changed so since the last call.
     pub fn take_turned(&mut self) -> Vec<RouteId> {
         std::mem::take(&mut self.turned)
     }
 
-    /// Calls `arm` for every server that is to be probed, with the timer and the moment of its next probe.
+    /// Calls `arm` for every probed server, with the timer and the time of its next probe.
     pub fn schedule_probes(&mut self, mut arm: impl FnMut(ServerId, &mut Deadline, Time)) {
         for id in ids().take(self.routes.len()) {
             self.schedule_probes_of(id, &mut arm);
@@ -249,19 +249,19 @@ impl Fleet {
         }
     }
 
-    /// Notes that a probe of a server has started.
+    /// Notes the start of a server's probe.
     pub fn probe_started(&mut self, id: ServerId) {
         if let Some(route) = self.route_mut(id.route) {
             route.group.probe_started(id.server);
         }
     }
 
-    /// Notes that a probe of a server ended without a verdict; answers whether it is the first in a row.
+    /// Notes the end of a server's probe without a verdict. Answers whether it is the first in a row.
     pub fn no_verdict(&mut self, id: ServerId) -> bool {
         self.route_mut(id.route).is_some_and(|route| route.group.no_verdict(id.server))
     }
 
-    /// Takes the verdict of a server's probe; answers whether that took the server down or up.
+    /// Takes the verdict of a server's probe. Answers whether the server went down or came up.
     pub fn report(&mut self, now: Time, id: ServerId, checked: Checked) -> Option<Change> {
         let change = self.change(id.route, |route| route.group.report(now, id.server, checked))??;
         self.note_room(id.route);
@@ -269,11 +269,11 @@ impl Fleet {
     }
 }
 
-/// Where routes stand in the configuration.
+/// The index of each route in the configuration.
 pub struct Order(Vec<Option<usize>>);
 
 impl Order {
-    /// Where a route stands; `None`: nowhere any more.
+    /// The index of a route in the configuration; `None` if it left the file.
     #[must_use]
     pub fn of(&self, id: RouteId) -> Option<usize> {
         self.0.get(id.0 as usize).copied().flatten()
@@ -302,7 +302,7 @@ impl Route {
         route
     }
 
-    /// The configuration's word on it; the last one, for a route that is gone.
+    /// Its configuration; of a route that left the file, the last one.
     #[must_use]
     pub fn config(&self) -> &Arc<config::Route> {
         &self.config
@@ -320,13 +320,13 @@ impl Route {
         &self.group
     }
 
-    /// Counters and name of the server with an index of the group.
+    /// Name and counters of the server with an index of the group.
     #[must_use]
     pub fn server(&self, index: ServerIndex) -> Option<&Server> {
         self.servers.get(index.place())
     }
 
-    /// Connections that have this route now.
+    /// Current connections.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open
@@ -338,7 +338,7 @@ impl Route {
         &self.queue
     }
 
-    /// What belongs to its own addresses, once it has had some.
+    /// The state of its own addresses, once it has had some.
     #[must_use]
     pub fn own(&self) -> Option<&Own> {
         self.own.as_deref()
@@ -360,7 +360,8 @@ impl Route {
         traffic
     }
 
-    /// Gives every server its counters; a place that went to another server begins anew, and the route keeps the count.
+    /// Gives every server its counters. An index that went to another server starts from zero, and the route keeps the
+    /// old count.
     fn name_servers(&mut self) {
         for (index, member) in self.group.members() {
             let index = index.place();
@@ -395,7 +396,7 @@ impl Server {
         &self.name
     }
 
-    /// When it last answered a hello with what is no TLS.
+    /// When it last answered a hello with bytes that are not TLS.
     #[must_use]
     pub fn last_not_tls(&self) -> Option<Time> {
         self.last_not_tls
@@ -443,7 +444,8 @@ mod tests {
         assert_eq!(fleet.route(find(&fleet, "a.example").unwrap()).unwrap().traffic().connect_errors, 5);
     }
 
-    /// Without this, every reload with new names costs memory for good, or moves a connection or a probe to another's route.
+    /// Without this, every reload with new names costs memory for good, or moves a connection or a probe to another's
+    /// route.
     #[test]
     fn places_are_used_again() {
         let mut spread = Spread::new(Time::ZERO, 1);

@@ -1,4 +1,4 @@
-//! Routes and servers on their way to another process: counters, health, and what they stand for in its connections.
+//! Routes and servers as the next process gets them: counters, health, and the indices that its connections refer to.
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ struct ParkedServer {
     set: Override,
 }
 
-/// Where another process's routes and servers stand in this one.
+/// The indices of the previous process's routes and servers in this one.
 #[derive(Default)]
 pub struct Places(Vec<Place>);
 
@@ -56,26 +56,26 @@ struct Seat {
     ends: bool,
 }
 
-/// Where a connection of another process goes on.
+/// Where a connection of the previous process goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed<'a> {
     /// Its server.
     pub id: ServerId,
     /// The connection's route.
     pub config: &'a Arc<config::Route>,
-    /// It is to end: its server has left the file, and its route had `on_down` `close`.
+    /// Whether it must end: its server left the file, and its route had `on_down` `close`.
     pub ends: bool,
 }
 
-/// Every route, those that left the file too, by [`RouteId::index`].
+/// Every route, with those that left the file, by [`RouteId::index`].
 #[must_use]
 pub fn park(fleet: &Fleet) -> Vec<ParkedRoute> {
     fleet.routes.iter().map(ParkedRoute::of).collect()
 }
 
 impl Places {
-    /// Has the fleet go on with another process's counters and health. What is not in the file any more is remembered as what
-    /// a reload took out.
+    /// Takes over the previous process's counters and health. Routes and servers that are not in the file are treated
+    /// as ones that a reload removed.
     pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> Places {
         let mut places = Places::default();
         for parked in parked {
@@ -91,7 +91,7 @@ impl Places {
         places
     }
 
-    /// Where a connection goes on that the other process has on the server `server` of the route `route`.
+    /// Where a connection goes on that the previous process has on server `server` of route `route`.
     #[must_use]
     pub fn find(&self, route: usize, server: ServerIndex) -> Option<Placed<'_>> {
         let place = self.0.get(route)?;
@@ -100,7 +100,7 @@ impl Places {
         Some(Placed { id, config: &place.config, ends: seat.ends })
     }
 
-    /// Where the route stands that has this index in the other process.
+    /// The index in this process of the route with that index in the previous one.
     #[must_use]
     pub fn route(&self, index: usize) -> Option<RouteId> {
         self.0.get(index).map(|place| place.route)
@@ -208,7 +208,8 @@ mod tests {
         (next, places)
     }
 
-    /// Without this, a restart takes counters down, forgets that a server is down, or counts a connection on another's server.
+    /// Without this, a restart takes counters down, forgets that a server is down, or counts a connection on another's
+    /// server.
     #[test]
     fn what_keeps_its_name_goes_on() {
         let before = config(&[("a", "", &["127.0.0.1:1", "127.0.0.1:2"]), ("b", "", &["127.0.0.1:3"])]);

@@ -1,4 +1,4 @@
-//! Waiting until a server has room: first come, first served.
+//! The queue for a server with room: first come, first served.
 use std::collections::VecDeque;
 
 use crate::net::Key;
@@ -11,7 +11,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// How many wait.
+    /// Sessions that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -23,7 +23,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Goes on from what another process counted.
+    /// Takes over the previous process's maximum.
     pub(super) fn remember(&mut self, most: usize) {
         self.most = self.most.max(most);
     }
@@ -34,7 +34,7 @@ impl Queue {
         self.most
     }
 
-    /// A session waits from now on; how many are ahead of it.
+    /// Adds a session at the end. Answers how many are ahead of it.
     pub(super) fn join(&mut self, key: Key) -> u64 {
         let ahead = self.waiting.len();
         self.waiting.push_back(key);
@@ -42,14 +42,14 @@ impl Queue {
         ahead as u64
     }
 
-    /// A session waits no longer.
+    /// Takes a session out.
     pub(super) fn quit(&mut self, key: Key) {
         if let Some(place) = self.waiting.iter().position(|waiting| *waiting == key) {
             self.waiting.remove(place);
         }
     }
 
-    /// The session that has waited longest; it waits no longer.
+    /// Takes the session out that has waited longest.
     pub(super) fn pop(&mut self) -> Option<Key> {
         self.waiting.pop_front()
     }

@@ -1,5 +1,5 @@
-//! Takes over another configuration, a few routes a turn: a file may have any number of routes, and open connections must not wait
-//! for all of them.
+//! Applies another configuration a few routes a turn: a file may have any number of routes, and open connections must
+//! not wait for all of them.
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use crate::policy::health::Spread;
 use crate::policy::routes::RouteTable;
 use crate::policy::servers::ServerIndex;
 
-/// Routes that left the file and are remembered, each in its place: counters go on where they were when it comes back.
+/// Routes that left the file and keep their index and counters, in case they come back.
 pub(super) const REMEMBERED: usize = 32;
 
-/// What a configuration's routes become. Making it takes its time, and needs no fleet.
+/// A configuration's routes, prepared for the fleet. Preparing takes time and needs no fleet.
 pub struct Takeover {
     routes: Vec<Arc<config::Route>>,
     names: HashSet<Box<str>>,
     table: RouteTable,
-    /// How many places were looked at for routes that are not in the configuration any more; `None`: all.
+    /// How many indices were checked for routes that left the file; `None`: all.
     looked: Option<usize>,
-    /// Places of such routes that nobody needs.
+    /// Indices of such routes that can be reused.
     free: Vec<RouteId>,
-    /// Where the first of `routes` have got to.
+    /// The indices of the first of `routes`.
     places: Vec<RouteId>,
 }
 
 impl Takeover {
-    /// Of a whole configuration.
+    /// Prepares a whole configuration.
     #[must_use]
     pub fn of(config: &Config) -> Takeover {
         Takeover {
@@ -38,11 +38,11 @@ impl Takeover {
             places: Vec::with_capacity(config.routes.len()),
         }
     }
-    /// Goes on taking the configuration over, which is `config`, by `most` routes; answers whether that is finished. Until
-    /// then hellos get the routes of the old one.
+    /// Applies the next `most` routes of `config`. Answers whether that was the last of them. Until then hellos get the
+    /// routes of the old configuration.
     ///
-    /// A route that keeps its name keeps its place and counters, and so does a server within it. Places whose last
-    /// connection has gone are given to new routes, but for some that are remembered.
+    /// A route that keeps its name keeps its index and counters, and so does a server within it. Indices whose last
+    /// connection has gone are reused, except for some that are remembered.
     pub fn go_on(
         &mut self,
         fleet: &mut Fleet,
@@ -61,7 +61,7 @@ impl Takeover {
         }
         let is_finished = left > 0 && last == self.routes.len();
         if is_finished {
-            // The old table and places go with this struct: dropping them takes long, and is the caller's to do.
+            // The old table and indices go with this struct: dropping them takes long, and the caller chooses when.
             std::mem::swap(&mut fleet.table, &mut self.table);
             std::mem::swap(&mut fleet.places, &mut self.places);
             fleet.own_addresses(config);
@@ -69,13 +69,12 @@ impl Takeover {
         is_finished
     }
 
-    /// Looks which routes are not in the configuration any more, and counts their servers' connections; how many of `most` may
-    /// still be looked at.
+    /// Checks which routes left the file, and counts their servers' connections. Answers how many of `most` are left.
     fn retire(&mut self, fleet: &mut Fleet, most: usize, orphans: &mut u64) -> usize {
         let Some(first) = self.looked else { return most };
         let last = first.saturating_add(most).min(fleet.routes.len());
         for (index, route) in (first..).zip(fleet.routes.get_mut(first..last).unwrap_or_default()) {
-            // One that is in the configuration still gets hellos until the end: its place can be given away next time.
+            // A route of the configuration still gets hellos until the end, so its index can be reused only next time.
             let was_retired = std::mem::replace(&mut route.retired, !self.names.contains(&*route.config.name));
             if route.retired && !was_retired {
                 *orphans += route.group.members().map(|(_, member)| u64::from(member.open())).sum::<u64>();
@@ -107,7 +106,7 @@ impl Takeover {
                     updated
                 });
                 reloaded.add(id, updated.unwrap_or_default());
-                // A server that is new, or may have more connections, has room.
+                // A server that is new, or has a higher limit, has room.
                 fleet.roomy.push(id);
                 reloaded.changed.push(id);
             }
@@ -118,7 +117,7 @@ impl Takeover {
         id
     }
 
-    /// Puts a new route in a free place, or behind the others.
+    /// Puts a new route at a free index, or at the end.
     fn add(&mut self, fleet: &mut Fleet, new: Route, reloaded: &mut Reloaded) -> RouteId {
         while let Some(id) = self.free.pop() {
             let Some(route) = fleet.routes.get_mut(id.0 as usize) else { continue };

@@ -1,8 +1,8 @@
 //! State and sockets in flight from one process to the next, in a socket pair of which the service manager keeps one end.
 //!
-//! The manager must not be given the sockets one by one: systemd compares each fd with every one that it stores, and passes all their
-//! names in one environment variable, whose length the kernel limits (`execve(2)`). Messages in a socket's buffer stay there, with
-//! the fds in them, as long as any process has one end open (`unix(7)`).
+//! The manager must not be given the sockets one by one: systemd compares each fd with every one that it stores, and
+//! passes all their names in one environment variable, whose length the kernel limits (`execve(2)`). Messages in a
+//! socket's buffer stay there, with the fds in them, as long as any process has one end open (`unix(7)`).
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, Write};
 use std::mem::MaybeUninit;
@@ -25,8 +25,8 @@ const MESSAGES: usize = 400;
 /// Send buffer to ask for, in bytes; the kernel may grant less. A message takes about 1 KiB.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// Puts `first` and `state`, and then `fds` in order, in flight. Answers the end from which they can be received. Of `first`, only as
-/// many are sent as fit in one message with the state.
+/// Puts `first` and `state`, and then `fds` in order, in flight. Answers the end from which they can be received. Of
+/// `first`, only as many are sent as fit in one message with the state.
 ///
 /// # Errors
 /// The kernel's: out of fds or memory, or more fds in flight than the user may have (`ETOOMANYREFS`, `unix(7)`).
@@ -67,8 +67,8 @@ impl Parcel {
         Parcel { receiver }
     }
 
-    /// Receives the state, and the fds in its message, without taking them out (`MSG_PEEK`). If this process fails later, all is left
-    /// for the next one. [`pull`](Parcel::pull) therefore answers these fds first.
+    /// Receives the state, and the fds in its message, without taking them out (`MSG_PEEK`). If this process fails
+    /// later, all is left for the next one. [`pull`](Parcel::pull) therefore answers these fds first.
     ///
     /// # Errors
     /// Nothing is in flight, or the last fd of the first message is not a file.
@@ -81,8 +81,8 @@ impl Parcel {
         Ok((first, state))
     }
 
-    /// The next fds. There must be room for them under the fd limit: the kernel drops those without room, which is an error here.
-    /// `None` after the last.
+    /// The next fds. There must be room for them under the fd limit: the kernel drops those without room, which is an
+    /// error here. `None` after the last.
     ///
     /// # Errors
     /// The kernel's; `EMFILE` if some were dropped.

@@ -1,7 +1,7 @@
 //! The state in a parcel: named sections, each read by itself.
 //!
-//! The next process may be an older or a newer version. It reads the sections and fields that it knows, ignores the others, and does
-//! without missing ones. A section that cannot be read does not affect the others.
+//! The next process may be an older or a newer version. It reads the sections and fields that it knows, ignores the
+//! others, and does without missing ones. A section that cannot be read does not affect the others.
 //!
 //! ```text
 //! 8 bytes   length of the sections, little endian
@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// State that is being put together, or was received. Sections stay text until they are read: a parsed tree of thousands of
-/// connections would take several times the memory, and fragment it.
+/// State that is being put together, or was received. Sections stay text until they are read: a parsed tree of
+/// thousands of connections would take several times the memory, and fragment it.
 #[derive(Default)]
 pub struct State {
     sections: BTreeMap<String, Box<RawValue>>,

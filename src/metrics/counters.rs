@@ -1,5 +1,5 @@
-//! Plain counters, changed by the one thread that owns them. What the state itself shows is computed for each snapshot and not
-//! counted here.
+//! Plain counters, changed by the one thread that owns them. What the state itself shows is computed for each snapshot
+//! and not counted here.
 use std::ops::AddAssign;
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ pub struct Frontend {
     pub errors: u64,
 }
 
-/// Counters of one server, or of a route's connections that never had a server. The counters of a route are the sum of them.
+/// Counters of one server, or of a route's connections that never had a server. The counters of a route are the sum of
+/// them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Traffic {
@@ -205,8 +206,8 @@ impl Frontend {
 }
 
 impl Traffic {
-    /// Counts the end of a connection. As in HAProxy's manual, a server's abort is a response error as well, and an idle timeout is an
-    /// abort by the side that was silent.
+    /// Counts the end of a connection. As in HAProxy's manual, a server's abort is a response error as well, and an
+    /// idle timeout is an abort by the side that was silent.
     pub fn closed(&mut self, reason: CloseReason, bytes_up: u64, bytes_down: u64) {
         self.bytes_up += bytes_up;
         self.bytes_down += bytes_down;
@@ -286,8 +287,8 @@ impl Rate {
         self.most
     }
 
-    /// Events in the last second: those of this second of the clock, and a share of the second before in proportion to the part
-    /// that the last second covers, as if its events had come evenly.
+    /// Events in the last second: those of this second of the clock, and a share of the second before in proportion to
+    /// the part that the last second covers, as if its events had come evenly.
     #[must_use]
     pub fn per_second(&self, now: Time) -> u32 {
         let (this, before) = self.at(now);
@@ -318,8 +319,8 @@ impl Summary {
         self.longest = self.longest.max(duration);
     }
 
-    /// The average in seconds. Up to 1,024 durations count alike; beyond that the older ones count a little less, as in HAProxy.
-    /// `None` without any.
+    /// The average in seconds. Up to 1,024 durations count alike; beyond that the older ones count a little less, as in
+    /// HAProxy. `None` without any.
     #[must_use]
     pub fn average(&self) -> Option<f64> {
         (self.count > 0).then_some(self.average)

@@ -1,8 +1,9 @@
 //! Prometheus' text format, written a slice at a time.
 //!
-//! All series of a family stand together, so each family goes through all routes once. With 1,000 routes that is 80,000 lines. They
-//! are written from the plain counters: the `prometheus` crate would keep an allocated series with labels and atomics for each,
-//! want every event counted there too, and clone all series into protobuf structures before it writes the first byte.
+//! All series of a family stand together, so each family goes through all routes once. With 1,000 routes that is 80,000
+//! lines. They are written from the plain counters: the `prometheus` crate would keep an allocated series with labels
+//! and atomics for each, want every event counted there too, and clone all series into protobuf structures before it
+//! writes the first byte.
 use std::io::Write as _;
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::policy::time::Time;
 /// Time from one sample to the next.
 pub const STEP: Duration = Duration::from_secs(10);
 /// As many samples as span an hour, of 40 bytes each.
-const MOST: usize = 361;
+const MAX_SAMPLES: usize = 361;
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct Step {
 impl History {
     /// Adds a sample; the oldest may fall out.
     pub fn push(&mut self, sample: Sample) {
-        if self.samples.len() >= MOST {
+        if self.samples.len() >= MAX_SAMPLES {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);

@@ -1,7 +1,7 @@
 //! What is counted, and how it is shown to Prometheus.
 //!
-//! [`Process`], [`Traffic`] and [`Usage`] are changed where the events happen. A [`Snapshot`] is taken when a client of the admin
-//! endpoints asks, and everything shown is a function of it. `families` is the only list of metric names.
+//! [`Process`], [`Traffic`] and [`Usage`] are changed where the events happen. A [`Snapshot`] is taken when a client of
+//! the admin endpoints asks, and everything shown is a function of it. `families` is the only list of metric names.
 mod changes;
 mod counters;
 mod exposition;

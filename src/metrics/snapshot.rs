@@ -19,8 +19,8 @@ pub struct Snapshot {
     pub now: Time,
     /// The wall-clock time of [`Time::ZERO`].
     pub epoch: UnixTime,
-    /// When the service started, by the wall clock of that moment. A process that took over from another continues the same
-    /// service.
+    /// When the service started, by the wall clock of that moment. A process that took over from another continues the
+    /// same service.
     pub started: UnixTime,
     /// When this process started.
     pub process_started: UnixTime,
@@ -71,8 +71,8 @@ pub struct UsageNow {
     pub conntrack_max: Option<u64>,
 }
 
-/// The emptied memory of a snapshot, for the next one. With a thousand routes it is nearly a megabyte. If it were freed, the kernel
-/// would fault it in again page by page, and clients would wait for that.
+/// The emptied memory of a snapshot, for the next one. With a thousand routes it is nearly a megabyte. If it were
+/// freed, the kernel would fault it in again page by page, and clients would wait for that.
 #[derive(Debug, Default)]
 pub struct Room {
     /// For [`Snapshot::routes`].

@@ -13,15 +13,15 @@ use super::stream::Stream;
 /// `ip_unprivileged_port_start`.
 const LOWEST_OWN: u16 = 1024;
 
-/// What [`dial`] says where every local port for that peer is in use. connect(2) says `EADDRNOTAVAIL`, which is also what
-/// bind(2) says of an address that this host does not have.
+/// The error of [`dial`] when every local port for that peer is in use. connect(2) gives `EADDRNOTAVAIL`, but so does
+/// bind(2) for an address that this host does not have.
 pub const NO_PORT: Errno = Errno::AGAIN;
 
-/// Begins to connect to `address`, from local address `source` and through device `interface` where given. The first
-/// write tells how it went.
+/// Begins to connect to `address`, from the local address `source` and through the device `interface`, if given. The
+/// first write tells whether it succeeded.
 ///
 /// # Errors
-/// What the kernel knows at once: out of fds, no route, no such device, no permission; [`NO_PORT`].
+/// Errors that the kernel knows at once: out of fds, no route, no such device, no permission; and [`NO_PORT`].
 pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&str>) -> Result<Stream, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -30,8 +30,8 @@ pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&
         SockRef::from(&fd).bind_device(Some(interface.as_bytes())).map_err(|error| errno(&error))?;
     }
     if let Some(source) = source {
-        // A port that is chosen at connect can be one that a connection to another server has (ip(7)); chosen here, it is
-        // taken for all of them. A kernel that does not know this has always done the latter.
+        // With this option connect(2) chooses the port, which connections to other servers may share (ip(7)). Older
+        // kernels let bind(2) choose, and then no other connection can have the port.
         let _ = setsockopt(&fd, IpBindAddressNoPort, &true);
         ask(Call::Bind, || net::bind(&fd, &source)).map_err(|error| match error {
             Errno::ADDRINUSE => NO_PORT,
@@ -46,22 +46,22 @@ pub fn dial(address: SocketAddr, source: Option<SocketAddr>, interface: Option<&
     Ok(Stream::connecting(fd))
 }
 
-/// Refuses a connection of a socket with itself.
+/// Refuses a socket that is connected with itself.
 ///
 /// # Errors
-/// Refused, where the kernel gave the socket the very port that it connects to on this host: that succeeds (RFC 9293
-/// section 3.5, a simultaneous open), and nobody listens there.
+/// `ECONNREFUSED` if the kernel gave the socket the very port that it connects to on this host. Such a connect succeeds (RFC 9293 section
+/// 3.5, a simultaneous open), and no server listens there.
 pub fn refuse_itself(stream: Stream, address: SocketAddr) -> Result<Stream, Errno> {
     if address.port() >= LOWEST_OWN && stream.is_its_own_peer() {
-        // A server could not listen there while the kernel remembers the connection.
+        // A server could not bind the port while the kernel remembers the connection.
         stream.reset();
         return Err(Errno::CONNREFUSED);
     }
     Ok(stream)
 }
 
-/// Whether this host has an address to connect from: without one, IPv6 says `EADDRNOTAVAIL` as well. UDP wants the same
-/// address, and none of TCP's ports.
+/// Whether this host has an address of the family to connect from: without one, IPv6 gives `EADDRNOTAVAIL` as well. A
+/// UDP socket needs the same address and none of TCP's ports.
 fn has_source_for(address: SocketAddr) -> bool {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
@@ -72,7 +72,7 @@ fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// An error in the system's words, without the number that std puts behind them.
+/// An error in the kernel's words, without the number that std appends.
 #[must_use]
 pub fn words(error: Errno) -> String {
     if error == NO_PORT {
@@ -82,7 +82,7 @@ pub fn words(error: Errno) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Whether an error says that this process or the machine has run short, and nothing about the peer.
+/// Whether an error means that this process or machine is short of something, and nothing about the peer.
 #[must_use]
 pub fn is_shortage(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | NO_PORT)

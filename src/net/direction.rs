@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::pipes::{Pipe, Pipes, is_refusal};
 use super::stream::{Received, Stream};
 
-/// A read of so many bytes looks like bulk.
+/// The size of a read that looks like bulk.
 const BULK_READ: usize = 16 * 1024;
-/// So many such reads in a row prove it.
+/// Such reads in a row that prove bulk.
 const BULK_READS: u8 = 4;
 
-/// Bytes on their way from one socket to the other. They are counted, and but for the very first never looked at.
+/// Bytes on their way from one socket to the other. They are counted; only the first one is looked at.
 #[derive(Default)]
 pub struct Direction {
     bytes: u64,
@@ -56,12 +56,12 @@ struct Passed<'a> {
 enum Flow {
     #[default]
     Open,
-    /// FIN was read; what is held goes first.
+    /// FIN was read; held bytes are written first.
     Ending,
     Ended,
 }
 
-/// A direction on its way to another process, but for the bytes that it holds.
+/// A direction as the next process gets it, without the held bytes.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ParkedDirection {
@@ -70,7 +70,7 @@ pub struct ParkedDirection {
     flow: Flow,
 }
 
-/// How far a direction has come.
+/// The progress of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Bytes written.
@@ -82,15 +82,15 @@ pub struct Standing {
 /// Why a pump stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Until an event on either socket.
+    /// It waits for an event on either socket.
     Waiting,
-    /// It had its turn, and there is more.
+    /// It has moved its portion, and there is more.
     Unfinished,
-    /// FIN was read and everything before it is written; FIN is to be passed on now.
+    /// FIN was read and everything before it is written. The caller passes FIN on now.
     Ended,
-    /// The socket that was read from is broken; refused, where it is connected with itself.
+    /// The source's socket has failed; refused, if it is connected with itself.
     SourceFailed(Errno),
-    /// The socket that was written to is broken.
+    /// The sink's socket has failed.
     SinkFailed(Errno),
 }
 
@@ -106,19 +106,18 @@ impl Direction {
         Direction { bytes: written as u64, beginning, held, ..Direction::default() }
     }
 
-    /// The direction in which the answer to `sent` comes. A source that sends the same back may be connected with itself: the
-    /// kernel can give a socket the very port that it connects to on this host.
+    /// The direction that carries the answer to `sent`. A source that sends the same bytes back may be connected with
+    /// itself: the kernel can give a socket the very port that it connects to on this host.
     #[must_use]
     pub fn answering(sent: &[u8]) -> Direction {
         let beginning = sent.first_chunk().copied().map_or(Beginning::Unknown, Beginning::Answer);
         Direction { beginning, ..Direction::default() }
     }
 
-    /// What another process needs to go on, and the bytes that were read and not written yet. Nothing is lost where that
-    /// process never comes.
+    /// The state that the next process needs, and the held bytes. Nothing is lost if no next process comes.
     ///
     /// # Errors
-    /// The kernel's, when a pipe cannot be read.
+    /// The kernel's, if a pipe cannot be read.
     pub fn park(&mut self, pipes: &mut Pipes) -> Result<(ParkedDirection, &[u8]), Errno> {
         if let Held::Pipe(pipe) = &mut self.held {
             let bytes = pipe.empty()?.into_boxed_slice();
@@ -146,7 +145,7 @@ impl Direction {
         self.bytes
     }
 
-    /// The byte that it began with; of a direction of another process that had written some, another one.
+    /// The first byte of the direction; in one that was taken over midway, the first byte since then.
     #[must_use]
     pub fn first(&self) -> Option<u8> {
         match self.beginning {
@@ -161,7 +160,7 @@ impl Direction {
         self.spliced
     }
 
-    /// Whether bytes wait for the sink to take them.
+    /// Whether bytes are held until the sink takes them.
     #[must_use]
     pub fn is_held_up(&self) -> bool {
         !matches!(self.held, Held::Nothing)
@@ -179,13 +178,13 @@ impl Direction {
         self.flow == Flow::Ended
     }
 
-    /// How far it has come: bytes written, and whether it has ended.
+    /// Its progress: bytes written, and whether it has ended.
     #[must_use]
     pub fn standing(&self) -> Standing {
         Standing { bytes: self.bytes, has_ended: self.has_ended() }
     }
 
-    /// Ends the direction where it stands: what is held is thrown away.
+    /// Ends the direction now. Held bytes are thrown away.
     pub fn cut(&mut self, pipes: &mut Pipes) {
         self.flow = Flow::Ended;
         if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
@@ -193,8 +192,8 @@ impl Direction {
         }
     }
 
-    /// Moves bytes until one of the sockets blocks, the source ends, or `portion` bytes and what the last read brought on
-    /// top have been moved.
+    /// Moves bytes until one of the sockets blocks, the source ends, or `portion` bytes have been moved; the last read
+    /// may exceed `portion`.
     pub fn pump(
         &mut self,
         from: &mut Stream,
@@ -230,7 +229,7 @@ impl Direction {
         }
     }
 
-    /// Takes once from the source, and hands on what the sink takes. What it does not take is held.
+    /// Reads once from the source and writes what the sink takes. The rest is held.
     fn step(
         &mut self,
         from: &mut Stream,
@@ -266,8 +265,8 @@ impl Direction {
         matches!(self.beginning, Beginning::Answer(asked) if bytes.starts_with(&asked))
     }
 
-    /// Copies where there is much: what the sink does not take stays with the kernel, and not in memory of this process. That
-    /// is a system call more for up to ten times as many bytes.
+    /// Copies bulk in large reads. What the sink does not take stays in the kernel, and not in memory of this process.
+    /// That takes one more system call for up to ten times as many bytes.
     fn copy_much(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8]) -> Result<usize, Progress> {
         let received = from.peek(scratch);
         let Some(Passed { bytes, written }) = self.pass_on(received, scratch, to)? else { return Ok(0) };
@@ -279,7 +278,8 @@ impl Direction {
         Ok(written)
     }
 
-    /// Writes what a read has brought, at the front of `room`, as far as the sink takes it; `None`: it has brought no bytes.
+    /// Writes the result of a read, at the front of `room`, as far as the sink takes it. `None`: the read brought no
+    /// bytes.
     fn pass_on<'a>(
         &mut self,
         received: Received,
@@ -335,7 +335,7 @@ impl Direction {
         }
     }
 
-    /// Writes what is held; whether nothing is held any more.
+    /// Writes what is held. Answers whether nothing is held any more.
     fn flush(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
         if !self.is_held_up() {
             return Ok(true);
@@ -374,7 +374,7 @@ impl Direction {
         Ok(true)
     }
 
-    /// Takes what is held out of a pipe that cannot be spliced from, and writes that.
+    /// Reads what is held out of a pipe that cannot be spliced from, and writes it.
     fn copy_pipe(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
         pipes.forbid();
         if let Held::Pipe(mut pipe) = std::mem::take(&mut self.held) {

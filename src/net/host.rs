@@ -1,15 +1,16 @@
-//! What this host has: devices and addresses.
+//! Devices and addresses of this host.
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 
-/// Whether there is a network device of that name, by proc(5): a build's sandbox has no /sys. True where that cannot be told.
+/// Whether there is a network device of that name, by proc(5), as a build's sandbox has no /sys. True if that cannot be
+/// told.
 #[must_use]
 pub fn has_device(name: &str) -> bool {
     let is_it = |line: &str| line.split_once(':').is_some_and(|(device, _)| device.trim() == name);
     std::fs::read_to_string("/proc/self/net/dev").map_or(true, |devices| devices.lines().any(is_it))
 }
 
-/// Whether a socket can be bound to that address. True where something else than a missing address is in the way.
+/// Whether a socket can be bound to that address. True if the error is another than a missing address.
 #[must_use]
 pub fn has_address(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).map_or_else(|error| error.kind() != ErrorKind::AddrNotAvailable, |_| true)

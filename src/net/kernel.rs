@@ -1,8 +1,9 @@
-//! Calls into the kernel that a connection depends on. A test can have each of them fail, and nothing else is changed for it:
-//! epoll, sockets and the errors' way through the program are those of production. Outside of tests nothing of this is left.
+//! System calls that a connection depends on. A test can make each of them fail and changes nothing else: epoll,
+//! sockets and the way of an error through the program are those of production. In a build without tests nothing of
+//! this is left.
 use rustix::io::Errno;
 
-/// What the kernel is asked for.
+/// A system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// `accept(2)`.
@@ -34,7 +35,7 @@ pub enum Call {
 /// Makes a call.
 ///
 /// # Errors
-/// Its own; in a test, those that the test's script has for it.
+/// The call's own; in a test, the errors of the test's script.
 #[inline]
 #[cfg_attr(not(test), expect(unused_variables, reason = "only tests have a call fail"))]
 pub fn ask<T, E: From<Errno>>(call: Call, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
@@ -45,7 +46,7 @@ pub fn ask<T, E: From<Errno>>(call: Call, make: impl FnOnce() -> Result<T, E>) -
     make()
 }
 
-/// Errors that a test has the kernel give.
+/// Errors that a test injects.
 #[cfg(test)]
 pub mod faults {
     use std::cell::RefCell;
@@ -54,14 +55,14 @@ pub mod faults {
 
     use super::Call;
 
-    /// What becomes of a call; `None`: the kernel answers.
+    /// The result of a call; `None`: the kernel answers.
     pub type Script = Box<dyn FnMut(Call) -> Option<Errno>>;
 
     thread_local! {
         static SCRIPT: RefCell<Option<Script>> = const { RefCell::new(None) };
     }
 
-    /// Has this thread's calls go by a script from now on, or by the kernel alone.
+    /// Directs this thread's calls through a script, or to the kernel alone.
     pub fn follow(script: Option<Script>) {
         SCRIPT.set(script);
     }

@@ -15,24 +15,25 @@ use socket2::SockRef;
 use super::stream::Stream;
 use super::token::Token;
 
-/// What the socket's file denies: everything to others than its owner and group, and to run it.
+/// The mode bits that the socket's file lacks: all of others, and execution.
 const DENIED: Mode = Mode::RWXO.union(Mode::XUSR).union(Mode::XGRP);
 
 /// A listening unix socket (`unix(7)`).
 pub struct LocalListener {
     fd: OwnedFd,
     path: PathBuf,
-    /// The file is this process's own, and goes with it.
+    /// Whether this process made the file and removes it.
     is_own: bool,
 }
 
 impl LocalListener {
-    /// Binds and listens; the file has mode 0660. A file of a process that is gone is taken away first.
+    /// Binds and listens; the file has mode 0660. A stale file of a process that is gone is removed first.
     ///
     /// # Errors
-    /// The kernel's: somebody listens there, the directory is not there or not writable.
+    /// The kernel's: a process listens there, the directory is missing or not writable.
     pub fn bind(path: &Path) -> io::Result<LocalListener> {
-        // The mask is the process's, and nothing else makes files meanwhile: between bind and chmod the socket would be open.
+        // The umask is the process's, and no other thread creates files now. Between bind and chmod the socket would be
+        // open to all.
         let before = rustix::process::umask(DENIED);
         let bound = UnixListener::bind(path).or_else(|error| {
             if error.kind() != ErrorKind::AddrInUse || is_served(path) {
@@ -54,36 +55,36 @@ impl LocalListener {
     }
 
     fn new(listener: UnixListener, path: &Path, is_own: bool) -> io::Result<LocalListener> {
-        // By fcntl(2): the standard library's own takes ioctl(2), which the sandbox of the units does not have.
+        // By fcntl(2), as the units' sandbox forbids the ioctl(2) that std uses.
         SockRef::from(&listener).set_nonblocking(true)?;
         Ok(LocalListener { fd: listener.into(), path: path.to_owned(), is_own })
     }
 
-    /// Where it listens.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has the poll report clients in the backlog.
+    /// Registers it with the poll, which reports clients in the backlog.
     ///
     /// # Errors
-    /// The kernel's, out of memory or of watches.
+    /// The kernel's, out of memory or of epoll watches.
     pub fn watch(&self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut SourceFd(&self.fd.as_raw_fd()), token.into(), mio::Interest::READABLE)
     }
 
-    /// Closes it. The poll has to be told: it watches a socket until nobody holds it any more.
+    /// Closes it. The poll must be told, as epoll watches a socket until its last fd is closed.
     pub fn close(self, registry: &Registry) {
-        // Fails only where it was not watched.
+        // Fails only if it was not registered.
         let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
         if self.is_own {
-            // Somebody else may have taken it away.
+            // Another process may have removed it.
             let _ = fs::remove_file(&self.path);
         }
     }
 
-    /// Lets the next client in; `None` when the backlog is empty.
+    /// Accepts the next client; `None` if the backlog is empty.
     ///
     /// # Errors
     /// Out of fds or memory.
@@ -96,7 +97,7 @@ impl LocalListener {
     }
 }
 
-/// Whether somebody listens there, or it cannot be told.
+/// Whether a process listens there; true if that cannot be told.
 fn is_served(path: &Path) -> bool {
     !UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }

@@ -1,4 +1,4 @@
-//! Standard output without waiting: a reader that stalls costs lines, never time.
+//! Standard output that never blocks: a reader that stalls costs lines, not time.
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,15 +14,15 @@ use rustix::net::SendFlags;
 use super::kernel::{Call, ask};
 use super::token::Token;
 
-/// Bytes that wait for a stalled reader; lines beyond are lost and counted.
-const MOST_WAITING: usize = 1024 * 1024;
-/// Room beyond that for lines that are few, and tell of more than one connection.
+/// The most bytes that wait for a stalled reader. Further lines are lost, and counted.
+const MAX_WAITING: usize = 1024 * 1024;
+/// More room for the few lines that concern more than one connection.
 const RESERVED: usize = 64 * 1024;
 
-/// How many times its patience the end waits for a reader that takes a little at a time.
-const MOST_PATIENT: u32 = 5;
+/// As many times `patience`, the last write waits for a reader that takes a little at a time.
+const MAX_PATIENCES: u32 = 5;
 
-/// A buffer in front of a file descriptor that is never waited for.
+/// A buffer in front of a file descriptor that never blocks.
 pub struct Output {
     fd: OwnedFd,
     is_socket: bool,
@@ -30,15 +30,15 @@ pub struct Output {
     stalled: bool,
     waiting: Vec<u8>,
     lost: u64,
-    /// Bytes that may wait.
+    /// The most bytes that may wait.
     most: usize,
 }
 
 impl Output {
     /// Writes to this process's standard output.
     ///
-    /// A pipe or terminal is opened anew with `O_NONBLOCK`, because the flag belongs to the open file, which the shell and
-    /// others share. systemd's journal hands over a socket, which takes `MSG_DONTWAIT` with each send. A file never stalls.
+    /// A pipe or terminal is opened again with `O_NONBLOCK`, because the flag belongs to the open file, which the shell
+    /// and others share. systemd's journal is a socket, which takes `MSG_DONTWAIT` with each send. A file never stalls.
     ///
     /// # Errors
     /// Standard output is closed.
@@ -46,7 +46,7 @@ impl Output {
         Output::to(io::stdout().as_fd().try_clone_to_owned()?)
     }
 
-    /// The same to another file.
+    /// As [`Output::stdout`], to another file.
     ///
     /// # Errors
     /// The kernel's.
@@ -54,40 +54,40 @@ impl Output {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         let is_socket = kind == FileType::Socket;
         let fd = if kind == FileType::Fifo || fd.is_terminal() { reopen(fd)? } else { fd };
-        Ok(Output { fd, is_socket, watched: false, stalled: false, waiting: Vec::new(), lost: 0, most: MOST_WAITING })
+        Ok(Output { fd, is_socket, watched: false, stalled: false, waiting: Vec::new(), lost: 0, most: MAX_WAITING })
     }
 
-    /// Whether a person reads it.
+    /// Whether it is a terminal.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.fd.is_terminal()
     }
 
-    /// Whether it is the file that `stream` names, as `$JOURNAL_STREAM` does: `systemd.exec(5)`.
+    /// Whether it is the file that `stream` names, as `$JOURNAL_STREAM` does (`systemd.exec(5)`).
     #[must_use]
     pub fn is_stream(&self, stream: &OsStr) -> bool {
         let own = rustix::fs::fstat(&self.fd).map(|own| format!("{}:{}", own.st_dev, own.st_ino));
         own.is_ok_and(|own| *stream == *own)
     }
 
-    /// Where a line is to be appended, newline and all; `None` when there is no room for it, and it counts as lost.
+    /// The buffer to append a line to, with its newline; `None` if there is no room for it, and the line counts as lost.
     pub fn line(&mut self) -> Option<&mut Vec<u8>> {
         self.room_within(self.most)
     }
 
-    /// The same for a line that is to come through where others are lost.
+    /// The same for a line that must not be lost with the others.
     pub fn rare_line(&mut self) -> Option<&mut Vec<u8>> {
         self.room_within(self.most.saturating_add(RESERVED))
     }
 
-    /// Has all lines wait from now on: they are the last ones.
+    /// Keeps all further lines: the process ends.
     pub fn keep_all(&mut self) {
         self.most = usize::MAX;
     }
 
     fn room_within(&mut self, most: usize) -> Option<&mut Vec<u8>> {
         if self.waiting.len() >= most && !self.stalled {
-            // One turn can bring more lines than there is room for, and the reader may be as quick as a file.
+            // One turn can write more lines than there is room for, and the reader may be as quick as a file.
             self.write_waiting();
         }
         if self.waiting.len() < most {
@@ -103,7 +103,7 @@ impl Output {
         self.waiting.len()
     }
 
-    /// Whether the reader takes nothing for now.
+    /// Whether the reader has stalled.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.stalled
@@ -115,7 +115,7 @@ impl Output {
         self.lost
     }
 
-    /// Counts lines that another process has lost.
+    /// Adds lines that the previous process lost.
     pub fn add_lost(&mut self, lines: u64) {
         self.lost += lines;
     }
@@ -125,18 +125,18 @@ impl Output {
         self.stalled = false;
     }
 
-    /// Writes what the reader takes. Where it stalls, the poll reports [`Token::Output`] when it goes on; where the poll
-    /// cannot, it is to be tried again.
+    /// Writes what the reader takes. If it stalls, the poll reports [`Token::Output`] when it goes on; if it cannot be
+    /// registered, the caller tries again.
     pub fn flush(&mut self, registry: &Registry) {
         if !self.stalled && self.write_waiting() {
             self.stalled = self.watch(registry);
         }
     }
 
-    /// Writes what the reader takes until it has taken nothing for `patience`, or a few times that is over.
+    /// Writes until all is written, the reader has taken nothing for `patience`, or a multiple of `patience` is over.
     pub fn finish(&mut self, patience: Duration) {
         let begin = Instant::now();
-        let end = begin + patience * MOST_PATIENT;
+        let end = begin + patience * MAX_PATIENCES;
         let mut taken = begin;
         loop {
             let before = self.waiting.len();
@@ -152,12 +152,12 @@ impl Output {
                 return;
             }
             let timeout = Timespec::try_from(left).ok();
-            // Whatever it answers, writing says it better.
+            // The write that follows reports any error.
             let _ = poll(&mut [PollFd::new(&self.fd, PollFlags::OUT)], timeout.as_ref());
         }
     }
 
-    /// Writes what the reader takes; whether it stalls.
+    /// Writes what the reader takes. Answers whether it has stalled.
     fn write_waiting(&mut self) -> bool {
         let (mut done, mut stalls) = (0, false);
         while let Some(rest @ [_, ..]) = self.waiting.get(done..) {
@@ -169,7 +169,7 @@ impl Output {
                     break;
                 }
                 Err(_) => {
-                    // Nobody will ever read this: the pipe's reader has gone, the disk is full.
+                    // No reader will ever get this: the pipe is closed, or the disk is full.
                     self.lost += rest.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
                     done = self.waiting.len();
                 }
@@ -188,7 +188,7 @@ impl Output {
         })
     }
 
-    /// Has the poll say when the reader goes on; whether it will.
+    /// Registers with the poll. Answers whether that succeeded.
     fn watch(&mut self, registry: &Registry) -> bool {
         if !self.watched {
             let fd = self.fd.as_raw_fd();
@@ -205,7 +205,7 @@ fn reopen(fd: OwnedFd) -> io::Result<OwnedFd> {
     if let Ok(own) = rustix::fs::open(path, flags, Mode::empty()) {
         return Ok(own);
     }
-    // No /proc, or a terminal of another user: then the flag is set for every process that shares the open file.
+    // No /proc, or a terminal of another user. The flag is then set for every process that shares the open file.
     let flags = rustix::fs::fcntl_getfl(&fd)?;
     rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
     Ok(fd)

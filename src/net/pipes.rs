@@ -1,4 +1,4 @@
-//! Pipes for splice(2), pooled: a direction holds one only while there are bytes in it.
+//! Pipes for splice(2), pooled. A direction holds one only while bytes are in it.
 use std::os::fd::OwnedFd;
 
 use rustix::io::{Errno, retry_on_intr};
@@ -7,15 +7,15 @@ use rustix::pipe::{self, PipeFlags, SpliceFlags};
 use super::kernel::{Call, ask};
 use super::stream::Stream;
 
-/// Bytes that a pipe is asked to hold. A user without `CAP_SYS_RESOURCE` gets it until all pipes of that user come to
-/// `pipe-user-pages-soft` (64 MiB), then less, and at last pipes of two pages (pipe(7)).
+/// The size to ask for, in bytes. A user without `CAP_SYS_RESOURCE` gets it until all pipes of that user take
+/// `pipe-user-pages-soft` (64 MiB); then less, and at last two pages (pipe(7)).
 const PIPE_ROOMS: [usize; 2] = [1024 * 1024, 256 * 1024];
-/// Through a smaller pipe, bytes go at a higher cost than through the scratch buffer.
-const LEAST_ROOM: usize = 64 * 1024;
-/// Empty pipes that are kept for the next bulk transfer.
-const MOST_KEPT: usize = 16;
+/// Through a smaller pipe, splicing costs more than copying.
+const MIN_SIZE: usize = 64 * 1024;
+/// The most empty pipes that are kept for the next bulk transfer.
+const MAX_KEPT: usize = 16;
 
-/// A pipe and how many bytes are in it.
+/// A pipe, and the number of bytes in it.
 pub struct Pipe {
     out: OwnedFd,
     into: OwnedFd,
@@ -23,14 +23,14 @@ pub struct Pipe {
     held: u32,
 }
 
-/// The pipes that are not in use, and how many there may be in all.
+/// The idle pipes, and how many there may be in all.
 pub struct Pipes {
     empty: Vec<Pipe>,
     lent: usize,
     most: usize,
-    /// The kernel refused a pipe. It is asked again once a lent pipe has come back.
+    /// The kernel refused a pipe. Ask again once a lent pipe has come back.
     refused: bool,
-    /// The kernel does not splice: none is lent any more.
+    /// The kernel does not splice sockets: no pipe is lent any more.
     useless: bool,
 }
 
@@ -41,19 +41,19 @@ impl Pipes {
         Pipes { empty: Vec::new(), lent: 0, most, refused: false, useless: false }
     }
 
-    /// Changes how many pipes there may be at once.
+    /// Sets how many pipes there may be at once.
     pub fn allow(&mut self, most: usize) {
         self.most = if self.useless { 0 } else { most };
         self.empty.truncate(self.most);
     }
 
-    /// Lends none from now on, for the kernel does not splice.
+    /// Lends no pipe from now on, as the kernel does not splice.
     pub(super) fn forbid(&mut self) {
         self.useless = true;
         self.allow(0);
     }
 
-    /// An empty pipe, unless too many are out or the kernel has none to give.
+    /// An empty pipe; `None` if too many are lent, or the kernel refuses.
     pub fn lend(&mut self) -> Option<Pipe> {
         if self.lent >= self.most {
             return None;
@@ -68,11 +68,11 @@ impl Pipes {
         pipe
     }
 
-    /// Takes a pipe back; one that still holds bytes is closed.
+    /// Takes a pipe back. One that still holds bytes is closed.
     pub fn give_back(&mut self, pipe: Pipe) {
         self.lent -= 1;
         self.refused = false;
-        if pipe.held == 0 && self.empty.len() < MOST_KEPT.min(self.most) {
+        if pipe.held == 0 && self.empty.len() < MAX_KEPT.min(self.most) {
             self.empty.push(pipe);
         }
     }
@@ -111,8 +111,8 @@ impl Pipe {
         self.held == 0
     }
 
-    /// Moves what fits from the socket into this empty pipe: how many bytes, 0 at the peer's FIN, `None` when there is
-    /// nothing for now. Only an empty pipe may be filled: in a full one, `EAGAIN` would not mean that the socket is empty.
+    /// Moves bytes from the socket into this empty pipe. Answers their number, 0 at the peer's FIN, `None` if there are
+    /// none for now. In a full pipe, `EAGAIN` would not mean that the socket is empty.
     pub(super) fn fill(&mut self, from: &mut Stream) -> Result<Option<usize>, Errno> {
         match splice(&*from, &self.into, self.room as usize) {
             Ok(n) => {
@@ -127,7 +127,7 @@ impl Pipe {
         }
     }
 
-    /// Takes out what is in the pipe.
+    /// Reads all bytes out of the pipe.
     pub(super) fn empty(&mut self) -> Result<Vec<u8>, Errno> {
         let mut all = vec![0; self.held()];
         while self.held > 0 {
@@ -147,7 +147,7 @@ impl Pipe {
         self.held as usize
     }
 
-    /// Moves what the socket takes out of the pipe, which some of it may have left when there is an error.
+    /// Moves bytes from the pipe into the socket. Some may have been moved before an error.
     pub(super) fn drain(&mut self, to: &mut Stream) -> Result<(), Errno> {
         while self.held > 0 {
             match splice(&self.out, &*to, self.held()) {
@@ -163,8 +163,8 @@ impl Pipe {
     }
 }
 
-/// Whether an error of splice says that the kernel, or what stands in for one or before one, does not splice these sockets
-/// at all: gVisor, and profiles of seccomp. Of a socket that is broken it says nothing like that.
+/// Whether an error means that the kernel, or a layer such as gVisor or seccomp, does not splice sockets at all. A
+/// broken socket gives other errors.
 pub(super) fn is_refusal(error: Errno) -> bool {
     matches!(error, Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP)
 }

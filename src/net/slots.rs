@@ -1,48 +1,48 @@
-//! Slots whose keys cannot dangle: a key carries the generation of its slot, so an event for what is gone misses.
+//! Slots whose keys cannot dangle: a key carries its slot's generation, so an event for a value that is gone misses.
 use slotmap::{DefaultKey, Key as _, SlotMap};
 
-/// Names one value for as long as it lives, and nothing afterwards.
+/// Names one value while it lives, and no value afterwards.
 pub type Key = DefaultKey;
 
-/// The number of a key's slot: small, and the same for all keys that the slot ever has.
+/// The number of a key's slot: small, and the same for all values that follow each other in the slot.
 #[must_use]
 pub fn slot_number(key: Key) -> usize {
     (key.data().as_ffi() & 0xFFFF_FFFF) as usize
 }
 
-/// Values that are taken out to be worked on and put back while they live.
+/// Values that are taken out to work and put back while they live.
 ///
-/// A slot that is vacated is free for reuse only at [`Slots::free`], which ends the turn: until then every event of the
-/// same turn meets an empty slot, never a stranger.
+/// A vacated slot is free for reuse only after [`Slots::free`], at the end of the turn. Until then events of the same
+/// turn meet an empty slot, and never another value.
 pub struct Slots<T> {
     slots: SlotMap<Key, Option<T>>,
     vacated: Vec<Key>,
 }
 
 impl<T> Slots<T> {
-    /// No slot yet.
+    /// No slots.
     #[must_use]
     pub fn new() -> Slots<T> {
         Slots { slots: SlotMap::new(), vacated: Vec::new() }
     }
 
-    /// A slot for a value that is about to be [`put`](Slots::put), or else [`vacate`](Slots::vacate)d.
+    /// A slot for a value that the caller will [`put`](Slots::put), or [`vacate`](Slots::vacate).
     pub fn reserve(&mut self) -> Key {
         self.slots.insert(None)
     }
 
-    /// The value of `key`, out of its slot.
+    /// Takes the value of `key` out of its slot.
     pub fn take(&mut self, key: Key) -> Option<T> {
         self.slots.get_mut(key)?.take()
     }
 
-    /// The value of `key` in its slot.
+    /// The value of `key`, in its slot.
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
         self.slots.get(key)?.as_ref()
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slots.get_mut(key)?.as_mut()
     }
@@ -54,7 +54,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Says that nothing will be put back.
+    /// Notes that no value will be put back.
     pub fn vacate(&mut self, key: Key) {
         self.vacated.push(key);
     }
@@ -66,13 +66,13 @@ impl<T> Slots<T> {
         }
     }
 
-    /// How many values live.
+    /// The number of live values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len() - self.vacated.len()
     }
 
-    /// Every value that is in its slot, to be changed there.
+    /// Every value that is in its slot, mutable.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.values_mut().filter_map(Option::as_mut)
     }

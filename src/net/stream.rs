@@ -1,4 +1,4 @@
-//! A connected (or connecting) TCP socket, and what is known of its readiness.
+//! A connected or connecting TCP socket, and its known readiness.
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,8 +16,8 @@ use super::token::Token;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
-/// Readiness is remembered until the socket itself says otherwise: an edge is reported once, and may have been reported
-/// while nobody wanted it. Dropping a stream closes it and takes it out of the poll.
+/// Readiness is remembered until the socket itself blocks: an edge is reported once, possibly while nobody wants it.
+/// Dropping a stream closes it and takes it out of the poll.
 pub struct Stream {
     fd: OwnedFd,
     readable: bool,
@@ -27,18 +27,18 @@ pub struct Stream {
     nagle: Nagle,
 }
 
-/// What the poll has said of the end of what can be read.
+/// What the poll has reported about the end of the input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     NotYet,
-    /// RDHUP, HUP or ERR was reported: no further edge will come, so a short read does not mean that the queue is empty.
+    /// RDHUP, HUP or ERR was reported: no further edge will come, so a short read does not mean drained.
     Announced,
     /// The same, and the socket holds an error.
     Error,
 }
 
-/// What the poll watches a socket for. `EPOLLOUT` is asked for only once a write has fallen short: most connections
-/// never need it, and asking wakes the loop at once for a socket that can be written, as nearly all can.
+/// What the poll watches a socket for. `EPOLLOUT` is added only after a write has fallen short: most connections never
+/// need it, and it would wake the loop at once, as nearly every socket is writable.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watch {
     Nothing,
@@ -46,49 +46,48 @@ enum Watch {
     ReadsAndWrites,
 }
 
-/// Whether the kernel may hold back what is written until the peer has acknowledged what went before (tcp(7),
-/// `TCP_NODELAY`).
+/// Whether the kernel may delay a write until the peer has acknowledged the one before (tcp(7), `TCP_NODELAY`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Nagle {
     Off,
-    /// Nothing went before, so the first write is not held back. Many a connection has no other in this direction.
+    /// Nothing was sent yet, so the first write is not delayed. Many connections write only once in this direction.
     NothingSent,
     On,
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes, at least one.
+    /// This many bytes, at least one.
     Bytes(usize),
-    /// Nothing for now.
+    /// No bytes for now.
     Blocked,
     /// The peer's FIN.
     End,
-    /// The connection is broken.
+    /// The connection has failed.
     Failed(Errno),
 }
 
 impl Stream {
-    /// Takes over a non-blocking socket that was accepted, and has its options from the listener. What it was accepted for may
+    /// Takes over a non-blocking socket that was accepted, with options that it inherited from the listener. Bytes may
     /// be there already.
     pub(super) fn accepted(fd: OwnedFd) -> Stream {
         Stream { fd, readable: true, writable: true, end: End::NotYet, watch: Watch::Nothing, nagle: Nagle::Off }
     }
 
-    /// Takes over a non-blocking socket that connects, with the kernel's defaults. There is nothing to read before something is
-    /// written; what comes sooner than the first [`watch`](Stream::watch) is reported by it.
+    /// Takes over a non-blocking socket that is connecting, with the kernel's default options. It is not read before
+    /// something was written; what comes before the first [`watch`](Stream::watch) is reported by it.
     pub(super) fn connecting(fd: OwnedFd) -> Stream {
         Stream { readable: false, nagle: Nagle::NothingSent, ..Stream::accepted(fd) }
     }
 
-    /// Takes over a connected socket that another process has handed on. What it is ready for is tried.
+    /// Takes over a connected socket of the previous process. Its readiness is found by trying.
     #[must_use]
     pub fn handed_on(fd: OwnedFd) -> Stream {
         Stream { nagle: Nagle::On, ..Stream::accepted(fd) }
     }
 
-    /// Notes what an event says. Nothing is read or written.
+    /// Notes what an event reports. Nothing is read or written.
     pub fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         if event.is_error() {
@@ -99,22 +98,22 @@ impl Stream {
         self.writable |= event.is_writable() || event.is_error();
     }
 
-    /// Whether a read may bring something.
+    /// Whether a read may succeed.
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Whether a write may take something.
+    /// Whether a write may succeed.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.writable
     }
 
-    /// Has the poll report what can be read from now on, and, once a write has fallen short, what can be written.
+    /// Registers with the poll: for input, and after a short write for output.
     ///
     /// # Errors
-    /// The kernel's, out of memory or of watches.
+    /// The kernel's, out of memory or of epoll watches.
     pub fn watch(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let wanted =
             if self.writable && self.watch != Watch::ReadsAndWrites { Watch::Reads } else { Watch::ReadsAndWrites };
@@ -132,20 +131,20 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes the socket out of the poll, so that another owner can watch it. Its readiness is found by trying then.
+    /// Takes the socket out of the poll, so that another owner can register it. Its readiness is then found by trying.
     pub fn unwatch(&mut self, registry: &Registry) {
         if self.watch != Watch::Nothing {
-            // Fails only where it was not watched.
+            // Fails only if it was not registered.
             let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
             self.watch = Watch::Nothing;
         }
         (self.readable, self.writable) = (true, true);
     }
 
-    /// Reads what is there, into `room`, which must not be empty.
+    /// Reads into `room`, which must not be empty.
     ///
-    /// A read that does not fill `room` has emptied the socket: what comes later brings an edge of its own. Only the end,
-    /// once announced, brings none.
+    /// A read that does not fill `room` has drained the socket: later bytes bring another edge. Only an end that was
+    /// announced brings none.
     pub fn read(&mut self, room: &mut [u8]) -> Received {
         let size = room.len();
         debug_assert!(size > 0, "a read without room would look like the peer's FIN");
@@ -167,7 +166,7 @@ impl Stream {
         }
     }
 
-    /// Looks at what is there, and leaves it there. Where that is not enough, more of it brings an edge, and so does the end.
+    /// Reads without taking the bytes out. More bytes, or the end, bring another edge.
     pub fn peek(&mut self, room: &mut [u8]) -> Received {
         match ask(Call::Read, || net::recv(&self.fd, &mut *room, RecvFlags::PEEK)) {
             Ok((_, 0)) => Received::End,
@@ -181,20 +180,20 @@ impl Stream {
         }
     }
 
-    /// Whether the poll has said that nothing follows what is in the receive queue.
+    /// Whether the poll has announced the end of the input.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.end != End::NotYet
     }
 
-    /// Throws away the first `count` of `seen` bytes that [`peek`](Stream::peek) showed in `room`, which it filled or not.
+    /// Throws away the first `count` of `seen` bytes that [`peek`](Stream::peek) put into `room`.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection has failed.
     pub(super) fn skip(&mut self, count: usize, seen: usize, room: &mut [u8]) -> Result<(), Errno> {
         let mut left = count;
         while left > 0 {
-            // tcp(7): with MSG_TRUNC, bytes are thrown away rather than copied.
+            // tcp(7): with MSG_TRUNC, bytes are discarded and not copied.
             let room = room.get_mut(..left).unwrap_or_default();
             match ask(Call::Read, || net::recv(&self.fd, room, RecvFlags::TRUNC)) {
                 Ok((_, 0)) => return Err(Errno::IO),
@@ -207,14 +206,14 @@ impl Stream {
         Ok(())
     }
 
-    /// Writes what the socket takes of `bytes`; 0 where it takes none for now.
+    /// Writes as many of `bytes` as the socket takes; 0 if it takes none for now.
     ///
     /// # Errors
-    /// The connection is broken; for a socket that is still connecting, the connect has failed.
+    /// The connection has failed; on a connecting socket, the connect has.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         if self.nagle == Nagle::On {
             self.nagle = Nagle::Off;
-            // Fails only where the socket is broken, which the write says better.
+            // Fails only on a broken socket, which the write reports.
             let _ = sockopt::set_tcp_nodelay(&self.fd, true);
         }
         match ask(Call::Write, || net::send(&self.fd, bytes, SendFlags::NOSIGNAL)) {
@@ -234,34 +233,34 @@ impl Stream {
         }
     }
 
-    /// Has [`watch`](Stream::watch) report when the socket can be written, without a write that falls short first.
+    /// Has [`watch`](Stream::watch) wait for output before any write has fallen short.
     pub fn expect_write(&mut self) {
         self.writable = false;
     }
 
-    /// Notes that a read, by other means than [`read`](Stream::read), found nothing.
+    /// Notes that a read by other means than [`read`](Stream::read) would block.
     pub(super) fn emptied(&mut self) {
         self.readable = false;
     }
 
-    /// Notes that a write, by other means than [`write`](Stream::write), fell short.
+    /// Notes that a write by other means than [`write`](Stream::write) would block.
     pub(super) fn filled(&mut self) {
         self.writable = false;
     }
 
-    /// Sends FIN; reading goes on.
+    /// Sends FIN. The socket can still be read.
     pub fn finish(&self) {
-        // Fails only where the peer has gone already, which the next read says better.
+        // Fails only if the peer has gone, which the next read reports.
         let _ = net::shutdown(&self.fd, Shutdown::Write);
     }
 
-    /// Whether the peer has broken off. Only a socket of which the poll has said that is asked.
+    /// Whether the peer has reset the connection. The kernel is asked only if the poll has reported an error.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.end == End::Error && self.error().is_some()
     }
 
-    /// Whether a socket that was connecting is connected.
+    /// Whether a connecting socket is connected.
     ///
     /// # Errors
     /// The connect has failed.
@@ -276,12 +275,12 @@ impl Stream {
         }
     }
 
-    /// The error that the socket holds, which asking clears.
+    /// The socket's error; reading it clears it.
     fn error(&self) -> Option<Errno> {
         sockopt::socket_error(&self.fd).ok()?.err()
     }
 
-    /// Has the kernel ask the peer whether it is there, after so much `silence`; never, where that is zero.
+    /// Sets keepalive: probes after `silence`; never, if that is zero.
     pub fn keep_alive(&self, silence: Duration) {
         keep_alive(&self.fd, silence);
     }
@@ -289,27 +288,27 @@ impl Stream {
     /// The address that the peer connected to.
     ///
     /// # Errors
-    /// The kernel's, for a socket that has gone.
+    /// The kernel's, for a socket whose peer has gone.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         Ok(SocketAddr::try_from(ask(Call::Address, || net::getsockname(&self.fd))?)?)
     }
 
-    /// Whether it is connected with itself.
+    /// Whether the socket is connected with itself.
     #[must_use]
     pub fn is_its_own_peer(&self) -> bool {
         let own = net::getsockname(&self.fd);
         matches!((net::getpeername(&self.fd), own), (Ok(Some(peer)), Ok(own)) if peer == own)
     }
 
-    /// Closes with RST: what is still to be sent is thrown away.
+    /// Closes with RST. Unsent bytes are thrown away.
     pub fn reset(self) {
         let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
     }
 
     /// Closes so that a client behind a router sees neither FIN nor RST.
     ///
-    /// The data that came is acknowledged, then the reset goes out with a TTL (IPv6: hop limit) of 1 and dies at the first
-    /// router. HAProxy's `silent-drop` does the same where it has no capability.
+    /// The received data is acknowledged, then RST is sent with a TTL (IPv6: hop limit) of 1, and dies at the first
+    /// router. HAProxy's `silent-drop` does the same if it has no capability.
     pub fn vanish(self, peer: SocketAddr) {
         let _ = sockopt::set_tcp_quickack(&self.fd, true);
         let _ = match peer {

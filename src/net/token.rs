@@ -1,4 +1,4 @@
-//! What an event is about, packed into the word that epoll hands back.
+//! The source of an event, packed into the word that epoll returns.
 use slotmap::{Key as _, KeyData};
 
 use super::slots::Key;
@@ -10,9 +10,9 @@ pub enum Token {
     Signals,
     /// Standard output takes bytes again.
     Output,
-    /// Something is due.
+    /// The timer of the poll has expired.
     Alarm,
-    /// The configuration was read again.
+    /// The configuration file has been read.
     Reload,
     /// A listener.
     Listener(Key),

@@ -1,52 +1,52 @@
-//! How file descriptors are shared out: one formula for `check`, for start and for the door.
+//! How the fd limit is shared out: one formula for `check`, the start and the door.
 use crate::config::{Config, ZeroCopy};
 
-/// Clients of the redirect at once, with a file descriptor each.
+/// Most clients of the redirect at once, with an fd each.
 pub const REDIRECT_CLIENTS: usize = 128;
-/// Clients of the admin endpoints at once, with a file descriptor each.
+/// Most clients of the admin endpoints at once, with an fd each.
 pub const ADMIN_CLIENTS: usize = 32;
 
-/// Clients of the control socket at once, with a file descriptor each.
+/// Most clients of the control socket at once, with an fd each.
 pub const CONTROL_CLIENTS: usize = 8;
 
-/// What the process itself has open: stdin, stdout twice, stderr, poll, registry, timer, signals, systemd's socket, the
-/// spare one, and a few for the files that a reload reads.
+/// Fds of the process itself: stdin, stdout twice, stderr, poll, registry, timer, signals, systemd's socket, the spare
+/// one, and a few for the files that a reload reads.
 const OWN: u64 = 20;
 /// The control socket and its clients.
 const CONTROL: u64 = 1 + CONTROL_CLIENTS as u64;
-/// Of what is open at start, so many more are needed for the files that a reload reads.
+/// The fds for files that a reload reads, which are not open yet at start.
 const RELOAD_FILES: u64 = 4;
-/// Side clients and probes together get no more than this part of all.
+/// Side clients and probes together get at most one in so many fds.
 const SIDE_SHARE: u64 = 8;
-/// One pipe is kept free for so many connections.
+/// One pipe is reserved for so many connections.
 const CONNECTIONS_PER_PIPE: u64 = 64;
-/// Most pipes that bulk transfers may hold at once.
-const PIPES_MAX: u64 = 1024;
+/// The most pipes that bulk transfers may hold at once.
+const MAX_PIPES: u64 = 1024;
 
-/// File descriptors that a configuration asks for, by what they are for.
+/// The fds that a configuration asks for, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
-    /// TLS clients, each with a descriptor for its server too.
+    /// TLS clients, each with an fd for its server too.
     connections: u64,
     /// The process itself and its listeners.
     own: u64,
     /// Clients of redirect and admin endpoints, and probes.
     side: u64,
-    /// Whether bulk transfers want pipes.
+    /// Whether bulk transfers use pipes.
     is_spliced: bool,
 }
 
-/// What there may be at once.
+/// How many there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// TLS clients.
     pub connections: u64,
-    /// Pipes, two descriptors each.
+    /// Pipes, two fds each.
     pub pipes: u64,
 }
 
 impl Demand {
-    /// What `config` asks for.
+    /// The demand of `config`.
     #[must_use]
     pub fn of(config: &Config) -> Demand {
         let (redirect, admin) = (&config.redirect, &config.admin.listen);
@@ -61,30 +61,30 @@ impl Demand {
         }
     }
 
-    /// The same for a process that has `used` descriptors open before its first client. Only where it was started with
-    /// some open, for instance sockets from systemd, is that more than is reckoned with.
+    /// The same for a process that has `used` fds open before its first client. That number is larger than the estimate
+    /// only if the process was started with open fds, such as sockets from systemd.
     #[must_use]
     pub fn with_used(self, used: u64) -> Demand {
         Demand { own: self.own.max(used + RELOAD_FILES), ..self }
     }
 
-    /// Shares out `limit` descriptors; `None`: they do not suffice for a single client.
+    /// Shares out `limit` fds; `None`: they do not suffice for a single client.
     #[must_use]
     pub fn share_out(self, limit: u64) -> Option<Shares> {
         let free = limit.saturating_sub(self.own + self.side.min(limit / SIDE_SHARE)) / 2;
-        let pipes_kept = u64::from(self.is_spliced) * (1 + free / (CONNECTIONS_PER_PIPE + 1)).min(PIPES_MAX);
+        let pipes_kept = u64::from(self.is_spliced) * (1 + free / (CONNECTIONS_PER_PIPE + 1)).min(MAX_PIPES);
         let connections = free.saturating_sub(pipes_kept).min(self.connections);
-        let pipes = u64::from(self.is_spliced) * (free - connections).min(PIPES_MAX);
+        let pipes = u64::from(self.is_spliced) * (free - connections).min(MAX_PIPES);
         (connections > 0).then_some(Shares { connections, pipes })
     }
 
-    /// Descriptors that suffice for so many connections.
+    /// The number of fds that suffices for so many connections.
     fn needed_for(self, connections: u64) -> u64 {
-        let pipes = u64::from(self.is_spliced) * (2 + connections / CONNECTIONS_PER_PIPE).min(PIPES_MAX);
+        let pipes = u64::from(self.is_spliced) * (2 + connections / CONNECTIONS_PER_PIPE).min(MAX_PIPES);
         self.own + self.side + 2 * (connections + pipes)
     }
 
-    /// Why a process with `limit` descriptors could not serve a single client.
+    /// Why a process with `limit` fds cannot serve a single client.
     ///
     /// # Errors
     /// A sentence with what to do.
@@ -100,7 +100,7 @@ impl Demand {
         })
     }
 
-    /// What to tell an operator whose `limit` does not hold all connections; `None`: it does.
+    /// The warning for an operator whose `limit` is too low for all connections; `None`: it suffices.
     #[must_use]
     pub fn warning(self, limit: u64) -> Option<String> {
         let connections = self.connections;

@@ -1,4 +1,4 @@
-//! Whether a server is up, by what its probes found.
+//! Whether a server is up, by the results of its probes.
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,27 +7,27 @@ use super::time::Time;
 use crate::config::{HealthCheck, Probe};
 use crate::vocabulary::CheckResult;
 
-/// What one server's probes say about it, and when the next one starts.
+/// The health of one server, and when its next probe starts.
 ///
-/// As in HAProxy, a server starts up but not yet trusted: one failure takes it down. Once a probe passes it takes
-/// `fall` failures in a row to go down, and `rise` passes in a row to come back.
+/// As in HAProxy, a server starts up but unproven: one failure takes it down. After its first pass it goes down after
+/// `fall` failures in a row, and comes up after `rise` passes in a row.
 #[derive(Debug)]
 pub struct Health {
     check: HealthCheck,
     standing: Standing,
-    /// While up, failures still to come before it goes down; while down, passes before it comes back.
+    /// While up, failures until it goes down; while down, passes until it comes up.
     to_change: u32,
     next_probe: Time,
     running: bool,
-    /// A probe has passed since it is at its address.
+    /// Whether a probe has passed since the server has its address.
     proven: bool,
-    /// The last probe ended without a verdict.
+    /// Whether the last probe ended without a verdict.
     unjudged: bool,
     failures: u64,
     last: Option<Checked>,
 }
 
-/// Up or down, since when, and how often and how long it was down: of a server, and of a route as a whole.
+/// Up or down, with the times: of a server, and of a route as a whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Standing {
     up: bool,
@@ -48,21 +48,21 @@ pub enum Change {
     Down,
 }
 
-/// What one probe found.
+/// The result of one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// The verdict.
     pub result: CheckResult,
-    /// The HTTP status, where one came.
+    /// The HTTP status, if one came.
     pub status: Option<u16>,
-    /// The system's or the parser's words; may be empty.
+    /// The words of the kernel or the parser; may be empty.
     pub info: Box<str>,
     /// From the probe's start to its verdict.
     pub took: Duration,
 }
 
 impl Checked {
-    /// What it found, in a few words.
+    /// The result in a few words.
     #[must_use]
     pub fn found(&self) -> String {
         let code = self.status.map(|status| format!(" {status}")).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Checked {
     }
 }
 
-/// What is known of a server's health, on its way to another process.
+/// A server's health as the next process gets it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ParkedHealth {
     standing: Standing,
@@ -82,7 +82,7 @@ pub struct ParkedHealth {
 }
 
 impl Health {
-    /// A server of which nothing is known yet.
+    /// The health of a server that was not probed yet.
     #[must_use]
     pub fn new(check: &HealthCheck, now: Time, first_probe: Time) -> Health {
         Health {
@@ -104,17 +104,17 @@ impl Health {
         (!self.running && self.check.probe != Probe::Off).then_some(self.next_probe)
     }
 
-    /// Notes that a probe has started.
+    /// Notes the start of a probe.
     pub fn started(&mut self) {
         self.running = true;
     }
 
-    /// Forgets a probe that is running: its verdict will not count.
+    /// Forgets the running probe: its verdict will not count.
     pub fn stop_probe(&mut self) {
         self.running = false;
     }
 
-    /// Takes the verdict of the probe that is running; without one (health started afresh meanwhile) it does nothing.
+    /// Takes the verdict of the running probe. If health was reset meanwhile, no probe is running and nothing happens.
     pub fn report(&mut self, now: Time, checked: Checked) -> Option<Change> {
         if !self.running {
             return None;
@@ -130,7 +130,7 @@ impl Health {
         let passed = checked.result.passed();
         self.proven |= passed;
         self.last = Some(checked);
-        // HAProxy counts the failures of servers that are up, the one that takes them down included.
+        // As HAProxy, counts failures of servers that are up, including the one that takes the server down.
         self.failures += u64::from(!passed && self.is_up());
         if passed == self.is_up() {
             self.to_change = self.patience();
@@ -143,14 +143,14 @@ impl Health {
         self.turn(now, passed)
     }
 
-    /// Notes that the probe that is running ended without a verdict: what stopped it says nothing about the server. The next
-    /// one is due at once; a pause is the caller's. Answers whether it is the first in a row.
+    /// Notes that the running probe ended without a verdict: what stopped it was not the server. The next probe is due
+    /// at once; the caller waits before it. Answers whether it is the first in a row.
     pub fn no_verdict(&mut self) -> bool {
         self.running = false;
         !std::mem::replace(&mut self.unjudged, true)
     }
 
-    /// Goes on under a changed configuration: health and counters stay. Probes that were off begin at `first_probe`.
+    /// Applies a changed configuration; health and counters stay. Probes that were off begin at `first_probe`.
     pub fn adopt(&mut self, now: Time, check: &HealthCheck, first_probe: Time) -> Option<Change> {
         if *check == self.check {
             return None;
@@ -171,7 +171,7 @@ impl Health {
         None
     }
 
-    /// Starts afresh, for a server whose address changed. Counters stay: they never go down.
+    /// Resets the health of a server whose address changed. Counters stay: they never go down.
     pub fn restart(&mut self, now: Time, first_probe: Time) -> Option<Change> {
         self.running = false;
         self.proven = false;
@@ -183,7 +183,7 @@ impl Health {
         change
     }
 
-    /// What another process needs to go on.
+    /// The state that the next process goes on with.
     #[must_use]
     pub fn park(&self) -> ParkedHealth {
         ParkedHealth {
@@ -195,7 +195,8 @@ impl Health {
         }
     }
 
-    /// Goes on from what another process knew. Its verdict holds only where there are probes to revise it.
+    /// Takes over the state of the previous process. Its verdict counts only if the server is probed, as nothing would
+    /// revise it.
     pub fn take_up(&mut self, parked: ParkedHealth) {
         self.failures = parked.failures;
         if self.check.probe == Probe::Off && !parked.standing.is_up() {
@@ -213,51 +214,51 @@ impl Health {
         self.standing.up
     }
 
-    /// Whether a probe has passed since the server is at its address.
+    /// Whether a probe has passed since the server has its address.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
-    /// Since when it is up or down, and its transitions so far.
+    /// Whether it is up or down, since when, and its changes so far.
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// How firmly it stands, as HAProxy writes it: up, the failures it can take of `fall` (`UP 1/3`); down, the
-    /// passes so far of `rise` (`DOWN 1/2`).
+    /// The count of results that HAProxy writes after the state: while up, the failures left of `fall` (`UP 1/3`);
+    /// while down, the passes so far of `rise` (`DOWN 1/2`).
     #[must_use]
     pub fn fraction(&self) -> (u32, u32) {
         let whole = self.patience();
         if self.is_up() { (self.to_change, whole) } else { (whole - self.to_change, whole) }
     }
 
-    /// Probes that failed while the server was up, since the start.
+    /// Failures of probes while the server was up.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures
     }
 
-    /// The verdict of the last probe.
+    /// The code of the last probe's result.
     #[must_use]
     pub fn result(&self) -> CheckResult {
         self.last.as_ref().map_or(CheckResult::Initializing, |last| last.result)
     }
 
-    /// What the last probe found.
+    /// The result of the last probe.
     #[must_use]
     pub fn last(&self) -> Option<&Checked> {
         self.last.as_ref()
     }
 
-    /// How it is probed.
+    /// How the server is probed.
     #[must_use]
     pub fn check(&self) -> &HealthCheck {
         &self.check
     }
 
-    /// Results in a row against the current state that it takes to leave it.
+    /// Results in a row that change the current state.
     fn patience(&self) -> u32 {
         if self.is_up() { self.check.fall } else { self.check.rise }
     }
@@ -268,14 +269,14 @@ impl Health {
         change
     }
 
-    /// Moves on to the first moment of the cadence that is still ahead: probes start a whole number of intervals
-    /// apart however long they take, and one that took several intervals is not followed by a burst.
+    /// The next start on the grid of whole intervals: a probe that took long does not shift the grid, and one that took
+    /// several intervals is not followed by a burst.
     fn schedule(&mut self, now: Time) {
         let late = now.since(self.next_probe).as_micros();
         self.next_probe = self.next_probe + micros((late / self.interval() + 1) * self.interval());
     }
 
-    /// From one probe to the next, which is shorter while the last results are not enough for a verdict.
+    /// Time from one probe to the next: shorter while the results in a row do not suffice for a verdict.
     fn interval(&self) -> u128 {
         let is_pending = self.to_change < self.patience();
         let interval = if is_pending { self.check.fast_interval } else { self.check.interval };
@@ -284,13 +285,13 @@ impl Health {
 }
 
 impl Standing {
-    /// Up, since now.
+    /// Up, since `now`.
     #[must_use]
     pub fn new(now: Time) -> Standing {
         Standing { up: true, since: now, downs: 0, downtime: Duration::ZERO, lasted: Duration::ZERO }
     }
 
-    /// Takes a new state, and says whether it is another.
+    /// Sets the state. Answers whether it changed.
     pub fn set(&mut self, now: Time, up: bool) -> Option<Change> {
         if up == self.up {
             return None;
@@ -309,13 +310,13 @@ impl Standing {
         self.up
     }
 
-    /// The moment of the last change, or of the start.
+    /// The time of the last change, or of the start.
     #[must_use]
     pub fn since(&self) -> Time {
         self.since
     }
 
-    /// How long the state before this one lasted.
+    /// How long the previous state lasted.
     #[must_use]
     pub fn lasted(&self) -> Duration {
         self.lasted
@@ -327,15 +328,15 @@ impl Standing {
         self.downs
     }
 
-    /// Time spent down, until `now`.
+    /// Total time down until `now`.
     #[must_use]
     pub fn downtime(&self, now: Time) -> Duration {
         if self.up { self.downtime } else { self.downtime + now.since(self.since) }
     }
 }
 
-/// Hands out the moments of first probes, so that those of many servers do not start at once: the very first at
-/// once, all within a second (1 ms a server above 1,000 servers), and within the interval.
+/// Spreads the first probes, so that those of many servers do not start together: the first at once, all within a
+/// second (1 ms a server above 1,000 servers), and within the interval.
 #[derive(Debug)]
 pub struct Spread {
     from: Time,
@@ -344,19 +345,19 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// For `servers` servers, from `now` on.
+    /// A spread for `servers` servers, from `now` on.
     #[must_use]
     pub fn new(now: Time, servers: u32) -> Spread {
         Spread { from: now, servers: servers.max(1), position: 0 }
     }
 
-    /// The moment from which it spreads.
+    /// The time from which it spreads.
     #[must_use]
     pub fn now(&self) -> Time {
         self.from
     }
 
-    /// The first probe of the next server.
+    /// The time of the next server's first probe.
     pub fn first_probe(&mut self, interval: Duration) -> Time {
         let width = interval.min(Duration::from_millis(u64::from(self.servers)).max(Duration::from_secs(1)));
         let at = self.from + width / self.servers * self.position;
@@ -499,7 +500,8 @@ mod tests {
         assert_eq!(health.next_probe(), Some(at(43)));
     }
 
-    /// Without this, a server that falters is probed no sooner than one that is well, or one that is well ever more often.
+    /// Without this, a server that falters is probed no sooner than one that is well, or one that is well ever more
+    /// often.
     #[test]
     fn a_pending_verdict_hastens_probes() {
         let mut health = Health::new(&HealthCheck { fast_interval: 2 * SECOND, ..check() }, at(0), at(0));

@@ -1,49 +1,49 @@
-//! The order of the sessions that move bulk, and how much each moves in one turn.
+//! The line of sessions that move bulk: which one goes on next, and how many bytes it moves.
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::time::Time;
 
-/// Bytes that one direction moves before the other sessions have their turn.
+/// Bytes that one direction moves before another session goes on.
 const PORTION: usize = 512 * 1024;
-/// The same while no session speaks but those that move bulk, for which larger portions are cheaper.
+/// The same while only sessions that move bulk are active; larger portions are cheaper then.
 const PORTION_ALONE: usize = 8 * 1024 * 1024;
-/// How long a session that has spoken is reckoned with.
+/// How long a session counts as active after it moved a byte.
 const MEMORY: Duration = Duration::from_millis(20);
 
-/// The sessions that move bulk and can go on. One of them goes on between two looks at the poll, so that a session with
-/// little to say waits for one portion at most.
+/// The sessions that move bulk and can go on, in order. One of them goes on between two polls, so that another session
+/// waits for at most one portion.
 #[derive(Debug)]
 pub struct Line<K> {
     waiting: VecDeque<K>,
-    /// When a session spoke last that does not move bulk.
+    /// When a session that does not move bulk was last active.
     spoken: Time,
 }
 
 impl<K> Line<K> {
-    /// Nobody stands in it.
+    /// An empty line.
     #[must_use]
     pub const fn new() -> Line<K> {
         Line { waiting: VecDeque::new(), spoken: Time::ZERO }
     }
 
-    /// Has a session stand behind the others. It must not stand there already.
+    /// Adds a session at the end. It must not be in the line yet.
     pub fn stand(&mut self, key: K) {
         self.waiting.push_back(key);
     }
 
-    /// The session whose turn it is; it no longer stands there.
+    /// Takes the first session out.
     pub fn pop(&mut self) -> Option<K> {
         self.waiting.pop_front()
     }
 
-    /// Whether nobody stands in it.
+    /// Whether the line is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Notes that a session has spoken that does not move bulk.
+    /// Notes activity of a session that does not move bulk.
     pub fn note_spoken(&mut self, now: Time) {
         self.spoken = now;
     }

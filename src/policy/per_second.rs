@@ -1,4 +1,4 @@
-//! At most so many in a second.
+//! A limit of events per second.
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use super::time::Time;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Lets in at most `most` in any second, whole seconds of the clock or not. A client that comes too early waits.
+/// Allows at most `most` events within any second, whether or not it begins on the clock. An early one waits.
 #[derive(Debug)]
 pub struct PerSecond {
     most: usize,
-    /// When each of the last second's was let in.
+    /// The times of the last second's events.
     taken: VecDeque<Time>,
 }
 
 impl PerSecond {
-    /// At most `most`, which is at least 1, in a second.
+    /// At most `most` events, at least 1, in a second.
     #[must_use]
     pub fn new(most: usize) -> PerSecond {
         PerSecond { most, taken: VecDeque::with_capacity(most) }
     }
 
-    /// The earliest moment at which [`PerSecond::take`] lets one in; `now` or before: at once.
+    /// The earliest time at which [`PerSecond::take`] succeeds; `now` or earlier: at once.
     #[must_use]
     pub fn ready_at(&self) -> Time {
         match self.taken.front() {
@@ -30,13 +30,13 @@ impl PerSecond {
         }
     }
 
-    /// Whether one was let in within the last second.
+    /// Whether there was an event within the last second.
     #[must_use]
     pub fn is_recent(&self, now: Time) -> bool {
         self.taken.back().is_some_and(|last| *last + SECOND > now)
     }
 
-    /// Lets one in, if it is time.
+    /// Counts an event, if it is allowed.
     pub fn take(&mut self, now: Time) -> bool {
         if self.ready_at() > now {
             return false;

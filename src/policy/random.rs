@@ -1,4 +1,4 @@
-//! Numbers for tests: the same ones for the same seed.
+//! Reproducible random numbers for tests.
 
 /// A linear congruential generator (Knuth's MMIX constants); its high bits are good enough to script tests.
 pub(crate) struct Random(u64);

@@ -1,22 +1,20 @@
-//! What one source address may take: new connections in a period, and open connections.
+//! The limits of one source address: new connections in a period, and open connections.
 //!
-//! Every attempt counts for the rate, refused ones too, as with HAProxy's `conn_rate`: a source that goes on hammering
+//! Every attempt counts for the rate, refused ones too, as with HAProxy's `conn_rate`: a source that keeps hammering
 //! stays out until it has been quiet enough.
 //!
 //! # Memory
-//! Rates live in two tables of at most [`MAX_SOURCES`] sources each, together 18 MB when both are full and next to
-//! nothing when few sources connect. New sources go into the recent table. Once a period, the recent table becomes
-//! the older one, and the older one is thrown away: each source in it was last seen more than a period ago, so that
-//! nothing is lost. When more sources than fit come within one period the tables turn over early, and sources not
-//! seen since the turn before are forgotten: these may have up to `rate` connections more. So a flood of addresses
-//! can make the limit forget who was quiet for the last [`MAX_SOURCES`] addresses; it cannot make it grow or refuse
-//! others.
+//! Rates live in two tables of at most [`MAX_SOURCES`] sources each, together 18 MB when both are full, and next to nothing when few
+//! sources connect. New sources go into the recent table. Once a period, the recent table becomes the older one, and the older one is
+//! thrown away: each of its sources was last seen more than a period ago, so nothing is lost. If more sources come within a period than
+//! fit, the tables turn over early. Sources that were not seen since the last turnover are then forgotten, and may have up to `rate`
+//! connections more. So a flood of addresses can make the limit forget sources that were quiet during the last [`MAX_SOURCES`]
+//! addresses; it cannot make the tables grow, and cannot have other sources refused.
 //!
-//! Open connections are counted in a table of their own, only with a `concurrent` limit. It has no entry without an
-//! open connection, so `limits.connections` bounds it.
+//! Open connections are counted in another table, only with a `concurrent` limit. Each of its entries has an open
+//! connection, so `limits.connections` bounds it.
 //!
-//! The tables hash with the standard library's keyed `SipHash` under keys from the kernel: nobody outside can aim at
-//! one bucket.
+//! The tables hash with std's keyed `SipHash`, under keys from the kernel, so that no client can aim at one bucket.
 mod parked;
 
 use std::collections::HashMap;
@@ -30,14 +28,14 @@ use super::time::Time;
 use crate::config::PerSource;
 use crate::vocabulary::DropReason;
 
-/// Sources in each of the two tables: as many as fit in 32,768 places, which are never filled beyond 7 in 8.
+/// Sources in each of the two tables: 7 of 8 of 32,768 buckets, the most that the hash table fills.
 pub const MAX_SOURCES: usize = 28_672;
-/// Moments kept for a source. Up to this rate each is an attempt, and the limit is exact; see [`Attempts`].
+/// Stamps kept for a source. Up to this rate each is one attempt and the limit is exact; see [`Attempts`].
 const MOMENTS: usize = 64;
-/// A period is at most so many ticks, so that stamps of 32 bits are unambiguous over four periods.
-const MOST_TICKS: u64 = 1 << 30;
+/// The most ticks in a period, so that stamps of 32 bits are unambiguous over four periods.
+const MAX_TICKS: u64 = 1 << 30;
 
-/// The limits of `limits.per_source`; by default there are none.
+/// The limits of `limits.per_source`. The default has none.
 #[derive(Debug, Default)]
 pub struct RateLimit {
     exempt: Vec<IpNet>,
@@ -49,7 +47,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// With no source known.
+    /// Limits that have seen no source yet.
     #[must_use]
     pub fn new(limits: &PerSource) -> RateLimit {
         RateLimit {
@@ -62,8 +60,8 @@ impl RateLimit {
         }
     }
 
-    /// Goes over to other limits. What is known of rates stays known, unless it was measured in another way; open
-    /// connections go in anew by [`RateLimit::opened`].
+    /// Changes to other limits. Known rates stay, unless they were measured in another way. Open connections are
+    /// counted again, by [`RateLimit::opened`].
     pub fn change(&mut self, limits: Option<&PerSource>) {
         let new = limits.map(RateLimit::new).unwrap_or_default();
         let old = std::mem::replace(self, new);
@@ -77,10 +75,10 @@ impl RateLimit {
         }
     }
 
-    /// Decides on a new connection. One that is let in counts as open until [`RateLimit::closed`].
+    /// Decides on a new connection. An allowed one counts as open until [`RateLimit::closed`].
     ///
     /// # Errors
-    /// Why it is to be dropped.
+    /// The reason to drop it.
     pub fn admit(&mut self, now: Time, source: IpAddr) -> Result<(), DropReason> {
         let Some(source) = self.limited(source) else {
             return Ok(());
@@ -95,14 +93,14 @@ impl RateLimit {
         Ok(())
     }
 
-    /// Counts a connection that was let in before these limits came into force.
+    /// Counts an open connection that was allowed under other limits.
     pub fn opened(&mut self, source: IpAddr) {
         if let Some(source) = self.limited(source) {
             self.count(source);
         }
     }
 
-    /// Counts off a connection that was let in.
+    /// Uncounts an allowed connection.
     pub fn closed(&mut self, source: IpAddr) {
         if self.concurrent.is_none() {
             return;
@@ -118,19 +116,19 @@ impl RateLimit {
         }
     }
 
-    /// Sources of which the rate is remembered.
+    /// Sources in the tables.
     #[must_use]
     pub fn sources(&self) -> usize {
         self.rate.as_ref().map_or(0, |rate| rate.recent.len() + rate.older.len())
     }
 
-    /// Sources that were forgotten within their period, because more came than are remembered.
+    /// Sources that were forgotten within their period because the tables were full.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted_before + self.rate.as_ref().map_or(0, |rate| rate.evicted)
     }
 
-    /// The address under which a source is counted; `None` when it is exempt.
+    /// The address under which a source is counted; `None` if it is exempt.
     fn limited(&self, source: IpAddr) -> Option<IpAddr> {
         if self.exempt.iter().any(|net| net.contains(&source)) {
             return None;
@@ -148,14 +146,14 @@ impl RateLimit {
     }
 }
 
-/// At most `most` attempts of a source in any `period`.
+/// Allows at most `most` attempts of a source in any `period`.
 #[derive(Debug)]
 struct Rate {
     most: u32,
     period: Duration,
     /// Microseconds in a tick, the unit of stamps; 1 for periods below 17 minutes.
     tick: u64,
-    /// Boxed, for the table to grow by moving little.
+    /// Boxed, so that a growing table moves little.
     recent: HashMap<IpAddr, Box<Attempts>>,
     older: HashMap<IpAddr, Box<Attempts>>,
     turned: Time,
@@ -168,7 +166,7 @@ impl Rate {
         Rate {
             most,
             period,
-            tick: micros(period) / MOST_TICKS + 1,
+            tick: micros(period) / MAX_TICKS + 1,
             recent: HashMap::new(),
             older: HashMap::new(),
             turned: Time::ZERO,
@@ -187,8 +185,8 @@ impl Rate {
         attempts.count(stamp, period, self.most) < self.most
     }
 
-    /// Turns the tables over when a period has passed, twice when the recent one is out of date as well, or when
-    /// the recent one is full.
+    /// Turns the tables over when a period has passed or the recent table is full; twice if the recent one is out of
+    /// date as well.
     fn forget(&mut self, now: Time) {
         let periods = now.since(self.turned).as_micros() / self.period.as_micros();
         if periods > 0 {
@@ -212,21 +210,21 @@ impl Rate {
 
 /// The latest attempts of a source.
 ///
-/// For a rate above [`MOMENTS`] a stamp stands for several attempts and is that of their last. No period then gets
-/// more than the rate either, but a source may be refused from 62/63 of it on.
+/// For a rate above [`MOMENTS`] a stamp stands for several attempts, and has the time of the last. No period gets more
+/// than the rate then either, but a source may be refused from 62/63 of the rate on.
 #[derive(Debug)]
 struct Attempts {
     /// The latest first.
     stamps: [u32; MOMENTS],
-    /// How many of the stamps are in use.
+    /// The number of stamps in use.
     held: u8,
-    /// How many attempts the first stamp stands for.
+    /// Attempts that the first stamp stands for.
     in_first: u32,
 }
 
 impl Attempts {
-    /// Notes an attempt; answers how many there were in the `period` before it, if that is below `most`, else `most`
-    /// or more.
+    /// Notes an attempt. Answers how many there were in the `period` before it; from `most` on, the answer may be too
+    /// low, but not below `most`.
     fn count(&mut self, now: u32, period: u32, most: u32) -> u32 {
         let each = share(most);
         let held = self.stamps.iter().take(self.held.into()).take_while(|&&at| now.wrapping_sub(at) < period).count();
@@ -251,8 +249,8 @@ impl Default for Attempts {
     }
 }
 
-/// How many attempts a stamp stands for. All stamps but the first are full: 63 of them and one attempt more are enough to
-/// know that `most` is reached.
+/// Attempts that a stamp stands for. All stamps but the first are full, so 63 of them and one attempt show that `most` is
+/// reached.
 fn share(most: u32) -> u32 {
     most.saturating_sub(1).div_ceil(MOMENTS as u32 - 1).max(1)
 }

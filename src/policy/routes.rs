@@ -1,8 +1,8 @@
-//! Which route a hello gets: an exact name beats `*.a.b` beats `**.a.b` (the longest first) beats `*`, and among routes
-//! for the same name one whose ALPN the hello offers beats one that asks for none.
+//! Finds the route of a hello. An exact name beats `*.a.b` beats `**.a.b` (the longest first) beats `*`. Among routes
+//! for the same name, one whose ALPN the hello offers beats one without ALPN.
 //!
-//! A lookup is two hash lookups at most whatever the number of routes, where there are `**` names one more for each label,
-//! and allocates nothing.
+//! A lookup allocates nothing and takes at most two hash lookups for any number of routes; with `**` names, one more
+//! for each label.
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use fnv::FnvHashMap;
 use crate::config::{Route, SniPattern};
 
 /// RFC 1035 section 2.3.4 allows 255 octets on the wire, which is 253 characters as written.
-const NAME_MAX: usize = 253;
+const MAX_NAME: usize = 253;
 
-/// Routes by name. Made once for each configuration.
+/// Routes by name, built once for each configuration.
 ///
-/// The names in the tables are the configuration's: a client can ask for what it wants, and only ever lengthens the way
-/// to its own answer. So the hash need not be a keyed one.
+/// The names in the tables are the configuration's. A client that picks colliding names slows down only its own lookup,
+/// so the hash need not be keyed.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     exact: FnvHashMap<Box<[u8]>, Candidates>,
@@ -27,7 +27,7 @@ pub struct RouteTable {
     default: Candidates,
 }
 
-/// The routes of one name.
+/// The routes for one name.
 #[derive(Debug, Default)]
 struct Candidates {
     by_alpn: Vec<AlpnRoute>,
@@ -38,22 +38,22 @@ struct Candidates {
 struct AlpnRoute {
     protocol: Box<[u8]>,
     route: usize,
-    /// Where in the route's `alpn` the protocol stands.
+    /// Index of the protocol in the route's `alpn`.
     position: usize,
 }
 
-/// The route that a hello gets, and why.
+/// The route of a hello, and how it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// Its index in the slice that the table was made from.
+    /// Index in the slice from which the table was built.
     pub route: usize,
-    /// Which kind of name matched.
+    /// The kind of name that matched.
     pub name: NameMatch,
-    /// The entry of the route's `alpn` that the hello offers; `None` for a route that asks for none.
+    /// Index of the entry of the route's `alpn` that the hello offers; `None` for a route without ALPN.
     pub alpn: Option<usize>,
 }
 
-/// Which kind of name matched.
+/// The kind of name that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameMatch {
     /// `a.b`
@@ -67,14 +67,14 @@ pub enum NameMatch {
 }
 
 impl RouteTable {
-    /// The table of those `routes` that listen at these addresses, none for the file's own. Where two claim the same name and ALPN, which a checked configuration does not, the first
-    /// gets it.
+    /// The table of those `routes` that listen at `listen`; empty stands for the file's addresses. If two claimed the
+    /// same name and ALPN, which a checked configuration excludes, the first would get it.
     #[must_use]
     pub fn new(routes: &[Arc<Route>], listen: &[SocketAddr]) -> RouteTable {
         RouteTable::of(routes.iter().enumerate().filter(|(_, route)| route.listen == listen))
     }
 
-    /// The table of these routes, each with its place among all.
+    /// The table of these routes, each with its index.
     pub fn of<'a>(routes: impl IntoIterator<Item = (usize, &'a Arc<Route>)>) -> RouteTable {
         let mut table = RouteTable::default();
         for (index, route) in routes {
@@ -85,8 +85,8 @@ impl RouteTable {
         table
     }
 
-    /// The table of names over plain HTTP: wherever a route listens, and whatever protocol it asks for. Of routes for the same
-    /// name, the first that takes such requests has it.
+    /// The table of names over plain HTTP, where neither `listen` nor ALPN matters. Of routes for the same name, the
+    /// first with `http` gets it.
     #[must_use]
     pub fn of_hosts(routes: &[Arc<Route>]) -> RouteTable {
         let mut table = RouteTable::default();
@@ -108,10 +108,10 @@ impl RouteTable {
         }
     }
 
-    /// The route for a hello with this SNI that offers these protocols, the client's first choice first. Case and one
-    /// trailing dot of the SNI do not count. `None`: no route wants it.
+    /// The route for a hello with this SNI and these protocols, in the client's order. Case and one trailing dot are
+    /// ignored. `None`: no route takes it.
     pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Match> {
-        let mut buffer = [0; NAME_MAX];
+        let mut buffer = [0; MAX_NAME];
         sni.and_then(|sni| self.find_named(lower_case(sni, &mut buffer)?, &alpn))
             .or_else(|| self.default.pick(NameMatch::Default, alpn))
     }
@@ -125,7 +125,7 @@ impl RouteTable {
         })
     }
 
-    /// The longest `**` name that ends where this one does.
+    /// The longest `**` name that is a suffix of this one.
     fn find_above<'a>(&self, name: &[u8], alpn: &(impl Iterator<Item = &'a [u8]> + Clone)) -> Option<Match> {
         if self.subdomains.is_empty() {
             return None;
@@ -160,8 +160,8 @@ impl Candidates {
     }
 }
 
-/// `sni` in lower case without one trailing dot; `None` when no name is that long.
-fn lower_case<'b>(sni: &[u8], buffer: &'b mut [u8; NAME_MAX]) -> Option<&'b [u8]> {
+/// `sni` in lower case without one trailing dot; `None` if it is too long for any name.
+fn lower_case<'b>(sni: &[u8], buffer: &'b mut [u8; MAX_NAME]) -> Option<&'b [u8]> {
     let sni = sni.strip_suffix(b".").unwrap_or(sni);
     let name = buffer.get_mut(..sni.len())?;
     name.copy_from_slice(sni);
@@ -169,7 +169,7 @@ fn lower_case<'b>(sni: &[u8], buffer: &'b mut [u8; NAME_MAX]) -> Option<&'b [u8]
     Some(name)
 }
 
-/// The name without its first label; `None` where that label is empty or the only one.
+/// The name without its first label; `None` if that label is empty or the only one.
 fn parent(name: &[u8]) -> Option<&[u8]> {
     let dot = name.iter().position(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
     name.get(dot + 1..)

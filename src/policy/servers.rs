@@ -1,8 +1,8 @@
 //! The servers of a route, and which of them a connection gets.
 //!
-//! A server takes connections while it is up and its weight is above 0. Backups take them only while no other server
-//! of the route does, and then only the first of them in the file does, as in HAProxy without `allbackups`. A retry
-//! counts as no other server does, once all that are up have refused its connection.
+//! A server takes connections while it is up and its weight is above 0. Backups take them only while no other server of
+//! the route does, and then only the first backup of the file, as in HAProxy without `allbackups`. For a retry, servers
+//! that have refused its connection count as taking none.
 mod hash;
 mod member;
 mod overrides;
@@ -28,7 +28,7 @@ pub use update::{Rise, Updated};
 pub struct ServerIndex(pub(crate) u32);
 
 impl ServerIndex {
-    /// Where it stands in a list of the route's servers.
+    /// Its index in a list of the route's servers.
     #[must_use]
     pub fn place(self) -> usize {
         self.0 as usize
@@ -42,33 +42,33 @@ impl ServerIndex {
 
 /// The servers of one route.
 ///
-/// A server is known by its index here, which stays its own while it is in the file or has connections open.
+/// A server is known by its index, which it keeps while it is in the file or has open connections.
 #[derive(Debug)]
 pub struct Group {
     on_all_down: OnAllDown,
     members: Vec<Member>,
     /// Indices of the members that are in the file, in its order.
     order: Vec<ServerIndex>,
-    /// Those that take connections.
+    /// The members that take connections.
     rotation: Rotation,
     standing: Standing,
 }
 
-/// Which server a connection gets.
+/// The result of a pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// The server of this index.
+    /// This server.
     Server(ServerIndex),
-    /// Every server that takes connections has its `max_connections`: wait for one of them to close.
+    /// Every server that takes connections is at its `max_connections`: wait until a connection closes.
     Full,
-    /// Servers would take it, but each was tried before: try one of them again after a pause.
+    /// Every server that takes connections was tried: try again after a pause.
     TriedAll,
     /// No server takes connections: each is down or has weight 0.
     NoServer,
 }
 
 impl Group {
-    /// The servers of `route`; their first probes come from `spread`.
+    /// The servers of `route`. `spread` gives the times of their first probes.
     #[must_use]
     pub fn new(route: &Route, spread: &mut Spread) -> Group {
         let standing = Standing::new(spread.now());
@@ -79,14 +79,14 @@ impl Group {
         group
     }
 
-    /// Adds a server that is not in the file: connections of another process go on there.
+    /// Adds a server that is not in the file, for connections of the previous process.
     pub fn remember(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> ServerIndex {
         let member = Member::new(server, check, spread);
         self.members.push(Member { retired: true, ..member });
         ServerIndex(self.members.len() as u32 - 1)
     }
 
-    /// Goes on from what another process knew of a server.
+    /// Takes over the previous process's state of a server.
     pub fn take_up(&mut self, now: Time, index: ServerIndex, health: ParkedHealth) {
         if let Some(member) = self.members.get_mut(index.place()) {
             member.health.take_up(health);
@@ -94,16 +94,16 @@ impl Group {
         }
     }
 
-    /// Goes on from what another process knew of the route as a whole.
+    /// Takes over the previous process's state of the route.
     pub fn take_up_standing(&mut self, now: Time, standing: Standing) {
         self.standing = standing;
         self.resettle(now);
     }
 
-    /// Picks a server for a connection from `client`, other than those in `tried`. Allocates nothing, but for a route of
-    /// more servers than are looked at each time.
+    /// Picks a server for a connection from `client`, other than those in `tried`. Allocates only for a route with so
+    /// many servers that they are kept in order.
     ///
-    /// The caller goes on to call [`Group::opened`] before it picks again.
+    /// The caller must call [`Group::opened`] before the next pick.
     pub fn pick(&mut self, client: IpAddr, tried: &[ServerIndex]) -> Pick {
         if let Some(i) = self.rotation.pick(&self.members, client, tried).or_else(|| self.fallback(tried)) {
             return Pick::Server(i);
@@ -115,18 +115,18 @@ impl Group {
         }
     }
 
-    /// Whether every server that takes connections has its `max_connections`.
+    /// Whether every server that takes connections is at its `max_connections`.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.rotation.vacancy(&self.members) == Vacancy::Full
     }
 
-    /// Counts a connection of a member, from the connect on.
+    /// Counts a connection of a member, from the start of its connect.
     pub fn opened(&mut self, index: ServerIndex) {
         self.count(index, |open| open + 1);
     }
 
-    /// Counts it off again.
+    /// Uncounts a connection of a member.
     pub fn closed(&mut self, index: ServerIndex) {
         self.count(index, |open| open.saturating_sub(1));
     }
@@ -139,19 +139,19 @@ impl Group {
         }
     }
 
-    /// Notes that a probe of a member has started.
+    /// Notes the start of a member's probe.
     pub fn probe_started(&mut self, index: ServerIndex) {
         if let Some(member) = self.members.get_mut(index.place()) {
             member.health.started();
         }
     }
 
-    /// Notes that a probe of a member ended without a verdict; answers whether it is the first in a row.
+    /// Notes the end of a member's probe without a verdict. Answers whether it is the first in a row.
     pub fn no_verdict(&mut self, index: ServerIndex) -> bool {
         self.members.get_mut(index.place()).is_some_and(|member| member.health.no_verdict())
     }
 
-    /// Takes the verdict of a member's probe; answers whether that took the server down or up.
+    /// Takes the verdict of a member's probe. Answers whether the server went down or came up.
     pub fn report(&mut self, now: Time, index: ServerIndex, checked: Checked) -> Option<Change> {
         let change = self.members.get_mut(index.place())?.health.report(now, checked)?;
         self.resettle(now);
@@ -169,25 +169,25 @@ impl Group {
         self.members.get(index.place())
     }
 
-    /// How many servers that are no backups take connections.
+    /// Servers that take connections, without backups.
     #[must_use]
     pub fn active_up(&self) -> usize {
         self.members.iter().filter(|member| member.takes_connections() && !member.server.backup).count()
     }
 
-    /// How many backups would take connections.
+    /// Backups that can take connections.
     #[must_use]
     pub fn backup_up(&self) -> usize {
         self.members.iter().filter(|member| member.takes_connections() && member.server.backup).count()
     }
 
-    /// Whether any server takes connections, since when, and how often and how long none did.
+    /// Whether any server takes connections, since when, and its changes so far.
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.standing
     }
 
-    /// Rebuilds the rotation from the servers that take connections now.
+    /// Rebuilds the rotation from the servers that take connections.
     fn resettle(&mut self, now: Time) {
         let backup = self.backup_in_service();
         let up = self.members.iter().any(Member::takes_connections);
@@ -198,7 +198,7 @@ impl Group {
         self.standing.set(now, up);
     }
 
-    /// The backup that takes the place of the other servers, where none of them takes connections.
+    /// The backup that stands in while no other server takes connections.
     fn backup_in_service(&self) -> Option<ServerIndex> {
         if self.active_up() > 0 {
             return None;
@@ -206,7 +206,7 @@ impl Group {
         self.members().find(|(_, member)| member.takes_connections() && member.server.backup).map(|(i, _)| i)
     }
 
-    /// The backup for a retry: what its servers refused is not held against a client until probes notice.
+    /// The backup for a retry: servers that refused the client are skipped before probes find them down.
     fn fallback(&self, tried: &[ServerIndex]) -> Option<ServerIndex> {
         if tried.is_empty() {
             return None;

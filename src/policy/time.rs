@@ -1,5 +1,5 @@
-//! The clock as policy sees it: microseconds since the service started, handed in by the event loop. A process that takes over
-//! from another goes on with its time.
+//! Time as policy sees it: microseconds since the service started, passed in by the event loop. The next process
+//! continues this time.
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ pub struct Time(u64);
 impl Time {
     /// The start of the service.
     pub const ZERO: Time = Time(0);
-    /// Later than every moment that comes.
+    /// Later than every time that comes.
     pub const NEVER: Time = Time(u64::MAX);
 
-    /// The moment `micros` microseconds after the start.
+    /// `micros` microseconds after the start.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Time {
         Time(micros)
@@ -27,7 +27,7 @@ impl Time {
         self.0
     }
 
-    /// How long ago `earlier` was; zero when it lies ahead.
+    /// Time since `earlier`; zero if that is in the future.
     #[must_use]
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -50,13 +50,13 @@ impl Sub<Time> for Time {
     }
 }
 
-/// A moment by the wall clock, in whole microseconds since the Unix epoch. The clock may be set at any time.
+/// A wall-clock time in whole microseconds since the Unix epoch. The clock may be set at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UnixTime(u64);
 
 impl UnixTime {
-    /// The moment `micros` microseconds after the epoch.
+    /// `micros` microseconds after the epoch.
     #[must_use]
     pub const fn from_micros(micros: u64) -> UnixTime {
         UnixTime(micros)
@@ -74,13 +74,13 @@ impl UnixTime {
         self.0 as f64 / 1e6
     }
 
-    /// When [`Time::ZERO`] was, where it is `now` at this moment.
+    /// The wall clock at [`Time::ZERO`], if it shows `self` at `now`.
     #[must_use]
     pub const fn at_zero(self, now: Time) -> UnixTime {
         UnixTime(self.0.saturating_sub(now.0))
     }
 
-    /// How long ago `earlier` was; zero when it lies ahead.
+    /// Time since `earlier`; zero if that is in the future.
     #[must_use]
     pub const fn since(self, earlier: UnixTime) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -90,7 +90,7 @@ impl UnixTime {
 impl Add<Time> for UnixTime {
     type Output = UnixTime;
 
-    /// The wall clock at a moment, where `self` is that at [`Time::ZERO`].
+    /// The wall clock at a time, if it shows `self` at [`Time::ZERO`].
     fn add(self, rhs: Time) -> UnixTime {
         UnixTime(self.0.saturating_add(rhs.0))
     }

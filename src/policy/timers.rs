@@ -1,41 +1,41 @@
-//! The deadlines of everything that waits, earliest first.
+//! Deadlines, the earliest first.
 //!
-//! Entries are never removed or moved, only outlived. An owner keeps a [`Deadline`], the earliest entry it has here;
-//! a deadline that moves later leaves that entry where it is, and when the entry comes up the owner arms again for
-//! the moment that counts by then. A connection that moves bytes thus touches no timer at all.
+//! Entries are never removed or moved. An owner keeps a [`Deadline`]: the earliest entry that it has here. A deadline
+//! that moves later leaves that entry in place; when the entry comes up, the owner arms again for the current deadline.
+//! So a connection that moves bytes touches no timer.
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::time::Time;
 
-/// Below this many entries the memory is not worth giving back.
+/// Below this capacity, memory is not given back.
 const KEPT_CAPACITY: usize = 1024;
 
-/// A queue of moments, each with the key of what is due then.
+/// A queue of times, each with the key of what is due.
 #[derive(Debug)]
 pub struct Timers<K> {
     heap: BinaryHeap<Entry<K>>,
 }
 
 impl<K: Copy> Timers<K> {
-    /// Without an entry.
+    /// An empty queue.
     #[must_use]
     pub const fn new() -> Timers<K> {
         Timers { heap: BinaryHeap::new() }
     }
 
-    /// Adds an entry; most owners want [`Deadline::arm`] instead.
+    /// Adds an entry; most owners use [`Deadline::arm`] instead.
     pub fn push(&mut self, at: Time, key: K) {
         self.heap.push(Entry { at, key });
     }
 
-    /// The moment of the earliest entry: how long the event loop may sleep.
+    /// The time of the earliest entry, until which the event loop may sleep.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
         self.heap.peek().map(|entry| entry.at)
     }
 
-    /// Takes the earliest entry out if its moment has come.
+    /// Takes the earliest entry out if it is due.
     pub fn pop_due(&mut self, now: Time) -> Option<(Time, K)> {
         if self.next()? > now {
             return None;
@@ -48,7 +48,7 @@ impl<K: Copy> Timers<K> {
         Some((entry.at, entry.key))
     }
 
-    /// Entries, outlived ones included.
+    /// Entries, stale ones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.heap.len()
@@ -67,14 +67,14 @@ impl<K: Copy> Default for Timers<K> {
     }
 }
 
-/// An owner's side of [`Timers`]: when its earliest entry comes up.
+/// An owner's side of [`Timers`]: the time of its earliest entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     armed: Time,
 }
 
 impl Deadline {
-    /// Makes sure that an entry comes up at `at` or before. Costs nothing when there is one already.
+    /// Makes sure that an entry comes up at `at` or earlier. Free if there is one.
     pub fn arm<K: Copy>(&mut self, timers: &mut Timers<K>, at: Time, key: K) {
         if at < self.armed {
             self.armed = at;
@@ -82,8 +82,8 @@ impl Deadline {
         }
     }
 
-    /// Whether the entry that came up for `at` is the one that counts; one that an earlier `arm` outran is not.
-    /// Disarms: the owner now acts, or arms for the later moment that counts.
+    /// Whether the entry that came up for `at` is the current one, and not a stale one that an earlier `arm` replaced.
+    /// Disarms: the owner now acts, or arms again.
     pub fn fired(&mut self, at: Time) -> bool {
         let current = at == self.armed;
         if current {
@@ -99,11 +99,10 @@ impl Default for Deadline {
     }
 }
 
-/// Deadlines of values that live in numbered slots, one value after the other.
+/// Deadlines of values in numbered slots, where one value follows another.
 ///
-/// An entry belongs to the slot and is left behind when its value goes: it serves the next one in the slot, whose deadline
-/// is hardly ever earlier. So values that come and go quickly touch the heap not at all, and there are not many more
-/// entries than there were values at once.
+/// An entry belongs to the slot, and stays when its value goes: it serves the next value, whose deadline is hardly ever
+/// earlier. So short-lived values do not touch the heap, and there are few more entries than values at once.
 #[derive(Debug)]
 pub struct SlotDeadlines<K> {
     timers: Timers<usize>,
@@ -111,13 +110,13 @@ pub struct SlotDeadlines<K> {
 }
 
 impl<K: Copy + Default> SlotDeadlines<K> {
-    /// No deadline.
+    /// No deadlines.
     #[must_use]
     pub fn new() -> SlotDeadlines<K> {
         SlotDeadlines { timers: Timers::new(), slots: Vec::new() }
     }
 
-    /// Makes sure that `key`, the value that is now in `slot`, comes up at `at` or before.
+    /// Makes sure that `key`, the current value of `slot`, comes up at `at` or earlier.
     pub fn arm(&mut self, slot: usize, key: K, at: Time) {
         if slot >= self.slots.len() {
             self.slots.resize(slot + 1, Default::default());
@@ -128,13 +127,13 @@ impl<K: Copy + Default> SlotDeadlines<K> {
         }
     }
 
-    /// When the earliest deadline is.
+    /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Time> {
         self.timers.next()
     }
 
-    /// A value that came up: it may be gone, and its real deadline may lie ahead, for which it arms again.
+    /// Takes a value that came up. It may be gone, or its deadline may be later; then it arms again.
     pub fn pop_due(&mut self, now: Time) -> Option<K> {
         while let Some((at, slot)) = self.timers.pop_due(now) {
             if let Some((deadline, key)) = self.slots.get_mut(slot)
@@ -159,7 +158,7 @@ struct Entry<K> {
     key: K,
 }
 
-/// Reversed: the heap gives out its greatest entry, which has to be the earliest.
+/// Reversed, because the heap pops its greatest entry, which must be the earliest.
 impl<K> Ord for Entry<K> {
     fn cmp(&self, other: &Entry<K>) -> Ordering {
         other.at.cmp(&self.at)

@@ -1,4 +1,4 @@
-//! Wrong passwords: how many an address may try, and what is said of them.
+//! Wrong passwords: how many an address may try, and when the log reports them.
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use super::time::Time;
 
 /// Wrong passwords that an address may try in a second.
 pub const MAX_A_SECOND: usize = 10;
-/// Addresses of which the last second is remembered. While there are more, no other may try.
+/// Addresses whose last second is remembered. While there are more, no further address may try.
 const MAX_ADDRESSES: usize = 1024;
-/// An address's first wrong password is told at once, and what follows once in so long.
+/// The first wrong password of an address is logged at once, further ones once in this time.
 pub const SUMMARY_PERIOD: Duration = Duration::from_secs(10);
-/// Of IPv6, so many bits are one address: a client has as many others as it likes.
+/// The prefix of IPv6 that counts as one address: a client can use any address of its own network.
 const IPV6_PREFIX: u8 = 64;
 
-/// When a refusal is to be told.
+/// When a refusal is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// At once.
     Now,
     /// In a [summary](Tries::summary) at that time.
     At(Time),
-    /// In a summary that was asked for already.
+    /// In a summary that is scheduled already.
     Due,
 }
 
-/// Wrong passwords of late.
+/// Recent wrong passwords.
 #[derive(Debug, Default)]
 pub struct Tries {
     addresses: HashMap<IpAddr, PerSecond>,
-    /// Refused since that was last told.
+    /// Refusals since the last log line.
     untold: u64,
-    /// When it was told last.
+    /// The time of the last log line.
     told: Option<Time>,
 }
 
 impl Tries {
-    /// Whether a password of `source` is looked at.
+    /// Whether a password from `source` is checked at all.
     pub fn may_try(&mut self, source: IpAddr, now: Time) -> bool {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.retain(|_, tries| tries.is_recent(now));
@@ -50,12 +50,12 @@ impl Tries {
         }
     }
 
-    /// Counts a password of `source` that was wrong.
+    /// Counts a wrong password from `source`.
     pub fn failed(&mut self, source: IpAddr, now: Time) {
         self.addresses.entry(network(source)).or_insert_with(|| PerSecond::new(MAX_A_SECOND)).take(now);
     }
 
-    /// Counts a refusal, and says when it is to be told.
+    /// Counts a refusal. Answers when it is to be logged.
     pub fn refused(&mut self, now: Time) -> Notice {
         self.untold += 1;
         match self.told.map(|told| told + SUMMARY_PERIOD) {
@@ -68,7 +68,7 @@ impl Tries {
         }
     }
 
-    /// How many were refused since that was last told.
+    /// The refusals since the last log line.
     pub fn summary(&mut self, now: Time) -> u64 {
         self.told = Some(now);
         std::mem::take(&mut self.untold)

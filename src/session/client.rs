@@ -13,39 +13,39 @@ use crate::policy::time::Time;
 use crate::preface::Told;
 use crate::vocabulary::{CloseReason, DropReason, Role};
 
-/// The client of a session: what every phase has.
+/// The client of a session, which every phase has.
 pub struct Client {
     pub(super) stream: Stream,
     pub(super) source: SocketAddr,
     pub(super) accepted: Time,
-    /// The route at whose own addresses it came in; `None`: at the file's.
+    /// The route that owns the address it came to; `None`: the file does.
     pub(super) frontend: Option<RouteId>,
     /// It came in at the redirect's addresses, and was handed on: its request goes to this port of a server.
     pub(super) handed_on: Option<u16>,
     /// The session waits for a hello of which no byte has come.
     pub(super) is_unheard: bool,
     pub(super) admission: Admission,
-    /// Bytes beyond what every hello may take.
+    /// Bytes lent beyond what every hello may take.
     pub(super) lent: u32,
-    /// What a balancer told of it.
+    /// What a balancer in front said of it.
     pub(super) told: Option<Box<Told>>,
-    /// What its hello asks for, once that is known.
+    /// The names in its hello, once that is read.
     pub(super) names: Option<Rc<Names>>,
 }
 
-/// What the limits on source addresses say of a connection.
+/// The decision of the source limits on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Its address may have it.
     Granted,
-    /// Its address may not have it.
+    /// Its address is over its limits.
     Refused(DropReason),
-    /// It is a balancer's, for which there are none.
+    /// A balancer's, which has no limits.
     Unlimited,
 }
 
 impl Client {
-    /// One that came in at the file's own addresses, and of which no more is known.
+    /// A client that came to the file's own addresses.
     pub(super) fn new(stream: Stream, source: SocketAddr, accepted: Time) -> Client {
         Client {
             stream,
@@ -61,7 +61,7 @@ impl Client {
         }
     }
 
-    /// Asks the limits about its address; why that may not have the connection.
+    /// Asks the source limits about its address. Answers the reason to refuse it, if any.
     pub(super) fn ask_limits(&mut self, lent: &mut Lent<'_>) -> Option<DropReason> {
         self.admission = match lent.shared.sources.admit(lent.context.now, self.source.ip()) {
             Ok(()) => Admission::Granted,
@@ -73,12 +73,12 @@ impl Client {
         self.refused()
     }
 
-    /// Writes a line of it to the log.
+    /// Writes one of its log lines.
     pub(super) fn log(&self, step: &Step<'_>, context: &mut Context) {
         context.log.write(context.now, &self.whose(&context.fleet), step);
     }
 
-    /// What its log lines begin with.
+    /// The beginning of its log lines.
     pub(super) fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
         let owner = self.frontend.and_then(|id| Some(&**fleet.route(id)?.name()));
         Whose {
@@ -93,19 +93,19 @@ impl Client {
         }
     }
 
-    /// Whether the log has lines of this client: always once its first byte has come, and before that as `log.empty` says.
+    /// Whether the log has lines of this client: after its first byte always, before that if `log.empty` is true.
     pub(super) fn is_logged(&self, context: &Context) -> bool {
         !self.is_unheard || context.config.log.empty
     }
 
-    /// Whether an end for `reason` counts as denied. A client that left before its first byte, as checks and port scanners do, was
-    /// denied nothing.
+    /// Whether an end for `reason` counts as denied. A client that left before its first byte, such as a port scanner,
+    /// was not denied anything.
     pub(super) fn is_denied(&self, reason: CloseReason) -> bool {
         let has_left = self.is_unheard && reason == CloseReason::Dropped(DropReason::ClosedEarly);
         matches!(reason, CloseReason::Dropped(_)) && !has_left
     }
 
-    /// Why its address may not have the connection.
+    /// The reason to refuse its address.
     pub(super) fn refused(&self) -> Option<DropReason> {
         match self.admission {
             Admission::Refused(reason) => Some(reason),
@@ -113,13 +113,13 @@ impl Client {
         }
     }
 
-    /// Connections at once, for its log lines.
+    /// Current connections, for its log lines.
     pub(super) fn counts(&self, open: Open, context: &Context) -> Counts {
         let counts = context.counts(self.frontend, open);
         if self.handed_on.is_some() { Counts { frontend: context.clients.at_redirect(), ..counts } } else { counts }
     }
 
-    /// The address that it connected to, which is known without asking where the listener is `bound` to a single one.
+    /// The address that it connected to. If the listener is `bound` to one address, no system call is needed.
     pub(super) fn destination(&self, bound: SocketAddr) -> io::Result<SocketAddr> {
         if let Some(told) = &self.told {
             return Ok(told.destination);

@@ -1,4 +1,4 @@
-//! The end of a connection: every one comes through [`close`], which writes its log line and settles its counters.
+//! The end of a connection. Every end comes through [`close`], which writes its log line and its counters.
 use super::routed::Routed;
 use super::{Admission, Client, Lent, Moved, Next};
 use crate::access_log::{Step, Timing};
@@ -9,10 +9,10 @@ use crate::net::Received;
 use crate::vocabulary::{CloseReason, DropReason};
 use crate::wire::alert::Alert;
 
-/// Bytes of a client that are read to no other end than to have it read an alert.
-const MOST_UNREAD: usize = 256 * 1024;
+/// The most bytes that are read from a client before close, so that it can read an alert.
+const MAX_UNREAD: usize = 256 * 1024;
 
-/// Logs and counts the end of a connection. Its sockets are the caller's to close.
+/// Logs and counts the end of a connection. The caller closes its sockets.
 pub(super) fn close(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReason, lent: &mut Lent<'_>) {
     if client.is_logged(lent.context) {
         log(client, routed, moved, reason, lent);
@@ -49,7 +49,7 @@ fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseRe
     }
 }
 
-/// Counts the end of a balancer's own check, of which the log says nothing.
+/// Counts the end of a balancer's own check. The log has no line for it.
 pub(super) fn check(frontend: Option<RouteId>, lent: &mut Lent<'_>) {
     lent.context.process.closed(CloseReason::Answered, 0);
     if let Some(id) = frontend {
@@ -70,13 +70,13 @@ fn log(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseReas
     log.write(now, &whose, &Step::Close { timing, bytes_up: moved.up, bytes_down: moved.down, reason, counts });
 }
 
-/// Ends the connection of a client that is not let in.
+/// Ends the connection of a refused client.
 pub(super) fn refuse(client: Client, reason: DropReason, lent: &mut Lent<'_>) -> Next {
     close(&client, None, Moved::default(), CloseReason::Dropped(reason), lent);
     turn_away(client, reason, lent)
 }
 
-/// How a client is turned away: what need not be TLS understands no alert.
+/// How a client is refused; one that may not speak TLS gets no alert.
 fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
     match lent.context.config.reject {
         Reject::Alert if client.handed_on.is_some() || lent.context.fleet.takes_all(client.frontend).is_some() => {
@@ -86,7 +86,7 @@ fn alert_only_to_tls(client: &Client, lent: &Lent<'_>) -> Reject {
     }
 }
 
-/// Closes a client that was refused, in the way that `reject` says.
+/// Closes a refused client, in the way that `reject` says.
 fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
     match alert_only_to_tls(&client, lent) {
         _ if reason == DropReason::ClosedEarly => {}
@@ -94,7 +94,7 @@ fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
         Reject::Drop => client.stream.vanish(client.source),
         Reject::Alert => {
             let alert = match reason {
-                // A client that `allow_from` excludes does not learn that the name is served.
+                // A client that `allow_from` excludes must not learn that the name is served.
                 DropReason::UnknownSni | DropReason::NoSni | DropReason::NotAllowed => Alert::UnrecognizedName,
                 DropReason::NotTls | DropReason::MalformedHello => Alert::DecodeError,
                 _ => Alert::InternalError,
@@ -114,11 +114,10 @@ pub(super) fn give_up(mut routed: Routed, reason: CloseReason, lent: &mut Lent<'
     Next::Ended
 }
 
-/// Sends an alert. What the client sent is read first: closing with bytes unread would send RST, which overtakes the
-/// alert.
+/// Sends an alert. The client's bytes are read first: close(2) with unread bytes sends RST, which overtakes the alert.
 fn say(client: &mut Client, alert: Alert) {
     let mut room = [0; 4096];
-    let mut unread = MOST_UNREAD;
+    let mut unread = MAX_UNREAD;
     while unread > 0
         && let Received::Bytes(n) = client.stream.read(&mut room)
     {

@@ -1,4 +1,4 @@
-//! From a route to a connected server that has the PROXY header and the hello.
+//! From a route to a connected server that has taken the PROXY header and the hello.
 use std::borrow::Cow;
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
-/// A server is being connected to.
+/// The proxy connects to a server.
 pub struct Connect {
     pub(super) routed: Routed,
     pub(super) server: Stream,
@@ -25,14 +25,14 @@ pub struct Connect {
     until: Time,
 }
 
-/// Why a try to connect failed.
+/// Why an attempt to connect failed.
 #[derive(Clone, Copy)]
 enum Failure {
     Refused(Errno),
     Timeout,
 }
 
-/// Finds a server. A session that comes while others wait for a server of the route waits behind them.
+/// Finds a server. If other sessions of the route wait for one, this one waits behind them.
 pub(super) fn line_up(routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'_>) -> Next {
     if lent.context.fleet.route(routed.route()).is_some_and(|route| !route.queue().is_empty()) {
         return Queue::enter(routed, payload, Why::Full, lent);
@@ -40,8 +40,8 @@ pub(super) fn line_up(routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'_
     seek(routed, payload, lent)
 }
 
-/// Finds a server and begins to connect to it. The first write is tried at once: where it succeeds, as it does for a
-/// server on the same machine, there is no event to wait for.
+/// Picks a server and begins to connect to it. The first write is tried at once: with a server on the same machine it
+/// succeeds, and no event is needed.
 pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'_>) -> Next {
     loop {
         let server = match routed.pick(&mut lent.context.fleet) {
@@ -81,21 +81,21 @@ pub(super) fn seek(mut routed: Routed, payload: Cow<'_, [u8]>, lent: &mut Lent<'
     }
 }
 
-/// Whether a write of nothing has shown that the server is connected: a socket that still connects takes no write at all.
+/// Whether an empty write has shown that the server is connected: a connecting socket takes no write.
 fn is_through(payload: &[u8], server: &Stream) -> bool {
     payload.is_empty() && server.is_writable()
 }
 
 fn dial(routed: &Routed, server: ServerIndex, payload: &[u8], context: &Context) -> Result<Stream, Errno> {
-    // A server that was picked is there; were it not, that would be no more than a failed try.
+    // A picked server always has an entry; if it had none, this would count as a failed attempt.
     let server = context.fleet.server(ServerId { route: routed.route(), server }).ok_or(Errno::HOSTUNREACH)?;
-    // Its zone stays: without it, a link-local address is none.
+    // The zone must stay: without it, a link-local address cannot be connected to.
     let mut address = server.address;
     if let Some(port) = routed.client.handed_on {
         address.set_port(port);
     }
     let stream = net::dial(address, server.from_address(), server.interface.as_deref())?;
-    // Where something is sent, its answer tells whether the socket has connected with itself.
+    // If something was sent, the answer will show whether the socket is connected with itself.
     if payload.is_empty() { net::refuse_itself(stream, address) } else { Ok(stream) }
 }
 
@@ -116,7 +116,7 @@ impl Connect {
         Next::Wait(Session::Connect(Connect { routed, server, payload, until }.into()))
     }
 
-    /// Looks whether the client is still there and the server has answered.
+    /// Handles events: the client may have left, and the server may have answered.
     pub(super) fn advance(mut self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         if self.routed.client.stream.is_broken() {
             self.end(CloseReason::ClientLeft, lent);
@@ -145,7 +145,7 @@ impl Connect {
         self.fail(Failure::Timeout, lent)
     }
 
-    /// The hello, and what came behind it.
+    /// The hello, and the bytes that came after it.
     pub(super) fn hello(&self) -> &[u8] {
         self.payload.get(usize::from(self.routed.found.header)..).unwrap_or_default()
     }
@@ -169,7 +169,7 @@ impl Connect {
 }
 
 impl Failure {
-    /// Why the connection ends if there is no other try.
+    /// The close reason if there is no further attempt.
     fn reason(self) -> CloseReason {
         match self {
             Failure::Refused(_) => CloseReason::ServerRefused,

@@ -1,4 +1,4 @@
-//! From accept to a whole hello, and the route that it gets.
+//! From accept to a whole hello and its route.
 use std::borrow::Cow;
 use std::mem;
 use std::net::SocketAddr;
@@ -18,18 +18,18 @@ use crate::vocabulary::{CloseReason, DropReason};
 use crate::wire::client_hello::{self, Reader, Verdict};
 use crate::wire::proxy_header::{self, Tlvs};
 
-/// What the scratch buffer keeps free in front of a hello, so that the PROXY header can be put right before it.
+/// Free room in the scratch buffer before a hello, so that the PROXY header can be written right in front of it.
 const HEADER_ROOM: usize = proxy_header::MAX_LEN;
 
-/// What the scratch buffer holds: a header, and the longest hello with something behind it. Of more than 128 KiB, which
-/// malloc has the kernel map for themselves (mallopt(3)), only what is read into is resident.
+/// Size of the scratch buffer: a header, and the longest hello with bytes after it. malloc maps blocks over 128 KiB on
+/// their own (mallopt(3)), so only the pages that are used are resident.
 pub(super) const SCRATCH_ROOM: usize = HEADER_ROOM + client_hello::MAX_RAW + 64 * 1024;
 
-/// What the log says of a client that `allow_from` leaves out.
+/// The reason that the log has for a client outside `allow_from`.
 const NOT_ALLOWED: &str = "not from that address";
 
 /// The longest read beyond what every hello may take.
-const MOST_READ: usize = 16 * 1024;
+const MAX_READ: usize = 16 * 1024;
 
 /// A client whose hello is not whole yet.
 pub struct Hello {
@@ -37,16 +37,16 @@ pub struct Hello {
     /// The address of its listener.
     bound: SocketAddr,
     until: Time,
-    /// What came so far, where it did not come at once.
+    /// The bytes so far, unless the hello came at once.
     raw: Vec<u8>,
     reader: Reader,
 }
 
-/// What the bytes so far come to.
+/// What the bytes so far are.
 enum Judgement {
     Incomplete,
     Refused(DropReason),
-    /// It has a route. The PROXY header ends where the header's room ends.
+    /// A hello with a route. The PROXY header ends at the end of its room.
     Found(Found),
 }
 
@@ -59,16 +59,16 @@ impl Hello {
         Hello { client, bound, until, raw: Vec::new(), reader: Reader::default() }.advance(lent)
     }
 
-    /// Reads until the hello is whole, or the socket is empty.
+    /// Reads until the hello is whole or the socket is empty.
     pub(super) fn advance(mut self, lent: &mut Lent<'_>) -> Next {
-        // Taken out for the time of this call, because what is read into it goes along with what is lent.
+        // Taken out during this call, because its bytes are passed on together with `lent`.
         let mut scratch = mem::take(&mut lent.shared.scratch);
         let next = loop {
             let Some((front, room)) = scratch.split_first_chunk_mut() else { break self.run_short(lent) };
-            // With what came before, it must fit into the room.
+            // A read and the earlier bytes must fit into the room together.
             let came_before = self.raw.len();
-            // What follows the hello stays with the kernel until it has a server.
-            let most = came_before + if came_before < FREE { FREE - came_before } else { MOST_READ };
+            // Bytes after the hello stay in the kernel until there is a server.
+            let most = came_before + if came_before < FREE { FREE - came_before } else { MAX_READ };
             let fresh = match self.client.stream.read(room.get_mut(came_before..most).unwrap_or_default()) {
                 Received::Bytes(n) => room.get(came_before..came_before + n).unwrap_or_default(),
                 Received::Blocked => break self.wait(lent),
@@ -96,18 +96,18 @@ impl Hello {
         next
     }
 
-    /// Keeps what came, behind what came before; whether there is memory for it.
+    /// Appends new bytes to the earlier ones. Answers whether there is memory for them.
     fn keep(&mut self, fresh: &[u8], lent: &mut Lent<'_>) -> bool {
         let raw = &mut self.raw;
         if raw.capacity() - raw.len() < fresh.len() {
-            // Not twice what there is, as `Vec` would have it: an eighth more still makes every byte move few times.
+            // `Vec` would double. An eighth more still moves every byte only a few times.
             raw.reserve_exact(fresh.len().max(raw.len() / 8));
         }
         raw.extend_from_slice(fresh);
         lent.shared.memory.lend(&mut self.client, raw.capacity())
     }
 
-    /// Goes on with a client of another process, of which `raw` has come so far.
+    /// Takes over a client of the previous process, which had received `raw`.
     pub(super) fn take_up(client: Client, until: Time, raw: Vec<u8>, lent: &mut Lent<'_>) -> Next {
         let Ok(bound) = client.stream.local_address() else {
             return close::refuse(client, DropReason::ClosedEarly, lent);
@@ -127,18 +127,18 @@ impl Hello {
         next.unwrap_or_else(|hello| hello.advance(lent))
     }
 
-    /// What came so far, for another process.
+    /// The bytes so far, for the next process.
     pub(super) fn raw(&self) -> &[u8] {
         &self.raw
     }
 
-    /// Goes on to a server. Of the hello, which is `len` bytes long, the room has what is not in `raw`.
+    /// Goes on to a server. The room holds the part of the hello, `len` bytes long, that is not in `raw`.
     fn go_on(self, found: Found, len: usize, scratch: &mut [u8], lent: &mut Lent<'_>) -> Next {
         if let Some(place) = scratch.get_mut(HEADER_ROOM..HEADER_ROOM + self.raw.len()) {
             place.copy_from_slice(&self.raw);
         }
         let start = HEADER_ROOM - usize::from(found.header);
-        // A hello without its header would hide the client from the server.
+        // Without its header the hello would hide the client from the server.
         let Some(payload) = scratch.get(start..HEADER_ROOM + len) else { return self.run_short(lent) };
         let routed = Routed::open(self.client, found, lent);
         line_up(routed, Cow::Borrowed(payload), lent)
@@ -170,7 +170,7 @@ impl Hello {
         Next::Ended
     }
 
-    /// A first byte has come: the log may tell of the client now.
+    /// Notes the first byte: the log may have lines of the client now.
     fn note_heard(&mut self, lent: &mut Lent<'_>) {
         let was_logged = self.client.is_logged(lent.context);
         self.client.is_unheard = false;
@@ -184,7 +184,7 @@ impl Hello {
         close::refuse(self.client, reason, lent)
     }
 
-    /// Looks at the hello so far: `fresh`, or where more came before, all that was put together of it.
+    /// Judges the hello so far: `fresh`, or, if more came earlier, all of it joined.
     fn judge(&mut self, fresh: &[u8], front: &mut [u8; HEADER_ROOM], lent: &mut Lent<'_>) -> Judgement {
         let raw = if self.raw.is_empty() { fresh } else { &self.raw };
         let verdict = self.reader.read(raw);
@@ -221,13 +221,13 @@ fn is_allowed(client: &Client, id: RouteId, lent: &Lent<'_>) -> bool {
     lent.context.fleet.route(id).is_none_or(|route| route.config().allows(client.source.ip()))
 }
 
-/// Gives a client its route at once: all that comes to the address is the route's, and the server may speak first.
+/// Gives a client its route at once: every client at the address is the route's, and the server may speak first.
 pub(super) fn take_all(client: Client, bound: SocketAddr, id: RouteId, lent: &mut Lent<'_>) -> Next {
     log_accept(&client, lent);
     give(client, bound, id, &[], lent)
 }
 
-/// Goes on with such a client of another process.
+/// Takes over such a client of the previous process.
 pub(super) fn take_up_all(client: Client, id: RouteId, lent: &mut Lent<'_>) -> Next {
     match client.stream.local_address() {
         Ok(bound) if client.refused().is_none() => give(client, bound, id, &[], lent),
@@ -280,12 +280,12 @@ fn route(
     let route = lent.context.fleet.route(id).ok_or(DropReason::UnknownSni)?;
     let config = Arc::clone(route.config());
     let unique_id = config.proxy_header.tlvs.unique_id.then(|| lent.shared.unique_ids.draw());
-    // Where its address is gone, so is the client.
+    // The kernel has no address for a socket whose client has left.
     let header = write_header(client, bound, &config, hello, unique_id, front).map_err(|_| DropReason::ClosedEarly)?;
     Ok(Found { config, route: id, unique_id, header: header as u16 })
 }
 
-/// Writes the PROXY header to the end of `front`; how long it is.
+/// Writes the PROXY header to the end of `front`. Answers its length.
 fn write_header(
     client: &Client,
     bound: SocketAddr,

@@ -1,23 +1,23 @@
-//! The memory that clients take before they have a server: bounded in all, whatever they send.
+//! The memory of clients without a server, bounded for all together.
 use super::Client;
 
-/// Bytes that each client's hello may take without being asked for.
+/// Bytes that each client's hello may always take.
 pub(super) const FREE: usize = 20 * 1024;
 /// Bytes that all hellos together may take beyond that.
-const MOST_LENT: usize = 8 * 1024 * 1024;
+const MAX_LENT: usize = 8 * 1024 * 1024;
 
-/// What the few hellos have been lent that need more than [`FREE`].
+/// The bytes lent to the few hellos that need more than [`FREE`].
 #[derive(Default)]
 pub(super) struct Memory {
     lent: usize,
 }
 
 impl Memory {
-    /// Lends the client of a hello that takes `size` bytes what it needs; whether there was so much.
+    /// Lends the client of a hello of `size` bytes what it needs. Answers whether that was available.
     pub(super) fn lend(&mut self, client: &mut Client, size: usize) -> bool {
         let needed = size.saturating_sub(FREE);
         let others = self.lent - client.lent as usize;
-        if others + needed > MOST_LENT {
+        if others + needed > MAX_LENT {
             return false;
         }
         client.lent = needed as u32;
@@ -25,7 +25,7 @@ impl Memory {
         true
     }
 
-    /// The client's hello is in no memory any more.
+    /// Takes back what the client was lent.
     pub(super) fn take_back(&mut self, lent: u32) {
         self.lent -= lent as usize;
     }

@@ -1,4 +1,5 @@
-//! One client's connection, from accept to close. Each phase is a struct with what is valid then, in a file of its own:
+//! One client's connection, from accept to close. Each phase is a struct in a file of its own, with the fields that are
+//! valid then:
 //!
 //! ```text
 //!   Preface, of a balancer in front
@@ -12,7 +13,7 @@
 //!     +--------------------------+----- gave up ----------------------+----------------------------------+
 //! ```
 //!
-//! A phase takes itself by value and answers what comes [`Next`]: no session is ever between two phases.
+//! A phase takes itself by value and answers what comes [`Next`]. No session is ever between two phases.
 mod client;
 mod close;
 mod connect;
@@ -47,36 +48,36 @@ use queue::Queue;
 use relay::Relay;
 pub use shared::{Lent, Shared};
 
-/// One in so many of the clients that there may be at once can be a refused one whose hello is awaited.
+/// One in so many clients at once may be a refused one whose hello is awaited.
 const REFUSED_SHARE: u64 = 8;
 
-/// One client's connection. A phase that lasts longer than a turn is boxed: it goes from hand to hand at every event.
+/// One client's connection. A phase that outlasts a turn is boxed, because it is moved at every event.
 pub enum Session {
-    /// A balancer's, whose PROXY header is not whole yet.
+    /// A balancer in front has connected, and its PROXY header is not whole yet.
     Preface(Box<Preface>),
-    /// Its hello is not whole yet.
+    /// The hello is not whole yet.
     Hello(Box<Hello>),
-    /// It waits for a server to have room, or for the next try.
+    /// It waits until a server has room, or for the next attempt.
     Queue(Box<Queue>),
-    /// A server is being connected to.
+    /// The proxy connects to a server.
     Connect(Box<Connect>),
-    /// Bytes move.
+    /// Bytes are relayed.
     Relay(Box<Relay>),
 }
 
-/// What becomes of a session after it was worked on.
+/// What comes after a session has worked.
 pub enum Next {
     /// It waits for an event or its deadline.
     Wait(Session),
-    /// It had its turn, and goes on in the next one.
+    /// It yields, and goes on in the next turn.
     Again(Session),
-    /// It has much to do, and goes on when its turn comes in the line of those.
+    /// It moves bulk, and goes on when it is first in the line.
     Later(Session),
     /// It has ended, and is logged and counted.
     Ended,
 }
 
-/// Which of a session's sockets an event is about.
+/// One of a session's two sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The client's.
@@ -85,19 +86,19 @@ pub enum Side {
     Server,
 }
 
-/// Bytes that a session has moved so far.
+/// The bytes that a session has moved.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moved {
-    /// From client to server, the PROXY header apart.
+    /// From client to server, without the PROXY header.
     pub up: u64,
     /// From server to client.
     pub down: u64,
-    /// Of both, those that were spliced.
+    /// The spliced ones among both.
     pub spliced: u64,
 }
 
 impl Session {
-    /// Begins with a client that the listener at `bound` has let in, and reads what it has said already.
+    /// Begins a session with a client that the listener at `bound` accepted, and reads what the client has sent.
     pub fn accept(accepted: Accepted, bound: SocketAddr, frontend: Option<RouteId>, lent: &mut Lent<'_>) -> Next {
         let Accepted { stream, source } = accepted;
         let now = lent.context.now;
@@ -109,10 +110,10 @@ impl Session {
         Session::admit(client, bound, lent)
     }
 
-    /// Asks the limits about a client whose address is known.
+    /// Asks the source limits about a client whose address is known.
     ///
-    /// One that its address may not have is turned away only after its hello: a hello that comes to a socket which is
-    /// closed already is answered by the kernel, with an RST that reaches the client. Not too many wait for that at once.
+    /// A client over its limits is refused only after its hello: if the socket were closed before, the kernel would
+    /// answer the hello with RST, which reaches the client. Only a few may wait for that at once.
     fn admit(mut client: Client, bound: SocketAddr, lent: &mut Lent<'_>) -> Next {
         let takes_all = lent.context.fleet.takes_all(client.frontend);
         client.is_unheard = takes_all.is_none();
@@ -131,7 +132,7 @@ impl Session {
         }
     }
 
-    /// Goes on with a client of the redirect, whose request goes to a server of a route.
+    /// Takes a client of the redirect, whose request goes to a server of a route.
     pub fn take_on(handed: Handed, lent: &mut Lent<'_>) -> Next {
         let Handed { stream, source, told, accepted, sent, route, port } = handed;
         let mut client = Client { handed_on: Some(port), told, ..Client::new(stream, source, accepted) };
@@ -141,8 +142,8 @@ impl Session {
         }
     }
 
-    /// Takes what an event says, and does what can be done now. A session that moves bulk stands in line instead: those
-    /// that say little are not to wait for megabytes of others.
+    /// Handles an event, and does what can be done now. A session that moves bulk is put in the line instead, so that
+    /// others do not wait for its megabytes.
     pub fn hear(mut self, side: Side, event: &Event, lent: &mut Lent<'_>) -> Next {
         self.note(side, event);
         match self {
@@ -174,7 +175,7 @@ impl Session {
         }
     }
 
-    /// Ends what is over; a deadline that has moved since it was armed is armed again.
+    /// Ends a session that is over. A deadline that has moved since is armed again.
     pub fn expire(self, lent: &mut Lent<'_>) -> Next {
         let deadline = self.deadline();
         if deadline > lent.context.now {
@@ -182,7 +183,7 @@ impl Session {
             return Next::Wait(self);
         }
         match self {
-            // What it was put off for may be that somebody spoke.
+            // It may have been put off only because another session was active.
             Session::Relay(relay) if relay.is_put_off() => relay.advance(lent),
             Session::Preface(preface) => preface.expire(lent),
             Session::Hello(hello) => hello.expire(lent),
@@ -192,7 +193,7 @@ impl Session {
         }
     }
 
-    /// A server of its route has room: a session that waits for that goes on.
+    /// Goes on with a waiting session: a server of its route has room.
     pub fn room(self, lent: &mut Lent<'_>) -> Next {
         match self {
             Session::Queue(queue) => queue.room(lent),
@@ -200,7 +201,7 @@ impl Session {
         }
     }
 
-    /// Ends it, whatever it does.
+    /// Ends it, in any phase.
     pub fn kill(self, lent: &mut Lent<'_>) {
         match self {
             Session::Preface(preface) => preface.end(CloseReason::Killed, lent),
@@ -220,26 +221,26 @@ impl Session {
         }
     }
 
-    /// The address that its client comes from, which counts as having this connection open.
+    /// The client's address, if the source limits count this connection for it.
     #[must_use]
     pub fn admitted_source(&self) -> Option<IpAddr> {
         let client = self.client();
         (client.admission == Admission::Granted).then(|| client.source.ip())
     }
 
-    /// The name that its client asks for, once its hello is read.
+    /// The SNI, once the hello is read.
     #[must_use]
     pub fn sni(&self) -> Option<&[u8]> {
         self.client().names.as_ref()?.sni.as_deref()
     }
 
-    /// The route at whose own addresses its client came in.
+    /// The route that owns the address its client came to.
     #[must_use]
     pub fn frontend(&self) -> Option<RouteId> {
         self.client().frontend
     }
 
-    /// The route and the port of its servers by which a client of the redirect goes on.
+    /// The route and the port of its servers, for a client that the redirect handed on.
     fn handed_on(&self) -> Option<(RouteId, u16)> {
         let routed = match self {
             Session::Preface(_) | Session::Hello(_) => return None,
@@ -250,7 +251,7 @@ impl Session {
         routed.client.handed_on.map(|port| (routed.found.route, port))
     }
 
-    /// What it is about.
+    /// Its phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self {
@@ -276,7 +277,7 @@ impl Session {
         }
     }
 
-    /// When it is over unless something happens.
+    /// Its deadline.
     fn deadline(&self) -> Time {
         match self {
             Session::Preface(preface) => preface.deadline(),

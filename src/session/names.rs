@@ -1,4 +1,4 @@
-//! The server names of open sessions' hellos, for the log. Sessions with the same name share one copy.
+//! The names of open sessions' hellos, for the log. Sessions with the same names share one copy.
 use std::hash::Hasher as _;
 use std::rc::Rc;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::client_hello::Hello;
 
-/// Names that are shared at most, each of which costs a pointer.
+/// The most names that are shared, at the cost of a pointer each.
 const SLOTS: usize = 256;
 
-/// Bytes of a list of protocols that are kept.
-const MOST_ALPN: usize = 64;
+/// The most bytes of a list of protocols that are kept.
+const MAX_ALPN: usize = 64;
 
-/// What a hello asks for.
+/// The names in a hello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Names {
-    /// The name.
+    /// The SNI.
     pub(super) sni: Option<Box<[u8]>>,
-    /// The protocols, each behind its length; the last may be cut.
+    /// The protocols, each with its length in front. The last may be cut off.
     pub(super) alpn: Box<[u8]>,
 }
 
-/// The same on their way to another process.
+/// The same as the next process gets it.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ParkedNames {
@@ -37,10 +37,10 @@ impl Names {
     }
 }
 
-/// Names that were asked for last.
+/// Recent names.
 ///
-/// Most clients ask for one of few names with one of few lists of protocols. Where that is not so, as for a route of
-/// `*.a.b` with thousands of names, or with a client that makes them up, each connection holds its own.
+/// Most clients send one of few names with one of few lists of protocols. Otherwise, as for a route of `*.a.b` with
+/// thousands of names, or a client that invents them, each connection has its own copy.
 pub(super) struct NamePool(Box<[Option<Rc<Names>>]>);
 
 impl NamePool {
@@ -53,16 +53,16 @@ impl NamePool {
         self.share(hello.sni, hello.alpn_list())
     }
 
-    /// Those of a client of another process.
+    /// The names of a client of the previous process.
     pub(super) fn take_up(&mut self, parked: &ParkedNames) -> Rc<Names> {
         self.share(parked.sni.as_deref().map(str::as_bytes), &parked.alpn)
     }
 
-    /// These names; the list of protocols is cut where it is long.
+    /// These names. A long list of protocols is cut off.
     fn share(&mut self, sni: Option<&[u8]>, alpn: &[u8]) -> Rc<Names> {
-        let alpn = alpn.get(..MOST_ALPN).unwrap_or(alpn);
+        let alpn = alpn.get(..MAX_ALPN).unwrap_or(alpn);
         let make = || Rc::new(Names { sni: sni.map(Box::from), alpn: alpn.into() });
-        // A client can have names fall on each other's slots, which costs it more than this process.
+        // A client can make names collide here, which costs it more than this process.
         let mut hasher = FnvHasher::default();
         hasher.write(sni.unwrap_or_default());
         let index = hasher.finish() as usize ^ alpn.len();
@@ -93,6 +93,6 @@ mod tests {
         assert!(Rc::ptr_eq(&again, &pool.share(Some(b"a.test"), b"\x02h2")));
         assert_ne!(again, pool.share(Some(b"a.test"), b"\x08http/1.1"));
         assert_ne!(pool.share(None, b""), pool.share(Some(b""), b""));
-        assert_eq!(pool.share(None, &[9; 1000]).alpn.len(), MOST_ALPN);
+        assert_eq!(pool.share(None, &[9; 1000]).alpn.len(), MAX_ALPN);
     }
 }

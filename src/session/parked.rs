@@ -1,4 +1,4 @@
-//! A session on its way to another process.
+//! A session as the next process gets it.
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,54 +15,54 @@ use crate::policy::time::Time;
 use crate::preface::Told;
 use crate::vocabulary::{CloseReason, DropReason};
 
-/// A session that another process is to go on with.
+/// A session that the next process goes on with.
 pub struct Parked<'a> {
-    /// What it is about.
+    /// Its state.
     pub record: Record,
-    /// Bytes that were read and not written yet: those that go up, and those that go down.
+    /// Bytes that were read and are not written yet: `up`, then `down`.
     pub held: [&'a [u8]; 2],
     /// The client's socket.
     pub client: BorrowedFd<'a>,
-    /// The server's socket, where there is one.
+    /// The server's socket, if it has one.
     pub server: Option<BorrowedFd<'a>>,
 }
 
-/// What a session is about.
+/// The state of a session.
 #[derive(Serialize, Deserialize)]
 pub struct Record {
     source: SocketAddr,
     accepted: Time,
-    /// What a balancer told of it.
+    /// What a balancer in front said of it.
     told: Option<Box<Told>>,
-    /// Which route of the other process owns the addresses where the client came in.
+    /// The route, by its index in the previous process, that owns the address the client came to.
     #[serde(default)]
     frontend: Option<usize>,
-    /// The redirect has handed it on: the route of the other process, and the port of its servers.
+    /// If the redirect handed it on: the route, by its index in the previous process, and the port of its servers.
     #[serde(default)]
     handed_on: Option<(usize, u16)>,
-    /// What its hello asks for.
+    /// The names in its hello.
     #[serde(default)]
     names: Option<ParkedNames>,
     phase: Phase,
 }
 
-/// What it does. A session that waits for a server, or connects to one, goes back to its hello: the other process finds it a
+/// Its phase. A session that waits for a server or connects to one goes back to its hello: the next process picks a
 /// server anew.
 #[derive(Serialize, Deserialize)]
 enum Phase {
-    /// A balancer's header has not come whole.
+    /// A balancer's header is not whole yet.
     Preface {
         until: Time,
     },
     Hello {
         until: Time,
-        /// Why its address may not have it, by the reason's name.
+        /// Why its address is over its limits, by the reason's name.
         refused: Option<String>,
     },
     Relay(ParkedRelay),
 }
 
-/// The sockets of a session of another process: the client's, and the server's where there is one.
+/// The sockets of a session of the previous process.
 pub struct Sockets {
     /// The client's.
     pub client: OwnedFd,
@@ -71,7 +71,7 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Ends a session that cannot go on: with RST, for both sides are to know that this is no orderly end.
+    /// Ends a session that cannot go on. RST tells both sides that this is no orderly end.
     pub fn reset(self) {
         Stream::handed_on(self.client).reset();
         if let Some(server) = self.server {
@@ -87,16 +87,16 @@ impl Session {
         self.client().source
     }
 
-    /// When its client was let in.
+    /// When its client was accepted.
     #[must_use]
     pub fn accepted(&self) -> Time {
         self.client().accepted
     }
 
-    /// What another process needs to go on. Nothing is lost where that process never comes.
+    /// The state that the next process needs. Nothing is lost if no next process comes.
     ///
     /// # Errors
-    /// The kernel's words, when a pipe cannot be read.
+    /// The kernel's, if a pipe cannot be read.
     pub fn park(&mut self, pipes: &mut Pipes) -> Result<Parked<'_>, String> {
         let Client { source, accepted, frontend, ref told, .. } = *self.client();
         let (refused, told) = (self.client().refused(), told.clone());
@@ -122,7 +122,7 @@ impl Session {
         })
     }
 
-    /// Goes on with a session of another process, whose servers stand in `places`.
+    /// Takes over a session of the previous process. `places` maps its routes and servers.
     pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
         let Record { source, accepted, told, frontend, handed_on, names, phase } = record;
         let frontend = frontend.and_then(|index| places.route(index));
@@ -183,12 +183,12 @@ impl Session {
     }
 }
 
-/// A reason that is not known here, such as a newer program's, keeps the client out all the same.
+/// A reason that this version does not know, such as a newer one's, still keeps the client out.
 fn reason(name: &str) -> DropReason {
     DropReason::ALL.into_iter().find(|reason| reason.name() == name).unwrap_or(DropReason::RateLimited)
 }
 
-/// Ends a session of which too little has come to go on.
+/// Ends a session whose state cannot be read.
 fn lose(client: Client, lent: &mut Lent<'_>) -> Next {
     close::close(&client, None, Moved::default(), CloseReason::Killed, lent);
     client.stream.reset();

@@ -1,4 +1,4 @@
-//! From accept to the end of a balancer's header: only then is it known whose the connection is.
+//! From accept to the end of a balancer's PROXY header, which names the client.
 use std::net::SocketAddr;
 
 use super::{Client, Lent, Moved, Next, Session, close};
@@ -8,7 +8,7 @@ use crate::policy::time::Time;
 use crate::preface::{self, Preface as Read};
 use crate::vocabulary::{CloseReason, DropReason};
 
-/// A connection of a balancer that has not told its client yet.
+/// A connection of a balancer that has not named its client yet.
 pub struct Preface {
     /// The balancer, which has no limits.
     pub(super) client: Client,
@@ -24,7 +24,7 @@ impl Preface {
         Preface { client, bound, until }.advance(lent)
     }
 
-    /// Reads the header if it is whole, and goes on with the client that it tells of.
+    /// Reads the header once it is whole, and goes on with the client that it names.
     pub(super) fn advance(mut self, lent: &mut Lent<'_>) -> Next {
         match preface::read(&mut self.client.stream) {
             Read::Incomplete => self.wait(lent),
@@ -45,7 +45,7 @@ impl Preface {
         }
     }
 
-    /// Goes on with a connection of another process. Nothing was taken from its socket.
+    /// Takes over a connection of the previous process. Nothing was taken from its socket.
     pub(super) fn take_up(client: Client, until: Time, lent: &mut Lent<'_>) -> Next {
         let Ok(bound) = client.stream.local_address() else {
             return close::refuse(client, DropReason::ClosedEarly, lent);

@@ -1,4 +1,4 @@
-//! Waiting: for a server to have room, for the next try, or for fds.
+//! Waits: until a server has room, for the next attempt, or for fds.
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::vocabulary::CloseReason;
 
 /// The longest pause before the same server is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// The pause before a socket is asked for again.
+/// The pause before a socket is opened again after a shortage.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A session that waits.
@@ -27,11 +27,11 @@ pub struct Queue {
 /// What a session waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Every server has as many connections as it may.
+    /// Room: every server is at its limit of connections.
     Full,
-    /// Every server has failed; after a pause they are tried again.
+    /// The next attempt: every server has failed.
     Retry,
-    /// There is no socket to be had.
+    /// A socket: the process is out of fds, or the kernel of memory or ports.
     Shortage,
 }
 
@@ -57,7 +57,7 @@ impl Queue {
         Next::Wait(Session::Queue(Queue { routed, payload, why, since, until }.into()))
     }
 
-    /// Looks whether the client is still there.
+    /// Handles an event of the client, who may have left.
     pub(super) fn advance(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         if self.routed.client.stream.is_broken() {
             self.end(CloseReason::ClientLeft, lent);
@@ -76,12 +76,12 @@ impl Queue {
         }
     }
 
-    /// A server may have room.
+    /// Goes on: a server may have room.
     pub(super) fn room(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         if self.why == Why::Full { self.leave(lent) } else { Next::Wait(Session::Queue(self)) }
     }
 
-    /// The hello, and what came behind it.
+    /// The hello, and the bytes that came after it.
     pub(super) fn hello(&self) -> &[u8] {
         self.payload.get(usize::from(self.routed.found.header)..).unwrap_or_default()
     }
@@ -95,7 +95,7 @@ impl Queue {
         self.routed.close(Moved::default(), reason, lent);
     }
 
-    /// Waits no longer for a server to have room.
+    /// Leaves the queue for a server with room.
     fn quit(&self, lent: &mut Lent<'_>) {
         if self.why == Why::Full {
             lent.context.fleet.quit(self.routed.route(), lent.key);

@@ -1,4 +1,4 @@
-//! Bytes move, both ways, until both directions have ended.
+//! Moves bytes both ways, until both directions have ended.
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -16,29 +16,29 @@ use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 use crate::wire::server_hello;
 
-/// A server's socket gets its keepalive after this. A short connection is over by then, and does without the four system
-/// calls; the silence so far counts.
+/// Age at which a server's socket gets its keepalive. A short connection is over by then, and saves four system calls.
+/// The silence so far counts.
 const KEEPALIVE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A client and a server that talk to each other.
+/// A client and a server whose bytes are relayed.
 pub struct Relay {
     pub(super) routed: Routed,
     pub(super) server: Stream,
     up: Direction,
     down: Direction,
-    /// When a byte, or the end of a direction, went through last.
+    /// When the last byte, or end of a direction, was relayed.
     last_heard: Time,
     /// The side that sent it.
     last_word: Side,
-    /// The server is broken for what goes up. What it said before is still brought down.
+    /// Whether the server's socket has failed for `up`. Bytes that the server sent before are still relayed.
     server_broke: bool,
-    /// When the server's socket gets its keepalive; [`Time::NEVER`] once it has, or if it gets none.
+    /// When the server's socket gets its keepalive; [`Time::NEVER`] after that, and if it gets none.
     keepalive_due: Time,
-    /// It stands in line behind the other sessions that move bulk.
+    /// Whether it is in the line of sessions that move bulk.
     is_put_off: bool,
 }
 
-/// What of it another process needs to go on, but for the client and the bytes that are held.
+/// The state that the next process needs, without the client and the held bytes.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ParkedRelay {
     routed: ParkedRouted,
@@ -51,21 +51,21 @@ pub(super) struct ParkedRelay {
     server_broke: bool,
 }
 
-/// What a relay holds: bytes on their way to the server, and to the client.
+/// The held bytes of a relay: `up`, then `down`.
 pub(super) type Held<'a> = [&'a [u8]; 2];
 
 impl ParkedRelay {
-    /// What becomes of it, where the other process's servers stand in `places`.
+    /// Where it goes on. `places` maps the routes and servers of the previous process.
     pub(super) fn placed<'a>(&self, places: &'a Places) -> Option<Placed<'a>> {
         self.routed.placed(places)
     }
 }
 
 impl Relay {
-    /// What another process needs to go on: with it, what is held, and the sockets of client and server.
+    /// The state that the next process needs, with the held bytes and the sockets of client and server.
     ///
     /// # Errors
-    /// The kernel's, when a pipe cannot be read.
+    /// The kernel's, if a pipe cannot be read.
     pub(super) fn park(&mut self, pipes: &mut Pipes) -> io::Result<(ParkedRelay, Held<'_>, [BorrowedFd<'_>; 2])> {
         let routed = self.routed.park().ok_or(io::ErrorKind::NotConnected)?;
         let (up, held_up) = self.up.park(pipes)?;
@@ -76,7 +76,7 @@ impl Relay {
         Ok((parked, [held_up, held_down], [self.routed.client.stream.as_fd(), self.server.as_fd()]))
     }
 
-    /// Goes on where another process was, on a server of this one.
+    /// Takes over a relay of the previous process, to a server of this one.
     pub(super) fn take_up(
         client: Client,
         server: Stream,
@@ -99,7 +99,7 @@ impl Relay {
         relay.wait(true, lent)
     }
 
-    /// Begins with a server that has taken `written` bytes of what goes up first.
+    /// Begins with a server that has taken the first `written` bytes of `up`.
     pub(super) fn begin(
         mut routed: Routed,
         server: Stream,
@@ -120,24 +120,24 @@ impl Relay {
             keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
         });
-        // Nothing is read yet: the payload may still lie in the scratch buffer. What is there already is reported as soon
-        // as the sockets are watched, but for what has been reported before: what the client has left over from its
-        // hello, and what a server said that took its time to connect.
+        // Nothing is read yet, because the payload may still be in the scratch buffer. What is there is reported once
+        // the sockets are registered. What was reported before is not: bytes of the client after its hello, and an
+        // answer that came with the connect; these are found by reading.
         let is_busy = relay.routed.client.stream.is_readable() || relay.server.is_readable();
         relay.wait(is_busy, lent)
     }
 
-    /// Whether moving what can be moved may take long.
+    /// Whether a pump may take long.
     pub(super) fn is_bulk(&self) -> bool {
         self.up.is_bulk() || self.down.is_bulk()
     }
 
-    /// Whether it stands in line.
+    /// Whether it is in the line.
     pub(super) fn is_put_off(&self) -> bool {
         self.is_put_off
     }
 
-    /// Stands in line, once.
+    /// Puts it in the line, unless it is there.
     pub(super) fn put_off(mut self: Box<Self>) -> Next {
         let stood = std::mem::replace(&mut self.is_put_off, true);
         let session = Session::Relay(self);
@@ -191,7 +191,7 @@ impl Relay {
         }
     }
 
-    /// Whether there is more to do at once. An error says why the connection is over.
+    /// Whether there is more to do at once. The error is the close reason.
     fn pump(&mut self, lent: &mut Lent<'_>) -> Result<bool, CloseReason> {
         let Shared { scratch, pipes, line, .. } = &mut *lent.shared;
         let portion = line.portion(lent.context.now);
@@ -200,7 +200,7 @@ impl Relay {
             Progress::Ended if !self.down.has_ended() => self.server.finish(),
             Progress::SourceFailed(error) => return Err(broken(error, CloseReason::ClientBroke)),
             Progress::SinkFailed(error) if net::is_shortage(error) => return Err(CloseReason::OutOfResources),
-            // What the server sent before it broke off can still be read.
+            // What the server sent before it failed can still be read.
             Progress::SinkFailed(_) => {
                 self.server_broke = !self.down.has_ended();
                 self.up.cut(pipes);
@@ -215,7 +215,7 @@ impl Relay {
             Progress::SinkFailed(error) => return Err(broken(error, CloseReason::ClientBroke)),
             _ => {}
         }
-        // Where nothing is to be read from or written to a socket, nothing else tells of its reset.
+        // A direction that neither reads nor writes a socket does not notice its reset.
         if self.routed.client.stream.is_broken() {
             return Err(CloseReason::ClientBroke);
         }
@@ -225,8 +225,8 @@ impl Relay {
         Ok(up == Progress::Unfinished || down == Progress::Unfinished)
     }
 
-    /// Looks what a server answers a hello with, once its first byte has come through. What is no TLS is counted, and the log
-    /// says so: the server expects no PROXY header, or it speaks plain HTTP, and health checks do not see it.
+    /// Looks at the first byte of a server's answer to a hello. Bytes that are not TLS are counted and logged: the
+    /// server expects another PROXY header or speaks plain HTTP, which TCP probes do not notice.
     fn look_at_first(&self, before: Standing, lent: &mut Lent<'_>) {
         let is_first = before.bytes == 0 && self.down.bytes() > 0 && self.routed.client.names.is_some();
         let (true, Some(first), Some(id)) = (is_first, self.down.first(), self.routed.server_id()) else { return };
@@ -241,7 +241,7 @@ impl Relay {
         }
     }
 
-    /// Notes whose byte or FIN was the last, given how far each direction had come before.
+    /// Notes the side that sent the last byte or FIN, by the progress of each direction before.
     fn note_change(&mut self, [up, down]: [Standing; 2], now: Time) {
         if self.up.standing() != up {
             self.last_word = Side::Client;
@@ -267,8 +267,8 @@ impl Relay {
         Next::Ended
     }
 
-    /// The side that was silent: the one that does not read what is held for it, else the one that has not ended its direction, else
-    /// the one that did not answer the last byte.
+    /// The side that was silent: the one that does not read its held bytes, else the one that has not ended its
+    /// direction, else the one that did not answer the last byte.
     fn silent(&self) -> CloseReason {
         let client = if self.up.is_held_up() != self.down.is_held_up() {
             self.down.is_held_up()
@@ -298,7 +298,7 @@ impl Relay {
         }
     }
 
-    /// Ends with RST to both: one of them has broken off, and the other is to know that this is no orderly end.
+    /// Ends with RST to both sides: the one that did not fail must learn that this is no orderly end.
     fn break_off(mut self: Box<Self>, reason: CloseReason, lent: &mut Lent<'_>) {
         self.settle(reason, lent);
         self.routed.client.stream.reset();
@@ -317,12 +317,12 @@ impl Relay {
     }
 }
 
-/// Why a connection is over whose socket has failed: this host may be what has run short.
+/// The close reason for a failed socket: this host may be out of fds or memory.
 fn broken(error: Errno, reason: CloseReason) -> CloseReason {
     if net::is_shortage(error) { CloseReason::OutOfResources } else { reason }
 }
 
-/// When the server's socket of a relay that begins now is to get its keepalive.
+/// When the server's socket of a relay that begins now gets its keepalive.
 fn keepalive_due(context: &Context) -> Time {
     let keepalive = context.config.timeouts.keepalive;
     if keepalive.is_zero() { Time::NEVER } else { context.now + keepalive.min(KEEPALIVE_PAUSE) }

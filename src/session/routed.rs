@@ -1,4 +1,4 @@
-//! A client that has a route: what stays with its session through queue, connect, relay and close.
+//! A client with a route: the part of a session that stays through queue, connect, relay and close.
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
 
-/// What a hello has got.
+/// The route of a hello.
 pub(super) struct Found {
     pub(super) config: Arc<Route>,
     pub(super) route: RouteId,
@@ -22,15 +22,15 @@ pub(super) struct Found {
     pub(super) header: u16,
 }
 
-/// A client with its route, and what became of it so far.
+/// A client with its route, and its history.
 pub(super) struct Routed {
     pub(super) client: Client,
     pub(super) found: Found,
     /// When the route was found.
     pub(super) since: Time,
-    /// Time spent waiting for a server to have room.
+    /// Time spent waiting for a server with room.
     pub(super) queued: Duration,
-    /// Connections of the route that waited for a server to have room when this one had to.
+    /// Connections of the route that were queued ahead of this one.
     pub(super) ahead: u64,
     /// The server that the connection counts on.
     server: Option<ServerIndex>,
@@ -39,7 +39,7 @@ pub(super) struct Routed {
     failures: Option<Box<Failures>>,
 }
 
-/// What of it another process needs to go on, but for the client.
+/// The state that the next process needs, without the client.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ParkedRouted {
     route: usize,
@@ -73,14 +73,14 @@ struct Failures {
 }
 
 impl ParkedRouted {
-    /// What becomes of it, where the other process's servers stand in `places`.
+    /// Where it goes on. `places` maps the routes and servers of the previous process.
     pub(super) fn placed<'a>(&self, places: &'a Places) -> Option<Placed<'a>> {
         places.find(self.route, self.server)
     }
 }
 
 impl Routed {
-    /// A client gets its route, which counts it.
+    /// Gives a client its route, which counts it.
     pub(super) fn open(client: Client, found: Found, lent: &mut Lent<'_>) -> Routed {
         let context = &mut *lent.context;
         context.fleet.open(found.route, context.now);
@@ -88,7 +88,7 @@ impl Routed {
         Routed { client, found, since, queued, ahead: 0, server: None, connecting: Connecting::NotYet, failures: None }
     }
 
-    /// What another process needs to go on; `None`: it is not connected.
+    /// The state that the next process needs; `None`: it is not connected.
     pub(super) fn park(&self) -> Option<ParkedRouted> {
         Some(ParkedRouted {
             route: self.found.route.index(),
@@ -102,7 +102,7 @@ impl Routed {
         })
     }
 
-    /// Goes on where another process was, on a server of this one, which counts it from now on.
+    /// Takes over a connection of the previous process, on a server of this one, which counts it.
     pub(super) fn take_up(client: Client, parked: &ParkedRouted, placed: Placed<'_>, fleet: &mut Fleet) -> Routed {
         let Placed { id, config, .. } = placed;
         fleet.resume(id);
@@ -125,14 +125,14 @@ impl Routed {
         fleet.pick(self.found.route, self.client.source.ip(), failed)
     }
 
-    /// After a pause, every server may be tried again.
+    /// Allows every server again, after a pause.
     pub(super) fn forget_failures(&mut self) {
         if let Some(failures) = &mut self.failures {
             failures.failed.clear();
         }
     }
 
-    /// A try to connect to a server begins.
+    /// Begins an attempt to connect to a server.
     pub(super) fn assign(&mut self, server: ServerIndex, lent: &mut Lent<'_>) {
         let context = &mut *lent.context;
         if let Connecting::NotYet = self.connecting {
@@ -143,8 +143,8 @@ impl Routed {
         context.fleet.assign(ServerId { route: self.found.route, server }, last, context.now);
     }
 
-    /// The try has failed. Where another may follow, the server is let go; else it keeps counting the connection, which
-    /// ends for `reason`.
+    /// Notes a failed attempt. If another may follow, the connection is uncounted on the server; otherwise it ends for
+    /// `reason` on that server.
     pub(super) fn fail(
         &mut self,
         why: &dyn fmt::Display,
@@ -164,7 +164,7 @@ impl Routed {
         Ok(())
     }
 
-    /// Counts on no server any more.
+    /// Uncounts it on its server.
     pub(super) fn let_go(&mut self, lent: &mut Lent<'_>) {
         self.release(lent);
     }
@@ -180,7 +180,7 @@ impl Routed {
         failures
     }
 
-    /// The server has taken the first bytes: logs and counts that.
+    /// Logs and counts that the server has taken the first bytes.
     pub(super) fn connected(&mut self, lent: &mut Lent<'_>) {
         let context = &mut *lent.context;
         let connect = match self.connecting {
@@ -204,7 +204,7 @@ impl Routed {
         close::close(&self.client, Some(self), moved, reason, lent);
     }
 
-    /// The route that counts it.
+    /// The route that it counts on.
     pub(super) fn route(&self) -> RouteId {
         self.found.route
     }
@@ -227,7 +227,7 @@ impl Routed {
         }
     }
 
-    /// What its log lines begin with.
+    /// The beginning of its log lines.
     pub(super) fn whose<'a>(&'a self, fleet: &'a Fleet) -> Whose<'a> {
         Whose {
             route: Some(&self.found.config.name),
@@ -243,7 +243,7 @@ impl Routed {
         Timing { queued, connect: self.connect(), total: now - self.client.accepted }
     }
 
-    /// Connections at once, for its log lines.
+    /// Current connections, for its log lines.
     pub(super) fn counts(&self, lent: &Lent<'_>) -> Counts {
         let context = &*lent.context;
         Counts {

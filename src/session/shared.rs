@@ -1,4 +1,4 @@
-//! What sessions share among themselves, and what one of them is lent while it works.
+//! What sessions share, and what a working session is lent.
 use super::SCRATCH_ROOM;
 use super::memory::Memory;
 use super::names::NamePool;
@@ -12,15 +12,15 @@ use crate::policy::timers::SlotDeadlines;
 
 /// What all sessions share.
 pub struct Shared {
-    /// Sessions that there may be: the limit of the configuration, or what the fd limit holds.
+    /// The most sessions at once: the limit of the configuration, or what the fd limit allows.
     pub capacity: u64,
-    /// What each source address may take.
+    /// The limits on source addresses.
     pub sources: RateLimit,
-    /// Clients refused by `sources` that are still there: they are turned away once their hello has come.
+    /// Open clients over these limits. They are refused once their hello has come.
     pub(super) refused: u64,
-    /// When sessions are over, unless something happens.
+    /// The deadlines of sessions.
     pub deadlines: SlotDeadlines<Key>,
-    /// Those that move bulk.
+    /// The sessions that move bulk.
     pub line: Line<Key>,
     /// Pipes for bulk transfers.
     pub pipes: Pipes,
@@ -28,22 +28,22 @@ pub struct Shared {
     pub(super) scratch: Vec<u8>,
     pub(super) unique_ids: UniqueIds,
     pub(super) names: NamePool,
-    /// For hellos that are waited for, or for whose server.
+    /// The memory of hellos that are not whole, or wait for a server.
     pub(super) memory: Memory,
 }
 
 /// What a session is lent while it works.
 pub struct Lent<'a> {
-    /// Its key.
+    /// The session's key.
     pub key: Key,
     /// What all sessions share.
     pub shared: &'a mut Shared,
-    /// What everything shares.
+    /// What all actors need.
     pub context: &'a mut Context,
 }
 
 impl Shared {
-    /// For sessions that keep to `limits`, and whose ids begin with `process`.
+    /// Shared state with these `limits`, whose ids begin with `process`.
     #[must_use]
     pub fn new(limits: Option<&PerSource>, process: u64) -> Shared {
         Shared {
@@ -60,13 +60,13 @@ impl Shared {
         }
     }
 
-    /// A client that was refused has gone.
+    /// Uncounts a client over its limits that has gone.
     pub(super) fn let_refused_go(&mut self) {
         debug_assert!(self.refused > 0, "a refused client is counted off twice");
         self.refused = self.refused.saturating_sub(1);
     }
 
-    /// Clients refused by `sources` that are still there.
+    /// Open clients over their limits.
     #[cfg(test)]
     pub fn refused(&self) -> u64 {
         self.refused
@@ -74,13 +74,13 @@ impl Shared {
 }
 
 impl Lent<'_> {
-    /// Makes sure that the session comes up at `until` or before.
+    /// Makes sure that the session comes up at `until` or earlier.
     pub(super) fn arm(&mut self, until: Time) {
         self.shared.deadlines.arm(slot_number(self.key), self.key, until);
     }
 }
 
-/// 16 bytes for each connection: random ones of the process, then a count.
+/// Ids of 16 bytes: random ones of the process, then a count.
 pub struct UniqueIds {
     process: u64,
     next: u64,
@@ -93,7 +93,7 @@ impl UniqueIds {
         UniqueIds { process, next: 0 }
     }
 
-    /// One that was not given out before.
+    /// The next id.
     pub fn draw(&mut self) -> [u8; 16] {
         self.next += 1;
         (u128::from(self.process) << 64 | u128::from(self.next)).to_be_bytes()

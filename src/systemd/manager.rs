@@ -88,7 +88,8 @@ impl Manager {
         }
     }
 
-    /// Starts the watchdog timer if systemd asks for one. WATCHDOG is sent within a turn, so that a stuck loop sends none.
+    /// Starts the watchdog timer if systemd asks for one. WATCHDOG is sent within a turn, so that a stuck loop sends
+    /// none.
     pub fn arm_watchdog(&self, context: &mut Context) {
         if let Some(interval) = self.notifier.watchdog() {
             context.timers.push(context.now + interval, Timer::Watchdog);
@@ -101,8 +102,8 @@ impl Manager {
         self.arm_watchdog(context);
     }
 
-    /// Arms the timer of the status if the status may have changed. `servers_changed`: a server went down or came up since the last
-    /// turn. While nothing happens, no timer wakes the loop.
+    /// Arms the timer of the status if the status may have changed. `servers_changed`: a server went down or came up
+    /// since the last turn. While nothing happens, no timer wakes the loop.
     pub fn tend(&mut self, servers_changed: bool, context: &mut Context) {
         self.servers_changed |= servers_changed;
         let may_differ = self.sessions != context.clients.sessions || self.servers_changed;

@@ -1,8 +1,8 @@
 //! The one socket for messages to systemd.
 //!
-//! It is opened once, because a process out of fds must still feed its watchdog. A message never blocks, because a systemd that does
-//! not read must not hold up the process; only messages that a start, reload or stop depends on may wait a moment. A failure changes
-//! nothing for the process, so none is reported.
+//! It is opened once, because a process out of fds must still feed its watchdog. A message never blocks, because a
+//! systemd that does not read must not hold up the process; only messages that a start, reload or stop depends on may
+//! wait a moment. A failure changes nothing for the process, so none is reported.
 use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -40,8 +40,8 @@ impl Notifier {
         self.ear.is_some()
     }
 
-    /// The interval of WATCHDOG: half of the time after which systemd takes the process for stuck, as `sd_watchdog_enabled(3)`
-    /// recommends.
+    /// The interval of WATCHDOG: half of the time after which systemd takes the process for stuck, as
+    /// `sd_watchdog_enabled(3)` recommends.
     pub(super) fn watchdog(&self) -> Option<Duration> {
         self.watchdog.map(|interval| interval / 2)
     }

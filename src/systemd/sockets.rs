@@ -12,8 +12,8 @@ use super::store::PARCEL;
 use crate::net::Listener;
 use crate::vocabulary::Role;
 
-/// The passed sockets. They stay open while the process lives, because one reload may leave a socket unused and the next use it
-/// again.
+/// The passed sockets. They stay open while the process lives, because one reload may leave a socket unused and the
+/// next use it again.
 #[derive(Default)]
 pub struct Inherited(Vec<Socket>);
 

@@ -1,4 +1,5 @@
-//! The fd that systemd stores for the next process (`sd_pid_notify_with_fds(3)`, and systemd's page on the file descriptor store).
+//! The fd that systemd stores for the next process (`sd_pid_notify_with_fds(3)`, and systemd's page on the file
+//! descriptor store).
 use std::env;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -24,8 +25,8 @@ pub(super) fn has_room() -> bool {
 }
 
 impl Notifier {
-    /// Has systemd store an fd in place of any other, and waits until it has: systemd may ignore a message whose sender has exited.
-    /// systemd must not poll the fd (`FDPOLL=0`), as its other end closes with this process.
+    /// Has systemd store an fd in place of any other, and waits until it has: systemd may ignore a message whose sender
+    /// has exited. systemd must not poll the fd (`FDPOLL=0`), as its other end closes with this process.
     ///
     /// # Errors
     /// The kernel's, or systemd did not answer in time.

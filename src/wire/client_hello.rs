@@ -1,7 +1,7 @@
 //! Reads a `ClientHello`, however its bytes are split over segments and records.
 //!
-//! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. A hello within one record is read in place; a
-//! hello split over records is joined in a [`Reader`].
+//! RFC 8446 sections 4.1.2 and 5.1, RFC 6066 section 3, RFC 7301 section 3.1. A hello within one record is read in
+//! place; a hello split over records is joined in a [`Reader`].
 use std::iter;
 
 use tls_parser::{
@@ -123,8 +123,8 @@ pub struct Reader {
 impl Reader {
     /// Judges `raw`: all bytes received from the client so far. Each call repeats those of the last at the front.
     ///
-    /// A hello ends with its last record: that record must be whole. Bytes after the hello (0-RTT) are ignored. Called again after
-    /// a verdict, it gives the same one.
+    /// A hello ends with its last record: that record must be whole. Bytes after the hello (0-RTT) are ignored. Called
+    /// again after a verdict, it gives the same one.
     pub fn read<'a>(&'a mut self, raw: &'a [u8]) -> Verdict<'a> {
         if raw.iter().zip([u8::from(TlsRecordType::Handshake), 0x03]).any(|(got, wanted)| *got != wanted) {
             return Verdict::NotTls;

@@ -4,8 +4,8 @@ use tls_parser::{SNIType, TlsExtensionType, TlsHandshakeType, TlsRecordType};
 /// RFC 8446 section 5.1: the longest plaintext record.
 const MAX_PLAINTEXT: usize = 1 << 14;
 
-/// The defaults of OpenSSL 3, and AES-CCM of TLS 1.3: TLS 1.3, then TLS 1.2 with ECDHE, DHE and RSA key exchange, each with AEAD
-/// and with CBC. The list is this long so that a server which accepts only one of them does not look down.
+/// The defaults of OpenSSL 3, and AES-CCM of TLS 1.3: TLS 1.3, then TLS 1.2 with ECDHE, DHE and RSA key exchange, each
+/// with AEAD and with CBC. The list is this long so that a server which accepts only one of them does not look down.
 const CIPHER_SUITES: [u16; 31] = [
     0x1301, 0x1302, 0x1303, 0x1304, // TLS 1.3
     0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, // ECDHE, AEAD
@@ -14,9 +14,9 @@ const CIPHER_SUITES: [u16; 31] = [
     0x0067, 0x006b, 0x0033, 0x0039, // DHE, CBC
     0x009c, 0x009d, 0x003c, 0x003d, 0x002f, 0x0035, // RSA
 ];
-/// x25519, which has a key share, so that most servers answer at once; secp256r1, secp384r1, secp521r1, x448; hybrids with
-/// ML-KEM: X25519MLKEM768, `SecP256r1MLKEM768`, `SecP384r1MLKEM1024`; ffdhe2048 to ffdhe8192. A server that wants another group
-/// than x25519 sends a `HelloRetryRequest`, which passes a probe.
+/// x25519, which has a key share, so that most servers answer at once; secp256r1, secp384r1, secp521r1, x448; hybrids
+/// with ML-KEM: X25519MLKEM768, `SecP256r1MLKEM768`, `SecP384r1MLKEM1024`; ffdhe2048 to ffdhe8192. A server that wants
+/// another group than x25519 sends a `HelloRetryRequest`, which passes a probe.
 const GROUPS: [u16; 13] =
     [0x001d, 0x0017, 0x0018, 0x0019, 0x001e, 0x11ec, 0x11eb, 0x11ed, 0x0100, 0x0101, 0x0102, 0x0103, 0x0104];
 /// With SHA-256, -384 and -512: ECDSA, RSA-PSS with either kind of key, RSA PKCS#1; Ed25519, Ed448; ML-DSA-44, -65, -87.

@@ -1,7 +1,7 @@
 //! Reads the heads of plain HTTP requests to the redirect and the admin endpoints.
 //!
-//! RFC 9112 sections 3 to 5. Refuses a request that two readers could understand differently, and one whose parts could not be
-//! repeated safely in a header.
+//! RFC 9112 sections 3 to 5. Refuses a request that two readers could understand differently, and one whose parts could
+//! not be repeated safely in a header.
 use std::net::Ipv6Addr;
 
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
@@ -36,11 +36,11 @@ pub enum Verdict<'a> {
 pub struct Head<'a> {
     /// Any token.
     pub method: &'a str,
-    /// Path and query as sent, also of an absolute target; `*`, or `HOST:PORT` with CONNECT. Printable ASCII without `"`, `<`, `>`
-    /// and `#`.
+    /// Path and query as sent, also of an absolute target; `*`, or `HOST:PORT` with CONNECT. Printable ASCII without
+    /// `"`, `<`, `>` and `#`.
     pub path: &'a str,
-    /// A domain name, an IPv4 address, or an IPv6 address in brackets, without a port. It comes from an absolute target, else from
-    /// the field Host unless that is empty.
+    /// A domain name, an IPv4 address, or an IPv6 address in brackets, without a port. It comes from an absolute
+    /// target, else from the field Host unless that is empty.
     pub host: Option<&'a str>,
     /// The value of the field Authorization.
     pub authorization: Option<&'a [u8]>,

@@ -16,8 +16,8 @@ pub enum Verdict {
 pub fn read(raw: &[u8]) -> Verdict {
     let mut response = httparse::Response::new(&mut []);
     let parsed = response.parse(raw);
-    // Without room for headers, httparse may fail after the status line. It sets `reason`, empty or not, once the whole line is
-    // good, and `code` before that.
+    // Without room for headers, httparse may fail after the status line. It sets `reason`, empty or not, once the whole
+    // line is good, and `code` before that.
     match (response.reason.and(response.code), parsed) {
         (Some(status), _) => Verdict::Status(status),
         (None, Ok(_)) => Verdict::Incomplete,

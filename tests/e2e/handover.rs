@@ -136,8 +136,8 @@ fn no_client_is_refused() {
     });
 }
 
-/// Without this, a program that opens its own sockets refuses whoever comes during a restart, or cannot start at all while what
-/// it has left is kept.
+/// Without this, a program that opens its own sockets refuses whoever comes during a restart, or cannot start at all
+/// while what it has left is kept.
 #[test]
 fn own_sockets_go_on_listening() {
     let origin = Origin::echo("a");
@@ -342,7 +342,8 @@ fn each(state: &mut Value, change: impl Fn(&mut Value)) {
     }
 }
 
-/// Without this, an upgrade or a downgrade by another program, or a file that it does not take, loses what another has left.
+/// Without this, an upgrade or a downgrade by another program, or a file that it does not take, loses what another has
+/// left.
 #[test]
 fn two_programs_take_turns() {
     let Some(other) = other_state::build() else {

@@ -66,8 +66,8 @@ impl Drop for FewPorts {
     }
 }
 
-/// A client of its own port, outside the range from which the kernel takes those of sockets that connect: one that is bound
-/// there is missing for everybody.
+/// A client of its own port, outside the range from which the kernel takes those of sockets that connect: one that is
+/// bound there is missing for everybody.
 fn guest(number: u16, to: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 20_000 + number)).into()).unwrap();
@@ -95,7 +95,8 @@ fn a_source_address_has_its_ports_for_each_server() {
     });
 }
 
-/// Without this, a kernel that does not splice (gVisor, profiles of seccomp) breaks every transfer that proves to be bulk.
+/// Without this, a kernel that does not splice (gVisor, profiles of seccomp) breaks every transfer that proves to be
+/// bulk.
 #[test]
 fn where_splice_is_refused_bytes_are_copied() {
     const BYTES: usize = 8 << 20;

@@ -40,7 +40,8 @@ fn the_watchdog_is_fed_while_idle() {
     assert!(!proxies.iter().any(|proxy| notifications(proxy, 0).contains(&ALIVE.to_owned())), "nobody asked for it");
 }
 
-/// A loop that does not turn is to be noticed: nothing else feeds the watchdog, and a file that would keep it waiting is refused.
+/// A loop that does not turn is to be noticed: nothing else feeds the watchdog, and a file that would keep it waiting
+/// is refused.
 #[test]
 fn a_stuck_loop_does_not_feed_the_watchdog() {
     let origin = Origin::echo("a");

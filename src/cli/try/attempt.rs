@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// For the server's first bytes, from when it has the hello.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that is no TLS that are shown.
-const MOST_SHOWN: usize = 64;
+const MAX_SHOWN: usize = 64;
 
 /// What the hello asks for.
 pub(super) struct Hello<'a> {
@@ -145,7 +145,7 @@ fn judge(came: &[u8]) -> Option<Answer> {
             let line = came.split(|byte| *byte == b'\r' || *byte == b'\n').next().unwrap_or_default();
             Some(Answer::Http(String::from_utf8_lossy(line).into_owned()))
         }
-        Verdict::NotTls => Some(Answer::Other(came.get(..MOST_SHOWN).unwrap_or(came).to_vec())),
+        Verdict::NotTls => Some(Answer::Other(came.get(..MAX_SHOWN).unwrap_or(came).to_vec())),
     }
 }
 

@@ -1,7 +1,8 @@
-//! The one table of keys, from which parser, schema and documentation are made. One file for each object of the configuration.
+//! The one table of keys, from which parser, schema and documentation are made. One file for each object of the
+//! configuration.
 //!
-//! A new key is a static here and a line in its object's list; the reader asks for it by that static. Range and default of a
-//! key are written here and nowhere else.
+//! A new key is a static here and a line in its object's list; the reader asks for it by that static. Range and default
+//! of a key are written here and nowhere else.
 use serde_json::{Map, Value as Json, json};
 
 use super::kinds::{Kind, nullable};

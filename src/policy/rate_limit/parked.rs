@@ -1,4 +1,4 @@
-//! Rates on their way to another process.
+//! Rates as the next process gets them.
 //!
 //! ```text
 //! 8 bytes   micros of the period     4 bytes  attempts that a stamp stands for
@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::{Attempts, MAX_SOURCES, Rate, RateLimit, Time, micros, share};
 
 impl RateLimit {
-    /// What is known of rates; empty where no rate is limited.
+    /// The known rates; empty without a rate limit.
     #[must_use]
     pub fn park(&self) -> Vec<u8> {
         let mut all = Vec::new();
@@ -40,7 +40,8 @@ impl RateLimit {
         all
     }
 
-    /// Goes on with what another process knew, where it measured as this one does. What does not fit is left out.
+    /// Takes over the rates of the previous process, if it measured in the same way. Sources that do not fit are left
+    /// out.
     pub fn take_up(&mut self, parked: &[u8]) {
         let prefix = self.ipv6_prefix;
         let Some(rate) = &mut self.rate else { return };
@@ -55,7 +56,7 @@ impl RateLimit {
 }
 
 impl Rate {
-    /// What stamps of two processes must have in common to mean the same.
+    /// The parameters that give stamps their meaning.
     fn measure(&self, ipv6_prefix: u8) -> Vec<u8> {
         let mut measure = micros(self.period).to_le_bytes().to_vec();
         measure.extend_from_slice(&share(self.most).to_le_bytes());

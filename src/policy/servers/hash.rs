@@ -1,8 +1,8 @@
-//! The draws by which a client's address picks its server: the same in every process, on every machine.
+//! The hashes by which a client's address picks its server, the same in every process and on every machine.
 use std::f64::consts::LN_2;
 use std::net::IpAddr;
 
-/// The same in every process, so that clients keep their server over a restart.
+/// A constant seed, so that clients keep their server over a restart.
 pub(super) fn hash_name(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| mix(hash ^ u64::from(byte)))
 }
@@ -14,10 +14,10 @@ pub(super) fn hash_address(address: IpAddr) -> u64 {
     }
 }
 
-/// The natural logarithm of 2^64 / `draw`: exponentially distributed with rate 1 where draws are evenly so.
+/// The natural logarithm of 2^64 / `draw`: exponentially distributed with rate 1 for uniform draws.
 ///
-/// Worked out here, so that proxies side by side agree on every client's server: a library's logarithm may differ in the
-/// last digit from one to the next, and brings a third of a megabyte of other functions into memory.
+/// Computed here, so that several proxies agree on every client's server: logarithms of two libraries may differ in the
+/// last digit. A library's also brings a third of a megabyte of other functions into memory.
 pub(super) fn exponential(draw: u64) -> f64 {
     let draw = draw | 1;
     let zeros = draw.leading_zeros();

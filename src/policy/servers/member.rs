@@ -6,7 +6,7 @@ use super::{Mode, Override, ServerIndex};
 use crate::config::{HealthCheck, Server};
 use crate::policy::health::{Health, Spread};
 
-/// A server of a route, with what it takes to pick it.
+/// A server of a route, with the state that a pick needs.
 #[derive(Debug)]
 pub struct Member {
     pub(super) server: Server,
@@ -14,7 +14,7 @@ pub struct Member {
     pub(super) open: u32,
     /// What an operator has set.
     pub(super) set: Override,
-    /// Gone from the file; the last of its connections may still be open.
+    /// Whether it left the file. Connections may still be open.
     pub(super) retired: bool,
 }
 
@@ -24,7 +24,7 @@ impl Member {
         Member { server: server.clone(), health, open: 0, set: Override::default(), retired: false }
     }
 
-    /// Takes over a changed entry of the same name; answers why that brings it up.
+    /// Takes over a changed entry of the same name. Answers why that brings the server up, if it does.
     pub(super) fn renew(&mut self, server: &Server, check: &HealthCheck, spread: &mut Spread) -> Option<Rise> {
         let first_probe = spread.first_probe(check.interval);
         let afresh = match (self.retired, self.server.address == server.address) {
@@ -39,19 +39,19 @@ impl Member {
         restarted.or(unchecked)
     }
 
-    /// The server as the file has it.
+    /// The server's configuration.
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
     }
 
-    /// What its probes say.
+    /// The server's health.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Connections now, from the connect on.
+    /// Open connections, from the start of their connect.
     #[must_use]
     pub fn open(&self) -> u32 {
         self.open
@@ -63,18 +63,18 @@ impl Member {
         self.retired
     }
 
-    /// Whether it is up and in the file with a weight above 0, and no operator keeps connections away from it.
+    /// Whether it is up, in the file, of a weight above 0, and kept in service by the operator.
     #[must_use]
     pub fn takes_connections(&self) -> bool {
         self.health.is_up() && self.is_wanted()
     }
 
-    /// Whether it is in the file with a weight above 0, and no operator keeps connections away from it.
+    /// Whether it is in the file, of a weight above 0, and kept in service by the operator.
     pub(super) fn is_wanted(&self) -> bool {
         self.weight() > 0 && self.set.mode == Mode::Ready && !self.retired
     }
 
-    /// Whether it is its turn to take connections, being the member with index `i` while `backup` stands in for others.
+    /// Whether the member with index `i` takes connections while `backup` stands in for the others.
     pub(super) fn is_in_service(&self, i: ServerIndex, backup: Option<ServerIndex>) -> bool {
         match backup {
             None => self.takes_connections() && !self.server.backup,
@@ -86,13 +86,13 @@ impl Member {
         !self.has_room_at(self.open)
     }
 
-    /// Whether it would take another one beside `open` connections.
+    /// Whether it has room for one more beside `open` connections.
     pub(super) fn has_room_at(&self, open: u32) -> bool {
         self.server.max_connections.is_none_or(|max| open < max)
     }
 }
 
-/// Connections for a weight.
+/// Connections in proportion to weight.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
     open: u64,
@@ -104,7 +104,7 @@ impl Load {
         Load { open: open.into(), weight: weight.into() }
     }
 
-    /// Compares the quotients, multiplied out.
+    /// Compares the quotients by cross multiplication.
     pub(super) fn compare(&self, other: &Load) -> Ordering {
         (self.open * other.weight).cmp(&(other.open * self.weight))
     }

@@ -1,34 +1,34 @@
-//! What an operator has set for a server while it runs, which holds beside what the file says.
+//! What an operator has set for a server of the running process, beside the file.
 use serde::{Deserialize, Serialize};
 
 use super::{Group, Member, ServerIndex};
 use crate::policy::health::Change;
 use crate::policy::time::Time;
 
-/// Whether a server takes new connections, and is probed. HAProxy's words.
+/// Whether a server takes new connections and is probed, in HAProxy's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// As its probes and its weight say.
     #[default]
     Ready,
-    /// No new connections. It is probed on.
+    /// No new connections. Probes go on.
     Drain,
     /// No new connections and no probes.
     Maint,
 }
 
-/// What an operator has set.
+/// An operator's settings of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Override {
     /// Whether it takes new connections.
     pub mode: Mode,
-    /// The weight in place of the file's.
+    /// The weight, instead of the file's.
     pub weight: Option<u16>,
-    /// Since when.
+    /// When it was set.
     pub since: Time,
-    /// When it ends by itself.
+    /// When it expires.
     pub until: Option<Time>,
     /// The user who set it.
     pub uid: u32,
@@ -38,7 +38,7 @@ impl Mode {
     /// Every mode.
     pub const ALL: [Mode; 3] = [Mode::Ready, Mode::Drain, Mode::Maint];
 
-    /// The word for it on the command line.
+    /// The word of the command line.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -58,19 +58,19 @@ impl Override {
 }
 
 impl Member {
-    /// What an operator has set.
+    /// The operator's settings.
     #[must_use]
     pub fn set(&self) -> &Override {
         &self.set
     }
 
-    /// Its share of new connections: the operator's word, else the file's.
+    /// Its share of new connections: the operator's setting, or the file's.
     #[must_use]
     pub fn weight(&self) -> u16 {
         self.set.weight.unwrap_or(self.server.weight)
     }
 
-    /// When to start the next probe; `None` while one is running, and where there are none.
+    /// When the next probe starts; `None` while one is running, and without probes.
     #[must_use]
     pub fn next_probe(&self) -> Option<Time> {
         self.health.next_probe().filter(|_| self.set.mode != Mode::Maint)
@@ -78,7 +78,7 @@ impl Member {
 }
 
 impl Group {
-    /// Goes on with what an operator has set in another process.
+    /// Takes over what an operator has set in the previous process.
     pub fn take_up_override(&mut self, now: Time, index: ServerIndex, set: Override) {
         if let Some(member) = self.members.get_mut(index.place()) {
             member.set = set;
@@ -86,8 +86,8 @@ impl Group {
         }
     }
 
-    /// Sets what an operator wants of a server. One that leaves [`Mode::Maint`] counts as new: it is up, and one failed probe
-    /// takes it down; so the answer may be a change.
+    /// Applies an operator's settings. A server that leaves [`Mode::Maint`] counts as new: up, and down after one
+    /// failed probe. The answer is therefore a change of state, if it was down.
     pub fn set(&mut self, now: Time, index: ServerIndex, set: Override) -> Option<Change> {
         let member = self.members.get_mut(index.place())?;
         let before = std::mem::replace(&mut member.set, set);

@@ -1,5 +1,5 @@
-//! The servers of a large route in the order in which they are due: a pick looks at the first of each weight, and not at
-//! every server. What it picks is what `next_turn` and `least_loaded` do.
+//! The servers of a large route, in the order in which they are due: a pick looks at the first server of each weight,
+//! and not at all. The result is the same as that of `next_turn` and `least_loaded`.
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::ServerIndex;
 use super::member::Load;
 use super::rotation::Turn;
 
-/// Those that have room, by weight. In a class, what a round gives is the same for all, so their order stays as it is.
+/// The servers with room, by weight. Every round gives those of one weight the same, so their order does not change.
 #[derive(Debug)]
 pub(super) struct Ranks {
     classes: Vec<Class>,
@@ -17,21 +17,21 @@ pub(super) struct Ranks {
 #[derive(Debug)]
 struct Class {
     weight: u32,
-    /// By connections, where these matter; else there is one rank.
+    /// By number of connections, if the balance looks at that; otherwise there is one rank.
     ranks: BTreeMap<u32, Rank>,
 }
 
-/// Servers of one weight that take turns with each other.
+/// Servers of one weight that take turns.
 #[derive(Debug, Default)]
 struct Rank {
-    /// What the rounds have given to each of them. A [`Turn`] in here is owed so much more than it says.
+    /// What all rounds have given to each of them. A [`Turn`] in this rank is owed its `owed` and this.
     given: i64,
-    /// What they are owed without that, negated, so that who is owed most comes first; and their places.
+    /// What each is owed beyond `given`, negated, so that the one that is owed most comes first; and its index.
     due: BTreeSet<(i64, usize)>,
 }
 
 impl Ranks {
-    /// The servers of `turns`, each with the rank that it has, if any.
+    /// The servers of `turns`, each with its rank, if it has room.
     pub(super) fn new(turns: &mut [Turn], rank: impl Fn(&Turn) -> Option<u32>) -> Ranks {
         let mut weights: Vec<u32> = turns.iter().map(|turn| turn.weight).collect();
         weights.sort_unstable();
@@ -51,7 +51,7 @@ impl Ranks {
         self.classes.iter().all(|class| class.ranks.is_empty())
     }
 
-    /// Whose turn it is; it is taken.
+    /// Takes the next server and charges it for the connection.
     pub(super) fn pick(&mut self, turns: &mut [Turn]) -> Option<ServerIndex> {
         let least = self.classes.iter().filter_map(Class::load).min_by(Load::compare)?;
         let is_least = |class: &&mut Class| class.load().is_some_and(|load| load.compare(&least) == Ordering::Equal);
@@ -63,7 +63,7 @@ impl Ranks {
             rank.given += weight;
             round += weight * i64::from(rank.due.len() as u32);
             let Some((owed, place)) = rank.due.first() else { continue };
-            // Of equals, the first in the file.
+            // Of equal ones, the first in the file.
             let due = (owed - rank.given, *place);
             winner = Some(winner.map_or(due, |winner: (i64, usize)| winner.min(due)));
         }
@@ -77,7 +77,7 @@ impl Ranks {
         Some(turn.index)
     }
 
-    /// The server of this index goes from one rank to another; `None`: to be out.
+    /// Moves a server from one rank to another; `None`: it has no room.
     pub(super) fn change(&mut self, turns: &mut [Turn], index: ServerIndex, from: Option<u32>, to: Option<u32>) {
         let Ok(place) = turns.binary_search_by_key(&index.0, |turn| turn.index.0) else { return };
         let Some(turn) = turns.get_mut(place).filter(|_| from != to) else { return };
@@ -116,7 +116,7 @@ impl Ranks {
 }
 
 impl Class {
-    /// The least of its servers' loads.
+    /// The smallest load of its servers.
     fn load(&self) -> Option<Load> {
         let (open, _) = self.ranks.first_key_value()?;
         Some(Load::new(*open, self.weight))

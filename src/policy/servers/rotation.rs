@@ -1,4 +1,4 @@
-//! Which of the servers that take connections gets the next one.
+//! Picks the next of the servers that take connections.
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use super::member::{Load, Member};
 use super::ranks::Ranks;
 use crate::config::Balance;
 
-/// Up to so many servers, looking at each costs less than keeping them in order.
+/// The most servers for which looking at each is cheaper than keeping them in order.
 pub(super) const FEW: usize = 32;
 
 /// The servers of a route that take connections.
@@ -17,47 +17,47 @@ pub(super) struct Rotation {
     balance: Balance,
     /// By index.
     turns: Vec<Turn>,
-    /// They are few, and no server of the route has `max_connections`.
+    /// Whether the servers are few and none has `max_connections`.
     is_plain: bool,
-    /// The same servers in order, where they are many. Made at the first pick after a change: in one of a whole network,
-    /// hundreds come between two picks.
+    /// The same servers in order, if they are many. Built at the first pick after a change: when a whole network fails,
+    /// hundreds of servers change between two picks.
     ranks: Option<Box<Ranks>>,
 }
 
-/// Smooth round robin: what a server is owed, in parts of a turn.
+/// A server in smooth round robin. `owed` is counted in parts of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub(super) index: ServerIndex,
     pub(super) weight: u32,
     pub(super) owed: i64,
-    /// Of its name, where clients' addresses are asked for their server.
+    /// Hash of its name, for `source`.
     hash: u64,
 }
 
 /// Whether the servers that take connections have room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vacancy {
-    /// One of them has.
+    /// At least one has room.
     Room,
-    /// Each has its `max_connections`.
+    /// Each is at its `max_connections`.
     Full,
     /// No server takes connections.
     NoServer,
 }
 
 impl Rotation {
-    /// No server yet.
+    /// A rotation without servers.
     pub(super) fn new(balance: Balance) -> Rotation {
         Rotation { balance, turns: Vec::new(), is_plain: false, ranks: None }
     }
 
-    /// Picks in another way from the next [`settle`](Rotation::settle) on.
+    /// Changes the balance, from the next [`settle`](Rotation::settle) on.
     pub(super) fn set_balance(&mut self, balance: Balance) {
         self.balance = balance;
     }
 
-    /// Starts over with the servers that take connections now. Turns owed under other weights are dropped: they would be paid in a
-    /// burst.
+    /// Starts over with the servers that take connections now. Owed turns are dropped: under the new weights they would
+    /// be paid in one burst.
     pub(super) fn settle(&mut self, members: &[Member], takes_part: impl Fn(ServerIndex, &Member) -> bool) {
         let balance = self.balance;
         let turn = |index: ServerIndex, member: &Member| {
@@ -73,7 +73,7 @@ impl Rotation {
         self.ranks = None;
     }
 
-    /// The server for a connection from `client`, other than those in `tried`.
+    /// Picks the server for a connection from `client`, other than those in `tried`.
     pub(super) fn pick(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
         match self.balance {
             Balance::RoundRobin if self.is_plain && tried.is_empty() => next_turn(&mut self.turns, |_| true),
@@ -81,7 +81,7 @@ impl Rotation {
         }
     }
 
-    // Apart from what most connections need, which is inlined.
+    // Kept apart from the inlined common case.
     #[inline(never)]
     fn pick_among(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
         let member = |turn: &Turn| members.get(turn.index.place()).filter(|member| !member.is_full());
@@ -113,7 +113,7 @@ impl Rotation {
         winner
     }
 
-    /// A member of this index has other connections than `before`.
+    /// Notes that a member has another number of connections than `before`.
     pub(super) fn recount(&mut self, index: ServerIndex, member: &Member, before: u32) {
         if self.ranks.is_some() {
             self.rank_anew(index, member, before);
@@ -128,7 +128,7 @@ impl Rotation {
         }
     }
 
-    /// Whether there is room for one more.
+    /// Whether there is room for one more connection.
     pub(super) fn vacancy(&self, members: &[Member]) -> Vacancy {
         let mut those = self.turns.iter().filter_map(|turn| members.get(turn.index.place()));
         let has_room = match &self.ranks {
@@ -143,7 +143,7 @@ impl Rotation {
     }
 }
 
-/// Where a server stands: with fewer connections before more, where that matters. `None`: it is full.
+/// The rank of a server: with fewer connections first, if the balance looks at that. `None`: it has no room.
 fn rank(balance: Balance, member: &Member) -> Option<u32> {
     rank_at(balance, member, member.open())
 }
@@ -153,8 +153,8 @@ fn rank_at(balance: Balance, member: &Member, open: u32) -> Option<u32> {
     member.has_room_at(open).then_some(rank)
 }
 
-/// Smooth weighted round robin. In each round every server is owed its weight more, the one that is owed most
-/// gets the connection, and pays with the weight of all. Turns come in proportion to weight, and spread out.
+/// Smooth weighted round robin. Each round adds every server's weight to what it is owed. The server that is owed most
+/// gets the connection and pays the sum of all weights. Turns are in proportion to weight, and spread evenly.
 pub(super) fn next_turn(turns: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<ServerIndex> {
     let (mut round, mut most, mut winner) = (0, i64::MIN, None);
     for (place, turn) in turns.iter_mut().enumerate().filter(|(_, turn)| eligible(turn)) {
@@ -169,8 +169,8 @@ pub(super) fn next_turn(turns: &mut [Turn], eligible: impl Fn(&Turn) -> bool) ->
     Some(turn.index)
 }
 
-/// The server with the fewest connections for its weight. Servers with equal loads take turns. The others take no part in these
-/// turns, or they would be owed more and more meanwhile.
+/// The server with the fewest connections for its weight. Servers with equal loads take turns; the others take no part,
+/// or their owed turns would grow without bound.
 pub(super) fn least_loaded<'a>(
     turns: &mut [Turn],
     eligible: impl Fn(&Turn) -> Option<&'a Member>,
@@ -180,23 +180,23 @@ pub(super) fn least_loaded<'a>(
     next_turn(turns, |turn| load(turn).is_some_and(|load| load.compare(&least) == Ordering::Equal))
 }
 
-/// Weighted rendezvous hashing: client and server together draw a waiting time, shorter on average for a greater
-/// weight, and the shortest wins. What one server draws depends on no other server, so when one goes, only its
-/// own clients move, and a full one is passed over for the next in the client's own order. There is no table to
-/// build; the price is one draw a server, and a logarithm for those that can still win.
+/// Weighted rendezvous hashing. Client and server together draw a waiting time, shorter on average for a greater
+/// weight, and the shortest wins. The draw of one server depends on no other, so when a server goes, only its own
+/// clients move, and a full server is skipped for the next in the client's own order. There is no table to build. The
+/// price is one draw for each server, and a logarithm for each server that can still win.
 pub(super) fn nearest(client: IpAddr, turns: &[Turn], eligible: impl Fn(&Turn) -> bool) -> Option<ServerIndex> {
     const WHOLE: f64 = (1_u64 << 48) as f64;
     let client = hash_address(client);
-    // The shortest time so far, the same in parts of 2^48 and rounded up, and whose it is.
+    // The shortest time so far, the same in parts of 2^48 and rounded up, and its server.
     let (mut least, mut bound, mut winner) = (f64::INFINITY, 1 << 48, None);
     for turn in turns {
         let draw = mix(client ^ turn.hash);
-        // -ln x is at least 1 - x.
+        // -ln x is at least 1 - x, so a draw above this bound cannot win.
         if !draw >> 16 >= bound * u64::from(turn.weight) || !eligible(turn) {
             continue;
         }
-        // Exponentially distributed with its weight as the rate: among several, it is the least as often as its weight is
-        // a part of theirs.
+        // Exponentially distributed with its weight as the rate: the probability that it is the smallest is its
+        // weight's share of all.
         let time = exponential(draw) / f64::from(turn.weight);
         if time < least {
             (least, bound, winner) = (time, (time.min(1.0) * WHOLE) as u64 + 1, Some(turn.index));

@@ -1,39 +1,38 @@
-//! What a changed file means for the servers of a route.
+//! Applies a changed file to the servers of a route.
 use super::{Group, Member, ServerIndex};
 use crate::config::Route;
 use crate::policy::health::Spread;
 
-/// Servers that left the file and are remembered, each in its place: counters go on where they were when it comes back.
+/// Servers that left the file and keep their index and counters, in case they come back.
 pub(super) const REMEMBERED: usize = 32;
 
-/// What a changed file means for servers that were there before, by their indices.
+/// The effects of a changed file on known servers, by index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Updated {
-    /// Those that left the file or have a new address: what a probe finds that is still running on one of them no longer
-    /// counts.
+    /// Servers that left the file or changed their address: the verdict of a running probe no longer counts.
     pub outdated: Vec<ServerIndex>,
-    /// Those that were down and are not any more.
+    /// Servers that were down and are up now.
     pub risen: Vec<(ServerIndex, Rise)>,
-    /// Open connections of those that left the file.
+    /// Open connections to servers that left the file.
     pub orphans: u64,
 }
 
-/// Why a server that was down comes up by another word than a probe's.
+/// Why a server comes up without a passed probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rise {
     /// It is in the file again.
     Back,
-    /// Its address is another.
+    /// It has another address.
     Moved,
-    /// It is not probed any more.
+    /// It is no longer probed.
     Unchecked,
-    /// An operator has it back from maintenance.
+    /// An operator took it out of maintenance.
     Ready,
 }
 
 impl Group {
-    /// Takes over a changed file: a server whose name is known keeps its index, connections and counters and, unless
-    /// its address changed, its health.
+    /// Applies a changed file. A server whose name is known keeps its index, connections and counters, and unless its
+    /// address changed, its health.
     pub fn update(&mut self, route: &Route, spread: &mut Spread) -> Updated {
         self.rotation.set_balance(route.balance);
         self.on_all_down = route.outage.on_all_down;
@@ -63,8 +62,8 @@ impl Group {
         updated
     }
 
-    /// Gives a new member the place of one that left the file and has no connection any more, once so many have left that
-    /// they cannot all be remembered.
+    /// Gives a new member the index of one that left the file and has no connections, once so many have left that not
+    /// all are remembered.
     fn add(&mut self, member: Member) -> ServerIndex {
         let mut left = self.members.iter_mut().zip(ServerIndex::all()).filter(|(old, _)| old.retired && old.open == 0);
         if let Some((place, i)) = left.nth(REMEMBERED) {

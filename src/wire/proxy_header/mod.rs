@@ -48,9 +48,10 @@ pub struct Tlvs<'a> {
     pub alpn: Option<&'a [u8]>,
     /// `PP2_TYPE_UNIQUE_ID`. An id of another length is read as none.
     pub unique_id: Option<[u8; 16]>,
-    /// `PP2_TYPE_CRC32C`, a checksum over the whole header. In a header that was read: whether it had a checksum, which was right.
+    /// `PP2_TYPE_CRC32C`, a checksum over the whole header. In a header that was read: whether it had a checksum, which
+    /// was right.
     pub crc32c: bool,
-    /// Every TLV as received. Those that a field above replaces are not written again, nor are checksum and padding, which belong
-    /// to the header they came in.
+    /// Every TLV as received. Those that a field above replaces are not written again, nor are checksum and padding,
+    /// which belong to the header they came in.
     pub received: &'a [u8],
 }

@@ -143,7 +143,8 @@ fn parse_tlvs<'a>(whole: &[u8], mut rest: &'a [u8]) -> Result<Tlvs<'a>, &'static
     Ok(tlvs)
 }
 
-/// Whether `value` is the CRC32C of `whole`, computed with the value itself zero. It ends `after` bytes before the end of `whole`.
+/// Whether `value` is the CRC32C of `whole`, computed with the value itself zero. It ends `after` bytes before the end
+/// of `whole`.
 fn is_checksum(value: &[u8], whole: &[u8], after: usize) -> bool {
     let Some((before, after)) = whole.split_at_checked(whole.len() - after) else { return false };
     let before = before.strip_suffix(value).unwrap_or_default();
