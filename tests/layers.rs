@@ -1,5 +1,6 @@
 //! The source tree keeps its shape: who may use whom, how long a file may be, and nothing unsafe.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests throughout")]
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -127,6 +128,50 @@ fn files_are_short() {
 }
 
 #[test]
+fn functions_are_short() {
+    for file in sources() {
+        for (head, lines) in file.blocks("fn ") {
+            assert!(lines.len() <= 60, "{}: {head} has {} lines", file.name(), lines.len());
+        }
+    }
+}
+
+/// A struct with many fields has no owner. A snapshot owns nothing: it is what was seen at one moment.
+#[test]
+fn structs_have_few_fields() {
+    for file in sources() {
+        for (head, lines) in file.blocks("struct ") {
+            let is_field = |line: &&&str| !line.starts_with([' ', '/', '#', ')', '}', '>']);
+            let is_public = |line: &&&str| line.starts_with("pub");
+            let fields: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("    ")).collect();
+            let fields: Vec<&&str> = fields.iter().filter(is_field).collect();
+            let public = fields.iter().filter(|line| is_public(line)).count();
+            let is_bag = public > 12 && !["src/metrics/snapshot.rs", "src/cli/import/proxy.rs"].contains(&&*file.name());
+            assert!(!is_bag, "{}: {head} has {public} public fields", file.name());
+            let is_loop = head.contains("struct EventLoop");
+            assert!(!is_loop || fields.len() <= 12, "{head} has {} fields", fields.len());
+        }
+    }
+}
+
+/// The methods of a type that is spread over many files change fields that none of them owns.
+#[test]
+fn types_are_in_few_files() {
+    let mut files: HashMap<(String, String), HashSet<String>> = HashMap::new();
+    for file in sources() {
+        for (head, _) in file.blocks("impl") {
+            let subject = head.split(" for ").last().unwrap().trim_start_matches("impl");
+            let subject = subject.split(['<', ' ', '{']).find(|word| !word.is_empty() && !word.contains(['>', '\'']));
+            files.entry((file.part(), subject.unwrap().to_owned())).or_default().insert(file.name());
+        }
+    }
+    assert!(files.len() > 100);
+    for ((part, subject), files) in files {
+        assert!(files.len() <= 3, "{subject} of {part} has methods in {files:?}");
+    }
+}
+
+#[test]
 fn nothing_is_unsafe() {
     for root in ["src/lib.rs", "src/main.rs"] {
         let text = fs::read_to_string(root_of_project().join(root)).unwrap();
@@ -155,6 +200,27 @@ impl Source {
     /// Whether the code, comments apart, has `text` where a name may begin.
     fn names(&self, text: &str) -> bool {
         !self.after(text).is_empty()
+    }
+
+    /// The items that begin with `keyword`: the first line of each, and its lines with the braces. rustfmt has indented the
+    /// closing brace like the first line.
+    fn blocks(&self, keyword: &str) -> Vec<(&str, Vec<&str>)> {
+        let lines: Vec<&str> = self.code.lines().collect();
+        let mut blocks = Vec::new();
+        for (at, line) in lines.iter().enumerate() {
+            let item = line.trim_start();
+            let indent = line.get(..line.len() - item.len()).unwrap();
+            let words = ["pub(crate) ", "pub(super) ", "pub ", "const "];
+            let bare = words.iter().fold(item, |item, word| item.strip_prefix(word).unwrap_or(item));
+            if !bare.starts_with(keyword) || item.ends_with(['}', ';']) {
+                continue;
+            }
+            let rest = lines.get(at..).unwrap();
+            let ends = |line: &&&str| line.strip_prefix(indent).is_some_and(|line| line == "}" || line.ends_with(");"));
+            let len = rest.iter().take_while(|line| !ends(line)).count() + 1;
+            blocks.push((item, rest.get(..len.min(rest.len())).unwrap().to_vec()));
+        }
+        blocks
     }
 
     /// The parts of this crate that the file names.

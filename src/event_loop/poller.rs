@@ -67,7 +67,7 @@ impl Poller {
 
 /// A timer that stays armed while the poll sleeps and wakes.
 ///
-/// With a timeout of epoll_wait itself the kernel would arm a timer at every sleep and cancel it at every event, which
+/// With a timeout of `epoll_wait` itself the kernel would arm a timer at every sleep and cancel it at every event, which
 /// costs more than reading the event's bytes. Deadlines move later much more often than earlier, so this timer may
 /// expire early, and is then armed anew.
 struct Alarm {
