@@ -115,12 +115,12 @@ impl EventLoop {
         self.control.go_on(&self.context);
         if self.deadline() <= self.context.now {
             self.look_again(events)?;
-            self.settle_servers();
+            self.apply_server_changes();
             self.timers();
         }
         reload::go_on_taking(self);
         self.accept();
-        self.settle_servers();
+        self.apply_server_changes();
         self.manager.tend(self.probes.take_changed(), &mut self.context);
         self.context.log.tend(self.context.now, &self.context.registry);
         self.door.listeners.free();
@@ -325,13 +325,13 @@ impl EventLoop {
 
     /// A snapshot of the proxy at this moment.
     pub fn snapshot(&mut self) -> Snapshot {
-        let room = self.admins.room();
-        snapshot::take(self, room)
+        let buffers = self.admins.buffers();
+        snapshot::take(self, buffers)
     }
 
     /// Applies changes of servers to sessions: connections of a fallen server may have to end, and new room goes to
     /// waiting ones.
-    fn settle_servers(&mut self) {
+    fn apply_server_changes(&mut self) {
         for id in std::mem::take(&mut self.context.fallen) {
             self.sessions.end_of(id, &mut self.context);
         }

@@ -16,7 +16,7 @@
 //!    the hello in one write.
 //! 7. Bytes move in two [`net::Direction`]s, spliced where a direction proves to be bulk ([`policy::line`] says whose turn that
 //!    is), until both have ended or one of the [`policy::timers`] comes up.
-//! 8. Every end comes through one function, which writes the line of [`access_log`] and settles the counters of
+//! 8. Every end comes through one function, which writes the line of [`access_log`] and updates the counters of
 //!    [`metrics`].
 //!
 //! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, to [`admin`], which shows the

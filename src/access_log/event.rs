@@ -33,18 +33,18 @@ pub enum Event<'a> {
         /// Whether the server is a backup.
         is_backup: bool,
         /// The state that it changed to.
-        turn: Turn,
+        transition: Transition,
         /// The cause.
         why: Why<'a>,
         /// The servers of the route that take connections now.
-        takes: [usize; 2],
+        in_service: InService,
     },
     /// A route lost its last server, or has one again.
     Route {
         /// The name of the route.
         route: &'a str,
         /// The state that it changed to.
-        turn: Turn,
+        transition: Transition,
     },
     /// A server answered a hello with bytes that are not TLS.
     NotTls {
@@ -72,11 +72,20 @@ pub enum Event<'a> {
 
 /// A change from down to up, or from up to down.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn {
+pub struct Transition {
     /// Whether it is up now.
     pub is_up: bool,
     /// How long the previous state lasted.
     pub lasted: Duration,
+}
+
+/// The servers of a route that take connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InService {
+    /// Servers that are not backups.
+    pub active: usize,
+    /// Backups.
+    pub backup: usize,
 }
 
 /// The cause of a server's change.
@@ -126,16 +135,18 @@ impl From<Level> for Severity {
 impl Event<'_> {
     pub(super) fn severity(&self) -> Severity {
         match self {
-            Event::Route { turn: Turn { is_up: false, .. }, .. } => Severity::Critical,
-            Event::Server { turn: Turn { is_up: false, .. }, .. } | Event::NotTls { .. } => Severity::Warning,
+            Event::Route { transition: Transition { is_up: false, .. }, .. } => Severity::Critical,
+            Event::Server { transition: Transition { is_up: false, .. }, .. } | Event::NotTls { .. } => {
+                Severity::Warning
+            }
             _ => Severity::Info,
         }
     }
 
-    /// Whether something is up now, or down; `None` where that is not what it is about.
-    pub(super) fn is_up(&self) -> Option<bool> {
+    /// The change of state that it reports, if any.
+    pub(super) fn transition(&self) -> Option<Transition> {
         match self {
-            Event::Server { turn, .. } | Event::Route { turn, .. } => Some(turn.is_up),
+            Event::Server { transition, .. } | Event::Route { transition, .. } => Some(*transition),
             Event::NotTls { .. } | Event::Reloaded { .. } => None,
         }
     }
@@ -143,9 +154,9 @@ impl Event<'_> {
     /// The word in JSON.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Event::Server { turn: Turn { is_up: true, .. }, .. } => "server_up",
+            Event::Server { transition: Transition { is_up: true, .. }, .. } => "server_up",
             Event::Server { .. } => "server_down",
-            Event::Route { turn: Turn { is_up: true, .. }, .. } => "route_up",
+            Event::Route { transition: Transition { is_up: true, .. }, .. } => "route_up",
             Event::Route { .. } => "route_down",
             Event::NotTls { .. } => "server_not_tls",
             Event::Reloaded { .. } => "reloaded",
@@ -157,21 +168,27 @@ impl Event<'_> {
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Server { route, server, is_backup, turn, why, takes: [active, backup] } => {
+            Event::Server { route, server, is_backup, transition, why, in_service } => {
+                let InService { active, backup } = in_service;
                 let title = if *is_backup { "Backup Server" } else { "Server" };
-                let [now, before, counted] = if turn.is_up { ["UP", "down", "online"] } else { ["DOWN", "up", "left"] };
+                let [now, before, counted] =
+                    if transition.is_up { ["UP", "down", "online"] } else { ["DOWN", "up", "left"] };
                 write!(f, "{title} {route}/{server} is {now}, {why}. ")?;
                 write!(f, "{active} active and {backup} backup servers {counted}.")?;
                 if *active == 0 && *backup > 0 {
                     f.write_str(" Running on backup.")?;
                 }
-                write!(f, " It was {before} for {}.", Lasted(turn.lasted))
+                write!(f, " It was {before} for {}.", Lasted(transition.lasted))
             }
-            Event::Route { route, turn: Turn { is_up: false, lasted } } => {
+            Event::Route { route, transition: Transition { is_up: false, lasted } } => {
                 write!(f, "backend {route} has no server available! It had one for {}.", Lasted(*lasted))
             }
-            Event::Route { route, turn } => {
-                write!(f, "backend {route} has a server available again. It had none for {}.", Lasted(turn.lasted))
+            Event::Route { route, transition } => {
+                write!(
+                    f,
+                    "backend {route} has a server available again. It had none for {}.",
+                    Lasted(transition.lasted)
+                )
             }
             Event::NotTls { route, server, first } => {
                 let shown =

@@ -3,7 +3,7 @@ use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::event::{Event, Severity};
+use super::event::{Event, Severity, Transition};
 use super::{Counts, Escaped, Step, Timing, Whose, are_plain};
 use crate::vocabulary::{CloseReason, DropReason};
 
@@ -56,9 +56,9 @@ pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: &dyn fmt::Dis
 
 /// The colour of a line of the proxy itself.
 pub(super) fn colour_of(severity: Severity, event: Option<&Event<'_>>) -> Option<Colour> {
-    match (event.and_then(Event::is_up), severity) {
-        (Some(true), _) => Some(Colour::Green),
-        (Some(false), _) | (_, Severity::Critical | Severity::Error) => Some(Colour::Red),
+    match (event.and_then(Event::transition), severity) {
+        (Some(Transition { is_up: true, .. }), _) => Some(Colour::Green),
+        (Some(_), _) | (_, Severity::Critical | Severity::Error) => Some(Colour::Red),
         (_, Severity::Warning) => Some(Colour::Yellow),
         (_, Severity::Info | Severity::Debug) => None,
     }

@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use super::event::{Event, Severity, Turn, Why};
+use super::event::{Event, InService, Severity, Transition, Why};
 use super::{Counts, Escaped, Protocols, Step, Timing, Whose, are_plain};
 use crate::vocabulary::CloseReason;
 
@@ -109,7 +109,7 @@ impl Object<'_> {
     fn event(&mut self, event: &Event<'_>) {
         self.text("event", event.name());
         match event {
-            Event::Server { route, server, is_backup, turn, why, takes, .. } => {
+            Event::Server { route, server, is_backup, transition, why, in_service, .. } => {
                 self.text("route", route);
                 self.text("server", server);
                 if *is_backup {
@@ -123,14 +123,14 @@ impl Object<'_> {
                     }
                     Why::Said(words) => self.text("reason", words),
                 }
-                self.turn(*turn);
-                let [active, backup] = takes;
+                self.lasted(*transition);
+                let InService { active, backup } = in_service;
                 self.number("active_servers", *active as u64);
                 self.number("backup_servers", *backup as u64);
             }
-            Event::Route { route, turn } => {
+            Event::Route { route, transition } => {
                 self.text("route", route);
-                self.turn(*turn);
+                self.lasted(*transition);
             }
             Event::NotTls { route, server, first } => {
                 self.text("route", route);
@@ -147,8 +147,8 @@ impl Object<'_> {
         }
     }
 
-    fn turn(&mut self, turn: Turn) {
-        self.number("lasted_ms", turn.lasted.as_millis() as u64);
+    fn lasted(&mut self, transition: Transition) {
+        self.number("lasted_ms", transition.lasted.as_millis() as u64);
     }
 
     fn timing(&mut self, timing: Timing) {

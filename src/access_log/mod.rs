@@ -29,10 +29,10 @@ pub use messages::{Backend, Messages};
 /// Waiting bytes from which lines are written at once.
 const BATCH: usize = 16 * 1024;
 /// The longest time that a line waits to be written with others.
-const PATIENCE: Duration = Duration::from_millis(50);
+const MAX_DELAY: Duration = Duration::from_millis(50);
 
 /// The longest time that the ending process waits for the log's reader.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+const MAX_LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// The log.
 pub struct AccessLog {
@@ -246,7 +246,7 @@ impl AccessLog {
     /// When the waiting lines must be written.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        if self.output.is_stalled() { None } else { self.oldest.map(|oldest| oldest + PATIENCE) }
+        if self.output.is_stalled() { None } else { self.oldest.map(|oldest| oldest + MAX_DELAY) }
     }
 
     /// Writes the waiting lines if they are many, or the oldest has waited long enough.

@@ -188,12 +188,15 @@ fn events_are_sentences_and_fields() {
         info: "Oh \"no\"".into(),
         took: Duration::from_millis(9),
     };
-    let turn = |is_up, millis| Turn { is_up, lasted: Duration::from_millis(millis) };
-    let server = |turn, why, takes| Event::Server { route: "r", server: "s", is_backup: false, turn, why, takes };
+    let transition = |is_up, millis| Transition { is_up, lasted: Duration::from_millis(millis) };
+    let server = |transition, why, [active, backup]: [usize; 2]| {
+        let in_service = InService { active, backup };
+        Event::Server { route: "r", server: "s", is_backup: false, transition, why, in_service }
+    };
     let file = std::path::Path::new("lb.json");
     for (happened, haproxy, json) in [
         (
-            server(turn(false, 90_061_500), Why::Checked(&checked), [0, 1]),
+            server(transition(false, 90_061_500), Why::Checked(&checked), [0, 1]),
             "\x1b[31mServer r/s is DOWN, reason: Layer7 wrong status, code: 500, info: \"Oh \"no\"\", check duration: 9ms. \
              0 active and 1 backup servers left. Running on backup. It was up for 1day 1h 1m 1s.\x1b[0m",
             json!({
@@ -203,7 +206,7 @@ fn events_are_sentences_and_fields() {
             }),
         ),
         (
-            server(turn(true, 250), Why::Said("its checks are off"), [1, 0]),
+            server(transition(true, 250), Why::Said("its checks are off"), [1, 0]),
             "\x1b[32mServer r/s is UP, reason: its checks are off. 1 active and 0 backup servers online. \
              It was down for 250ms.\x1b[0m",
             json!({
@@ -212,12 +215,12 @@ fn events_are_sentences_and_fields() {
             }),
         ),
         (
-            Event::Route { route: "r", turn: turn(false, 5000) },
+            Event::Route { route: "r", transition: transition(false, 5000) },
             "\x1b[31mbackend r has no server available! It had one for 5s.\x1b[0m",
             json!({ "level": "critical", "event": "route_down", "route": "r", "lasted_ms": 5000 }),
         ),
         (
-            Event::Route { route: "r", turn: turn(true, 5000) },
+            Event::Route { route: "r", transition: transition(true, 5000) },
             "\x1b[32mbackend r has a server available again. It had none for 5s.\x1b[0m",
             json!({ "level": "info", "event": "route_up", "route": "r", "lasted_ms": 5000 }),
         ),

@@ -319,7 +319,7 @@ impl Field<'_> {
 
 /// From 0 to rise + fall - 1; up from rise on.
 fn health(server: &ServerNow, probes: &ProbesNow) -> u64 {
-    let (so_far, _) = probes.fraction;
+    let so_far = probes.tally.count;
     u64::from(if server.standing.is_up { probes.rise + so_far - 1 } else { so_far })
 }
 

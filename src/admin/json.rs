@@ -204,7 +204,7 @@ fn check(server: &ServerNow, probes: &ProbesNow) -> Value {
         "info": last.map(|last| &*last.info).filter(|info| !info.is_empty()),
         "took": last.map(|last| last.took.as_secs_f64()),
         "interval": probes.interval.as_secs_f64(),
-        "in_a_row": probes.fraction.0,
+        "in_a_row": probes.tally.count,
         "rise": probes.rise,
         "fall": probes.fall,
         "failures": probes.failures,

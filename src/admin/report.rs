@@ -1,7 +1,7 @@
 //! What is made of a snapshot: metrics, the page, and its other two forms.
 use super::{csv, json, page};
 use crate::http::Body;
-use crate::metrics::{Exposition, Room, ServerNow, Snapshot, State};
+use crate::metrics::{Buffers, Exposition, ServerNow, Snapshot, State};
 
 /// How a snapshot is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +112,10 @@ impl Report {
 
     /// The memory of the snapshot that it was made of.
     #[must_use]
-    pub fn into_room(self) -> Room {
+    pub fn into_buffers(self) -> Buffers {
         match self.0 {
-            Shown::Metrics(exposition) => exposition.into_snapshot().into_room(),
-            Shown::Pieces { snapshot, .. } => snapshot.into_room(),
+            Shown::Metrics(exposition) => exposition.into_snapshot().into_buffers(),
+            Shown::Pieces { snapshot, .. } => snapshot.into_buffers(),
         }
     }
 }

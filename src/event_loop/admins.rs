@@ -4,7 +4,7 @@ use mio::event::Event;
 use crate::admin::{self, Credentials, Reply, Report};
 use crate::context::Context;
 use crate::http::{Answer, Asked, Clients, Outcome, Way};
-use crate::metrics::Room;
+use crate::metrics::Buffers;
 use crate::net::{Accepted, Key, Token};
 use crate::policy::fds::ADMIN_CLIENTS;
 use crate::policy::time::Time;
@@ -47,12 +47,12 @@ impl Admins {
             self.clients.evict();
         }
         let outcome = self.clients.accept(accepted, Way::Direct, context.now, &context.registry);
-        self.settle(outcome, context)
+        self.follow_up(outcome, context)
     }
 
     pub(super) fn hear(&mut self, key: Key, event: &Event, context: &mut Context) -> Option<Request> {
         let outcome = self.clients.hear(key, event, context.now, &context.registry);
-        self.settle(outcome, context)
+        self.follow_up(outcome, context)
     }
 
     /// Clients with unfinished answers, each to be passed to [`Admins::resume`] in this turn.
@@ -67,7 +67,7 @@ impl Admins {
     /// Continues a client's answer.
     pub(super) fn resume(&mut self, key: Key, context: &mut Context) {
         let outcome = self.clients.resume(key, context.now, &context.registry);
-        let asked = self.settle(outcome, context);
+        let asked = self.follow_up(outcome, context);
         debug_assert!(asked.is_none(), "a client that has asked does not ask again");
     }
 
@@ -79,7 +79,7 @@ impl Admins {
     pub(super) fn expire(&mut self, context: &mut Context) -> Vec<Request> {
         let mut asked = Vec::new();
         while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
-            asked.extend(self.settle(outcome, context));
+            asked.extend(self.follow_up(outcome, context));
         }
         asked
     }
@@ -98,13 +98,13 @@ impl Admins {
     pub(super) fn answer(&mut self, request: Request, answer: Answer<Report>, context: &mut Context) {
         let Request { key, asked } = request;
         let outcome = self.clients.answer(key, asked, answer, context.now, &context.registry);
-        let asked = self.settle(outcome, context);
+        let asked = self.follow_up(outcome, context);
         debug_assert!(asked.is_none(), "a client that has asked does not ask again");
     }
 
     /// Memory for the next snapshot.
-    pub(super) fn room(&mut self) -> Room {
-        self.clients.reclaim().map(Report::into_room).unwrap_or_default()
+    pub(super) fn buffers(&mut self) -> Buffers {
+        self.clients.reclaim().map(Report::into_buffers).unwrap_or_default()
     }
 
     /// Ends every client.
@@ -118,7 +118,7 @@ impl Admins {
         self.clients.free();
     }
 
-    fn settle(&self, outcome: Outcome, context: &mut Context) -> Option<Request> {
+    fn follow_up(&self, outcome: Outcome, context: &mut Context) -> Option<Request> {
         context.clients.admins = self.clients.len() as u64;
         match outcome {
             Outcome::Waits | Outcome::Ended(_) => None,

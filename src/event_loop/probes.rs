@@ -25,7 +25,7 @@ impl Probes {
     pub(super) fn start(&mut self, id: ServerId, at: Time, context: &mut Context) {
         let key = self.slots.reserve();
         match probe::start(id, at, key, context) {
-            Some(next) => self.settle(key, next, context),
+            Some(next) => self.store(key, next, context),
             None => self.slots.vacate(key),
         }
     }
@@ -70,11 +70,11 @@ impl Probes {
     fn work(&mut self, key: Key, context: &mut Context, work: impl FnOnce(Probe, Key, &mut Context) -> Next) {
         if let Some(probe) = self.slots.take(key) {
             let next = work(probe, key, context);
-            self.settle(key, next, context);
+            self.store(key, next, context);
         }
     }
 
-    fn settle(&mut self, key: Key, next: Next, context: &mut Context) {
+    fn store(&mut self, key: Key, next: Next, context: &mut Context) {
         match next {
             Next::Wait(probe) => self.slots.put(key, probe),
             Next::NoVerdict(id, error) => {

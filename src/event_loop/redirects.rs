@@ -65,12 +65,12 @@ impl Redirects {
         context.process.http.accepted(context.now, context.clients.redirects);
         let way = if context.config.is_balancer(accepted.source.ip()) { Way::Balancer } else { Way::Direct };
         let outcome = self.clients.accept(accepted, way, context.now, &context.registry);
-        self.settle(outcome, context);
+        self.follow_up(outcome, context);
     }
 
     pub(super) fn hear(&mut self, key: Key, event: &Event, context: &mut Context) {
         let outcome = self.clients.hear(key, event, context.now, &context.registry);
-        self.settle(outcome, context);
+        self.follow_up(outcome, context);
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -80,7 +80,7 @@ impl Redirects {
     /// Ends clients whose time is over.
     pub(super) fn expire(&mut self, context: &mut Context) {
         while let Some(outcome) = self.clients.expire(context.now, &context.registry) {
-            self.settle(outcome, context);
+            self.follow_up(outcome, context);
         }
     }
 
@@ -107,7 +107,7 @@ impl Redirects {
             context.clients.redirects = self.len() as u64 + 1;
             let head = state.bytes(head).unwrap_or_default().to_vec();
             let outcome = self.clients.take_up(client, head, socket, context.now, &context.registry);
-            self.settle(outcome, context);
+            self.follow_up(outcome, context);
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Redirects {
         if context.clients.sessions >= context.config.limits.connections.into() {
             let busy = Refusal { status: Status::Unavailable, why: "too many connections; try again later".to_owned() };
             let outcome = self.clients.answer(key, asked, busy.into(), context.now, &context.registry);
-            return self.settle(outcome, context);
+            return self.follow_up(outcome, context);
         }
         let source = asked.source();
         let (stream, told, accepted, sent) = asked.give_up(&context.registry);
@@ -140,7 +140,7 @@ impl Redirects {
         context.to_hand_on.push(Handed { stream, source, told, accepted, sent, route, port });
     }
 
-    fn settle(&mut self, outcome: Outcome, context: &mut Context) {
+    fn follow_up(&mut self, outcome: Outcome, context: &mut Context) {
         match outcome {
             Outcome::Waits => {}
             Outcome::Asked(key, asked) => {
@@ -149,7 +149,7 @@ impl Redirects {
                 }
                 let answer = redirect::answer(&asked, &mut context.process.http);
                 let outcome = self.clients.answer(key, asked, answer, context.now, &context.registry);
-                self.settle(outcome, context);
+                self.follow_up(outcome, context);
             }
             Outcome::Ended(end) => self.note_end(end, context),
         }

@@ -107,7 +107,7 @@ impl Sessions {
             }
         }
         let next = Session::accept(accepted, bound, frontend, &mut Lent { key, shared: &mut self.shared, context });
-        self.settle(key, next, context);
+        self.store(key, next, context);
     }
 
     /// Begins a session with a client of the redirect, whose request goes to a server.
@@ -116,7 +116,7 @@ impl Sessions {
         context.clients.sessions = self.len();
         context.clients.handed_on += 1;
         let next = Session::take_on(handed, &mut Lent { key, shared: &mut self.shared, context });
-        self.settle(key, next, context);
+        self.store(key, next, context);
     }
 
     /// Handles an event of one of a session's sockets.
@@ -264,11 +264,11 @@ impl Sessions {
     fn work(&mut self, key: Key, context: &mut Context, work: impl FnOnce(Session, &mut Lent<'_>) -> Next) {
         if let Some(session) = self.slots.take(key) {
             let next = work(session, &mut Lent { key, shared: &mut self.shared, context });
-            self.settle(key, next, context);
+            self.store(key, next, context);
         }
     }
 
-    fn settle(&mut self, key: Key, next: Next, context: &mut Context) {
+    fn store(&mut self, key: Key, next: Next, context: &mut Context) {
         match next {
             Next::Wait(session) => self.slots.put(key, session),
             Next::Again(session) => {

@@ -11,7 +11,7 @@ use crate::config::{self, Probe};
 use crate::context::Context;
 use crate::fleet::{self, RouteId};
 use crate::metrics::{
-    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, Sample, ServerNow, Snapshot, SourcesNow, StandingNow,
+    Buffers, FrontendNow, Phase, PipesNow, ProbesNow, RouteNow, Sample, ServerNow, Snapshot, SourcesNow, StandingNow,
 };
 use crate::policy::fds::REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
@@ -35,10 +35,10 @@ const BY_HELLO: [DropReason; 7] = [
 
 /// Takes a snapshot, in the memory of an earlier one. It includes the bytes that open connections have moved so far, so
 /// that a graph of bytes does not wait for them to end.
-pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
+pub(super) fn take(event_loop: &EventLoop, mut buffers: Buffers) -> Snapshot {
     let EventLoop { context, sessions, clock, .. } = event_loop;
     let Shared { pipes, sources, .. } = &sessions.shared;
-    add_routes(context, &mut room);
+    add_routes(context, &mut buffers);
     let mut snapshot = Snapshot {
         now: context.now,
         epoch: clock.epoch(),
@@ -55,8 +55,8 @@ pub(super) fn take(event_loop: &EventLoop, mut room: Room) -> Snapshot {
         lost_lines: context.log.lost(),
         sources: SourcesNow { remembered: sources.sources(), evicted: sources.evicted() },
         frontends: Vec::new(),
-        routes: room.routes,
-        servers: room.servers,
+        routes: buffers.routes,
+        servers: buffers.servers,
         history: event_loop.history.clone(),
         usage: usage::measure(),
     };
@@ -184,7 +184,7 @@ fn owned(event_loop: &EventLoop, owner: &config::Route, at_owners: &AtOwners, is
     })
 }
 
-fn add_routes(context: &Context, Room { routes, servers }: &mut Room) {
+fn add_routes(context: &Context, Buffers { routes, servers }: &mut Buffers) {
     for (_, route) in context.fleet.routes() {
         let first = servers.len();
         servers.extend(
@@ -252,7 +252,7 @@ fn probes(health: &Health) -> Option<ProbesNow> {
     let check = health.check();
     (check.probe != Probe::Off).then(|| ProbesNow {
         interval: check.interval,
-        fraction: health.fraction(),
+        tally: health.tally(),
         rise: check.rise,
         fall: check.fall,
         failures: health.failures(),

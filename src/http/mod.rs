@@ -103,7 +103,7 @@ impl<B: Body> Clients<B> {
     pub fn accept(&mut self, accepted: Accepted, way: Way, now: Time, registry: &Registry) -> Outcome {
         let key = self.slots.reserve();
         let next = Client::new(accepted, way, now).advance(&mut self.turn(key, now, registry));
-        self.settle(key, next)
+        self.store(key, next)
     }
 
     /// Goes on with a client of another process, of whose request `head` has come so far.
@@ -117,7 +117,7 @@ impl<B: Body> Clients<B> {
     ) -> Outcome {
         let key = self.slots.reserve();
         let next = Client::take_up(parked, head, socket).advance(&mut self.turn(key, now, registry));
-        self.settle(key, next)
+        self.store(key, next)
     }
 
     /// Those whose request is not whole yet, for another process: with each, what came of the request, and the socket.
@@ -130,7 +130,7 @@ impl<B: Body> Clients<B> {
         let Some(mut client) = self.slots.take(key) else { return Outcome::Waits };
         client.note(event);
         let next = client.advance(&mut self.turn(key, now, registry));
-        self.settle(key, next)
+        self.store(key, next)
     }
 
     /// Clients that had their turn and have more to do, each for [`Clients::resume`] in this turn.
@@ -148,7 +148,7 @@ impl<B: Body> Clients<B> {
     pub fn resume(&mut self, key: Key, now: Time, registry: &Registry) -> Outcome {
         let Some(client) = self.slots.take(key) else { return Outcome::Waits };
         let next = client.advance(&mut self.turn(key, now, registry));
-        self.settle(key, next)
+        self.store(key, next)
     }
 
     /// Lets go of a client that has asked and goes on elsewhere.
@@ -159,7 +159,7 @@ impl<B: Body> Clients<B> {
     /// Answers a client that has asked.
     pub fn answer(&mut self, key: Key, asked: Asked, answer: Answer<B>, now: Time, registry: &Registry) -> Outcome {
         let next = asked.answer(answer, &mut self.turn(key, now, registry));
-        self.settle(key, next)
+        self.store(key, next)
     }
 
     /// When the next phase is over, at the earliest.
@@ -173,7 +173,7 @@ impl<B: Body> Clients<B> {
         let key = self.deadlines.pop_due(now)?;
         let Some(client) = self.slots.take(key) else { return Some(Outcome::Waits) };
         let next = client.expire(&mut self.turn(key, now, registry));
-        Some(self.settle(key, next))
+        Some(self.store(key, next))
     }
 
     /// Ends the client that may go first to make room for another: one that has its answer, else one that has not asked
@@ -210,7 +210,7 @@ impl<B: Body> Clients<B> {
         Turn { token: (self.token)(key), now, registry, spent: &mut self.spent }
     }
 
-    fn settle(&mut self, key: Key, next: Next<B>) -> Outcome {
+    fn store(&mut self, key: Key, next: Next<B>) -> Outcome {
         match next {
             Next::Wait(client) => {
                 self.deadlines.arm(slot_number(key), key, client.until());
@@ -219,7 +219,7 @@ impl<B: Body> Clients<B> {
             }
             Next::Again(client) => {
                 self.again.push(key);
-                self.settle(key, Next::Wait(client))
+                self.store(key, Next::Wait(client))
             }
             Next::Asked(asked) => Outcome::Asked(key, asked),
             Next::Ended(end) => {

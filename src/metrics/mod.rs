@@ -18,6 +18,6 @@ pub use histograms::Histograms;
 pub use history::{History, STEP, Sample, Step};
 pub use parked::ParkedProcess;
 pub use snapshot::{
-    FrontendNow, Phase, PipesNow, ProbesNow, Room, RouteNow, ServerNow, Snapshot, SourcesNow, StandingNow, State,
+    Buffers, FrontendNow, Phase, PipesNow, ProbesNow, RouteNow, ServerNow, Snapshot, SourcesNow, StandingNow, State,
     UsageNow,
 };

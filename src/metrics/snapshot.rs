@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Frontend, History, Process, Traffic, Usage};
 use crate::config::Route;
-use crate::policy::health::Checked;
+use crate::policy::health::{Checked, Tally};
 use crate::policy::servers::{Mode, Override, ServerIndex};
 use crate::policy::time::{Time, UnixTime};
 use crate::vocabulary::{CheckResult, DropReason};
@@ -74,7 +74,7 @@ pub struct UsageNow {
 /// The emptied memory of a snapshot, for the next one. With a thousand routes it is nearly a megabyte. If it were
 /// freed, the kernel would fault it in again page by page, and clients would wait for that.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct Buffers {
     /// For [`Snapshot::routes`].
     pub routes: Vec<RouteNow>,
     /// For [`Snapshot::servers`].
@@ -225,8 +225,8 @@ pub struct StandingNow {
 pub struct ProbesNow {
     /// Time from one probe's start to the next.
     pub interval: Duration,
-    /// Up: the failures it can still take, of `fall`. Down: the passes so far, of `rise`.
-    pub fraction: (u32, u32),
+    /// Its results in a row.
+    pub tally: Tally,
     /// Passes in a row that bring the server back.
     pub rise: u32,
     /// Failures in a row that take the server down.
@@ -284,11 +284,11 @@ impl State {
 impl Snapshot {
     /// Its memory, for the next snapshot.
     #[must_use]
-    pub fn into_room(self) -> Room {
+    pub fn into_buffers(self) -> Buffers {
         let Snapshot { mut routes, mut servers, .. } = self;
         routes.clear();
         servers.clear();
-        Room { routes, servers }
+        Buffers { routes, servers }
     }
 
     /// `time` by the wall clock.
@@ -374,20 +374,19 @@ impl ServerNow {
     #[must_use]
     pub fn status(&self) -> String {
         let word = self.state().word();
-        match self.unsettled().filter(|_| self.state() != State::Maint) {
-            Some((so_far, of)) => format!("{word} {so_far}/{of}"),
+        match self.pending().filter(|_| self.state() != State::Maint) {
+            Some(tally) => format!("{word} {tally}"),
             None if self.probes.is_none() && self.state() == State::Up => "no check".into(),
             None => word.into(),
         }
     }
 
-    /// Probes that speak against its state: the failures that it can still take while it is up, the passes so far while
-    /// it is down, of how many.
+    /// The results in a row, if some of them speak against its state.
     #[must_use]
-    pub fn unsettled(&self) -> Option<(u32, u32)> {
-        let (so_far, of) = self.probes.as_ref()?.fraction;
-        let is_settled = if self.standing.is_up { so_far == of } else { so_far == 0 };
-        (!is_settled).then_some((so_far, of))
+    pub fn pending(&self) -> Option<Tally> {
+        let tally = self.probes.as_ref()?.tally;
+        let is_settled = tally.count == if self.standing.is_up { tally.of } else { 0 };
+        (!is_settled).then_some(tally)
     }
 
     /// The result of the last probe.

@@ -19,8 +19,8 @@ const MAX_WAITING: usize = 1024 * 1024;
 /// More room for the few lines that concern more than one connection.
 const RESERVED: usize = 64 * 1024;
 
-/// As many times `patience`, the last write waits for a reader that takes a little at a time.
-const MAX_PATIENCES: u32 = 5;
+/// As many times `stall`, the last write waits for a reader that takes a little at a time.
+const MAX_STALLS: u32 = 5;
 
 /// A buffer in front of a file descriptor that never blocks.
 pub struct Output {
@@ -133,10 +133,10 @@ impl Output {
         }
     }
 
-    /// Writes until all is written, the reader has taken nothing for `patience`, or a multiple of `patience` is over.
-    pub fn finish(&mut self, patience: Duration) {
+    /// Writes until all is written, the reader has taken nothing for `stall`, or a multiple of `stall` is over.
+    pub fn finish(&mut self, stall: Duration) {
         let begin = Instant::now();
-        let end = begin + patience * MAX_PATIENCES;
+        let end = begin + stall * MAX_STALLS;
         let mut taken = begin;
         loop {
             let before = self.waiting.len();
@@ -147,7 +147,7 @@ impl Output {
             if self.waiting.len() < before {
                 taken = now;
             }
-            let left = (taken + patience).min(end).saturating_duration_since(now);
+            let left = (taken + stall).min(end).saturating_duration_since(now);
             if left.is_zero() {
                 return;
             }

@@ -1,4 +1,5 @@
 //! Whether a server is up, by the results of its probes.
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,16 @@ pub enum Change {
     Up,
     /// It went down.
     Down,
+}
+
+/// Results in a row. While a server is up, `count` is the failures left of `fall` (`UP 1/3`); while it is down, the passes
+/// so far of `rise` (`DOWN 1/2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Failures left, or passes so far.
+    pub count: u32,
+    /// The count that a change of state takes.
+    pub of: u32,
 }
 
 /// The result of one probe.
@@ -133,14 +144,14 @@ impl Health {
         // As HAProxy, counts failures of servers that are up, including the one that takes the server down.
         self.failures += u64::from(!passed && self.is_up());
         if passed == self.is_up() {
-            self.to_change = self.patience();
+            self.to_change = self.needed();
             return None;
         }
         self.to_change = self.to_change.saturating_sub(1);
         if self.to_change > 0 {
             return None;
         }
-        self.turn(now, passed)
+        self.change_to(now, passed)
     }
 
     /// Notes that the running probe ended without a verdict: what stopped it was not the server. The next probe is due
@@ -157,11 +168,11 @@ impl Health {
         }
         let was_off = self.check.probe == Probe::Off;
         self.check = check.clone();
-        self.to_change = self.to_change.min(self.patience());
+        self.to_change = self.to_change.min(self.needed());
         if check.probe == Probe::Off {
             self.running = false;
             self.last = None;
-            return self.turn(now, true);
+            return self.change_to(now, true);
         }
         if was_off {
             self.next_probe = first_probe;
@@ -178,7 +189,7 @@ impl Health {
         self.unjudged = false;
         self.last = None;
         self.next_probe = first_probe;
-        let change = self.turn(now, true);
+        let change = self.change_to(now, true);
         self.to_change = 1;
         change
     }
@@ -203,7 +214,7 @@ impl Health {
             return;
         }
         self.standing = parked.standing;
-        self.to_change = parked.to_change.clamp(1, self.patience());
+        self.to_change = parked.to_change.clamp(1, self.needed());
         self.next_probe = parked.next_probe;
         self.last = parked.last;
     }
@@ -226,12 +237,11 @@ impl Health {
         &self.standing
     }
 
-    /// The count of results that HAProxy writes after the state: while up, the failures left of `fall` (`UP 1/3`);
-    /// while down, the passes so far of `rise` (`DOWN 1/2`).
+    /// The count that HAProxy writes after the state.
     #[must_use]
-    pub fn fraction(&self) -> (u32, u32) {
-        let whole = self.patience();
-        if self.is_up() { (self.to_change, whole) } else { (whole - self.to_change, whole) }
+    pub fn tally(&self) -> Tally {
+        let of = self.needed();
+        Tally { count: if self.is_up() { self.to_change } else { of - self.to_change }, of }
     }
 
     /// Failures of probes while the server was up.
@@ -259,13 +269,13 @@ impl Health {
     }
 
     /// Results in a row that change the current state.
-    fn patience(&self) -> u32 {
+    fn needed(&self) -> u32 {
         if self.is_up() { self.check.fall } else { self.check.rise }
     }
 
-    fn turn(&mut self, now: Time, up: bool) -> Option<Change> {
+    fn change_to(&mut self, now: Time, up: bool) -> Option<Change> {
         let change = self.standing.set(now, up);
-        self.to_change = self.patience();
+        self.to_change = self.needed();
         change
     }
 
@@ -278,9 +288,15 @@ impl Health {
 
     /// Time from one probe to the next: shorter while the results in a row do not suffice for a verdict.
     fn interval(&self) -> u128 {
-        let is_pending = self.to_change < self.patience();
+        let is_pending = self.to_change < self.needed();
         let interval = if is_pending { self.check.fast_interval } else { self.check.interval };
         interval.as_micros().max(1)
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.of)
     }
 }
 
@@ -374,6 +390,11 @@ fn micros(micros: u128) -> Duration {
 mod tests {
     use super::super::random::Random;
     use super::*;
+
+    fn tally(health: &Health) -> (u32, u32) {
+        let Tally { count, of } = health.tally();
+        (count, of)
+    }
     use crate::config::ProxyProtocol;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -413,9 +434,9 @@ mod tests {
     fn one_failure_takes_an_unproven_server_down() {
         let mut health = fresh();
         assert!(health.is_up());
-        assert_eq!(health.fraction(), (1, 3));
+        assert_eq!(tally(&health), (1, 3));
         assert_eq!(probe(&mut health, at(0), false), Some(Change::Down));
-        assert_eq!(health.fraction(), (0, 2));
+        assert_eq!(tally(&health), (0, 2));
     }
 
     /// A single lost probe would take a good server out.
@@ -423,17 +444,17 @@ mod tests {
     fn a_proven_server_goes_down_after_fall_and_comes_back_after_rise() {
         let mut health = fresh();
         assert_eq!(probe(&mut health, at(0), true), None);
-        assert_eq!(health.fraction(), (3, 3));
+        assert_eq!(tally(&health), (3, 3));
         assert_eq!(probe(&mut health, at(10), false), None);
         assert_eq!(probe(&mut health, at(20), false), None);
-        assert_eq!(health.fraction(), (1, 3));
+        assert_eq!(tally(&health), (1, 3));
         assert_eq!(probe(&mut health, at(30), false), Some(Change::Down));
         assert_eq!(probe(&mut health, at(40), true), None);
-        assert_eq!(health.fraction(), (1, 2));
+        assert_eq!(tally(&health), (1, 2));
         assert_eq!(probe(&mut health, at(50), false), None);
         assert_eq!(probe(&mut health, at(60), true), None);
         assert_eq!(probe(&mut health, at(70), true), Some(Change::Up));
-        assert_eq!(health.fraction(), (3, 3));
+        assert_eq!(tally(&health), (3, 3));
     }
 
     /// Dashboards show these: when it changed, how often it went down, for how long.
@@ -481,7 +502,7 @@ mod tests {
                 probe(&mut health, at(step), pass);
                 assert_eq!(health.is_up(), counter >= rise);
                 let shown = if counter >= rise { (counter + 1 - rise, fall) } else { (counter, rise) };
-                assert_eq!(health.fraction(), shown);
+                assert_eq!(tally(&health), shown);
             }
         }
     }
@@ -552,7 +573,7 @@ mod tests {
         let quick = HealthCheck { interval: 4 * SECOND, fast_interval: 4 * SECOND, fall: 1, ..check() };
         assert_eq!(health.adopt(at(1), &quick, at(1)), None);
         assert_eq!(health.next_probe(), Some(at(2)), "the old moment, 10, less whole new intervals");
-        assert_eq!(health.fraction(), (1, 1));
+        assert_eq!(tally(&health), (1, 1));
         assert_eq!(probe(&mut health, at(2), false), Some(Change::Down));
         health.adopt(at(3), &HealthCheck { rise: 5, ..quick }, at(3));
         assert!(!health.is_up());
@@ -567,7 +588,7 @@ mod tests {
         health.started();
         assert_eq!(health.restart(at(2), at(4)), Some(Change::Up));
         assert_eq!(health.report(at(3), checked(CheckResult::L4Timeout)), None, "a probe of the old address");
-        assert_eq!((health.fraction(), health.next_probe()), ((1, 3), Some(at(4))));
+        assert_eq!((tally(&health), health.next_probe()), ((1, 3), Some(at(4))));
         assert_eq!((health.failures(), health.standing().downs()), (1, 1));
         assert_eq!(health.standing().downtime(at(9)), 2 * SECOND);
     }
@@ -594,7 +615,7 @@ mod tests {
             health.started();
             assert_eq!((health.no_verdict(), health.is_proven()), (is_first, proven));
         }
-        assert_eq!((health.fraction(), health.next_probe()), ((1, 3), Some(at(0))));
+        assert_eq!((tally(&health), health.next_probe()), ((1, 3), Some(at(0))));
         assert_eq!(
             health.report(at(1), checked(CheckResult::L4Timeout)),
             None,
@@ -603,7 +624,7 @@ mod tests {
         probe(&mut health, at(10), true);
         health.started();
         assert!(health.no_verdict(), "a row ends with a verdict");
-        assert_eq!((health.fraction(), health.next_probe()), ((3, 3), Some(at(20))));
+        assert_eq!((tally(&health), health.next_probe()), ((3, 3), Some(at(20))));
         assert!(health.is_proven());
         health.restart(at(21), at(22));
         assert!(!health.is_proven(), "nothing is known of another address");
@@ -637,7 +658,7 @@ mod tests {
         let text = serde_json::to_string(&before.park()).unwrap();
         let mut after = Health::new(&check(), at(25), at(26));
         after.take_up(serde_json::from_str(&text).unwrap());
-        assert_eq!((after.is_up(), after.fraction(), after.failures()), (true, (1, 3), 2));
+        assert_eq!((after.is_up(), tally(&after), after.failures()), (true, (1, 3), 2));
         assert_eq!((after.next_probe(), after.last()), (Some(at(30)), before.last()));
         assert_eq!(probe(&mut after, at(30), false), Some(Change::Down));
 

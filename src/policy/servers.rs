@@ -192,7 +192,7 @@ impl Group {
         let backup = self.backup_in_service();
         let up = self.members.iter().any(Member::takes_connections);
         let tries_all = !up && self.on_all_down == OnAllDown::Try;
-        self.rotation.settle(&self.members, |index, member| {
+        self.rotation.rebuild(&self.members, |index, member| {
             if tries_all { member.is_wanted() } else { member.is_in_service(index, backup) }
         });
         self.standing.set(now, up);

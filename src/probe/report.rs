@@ -4,7 +4,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::PAUSE;
-use crate::access_log::{Event, Turn, Why};
+use crate::access_log::{Event, InService, Transition, Why};
 use crate::config::OnDown;
 use crate::context::{Context, Timer};
 use crate::fleet::{Route, ServerId};
@@ -68,16 +68,16 @@ fn tell(id: ServerId, why: Why<'_>, context: &mut Context) {
     let (group, name) = (route.group(), route.name());
     let Some(member) = group.member(id.server) else { return };
     let (server, standing) = (member.server(), member.health().standing());
-    let turn = turn(standing);
-    let takes = [group.active_up(), group.backup_up()];
+    let transition = transition(standing);
+    let in_service = InService { active: group.active_up(), backup: group.backup_up() };
     let is_backup = server.backup;
-    log.tell(*now, &Event::Server { route: name, server: &server.name, is_backup, turn, why, takes });
+    log.tell(*now, &Event::Server { route: name, server: &server.name, is_backup, transition, why, in_service });
     let why = match why {
         Why::Checked(checked) => checked.found(),
         Why::Said(words) => words.to_owned(),
     };
     let (route, server) = (Rc::clone(name), server.name.clone());
-    process.changes.push(metrics::Change { at: *now, route, server, is_up: turn.is_up, why: why.into() });
+    process.changes.push(metrics::Change { at: *now, route, server, is_up: transition.is_up, why: why.into() });
     turned(context);
 }
 
@@ -86,13 +86,13 @@ pub fn turned(context: &mut Context) {
     let Context { fleet, now, log, .. } = context;
     for id in fleet.take_turned() {
         if let Some(route) = fleet.route(id) {
-            log.tell(*now, &Event::Route { route: route.name(), turn: turn(route.group().standing()) });
+            log.tell(*now, &Event::Route { route: route.name(), transition: transition(route.group().standing()) });
         }
     }
 }
 
-fn turn(standing: &Standing) -> Turn {
-    Turn { is_up: standing.is_up(), lasted: standing.lasted() }
+fn transition(standing: &Standing) -> Transition {
+    Transition { is_up: standing.is_up(), lasted: standing.lasted() }
 }
 
 /// A server as HAProxy calls it.

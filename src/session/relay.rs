@@ -300,17 +300,17 @@ impl Relay {
 
     /// Ends with RST to both sides: the one that did not fail must learn that this is no orderly end.
     fn break_off(mut self: Box<Self>, reason: CloseReason, lent: &mut Lent<'_>) {
-        self.settle(reason, lent);
+        self.finish(reason, lent);
         self.routed.client.stream.reset();
         self.server.reset();
     }
 
     /// Ends with FIN to both.
     pub(super) fn end(mut self: Box<Self>, reason: CloseReason, lent: &mut Lent<'_>) {
-        self.settle(reason, lent);
+        self.finish(reason, lent);
     }
 
-    fn settle(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
+    fn finish(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
         self.up.cut(&mut lent.shared.pipes);
         self.down.cut(&mut lent.shared.pipes);
         self.routed.close(self.moved(), reason, lent);

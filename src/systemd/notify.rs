@@ -15,7 +15,7 @@ use rustix::net::{SendFlags, SocketAddrUnix, sendto};
 use sd_notify::NotifyState;
 
 /// How long an important message may wait for a busy manager.
-const PATIENCE: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends messages to systemd.
 pub(super) struct Notifier {
@@ -61,9 +61,9 @@ impl Notifier {
 
     /// STOPPING. Extends systemd's timeout for the stop to `at_most`.
     pub(super) fn stopping(&self, status: &str, at_most: Duration) {
-        let micros = u32::try_from((at_most + PATIENCE).as_micros()).unwrap_or(u32::MAX);
-        let patience = NotifyState::ExtendTimeoutUsec(micros);
-        self.tell(&[NotifyState::Stopping, patience, NotifyState::Status(status)], SendFlags::empty());
+        let micros = u32::try_from((at_most + MAX_WAIT).as_micros()).unwrap_or(u32::MAX);
+        let extension = NotifyState::ExtendTimeoutUsec(micros);
+        self.tell(&[NotifyState::Stopping, extension, NotifyState::Status(status)], SendFlags::empty());
     }
 
     /// WATCHDOG.
@@ -93,6 +93,6 @@ fn ear(address: &OsStr) -> io::Result<(UnixDatagram, SocketAddrUnix)> {
         None => SocketAddrUnix::new(address)?,
     };
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(MAX_WAIT))?;
     Ok((socket, address))
 }

@@ -76,7 +76,7 @@ fn is_well(route: &RouteNow, snapshot: &Snapshot) -> bool {
 }
 
 fn is_settled(server: &ServerNow) -> bool {
-    server.state() != State::Down && server.unsettled().is_none() && !server.set.is_set() && !speaks_no_tls(server)
+    server.state() != State::Down && server.pending().is_none() && !server.set.is_set() && !speaks_no_tls(server)
 }
 
 /// Whether a server lately answered hellos with what is no TLS.
@@ -262,7 +262,7 @@ fn state(server: &ServerNow) -> Markup {
 }
 
 fn class(server: &ServerNow) -> &'static str {
-    match (server.state(), server.unsettled()) {
+    match (server.state(), server.pending()) {
         (State::Up, None) => "good",
         (State::Down, _) => "bad",
         _ => "warn",

@@ -19,7 +19,7 @@ use crate::policy::time::{Time, UnixTime};
 use crate::wire::hello_builder::HelloBuilder;
 
 /// Rounds of a millisecond in which loopback brings what was sent.
-const PATIENCE: usize = 10_000;
+const ROUNDS: usize = 10_000;
 
 pub(super) struct Rig {
     event_loop: EventLoop,
@@ -149,7 +149,7 @@ impl Rig {
         let mut client = self.connect();
         client.say(&hello());
         let before = self.served.len();
-        for _ in 0..PATIENCE {
+        for _ in 0..ROUNDS {
             self.turns();
             if self.serve() > before {
                 return client;
@@ -170,7 +170,7 @@ impl Rig {
     /// What the server reads of its connection with that number, which is not less than `least` bytes.
     pub(super) fn heard(&mut self, number: usize, least: usize) -> Vec<u8> {
         let mut bytes = vec![0; least];
-        for _ in 0..PATIENCE {
+        for _ in 0..ROUNDS {
             self.turns();
             let stream = &mut self.served[number];
             stream.set_nonblocking(true).unwrap();
@@ -208,7 +208,7 @@ impl Rig {
     pub(super) fn turns(&mut self) {
         // What a turn begins may bring an event at once.
         let mut idle = 0;
-        for _ in 0..PATIENCE {
+        for _ in 0..ROUNDS {
             self.turn();
             let is_idle = self.events.is_empty() && !self.event_loop.is_busy();
             idle = if is_idle { idle + 1 } else { 0 };

@@ -51,14 +51,14 @@ impl Rotation {
         Rotation { balance, turns: Vec::new(), is_plain: false, ranks: None }
     }
 
-    /// Changes the balance, from the next [`settle`](Rotation::settle) on.
+    /// Changes the balance, from the next [`rebuild`](Rotation::rebuild) on.
     pub(super) fn set_balance(&mut self, balance: Balance) {
         self.balance = balance;
     }
 
     /// Starts over with the servers that take connections now. Owed turns are dropped: under the new weights they would
     /// be paid in one burst.
-    pub(super) fn settle(&mut self, members: &[Member], takes_part: impl Fn(ServerIndex, &Member) -> bool) {
+    pub(super) fn rebuild(&mut self, members: &[Member], takes_part: impl Fn(ServerIndex, &Member) -> bool) {
         let balance = self.balance;
         let turn = |index: ServerIndex, member: &Member| {
             let hash = if balance == Balance::Source { hash_name(&member.server().name) } else { 0 };
