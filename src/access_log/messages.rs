@@ -23,12 +23,12 @@ struct Waiting {
     said: Mutex<Said>,
 }
 
-/// What was said since it was last taken.
+/// The messages since the last call of `take`.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    /// How grave each is, and its words.
+    /// The severity and text of each.
     pub(super) messages: VecDeque<(Severity, String)>,
-    /// How many more there were than may wait.
+    /// The number of messages that were lost because too many waited.
     pub(super) lost: u64,
 }
 
@@ -40,7 +40,7 @@ pub struct Backend {
 }
 
 impl Messages {
-    /// Those that wait.
+    /// Takes the waiting messages.
     pub(super) fn take(&self) -> Said {
         if !self.0.any.swap(false, Ordering::Relaxed) {
             return Said::default();

@@ -22,7 +22,7 @@ use crate::policy::time::{Time, UnixTime};
 use crate::vocabulary::CloseReason;
 use calendar::Calendar;
 use event::Severity;
-pub use event::{Event, Turn, Why};
+pub use event::{Event, InService, Transition, Why};
 use messages::Said;
 pub use messages::{Backend, Messages};
 
@@ -50,9 +50,9 @@ pub struct AccessLog {
     oldest: Option<Time>,
     /// Lost lines that the log has reported.
     told_lost: u64,
-    /// The reader had stalled and takes lines again, or more was said in a turn than may wait.
+    /// Whether lost lines can be reported: the reader takes lines again after a stall, or a turn had too many messages.
     may_tell_lost: bool,
-    /// What the program says through the log crate.
+    /// Messages of the program through the log crate.
     messages: Messages,
 }
 
@@ -269,13 +269,13 @@ impl AccessLog {
     /// Writes the last lines, for which it waits a moment, and says how many were lost.
     pub fn finish(&mut self, now: Time) {
         self.write_messages(now);
-        self.output.finish(LAST_PATIENCE);
+        self.output.finish(MAX_LAST_WAIT);
         self.may_tell_lost = true;
         self.tell_lost(now);
         self.output.finish(Duration::ZERO);
     }
 
-    /// Says how many lines are lost, once the reader takes lines and what was kept is written.
+    /// Reports the number of lost lines, once the reader takes lines and the kept ones are written.
     fn tell_lost(&mut self, now: Time) {
         if self.may_tell_lost && self.output.waiting() == 0 {
             self.may_tell_lost = false;
@@ -283,7 +283,7 @@ impl AccessLog {
             self.told_lost += lost;
             if lost > 0 {
                 let words = format_args!(
-                    "{lost} log lines are lost: standard output was not read in time, or too much was said at once."
+                    "{lost} log lines were lost: standard output was not read in time, or one turn had too many messages."
                 );
                 self.say(now, Severity::Warning, &words, None);
             }
@@ -310,7 +310,7 @@ impl AccessLog {
         self.output.add_lost(lost);
     }
 
-    /// Lines lost to a reader that stalled, or because too much was said at once.
+    /// Lines that were lost because the reader stalled, or because a turn had too many messages.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.output.lost()

@@ -270,5 +270,5 @@ fn messages_that_are_lost_are_counted_and_told() {
     log.finish(Time::ZERO);
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert_eq!((log.lost(), text.matches("904 log lines are lost").count()), (904, 1));
+    assert_eq!((log.lost(), text.matches("904 log lines were lost").count()), (904, 1));
 }

@@ -40,7 +40,7 @@ pub struct Snapshot {
     pub half_closed: u64,
     /// Pipes for splicing.
     pub pipes: PipesNow,
-    /// Lines of the log that are lost: its reader stalled, or too much was said at once.
+    /// Lost log lines: standard output was not read in time, or a turn had too many messages.
     pub lost_lines: u64,
     /// The addresses in the rate limit's table.
     pub sources: SourcesNow,
