@@ -19,12 +19,12 @@
 //! 8. Every end comes through one function, which writes the line of [`access_log`] and updates the counters of
 //!    [`metrics`].
 //!
-//! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, to [`admin`], which shows the
-//! operator how the proxy is, and to [`control`], which does what the operator asks. What lives goes on in the next process by way
-//! of [`handover`].
+//! Beside that, [`http`] carries requests to the redirect, which sends plain HTTP to https, to [`admin`], which shows
+//! the operator how the proxy is, and to [`control`], which does what the operator asks. What lives goes on in the next
+//! process by way of [`handover`].
 //!
-//! [`event_loop::EventLoop`] composes the owners of all that, and [`context`] is what it lends to each of them. [`config`] is checked once, when it is read:
-//! a value of its types is good. [`systemd`] is told, and passes sockets.
+//! [`event_loop::EventLoop`] composes the owners of all that, and [`context`] is what it lends to each of them.
+//! [`config`] is checked once, when it is read: a value of its types is good. [`systemd`] is told, and passes sockets.
 //!
 //! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.
 #![forbid(unsafe_code)]

@@ -1,8 +1,8 @@
-//! Probes: one connection to a server that tells whether it is up.
+//! Probes. A probe is one connection to a server, which shows whether the server is up.
 //!
-//! A probe begins with the PROXY header that its route speaks, as HAProxy's do, so that a server which insists on a
-//! header takes it: LOCAL in version 2, the probe's own two addresses in version 1, which has no word for that. It is
-//! closed with RST, which leaves no `TIME_WAIT` behind.
+//! A probe begins with the PROXY header of its route, as HAProxy's do, so that a server which requires a header accepts
+//! it: LOCAL in version 2; in version 1, which has no LOCAL, the probe's own two addresses. It is closed with RST,
+//! which leaves no `TIME_WAIT`.
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ mod report;
 
 pub use report::{no_verdict, report, risen, turned};
 
-/// Bytes of an answer that are read before a verdict must stand.
+/// The most bytes of an answer that are read; by then there must be a verdict.
 const MAX_ANSWER: usize = 8 * 1024;
-/// The pause after a probe that ended without a verdict.
+/// The pause after a probe without a verdict.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A running probe.
@@ -37,25 +37,25 @@ pub struct Probe {
     kind: Kind,
     started: Time,
     until: Time,
-    /// A probe has passed before.
+    /// Whether a probe has passed before.
     is_proven: bool,
     is_connected: bool,
-    /// What is still to be sent.
+    /// The bytes that are still to be sent.
     question: Vec<u8>,
     answer: Vec<u8>,
 }
 
-/// What becomes of a probe after it was worked on.
+/// What comes after a probe has worked.
 pub enum Next {
     /// It waits for an event or its deadline.
     Wait(Probe),
     /// It has its verdict.
     Done(ServerId, Checked),
-    /// It ended by what says nothing about the server.
+    /// It ended for a reason that says nothing about the server.
     NoVerdict(ServerId, Errno),
 }
 
-/// The timer of a server's next probe has come up: starts it if it is due.
+/// Starts the next probe of a server if it is due: its timer has come up.
 pub fn start(id: ServerId, at: Time, key: Key, context: &mut Context) -> Option<Next> {
     let Context { fleet, now, timers, .. } = context;
     if !fleet.probe_timer(id)?.fired(at) {
@@ -100,18 +100,18 @@ pub fn schedule_of(id: RouteId, context: &mut Context) {
 }
 
 impl Probe {
-    /// The server that it asks.
+    /// The server that is probed.
     #[must_use]
     pub fn server_id(&self) -> ServerId {
         self.id
     }
 
-    /// Notes what an event says.
+    /// Notes what an event reports.
     pub fn note(&mut self, event: &Event) {
         self.stream.note(event);
     }
 
-    /// Goes as far as it can now.
+    /// Does what can be done now.
     pub fn advance(mut self, key: Key, context: &mut Context) -> Next {
         match self.converse() {
             Ok(Some(checked)) => self.done(checked, context.now),
@@ -127,7 +127,7 @@ impl Probe {
         }
     }
 
-    /// Its time is over.
+    /// Handles its deadline.
     #[must_use]
     pub fn expire(self, now: Time) -> Next {
         let result = match self.kind {
@@ -141,7 +141,7 @@ impl Probe {
 
     fn begin(mut self, key: Key, context: &mut Context) -> Next {
         context.timers.push(self.until, Timer::Probe(key));
-        // Nothing can be said before the socket is: the poll reports a connect as something that can be written.
+        // Nothing is known before the socket is writable, which is how the poll reports a connect.
         self.stream.expect_write();
         self.advance(key, context)
     }
@@ -158,8 +158,8 @@ impl Probe {
         Next::NoVerdict(id, error)
     }
 
-    /// What it means that the connection has failed, in HAProxy's words: the layer that was waiting. A connect that is
-    /// refused is told from a reset after it by the error alone, as both may have come before anybody looked.
+    /// The result of a failed connection, by the layer that was waiting. A refused connect and a reset after it can be
+    /// told apart only by the errno, as both may have happened before the event was handled.
     fn broken(&self, error: Errno) -> CheckResult {
         let was_connected = self.is_connected || matches!(error, Errno::CONNRESET | Errno::PIPE);
         match self.kind {
@@ -169,7 +169,8 @@ impl Probe {
         }
     }
 
-    /// Connects, says its piece, and listens; `None` while any of that is not finished. An error is the connection's.
+    /// Connects, sends the question and reads the answer; `None` while any of that is unfinished. An error is the
+    /// connection's.
     fn converse(&mut self) -> Result<Option<Checked>, Errno> {
         if !self.is_connected {
             self.is_connected = self.stream.is_connected()?;
@@ -209,7 +210,7 @@ impl Probe {
         Ok(None)
     }
 
-    /// What the answer so far says; `is_last`: there will be no more of it.
+    /// The verdict of the answer so far. `is_last`: no more bytes will come.
     fn judge(&self, is_last: bool) -> Option<Checked> {
         match &self.kind {
             Kind::Tls { .. } => match server_hello::read(&self.answer) {
@@ -238,13 +239,13 @@ impl Probe {
     }
 }
 
-/// What a probe sends over `stream`, which connects to `address`.
+/// The bytes that a probe sends over `stream`, which connects to `address`.
 fn question(check: &HealthCheck, stream: &Stream, address: SocketAddr, now: Time) -> Result<Vec<u8>, Errno> {
     let mut question = Vec::new();
     match check.proxy_header {
         ProxyProtocol::V2 => question.extend_from_slice(&proxy_header::LOCAL),
         ProxyProtocol::V1 => {
-            // The kernel has chosen it by now, though the server has not answered yet.
+            // The kernel has chosen the local address by now, even if the server has not answered yet.
             let own = stream.local_address().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
             question.extend_from_slice(proxy_header::v1(&mut [0; proxy_header::MAX_LEN], own, address));
         }
@@ -261,7 +262,7 @@ fn question(check: &HealthCheck, stream: &Stream, address: SocketAddr, now: Time
             question.extend_from_slice(&sni.iter().fold(hello, |hello, name| hello.sni(name)).build());
         }
         Kind::Http { path, host, .. } => {
-            // Without the zone, which is this host's own affair (RFC 6874 section 4).
+            // Without the zone, which is meaningless to the server (RFC 6874 section 4).
             let own = || SocketAddr::new(address.ip(), address.port()).to_string();
             let host = host.as_deref().map_or_else(own, String::from);
             let head = format!(
@@ -281,8 +282,8 @@ fn explained(result: CheckResult, info: String) -> Checked {
     Checked { info: info.into(), ..verdict(result) }
 }
 
-/// Whether an error is this host's and not the server's: it has run short, or, as long as no probe has passed, its
-/// network is not there yet.
+/// Whether an error is this host's and not the server's: it is out of fds or memory, or, while no probe has passed yet,
+/// its network is not up.
 fn says_nothing(error: Errno, is_proven: bool) -> bool {
     net::is_shortage(error) || !is_proven && matches!(error, Errno::NETUNREACH | Errno::ADDRNOTAVAIL)
 }

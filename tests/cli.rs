@@ -270,13 +270,13 @@ fn route_explains() {
         (
             &["DEMO.test", "--alpn", "h3"],
             format!(
-                "no route: none takes \"DEMO.test\" with ALPN h3, and none with \"*\" does\n{NONE}route web would take it with ALPN h2\n"
+                "no route takes \"DEMO.test\" with ALPN h3, not even by \"*\"\n{NONE}route web would take it with ALPN h2\n"
             ),
         ),
-        (&["example"], format!("no route: none takes \"example\", and none with \"*\" does\n{NONE}")),
+        (&["example"], format!("no route takes \"example\", not even by \"*\"\n{NONE}")),
         (
             &["", "--alpn", "h2", "--alpn", "h3"],
-            format!("no route: none takes a hello without a name with ALPN h2, h3, and none with \"*\" does\n{NONE}"),
+            format!("no route takes a hello without a name with ALPN h2, h3, not even by \"*\"\n{NONE}"),
         ),
     ] {
         let arguments = [&["route", "--config", "lb.json"], hello].concat();

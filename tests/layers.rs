@@ -203,8 +203,8 @@ impl Source {
         !self.after(text).is_empty()
     }
 
-    /// The items that begin with `keyword`: the first line of each, and its lines with the braces. rustfmt has indented the
-    /// closing brace like the first line.
+    /// The items that begin with `keyword`: the first line of each, and its lines with the braces. rustfmt has indented
+    /// the closing brace like the first line.
     fn blocks(&self, keyword: &str) -> Vec<(&str, Vec<&str>)> {
         let lines: Vec<&str> = self.code.lines().collect();
         let mut blocks = Vec::new();

@@ -195,7 +195,7 @@ impl fmt::Display for Event<'_> {
                     if first.is_ascii_graphic() { char::from(*first).to_string() } else { format!("{first:#04x}") };
                 write!(
                     f,
-                    "Server {route}/{server} answers a hello with what is no TLS (it begins with {shown}): it expects another PROXY \
+                    "Server {route}/{server} answers a hello with bytes that are not TLS (the first is {shown}): it expects another PROXY \
                      header, or speaks plain text. `fiscalismia-lb try` with a name of the route says which."
                 )
             }

@@ -226,7 +226,7 @@ fn events_are_sentences_and_fields() {
         ),
         (
             Event::NotTls { route: "r", server: "s", first: b'H' },
-            "\x1b[33mServer r/s answers a hello with what is no TLS (it begins with H): it expects another PROXY header, or speaks \
+            "\x1b[33mServer r/s answers a hello with bytes that are not TLS (the first is H): it expects another PROXY header, or speaks \
              plain text. `fiscalismia-lb try` with a name of the route says which.\x1b[0m",
             json!({ "level": "warning", "event": "server_not_tls", "route": "r", "server": "s", "first_byte": 72 }),
         ),

@@ -222,7 +222,7 @@ fn troubles(snapshot: &Snapshot) -> Markup {
                 @for server in no_tls.iter().take(MAX_NAMED) {
                     li {
                         a href={ "#" (server.route) "/" (server.name) } { (server.route) "/" (server.name) }
-                        " answers hellos with what is no TLS: does it expect another PROXY header?"
+                        " answers hellos with bytes that are not TLS: does it expect another PROXY header?"
                     }
                 }
                 @if reload_failed {

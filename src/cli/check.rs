@@ -1,4 +1,4 @@
-//! `check`: one line about the file, then a line for each warning.
+//! `check`: one line about the file, and a line for each warning.
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{ConfigFile, Outcome, load, print};
 
-/// Say whether the configuration is good; nothing is bound, nothing connected
+/// Check the configuration file, without binding or connecting any socket
 ///
 /// Prints one line, then warnings. Exits with 1 when the configuration is rejected.
 #[derive(Args)]
@@ -53,10 +53,10 @@ impl Check {
     }
 }
 
-/// Where systemd puts credentials, for the time that the service runs.
+/// Where systemd puts credentials while the service runs.
 const CREDENTIALS: &str = "/run/credentials";
 
-/// Files with credentials that are not there, each with its key.
+/// Files with credentials that are missing, each with its key.
 fn missing_credentials(config: &Config) -> Vec<(&'static str, &Path)> {
     let files = config.admin.stats_credentials.iter().flat_map(|files| {
         [

@@ -1,4 +1,4 @@
-//! `health`: fine if the answer to a GET is 200.
+//! `health`: succeeds if a GET is answered with 200.
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use fiscalismia_lb::config::plain;
 
 use super::{Outcome, print};
 
-/// What `health` waits for an answer, from the first byte to the last.
+/// Time for the whole answer.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_STATUS_LINE: usize = 1024;
 
@@ -24,23 +24,23 @@ pub(super) struct Health {
 #[derive(Clone, Debug)]
 struct Url {
     text: String,
-    /// With its port, also where the URL has none.
+    /// Always with a port.
     authority: String,
     target: String,
 }
 
 impl Url {
-    /// Reads a URL; the error is for the command line.
+    /// Parses a URL. The error is for the command line.
     fn parse(text: &str) -> Result<Url, String> {
-        let rest = text.strip_prefix("http://").ok_or("only http:// is asked")?;
+        let rest = text.strip_prefix("http://").ok_or("only http:// URLs are supported")?;
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-            return Err("this is no URL like http://127.0.0.1:8404/health".to_owned());
+            return Err("this is not a URL like http://127.0.0.1:8404/health".to_owned());
         }
         let after_ip = authority.rsplit_once(']').map_or(authority, |(_, after)| after);
         let port = match after_ip.split_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => "",
-            Some((_, port)) => return Err(format!("{port:?} is no port")),
+            Some((_, port)) => return Err(format!("{port:?} is not a port")),
             None => ":80",
         };
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -72,7 +72,7 @@ fn status_line(url: &Url) -> io::Result<String> {
     stream.write_all(request.as_bytes())?;
     let mut line = Vec::new();
     while line.len() < MAX_STATUS_LINE && !line.contains(&b'\n') {
-        // Set anew for each read, so that an endpoint which sends a byte now and then cannot hold this up.
+        // Set again for each read, so that an endpoint that drips bytes cannot hold this up.
         stream.set_read_timeout(Some(left(until)?))?;
         let mut room = [0; MAX_STATUS_LINE];
         match stream.read(&mut room) {
@@ -90,7 +90,7 @@ fn status_line(url: &Url) -> io::Result<String> {
     Ok(line.to_owned())
 }
 
-/// The first of the host's addresses that takes a connection: a name like localhost may have one that does not.
+/// Connects to the first of the host's addresses that accepts: a name like localhost may have one that does not.
 fn connect(authority: &str, until: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the host has no address");
     for address in authority.to_socket_addrs()? {
@@ -103,7 +103,7 @@ fn connect(authority: &str, until: Instant) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// What is left until then, which is not nothing.
+/// The time until then; an error if there is none.
 fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(too_late()) } else { Ok(left) }

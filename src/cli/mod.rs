@@ -1,4 +1,4 @@
-//! The command line: a file a command. Each command answers with the lines for stderr where it failed.
+//! The command line, one file for each command. A command that fails answers with lines for stderr.
 use std::env;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ mod run;
 mod schema;
 mod r#try;
 
-/// Routes TLS by SNI, without opening it, and hands the client's address on in a PROXY header
+/// Routes TLS by SNI without opening it, and sends servers the client's address in a PROXY header
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -52,7 +52,7 @@ has left something out.
 
 Documentation: https://github.com/fiscalismia/fiscalismia-lb";
 
-/// The file of every command that reads one.
+/// The option of every command that reads the configuration file.
 #[derive(Args)]
 struct ConfigFile {
     /// The configuration
@@ -60,12 +60,12 @@ struct ConfigFile {
     config: PathBuf,
 }
 
-/// What a command comes to: nothing, or what went wrong, a line each.
+/// The result of a command: nothing, or its errors, a line each.
 pub(crate) type Outcome = Result<(), Vec<String>>;
 
 impl Arguments {
-    /// The arguments of this process. Those of the process that stays are read without clap, whose code would stay resident with it:
-    /// 3.6 MB instead of 4.0 (`VmRSS` after start, one route).
+    /// The arguments of this process. Those of `run` as the units write them are parsed without clap, whose code would
+    /// otherwise stay resident: 3.6 MB and not 4.0 (`VmRSS` after start, one route).
     pub(crate) fn of_process() -> Self {
         let arguments: Vec<_> = env::args_os().skip(1).collect();
         match arguments.as_slice() {
@@ -76,7 +76,7 @@ impl Arguments {
         }
     }
 
-    /// Does what is asked. The log crate speaks through `backend`; the code is that of the process where nothing went wrong.
+    /// Runs the command. `backend` is the log crate's. The exit code is that of a command without errors.
     pub(crate) fn run(self, backend: &Backend) -> Result<ExitCode, Vec<String>> {
         let done = match self.command {
             Command::Run(run) => run.run(backend),
@@ -100,7 +100,7 @@ fn load(path: &Path) -> Result<File, Vec<String>> {
     config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect())
 }
 
-/// Not `println!`, which panics when the reader has gone.
+/// `println!` would panic when the reader has gone.
 fn print(text: &str) -> Outcome {
     io::stdout().write_all(text.as_bytes()).map_err(|error| vec![format!("cannot write to stdout: {}", plain(&error))])
 }

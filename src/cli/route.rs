@@ -12,26 +12,26 @@ use fiscalismia_lb::policy::time::Time;
 
 use super::{ConfigFile, Outcome, load, print};
 
-/// The longest name that a hello may hold; one trailing dot comes on top.
+/// The longest name that a hello may hold, without its trailing dot.
 const MAX_SNI: usize = 253;
 
-/// Say which route and servers a hello with that name gets, and why
+/// Show which route and servers a hello with that name gets, and why
 ///
-/// Exits with 0 also when the answer is that no route takes it, with 1 when the configuration is rejected.
+/// Exits with 0 even if no route takes the hello, and with 1 if the configuration is rejected.
 #[derive(Args)]
 pub(super) struct Route {
     #[command(flatten)]
     file: ConfigFile,
-    /// The name that the hello asks for; "" for a hello without one
+    /// The SNI of the hello; "" for a hello without SNI
     #[arg(value_name = "NAME", value_parser = sni)]
     sni: String,
-    /// A protocol that the hello offers; several in the client's order
+    /// An ALPN protocol that the hello offers; repeat it in the client's order
     #[arg(long, value_name = "PROTOCOL")]
     alpn: Vec<String>,
-    /// The client's address: whether it may come, and with "balance": "source" which server it gets
+    /// The client's address: shows whether allow_from admits it, and which server "balance": "source" picks
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
-    /// The port where the hello comes in, for routes with a "listen" of their own
+    /// The port that the client connects to, for routes with their own "listen"
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 }
@@ -43,7 +43,7 @@ impl Route {
         let (listen, owner) = frontend(&config, self.port)?;
         if let Some(owner) = owner.filter(|owner| owner.sni.is_empty()) {
             let from = self.from.map(|from| from_line(owner, from)).unwrap_or_default();
-            return print(&(describe(owner, "all that comes to its own listen") + &from));
+            return print(&(describe(owner, "every client at its own listen") + &from));
         }
         let table = RouteTable::new(&config.routes, listen);
         let find = |offered: &[String]| {
@@ -67,7 +67,7 @@ impl Route {
     }
 }
 
-/// What a client's address means for the route.
+/// What the client's address means for the route.
 fn from_line(route: &config::Route, from: IpAddr) -> String {
     let from = from.to_canonical();
     if !route.allows(from) {
@@ -86,8 +86,8 @@ fn from_line(route: &config::Route, from: IpAddr) -> String {
     }
 }
 
-/// The addresses where a hello comes in, and the route that owns them: those with that port; without one, the file's,
-/// or the first route's where the file has none.
+/// The addresses where a hello comes in, and the route that owns them: those with that port. Without a port they are
+/// the file's, or the first route's if the file has none.
 pub(super) fn frontend(
     config: &Config,
     port: Option<u16>,
@@ -101,7 +101,7 @@ pub(super) fn frontend(
     }
 }
 
-/// Every protocol that a route asks for, once.
+/// Every protocol that a route asks for, each once.
 fn protocols(config: &Config) -> impl Iterator<Item = &str> {
     let all: BTreeSet<&str> =
         config.routes.iter().flat_map(|route| route.alpn.iter().map(|protocol| &**protocol)).collect();
@@ -128,7 +128,7 @@ fn describe(route: &config::Route, why: &str) -> String {
     format!("route {}: {why}\nbalance {balance} over {}\n{servers}", route.name, count(route.servers.len(), "server"))
 }
 
-/// The longest of the route's `**` names that this name is below.
+/// The longest of the route's `**` names that match this name.
 fn longest(route: &config::Route, sni: &str) -> String {
     let below = |parent: &str| sni.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
     let fit = route.sni.iter().filter(|name| matches!(name, SniPattern::Subdomains(parent) if below(parent)));
@@ -145,17 +145,17 @@ pub(super) fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> Strin
     let hello = if sni.is_empty() { "a hello without a name".to_owned() } else { format!("{sni:?}") };
     let offer = if alpn.is_empty() { String::new() } else { format!(" with ALPN {}", alpn.join(", ")) };
     let (reject, effect) = (config.reject.word(), config.reject.effect());
-    format!("no route: none takes {hello}{offer}, and none with \"*\" does\nreject {reject}: {effect}\n")
+    format!("no route takes {hello}{offer}, not even by \"*\"\nreject {reject}: {effect}\n")
 }
 
-/// Refuses what no hello could ask for.
+/// Refuses a name that no ClientHello can carry.
 pub(super) fn sni(text: &str) -> Result<String, String> {
     let length = text.strip_suffix('.').unwrap_or(text).len();
     if length > MAX_SNI {
         return Err(format!("a name has at most {MAX_SNI} bytes, not {length}"));
     }
     if text == "." {
-        return Err("a name is more than a dot".to_owned());
+        return Err("a name cannot be a dot alone".to_owned());
     }
     if !text.is_ascii() {
         return Err("this is not ASCII; write the form that TLS sends, which starts with \"xn--\"".to_owned());

@@ -9,7 +9,7 @@ use super::{ConfigFile, Outcome};
 
 /// Serve until told to stop
 ///
-/// SIGHUP reads the configuration again, SIGTERM or SIGUSR1 lets connections finish, SIGINT or a second of those stops at
+/// SIGHUP reloads the configuration. SIGTERM or SIGUSR1 lets connections finish. SIGINT, or a second SIGTERM, stops at
 /// once.
 #[derive(Args)]
 pub(super) struct Run {

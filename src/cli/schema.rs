@@ -1,4 +1,4 @@
-//! `schema`: what a configuration file may hold, for editors and validators.
+//! `schema`: the JSON Schema of the configuration file, for editors and validators.
 use clap::Args;
 use fiscalismia_lb::config;
 

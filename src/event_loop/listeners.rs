@@ -25,7 +25,8 @@ type Owners = HashMap<SocketAddr, Box<str>>;
 /// The listeners of the process.
 pub(super) struct Listeners {
     slots: Slots<Listener<Role>>,
-    /// Listeners that may have a client in their backlog. A turn looks at these alone, as there may be thousands of others.
+    /// Listeners that may have a client in their backlog. A turn looks at these alone, as there may be thousands of
+    /// others.
     ready: Vec<Key>,
     inherited: Inherited,
     /// Sockets of the previous process, until the first [`open`](Listeners::open).
@@ -41,7 +42,8 @@ pub(super) struct Unwanted {
 }
 
 impl Listeners {
-    /// No listeners yet. `inherited` sockets, and those that the previous process `left`, are used instead of binding their addresses.
+    /// No listeners yet. `inherited` sockets, and those that the previous process `left`, are used instead of binding
+    /// their addresses.
     pub(super) fn new(inherited: Inherited, left: Vec<(Place, OwnedFd)>, config: &Config) -> Listeners {
         let (slots, ready) = (Slots::new(), Vec::new());
         let mut listeners = Listeners { slots, ready, inherited, left: Vec::new(), owners: HashMap::new() };
@@ -122,14 +124,16 @@ impl Listeners {
         })
     }
 
-    /// A listener of this process that makes the kernel refuse `address`: same port and family, and one of the two is the wildcard.
+    /// A listener of this process that makes the kernel refuse `address`: same port and family, and one of the two is
+    /// the wildcard.
     fn in_the_way(&self, address: SocketAddr) -> Option<SocketAddr> {
         let same = |own: SocketAddr| own.port() == address.port() && own.is_ipv4() == address.is_ipv4();
         let either = |own: SocketAddr| own.ip().is_unspecified() || address.ip().is_unspecified();
         self.iter().map(|listener| listener.bound).find(|own| same(*own) && either(*own))
     }
 
-    /// Listeners that `config` does not have. Without `config`: all but those of the admin endpoints, which show how a drain goes on.
+    /// Listeners that `config` does not have. Without `config`: all but those of the admin endpoints, which show how a
+    /// drain goes on.
     pub(super) fn unwanted(&self, config: Option<&Config>) -> Vec<Unwanted> {
         let wanted: Option<HashSet<Place>> = config.map(|config| self.wanted(config).into_iter().collect());
         let is_wanted = |listener: &Listener<Role>| match &wanted {
@@ -182,7 +186,8 @@ impl Listeners {
         self.owner_of(listener).unwrap_or(listener.role.socket_name())
     }
 
-    /// The places where `config` wants listeners. An address that a passed socket serves is replaced by that socket's address.
+    /// The places where `config` wants listeners. An address that a passed socket serves is replaced by that socket's
+    /// address.
     fn wanted(&self, config: &Config) -> Vec<Place> {
         let (mut wanted, mut seen) = (Vec::new(), HashSet::new());
         let https: Vec<SocketAddr> = config.addresses().collect();
@@ -262,8 +267,8 @@ impl Listeners {
 fn remedy(error: &io::Error, address: SocketAddr) -> String {
     match Errno::from_io_error(error) {
         Some(Errno::AFNOSUPPORT) => return format!("; this machine has no IPv6, so leave \"{address}\" out"),
-        // bind(2) gives EPERM only if a filter such as systemd's SystemCallFilter= forbids it. A port without its capability is
-        // EACCES.
+        // bind(2) gives EPERM only if a filter such as systemd's SystemCallFilter= forbids it. A port without its
+        // capability is EACCES.
         Some(Errno::PERM) => {
             return "; systemd forbids it (SystemCallFilter=): start a socket unit for this address".to_owned();
         }
@@ -296,7 +301,8 @@ mod tests {
         assert_eq!(other, "; write an address that this machine has");
     }
 
-    /// Under the units of examples/systemd, an address without a socket would be blamed on a capability that does not help.
+    /// Under the units of examples/systemd, an address without a socket would be blamed on a capability that does not
+    /// help.
     #[test]
     fn what_systemd_forbids_is_not_blamed_on_a_capability() {
         let remedy_for = |error: Errno| remedy(&error.into(), "127.0.0.1:8404".parse().unwrap());

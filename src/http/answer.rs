@@ -1,10 +1,10 @@
-//! Answers, and how they are framed.
+//! Answers, and their framing.
 use std::convert::Infallible;
 
 use super::PHASE_TIMEOUT;
 use crate::wire::http_head::{self, Head, Verdict};
 
-/// The statuses that are answered (RFC 9110 section 15).
+/// The statuses that are used (RFC 9110 section 15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// 200
@@ -31,10 +31,10 @@ pub enum Status {
     Unavailable,
 }
 
-/// An answer. `B` makes the body, where it is not a text.
+/// An answer. `B` generates its body, if that is not a text.
 pub struct Answer<B> {
     status: Status,
-    /// Lines of the head, each with its end.
+    /// Lines of the head, each with its line end.
     fields: String,
     content: Content<B>,
 }
@@ -44,22 +44,22 @@ enum Content<B> {
     Made(B),
 }
 
-/// A body that is made while it is written.
+/// A body that is generated while it is written.
 pub trait Body {
-    /// Appends at least `least` bytes, and few more; `false`: nothing is left.
+    /// Appends at least `least` bytes and a little more; `false` once nothing is left.
     fn make(&mut self, out: &mut Vec<u8>, least: usize) -> bool;
 }
 
-/// Why a request cannot be answered.
+/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What the answer's first line says.
+    /// The status of the answer.
     pub status: Status,
     /// A sentence.
     pub why: String,
 }
 
-/// The rest of an answer.
+/// The unwritten rest of an answer.
 pub(super) struct Made<B> {
     pub(super) body: B,
     is_chunked: bool,
@@ -96,27 +96,28 @@ impl Refusal {
 }
 
 impl<B> Answer<B> {
-    /// A status and fields of the head, each with its end.
+    /// An answer with this status, and more lines of the head, each with its line end.
     #[must_use]
     pub fn bare(status: Status, fields: String) -> Answer<B> {
         Answer { status, fields, content: Content::Text(String::new()) }
     }
 
-    /// An answer in words, with more fields of the head, each with its end.
+    /// An answer with a text, and more lines of the head, each with its line end.
     #[must_use]
     pub fn text(status: Status, fields: &str, text: String) -> Answer<B> {
         let fields = format!("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n{fields}");
         Answer { status, fields, content: Content::Text(text) }
     }
 
-    /// An answer that is made while it is written.
+    /// An answer whose body is generated while it is written.
     #[must_use]
     pub fn made(fields: String, body: B) -> Answer<B> {
         Answer { status: Status::Ok, fields, content: Content::Made(body) }
     }
 
-    /// The first bytes of the answer to `request`, and what makes the others. HEAD gets the same head as GET, and no body
-    /// (RFC 9110 section 9.3.2). HTTP/1.1 has chunks, by which a client knows a body that was cut off from a whole one.
+    /// The first bytes of the answer to `request`, and the source of the rest. HEAD gets the same head as GET and no
+    /// body (RFC 9110 section 9.3.2). For HTTP/1.1 a generated body is chunked, so that a client can tell a whole body
+    /// from one that was cut off.
     pub(super) fn begin(self, request: Option<&Head<'_>>) -> (Vec<u8>, Option<Made<B>>) {
         let is_chunked = request.is_none_or(|head| head.minor_version > 0);
         let is_bodiless = request.is_some_and(|head| head.method == "HEAD");
@@ -145,13 +146,13 @@ impl<B> From<Refusal> for Answer<B> {
 }
 
 impl<B: Body> Made<B> {
-    /// Appends some `least` bytes of the answer; `false`: that was all of it.
+    /// Appends about `least` bytes of the answer; `false` once that was all.
     pub(super) fn make(&mut self, out: &mut Vec<u8>, least: usize) -> bool {
         if !self.is_chunked {
             return self.body.make(out, least);
         }
-        // RFC 9112 section 7.1: a chunk's size may have leading zeros, so its place can be kept free. A chunk of size 0 would
-        // be the last one.
+        // RFC 9112 section 7.1: a chunk's size may have leading zeros, so it can be filled in afterwards. A chunk of
+        // size 0 would be the last one.
         let start = out.len();
         out.extend_from_slice(b"00000000\r\n");
         let is_more = self.body.make(out, least);

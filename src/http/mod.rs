@@ -1,15 +1,15 @@
-//! HTTP/1 for the two kinds of listeners that speak it: the redirect and the admin endpoints. Both are functions from a
-//! request to an [`Answer`]; everything between the socket and that function is here, once:
+//! HTTP/1 for the redirect, the admin endpoints and the control socket. Each of these is a function from a request to
+//! an [`Answer`]; everything between the socket and that function is here, once:
 //!
 //! ```text
 //!           whole head, or too late            written
 //!   Reading ------------------------> Writing ---------> Leaving ---> ended
 //! ```
 //!
-//! Before that, a balancer's PROXY header announces a client that came through it.
+//! A client that comes through a balancer first sends the balancer's PROXY header.
 //!
-//! A phase lasts [`PHASE_TIMEOUT`] at most. One request a connection: closing after the answer keeps a client's life short, and
-//! what it sends behind its request out of it.
+//! A phase lasts at most [`PHASE_TIMEOUT`]. One request a connection: closing after the answer keeps a client's life
+//! short, and no bytes after its request matter.
 mod answer;
 mod client;
 pub mod redirect;
@@ -32,29 +32,29 @@ pub use answer::{Answer, Body, Refusal, Status};
 pub use client::{Asked, ParkedClient};
 use client::{Client, Next, Turn};
 
-/// How long a client may take to send its request, then to take the answer, then to close.
+/// The time for a client to send its request, then to take the answer, then to close.
 pub const PHASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All clients of one kind of listener. `B` makes the bodies of their answers.
+/// All clients of one kind of listener. `B` generates the bodies of their answers.
 pub struct Clients<B> {
-    /// What an event's token says for one of them.
+    /// The token of a client.
     token: fn(Key) -> Token,
     slots: Slots<Client<B>>,
-    /// When phases are over.
+    /// The deadlines of phases.
     deadlines: SlotDeadlines<Key>,
-    /// Clients that had their turn and have more to do.
+    /// Clients that yielded and have more to do.
     again: Vec<Key>,
-    /// The last body that is not needed any more; its memory may serve the next one.
+    /// The last body that is finished with; the next one may reuse its memory.
     spent: Option<B>,
 }
 
-/// What has become of a client after it was worked on.
+/// What a client's work has led to.
 pub enum Outcome {
-    /// It waits: for an event, its deadline, or its next turn.
+    /// The client waits: for an event, its deadline, or its next turn.
     Waits,
-    /// It has asked. Its slot stays reserved until [`Clients::answer`].
+    /// The request is whole. Its slot stays reserved until [`Clients::answer`].
     Asked(Key, Asked),
-    /// It has ended.
+    /// The client has ended.
     Ended(End),
 }
 
@@ -71,42 +71,42 @@ pub struct End {
     pub bytes_down: u64,
     /// Why it ended.
     pub reason: CloseReason,
-    /// It was a balancer's own check, which is nobody's business.
+    /// Whether it was a balancer's own check, which is not logged.
     pub is_check: bool,
-    /// What was wrong with what a balancer told.
+    /// What was wrong with a balancer's header.
     pub why: Option<&'static str>,
 }
 
-/// The way by which a client came.
+/// How a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
-    /// Its own.
+    /// Directly.
     Direct,
-    /// A balancer's, which begins with a PROXY header.
+    /// Through a balancer in front, which sends a PROXY header first.
     Balancer,
 }
 
 impl<B: Body> Clients<B> {
-    /// No client yet. `token` names one to the poll.
+    /// No clients. `token` makes the token of one.
     #[must_use]
     pub fn new(token: fn(Key) -> Token) -> Clients<B> {
         Clients { token, slots: Slots::new(), deadlines: SlotDeadlines::new(), again: Vec::new(), spent: None }
     }
 
-    /// How many there are.
+    /// The number of clients.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Begins with a client that was let in; its request may be there already.
+    /// Begins to serve an accepted client, whose request may have come already.
     pub fn accept(&mut self, accepted: Accepted, way: Way, now: Time, registry: &Registry) -> Outcome {
         let key = self.slots.reserve();
         let next = Client::new(accepted, way, now).advance(&mut self.turn(key, now, registry));
         self.store(key, next)
     }
 
-    /// Goes on with a client of another process, of whose request `head` has come so far.
+    /// Takes over a client of the previous process, which had received `head` of its request.
     pub fn take_up(
         &mut self,
         parked: ParkedClient,
@@ -120,12 +120,12 @@ impl<B: Body> Clients<B> {
         self.store(key, next)
     }
 
-    /// Those whose request is not whole yet, for another process: with each, what came of the request, and the socket.
+    /// The clients whose request is not whole yet, for the next process: each with the bytes so far and the socket.
     pub fn park(&self) -> impl Iterator<Item = (ParkedClient, &[u8], BorrowedFd<'_>)> {
         self.slots.iter().filter_map(|(_, client)| client.park())
     }
 
-    /// Does what an event makes possible.
+    /// Handles an event.
     pub fn hear(&mut self, key: Key, event: &Event, now: Time, registry: &Registry) -> Outcome {
         let Some(mut client) = self.slots.take(key) else { return Outcome::Waits };
         client.note(event);
@@ -133,7 +133,7 @@ impl<B: Body> Clients<B> {
         self.store(key, next)
     }
 
-    /// Clients that had their turn and have more to do, each for [`Clients::resume`] in this turn.
+    /// Clients with unfinished answers, each to be passed to [`Clients::resume`] in this turn.
     pub fn unfinished(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.again)
     }
@@ -144,31 +144,31 @@ impl<B: Body> Clients<B> {
         !self.again.is_empty()
     }
 
-    /// Goes on with a client that had its turn.
+    /// Continues a client's answer.
     pub fn resume(&mut self, key: Key, now: Time, registry: &Registry) -> Outcome {
         let Some(client) = self.slots.take(key) else { return Outcome::Waits };
         let next = client.advance(&mut self.turn(key, now, registry));
         self.store(key, next)
     }
 
-    /// Lets go of a client that has asked and goes on elsewhere.
+    /// Releases a client that is handed on.
     pub fn let_go(&mut self, key: Key) {
         self.slots.vacate(key);
     }
 
-    /// Answers a client that has asked.
+    /// Answers a client whose request is whole.
     pub fn answer(&mut self, key: Key, asked: Asked, answer: Answer<B>, now: Time, registry: &Registry) -> Outcome {
         let next = asked.answer(answer, &mut self.turn(key, now, registry));
         self.store(key, next)
     }
 
-    /// When the next phase is over, at the earliest.
+    /// The earliest deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.deadlines.next()
     }
 
-    /// Ends a phase whose time is over; `None`: there is none.
+    /// Ends a phase whose deadline is over; `None` if there is none.
     pub fn expire(&mut self, now: Time, registry: &Registry) -> Option<Outcome> {
         let key = self.deadlines.pop_due(now)?;
         let Some(client) = self.slots.take(key) else { return Some(Outcome::Waits) };
@@ -176,8 +176,8 @@ impl<B: Body> Clients<B> {
         Some(self.store(key, next))
     }
 
-    /// Ends the client that may go first to make room for another: one that has its answer, else one that has not asked
-    /// yet, else one that does not take its answer; of these the one that has been about it for longest.
+    /// Closes one client for another one: first one that has its answer, then one without a whole request, then one
+    /// that does not take its answer; among these the one that has taken longest.
     pub fn evict(&mut self) -> Option<End> {
         let (key, _) = self.slots.iter().min_by_key(|(_, client)| client.worth())?;
         self.end(key, CloseReason::ClientSilent)
@@ -189,12 +189,12 @@ impl<B: Body> Clients<B> {
         keys.into_iter().filter_map(|key| self.end(key, reason)).collect()
     }
 
-    /// A body that is not needed any more.
+    /// A body that is finished with.
     pub fn reclaim(&mut self) -> Option<B> {
         self.spent.take()
     }
 
-    /// Makes the slots of ended clients free for reuse: the turn is over.
+    /// Makes the slots of ended clients free for reuse, at the end of the turn.
     pub fn free(&mut self) {
         self.slots.free();
     }

@@ -1,4 +1,4 @@
-//! The redirect: a request over plain HTTP is sent to https.
+//! The redirect: answers a plain HTTP request with the address on https.
 use std::convert::Infallible;
 
 use super::{Answer, Asked, End, Refusal, Status};
@@ -9,10 +9,10 @@ use crate::metrics::Frontend;
 use crate::vocabulary::Role;
 use crate::wire::http_head;
 
-/// Clients let in in a second; more wait in the backlog.
+/// The most clients accepted in a second; further clients wait in the backlog.
 pub const MAX_A_SECOND: usize = 128;
 
-/// The answer to a request. It repeats nothing of one that cannot be redirected, which is counted.
+/// The answer to a request. A request that cannot be redirected is counted, and none of its bytes are repeated.
 pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
     let location = asked.request().and_then(|head| {
         let why = || Refusal { status: Status::BadRequest, why: "the request does not say which host".to_owned() };
@@ -28,7 +28,7 @@ pub fn answer(asked: &Asked, counters: &mut Frontend) -> Answer<Infallible> {
     }
 }
 
-/// The route whose servers take the request, and their port for that; `None`: it is redirected.
+/// The route whose servers take the request, and their port for it; `None`: the request is redirected.
 #[must_use]
 pub fn taken(asked: &Asked, context: &Context) -> Option<(RouteId, u16)> {
     let head = asked.request().ok()?;

@@ -49,8 +49,8 @@ pub enum Change {
     Down,
 }
 
-/// Results in a row. While a server is up, `count` is the failures left of `fall` (`UP 1/3`); while it is down, the passes
-/// so far of `rise` (`DOWN 1/2`).
+/// Results in a row. While a server is up, `count` is the failures left of `fall` (`UP 1/3`); while it is down, the
+/// passes so far of `rise` (`DOWN 1/2`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// Failures left, or passes so far.

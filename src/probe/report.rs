@@ -1,4 +1,4 @@
-//! What a finished probe changes, and what the log says of servers.
+//! What the end of a probe changes, and what the log says about servers.
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -13,8 +13,8 @@ use crate::net;
 use crate::policy::health::{Change, Checked, Standing};
 use crate::policy::servers::{Member, Rise};
 
-/// Takes a verdict: tells the server's health, arms the next probe, and says in the log when the server goes down or
-/// comes back. Answers whether it did either.
+/// Takes a verdict: updates the server's health, arms the next probe, and logs that the server went down or came up.
+/// Answers whether it did.
 pub fn report(id: ServerId, checked: &Checked, context: &mut Context) -> bool {
     let Context { fleet, now, timers, process, .. } = context;
     process.last_probe = Some(*now);
@@ -36,7 +36,7 @@ fn closes(route: &Route) -> bool {
     route.config().outage.on_down == OnDown::Close
 }
 
-/// Takes the end of a probe that was no verdict: tries again after a pause, and says so in the log at the first in a row.
+/// Takes the end of a probe without a verdict: tries again after a pause, and logs the first of these in a row.
 pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
     let Context { fleet, now, timers, .. } = context;
     let is_first = fleet.no_verdict(id);
@@ -50,7 +50,7 @@ pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
     log::warn!("{words}");
 }
 
-/// Says in the log that a server came up by another word than a probe's.
+/// Logs that a server came up without a passed probe.
 pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
     let why = match why {
         Rise::Back => "it is in the configuration again",
@@ -61,7 +61,7 @@ pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
     tell(id, Why::Said(why), context);
 }
 
-/// Says in the log and on the page how a server stands now, and then its route where that has turned with it.
+/// Logs a server's change of state and adds it to the page's changes; then logs its route, if that has changed with it.
 fn tell(id: ServerId, why: Why<'_>, context: &mut Context) {
     let Context { fleet, now, process, log, .. } = context;
     let Some(route) = fleet.route(id.route) else { return };
@@ -81,7 +81,7 @@ fn tell(id: ServerId, why: Why<'_>, context: &mut Context) {
     turned(context);
 }
 
-/// Says in the log which routes have lost their last server, or have one again.
+/// Logs the routes that lost their last server or have one again.
 pub fn turned(context: &mut Context) {
     let Context { fleet, now, log, .. } = context;
     for id in fleet.take_turned() {
@@ -95,7 +95,7 @@ fn transition(standing: &Standing) -> Transition {
     Transition { is_up: standing.is_up(), lasted: standing.lasted() }
 }
 
-/// A server as HAProxy calls it.
+/// A server's name as HAProxy's log has it.
 fn title(route: &Route, member: &Member) -> String {
     let server = if member.server().backup { "Backup Server" } else { "Server" };
     format!("{server} {}/{}", route.config().name, member.server().name)

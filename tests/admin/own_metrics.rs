@@ -167,11 +167,11 @@ fn answers_that_are_no_tls_are_told_and_counted() {
     for (route, count) in [("plain", 3), ("tls", 0), ("ssh", 0)] {
         assert_eq!(value(admin, &format!("server_not_tls_total{{proxy=\"{route}\",server=\"s\"}}")), count, "{route}");
     }
-    let no_tls = |line: &String| line.contains("answers a hello with what is no TLS");
+    let no_tls = |line: &String| line.contains("answers a hello with bytes that are not TLS");
     wait_until("the server's line is there", || proxy.lines.of(From::Stdout).iter().any(no_tls));
     let told = proxy.lines.of(From::Stdout).into_iter().filter(no_tls).collect::<Vec<_>>();
     assert!(
-        told.len() == 1 && told[0].contains("Server plain/s answers") && told[0].contains("(it begins with H)"),
+        told.len() == 1 && told[0].contains("Server plain/s answers") && told[0].contains("(the first is H)"),
         "{told:?}"
     );
     assert_eq!(json(admin)["routes"][0]["servers"][0]["not_tls"], 3);

@@ -1,4 +1,4 @@
-//! One connection to a server, as the proxy makes it, up to the server's first bytes.
+//! One connection to a server, made as the proxy makes it, up to the server's first bytes.
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,36 +10,36 @@ use fiscalismia_lb::wire::proxy_header::{self, Tlvs};
 use fiscalismia_lb::wire::server_hello::{self, Verdict};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// For the server's first bytes, from when it has the hello.
+/// Time for the server's first bytes after it has the hello.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of an answer that is no TLS that are shown.
+/// The most bytes that are shown of an answer that is not TLS.
 const MAX_SHOWN: usize = 64;
 
-/// What the hello asks for.
+/// The names in the hello.
 pub(super) struct Hello<'a> {
     pub(super) sni: &'a str,
     pub(super) alpn: &'a [String],
 }
 
-/// How a connection went.
+/// The result of a connection.
 pub(super) struct Attempt {
     pub(super) answer: Result<Answer, Failure>,
-    /// When the server took the connection, from the begin on; none if it did not.
+    /// Time until the server accepted the connection; `None` if it did not.
     pub(super) connected: Option<Duration>,
-    /// From the begin to the answer.
+    /// Time until the answer.
     pub(super) took: Duration,
 }
 
-/// What a server answers.
+/// A server's answer.
 pub(super) enum Answer {
     ServerHello,
-    /// With its description as IANA numbers it.
+    /// An alert, with its description as IANA numbers it.
     Alert(u8),
-    /// The first line.
+    /// HTTP; its first line.
     Http(String),
-    /// The first bytes of something else.
+    /// Something else; its first bytes.
     Other(Vec<u8>),
-    /// The end of the stream before anything.
+    /// FIN before any byte.
     End,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Failure {
     Refused,
     Reset,
     TimedOut,
-    /// In the system's words.
+    /// The kernel's words.
     System(String),
 }
 
@@ -101,7 +101,7 @@ fn converse(mut stream: TcpStream, route: &Route, protocol: ProxyProtocol, hello
     }
 }
 
-/// The header that the proxy would write for a client that is this very program, and the hello.
+/// The header that the proxy would write if this program were the client, and the hello.
 fn question(stream: &TcpStream, route: &Route, protocol: ProxyProtocol, hello: &Hello<'_>) -> io::Result<Vec<u8>> {
     let (source, destination) = (stream.local_addr()?, stream.peer_addr()?);
     let mut room = [0; proxy_header::MAX_LEN];
@@ -131,7 +131,7 @@ fn question(stream: &TcpStream, route: &Route, protocol: ProxyProtocol, hello: &
 }
 
 fn unique_id() -> [u8; 16] {
-    // The one source of randomness in std; it is keyed anew each time.
+    // std's only source of randomness; it has another key each time.
     let [high, low] = [0, 1].map(|half: u8| u128::from(RandomState::new().hash_one(half)));
     (high << 64 | low).to_be_bytes()
 }

@@ -1,4 +1,4 @@
-//! `try`: does for each server of a route what the proxy would, and says what came back.
+//! `try`: connects to each server of a route as the proxy does, and shows the answer.
 mod attempt;
 
 use std::fmt::Write as _;
@@ -13,22 +13,22 @@ use fiscalismia_lb::policy::routes::RouteTable;
 use super::route::{self, sni};
 use super::{ConfigFile, Outcome, load, print};
 
-/// Do for each server of a route what the proxy would, and say what came back
+/// Connect to each server of a route as the proxy does, and show its answer
 ///
-/// Connects, sends the PROXY header of the route and a hello for the name, and waits for the server's first bytes. No request
-/// follows. A server that does not answer in TLS is asked once more with another header, or none: a header on one side only is
-/// the commonest mistake. Exits with 1 when a server does not answer as it should.
+/// Connects, sends the PROXY header of the route and a hello for the name, and waits for the server's first bytes. No
+/// request follows. A server that does not answer in TLS is tried again with another header, or none: a header on one
+/// side only is the commonest mistake. Exits with 1 when a server does not answer as it should.
 #[derive(Args)]
 pub(super) struct Try {
     #[command(flatten)]
     file: ConfigFile,
-    /// The name that the hello asks for; "" for a hello without one
+    /// The SNI of the hello; "" for a hello without SNI
     #[arg(value_name = "NAME", value_parser = sni)]
     sni: String,
-    /// A protocol that the hello offers; several in the client's order
+    /// An ALPN protocol that the hello offers; repeat it in the client's order
     #[arg(long, value_name = "PROTOCOL")]
     alpn: Vec<String>,
-    /// The port where the hello comes in, for routes with a "listen" of their own
+    /// The port that the client connects to, for routes with their own "listen"
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 }
@@ -40,7 +40,7 @@ impl Try {
         let (listen, owner) = route::frontend(&config, self.port)?;
         if let Some(owner) = owner.filter(|owner| owner.sni.is_empty()) {
             return Err(vec![format!(
-                "route {} takes all that comes to its own listen, and a hello is nothing to its servers",
+                "route {} takes every client at its own listen, so its servers expect no hello",
                 owner.name
             )]);
         }
@@ -64,12 +64,15 @@ impl Try {
         }
         match failed {
             0 => Ok(()),
-            _ => Err(vec![format!("{failed} of {} did not answer as it should", count(route.servers.len(), "server"))]),
+            _ => Err(vec![format!(
+                "{failed} of {} did not answer with a ServerHello",
+                count(route.servers.len(), "server")
+            )]),
         }
     }
 }
 
-/// A line about a server, and whether all is well with it.
+/// A line about a server, and whether it answered with a ServerHello.
 fn try_server(route: &Route, server: &Server, hello: &Hello<'_>) -> (String, bool) {
     let name = if *server.name == *server.address.to_string() { String::new() } else { format!("{} ", server.name) };
     let mut line = format!("  {name}{}: ", server.address);
@@ -91,16 +94,16 @@ fn words(attempted: &Attempt, address: SocketAddr, route: &Route) -> String {
     match answer {
         Ok(Answer::ServerHello) => format!("ok, ServerHello in {}", milliseconds(*took)),
         Ok(Answer::Alert(code)) => format!("TLS alert {code}{}", alert_words(*code)),
-        Ok(Answer::Http(line)) => format!("answers {line:?} in plain text, so it takes what it gets for HTTP"),
-        Ok(Answer::Other(bytes)) => format!("answers no TLS: \"{}\"", bytes.escape_ascii()),
-        Ok(Answer::End) => format!("closed the connection without a word, after {}", sent_words(route)),
+        Ok(Answer::Http(line)) => format!("answers {line:?} in plain text, so it expects HTTP"),
+        Ok(Answer::Other(bytes)) => format!("answers with bytes that are not TLS: \"{}\"", bytes.escape_ascii()),
+        Ok(Answer::End) => format!("closed the connection without an answer, after {}", sent_words(route)),
         Err(Failure::Reset) if connected.is_some() => format!("reset the connection, after {}", sent_words(route)),
         Err(Failure::TimedOut) if connected.is_some() => {
             format!("no answer within {}, after {}", seconds(attempt::ANSWER_TIMEOUT), sent_words(route))
         }
         Err(Failure::TimedOut) => {
             format!(
-                "no connection within {}; is the address right, does a firewall drop it?",
+                "no connection within {}; check the address, and whether a firewall drops the packets",
                 seconds(route.timeouts.connect)
             )
         }
@@ -110,7 +113,7 @@ fn words(attempted: &Attempt, address: SocketAddr, route: &Route) -> String {
     }
 }
 
-/// What the server has got before it did that.
+/// What the server got before.
 fn sent_words(route: &Route) -> &'static str {
     match route.proxy_header.protocol {
         ProxyProtocol::Off => "the hello",
@@ -118,7 +121,7 @@ fn sent_words(route: &Route) -> &'static str {
     }
 }
 
-/// Whether this is how servers behave that expect a header and get none, or get one that they do not expect.
+/// Whether a server behaves like this that expects a header and gets none, or gets one that it does not expect.
 fn is_about_the_header(attempted: &Attempt) -> bool {
     const DECODE_ERROR: u8 = 50;
     const UNEXPECTED_MESSAGE: u8 = 10;
@@ -137,7 +140,7 @@ fn others(protocol: ProxyProtocol) -> Vec<ProxyProtocol> {
 }
 
 fn is_answered(route: &Route, server: &Server, protocol: ProxyProtocol, hello: &Hello<'_>) -> bool {
-    // A server that knows the name not at all has understood it.
+    // A server that does not know the name has understood the hello.
     matches!(attempt(route, server, protocol, hello).answer, Ok(Answer::ServerHello | Answer::Alert(112)))
 }
 
@@ -165,15 +168,15 @@ fn header_words(protocol: ProxyProtocol) -> &'static str {
 /// The alerts that answer a hello (RFC 8446 section 6.2, RFC 7301 section 3.2).
 fn alert_words(code: u8) -> &'static str {
     match code {
-        10 => " (unexpected_message): it takes what it gets for no hello",
-        40 => " (handshake_failure): it has nothing in common with this hello",
+        10 => " (unexpected_message): it did not understand the hello",
+        40 => " (handshake_failure): it has no cipher suite or group in common with the hello",
         49 => " (access_denied)",
-        50 => " (decode_error): it takes what it gets for no hello",
+        50 => " (decode_error): it did not understand the hello",
         70 => " (protocol_version): it speaks neither TLS 1.3 nor 1.2",
-        80 => " (internal_error): it is in trouble itself",
+        80 => " (internal_error): an error of the server's own",
         112 => " (unrecognized_name): it does not know the name",
         116 => " (certificate_required)",
-        120 => " (no_application_protocol): it speaks none of the protocols that are offered",
+        120 => " (no_application_protocol): it speaks none of the offered protocols",
         _ => "",
     }
 }
