@@ -72,7 +72,7 @@ fn all_is_well() {
 #[test]
 fn the_header_on_one_side_only() {
     let (code, said) = tried("unexpected", "v2", server(knows_none));
-    let expected = "  s ADDRESS: answers \"HTTP/1.1 400 Bad Request\" in plain text, so it takes what it gets for HTTP\n    \
+    let expected = "  s ADDRESS: answers \"HTTP/1.1 400 Bad Request\" in plain text, so it expects HTTP\n    \
                     with no PROXY header it answers: write \"proxy_protocol\": \"off\" for routes.web, or have the server \
                     expect a PROXY v2 header\n";
     assert_eq!((code, said.as_str()), (Some(1), expected));
