@@ -1,4 +1,4 @@
-//! A first minute with the proxy: TLS servers on loopback, the real proxy in front of them, and lines to paste.
+//! A first minute with the proxy: TLS servers on loopback, the real proxy in front of them, and commands to paste.
 //!
 //!     cargo run --release --example demo
 use std::error::Error;

@@ -1,6 +1,6 @@
-//! Writes man pages, and completions for bash, zsh and fish, out of the program's own command line: `cargo run --example manual -- PREFIX`.
+//! Writes man pages, and completions for bash, zsh and fish, from the program's own command line: `cargo run --example manual -- PREFIX`.
 //!
-//! An example, so that the crates for it are no part of the program that ships.
+//! An example, so that the program does not carry the crates for it.
 #![forbid(unsafe_code)]
 use std::env;
 use std::fs::create_dir_all;

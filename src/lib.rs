@@ -23,9 +23,9 @@
 //! shows the state of the proxy, and to [`control`], which carries out an operator's commands. [`handover`] passes
 //! everything that lives to the next process, and [`systemd`] passes sockets and is told the state.
 //!
-//! [`event_loop::EventLoop`] composes the owners of all that, and [`context`] is what it lends to each of them. [`config`] is
-//! checked once, when it is read: every value of its types is valid. [`vocabulary`] has the words that log, metrics, page
-//! and command line share.
+//! [`event_loop::EventLoop`] composes the owners of all that, and [`context`] is what it lends to each of them.
+//! [`config`] is checked once, when it is read: every value of its types is valid. [`vocabulary`] has the words that
+//! log, metrics, page and command line share.
 //!
 //! Time is an argument: nothing in [`wire`] and [`policy`] reads a clock or opens a socket, so their tests script both.
 #![forbid(unsafe_code)]

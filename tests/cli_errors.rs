@@ -1,4 +1,4 @@
-//! Every error text of a configuration, word for word: it is all that an operator has to go by.
+//! Every error text of a configuration, word for word: an operator has nothing else to go by.
 #![expect(clippy::panic, reason = "a section that is not there is a mistake in the list")]
 use std::fmt::Write as _;
 

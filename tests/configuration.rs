@@ -1,4 +1,4 @@
-//! docs/configuration.md, held to the program: its tables to the table of keys. tests/docs.rs has the rest.
+//! The tables of docs/configuration.md against the table of keys. tests/docs.rs checks the rest of the page.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests throughout")]
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! README and docs/, held to the program and to the tree: what a reader pastes works, and what they follow is there.
+//! README and docs/ against the program and the tree: what a reader pastes works, and every link leads to a file.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests throughout")]
 
 #[path = "e2e/kit/program.rs"]

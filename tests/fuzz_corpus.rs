@@ -1,5 +1,5 @@
-//! Replays the fuzz corpus through the fuzz targets' own functions, and holds the hellos in it that real clients sent to
-//! what those clients were asked to send.
+//! Replays the fuzz corpus through the functions of the fuzz targets, and checks that the hellos of real clients in it
+//! read as those clients were told to send them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ fn proxy_header() {
     replay("proxy_header", targets::proxy_header);
 }
 
-/// Headers that differ from good and bad ones by some bytes break no promise either. `HEADERS=1000000` tries more of them.
+/// Headers that differ from good and bad ones by some bytes break no promise either. `HEADERS=1000000` tries more of
+/// them.
 #[test]
 fn proxy_headers_with_other_bytes() {
     let wanted: u64 = std::env::var("HEADERS").map_or(20_000, |text| text.parse().unwrap());

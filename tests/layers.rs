@@ -1,4 +1,4 @@
-//! The source tree keeps its shape: who may use whom, how long a file may be, and nothing unsafe.
+//! The source tree keeps its shape: imports, sizes of files, functions and structs, and no unsafe code.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests throughout")]
 use std::collections::{HashMap, HashSet};
 use std::fs;

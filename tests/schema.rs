@@ -1,4 +1,4 @@
-//! The table of keys: the schema that is printed from it, and the parser that reads by it.
+//! The JSON Schema against the parser: both come from the table of keys.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests throughout")]
 use fiscalismia_lb::config::{Config, parse, schema};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `try`: what it says of a server, by what the server does.
+//! `try`: its output for each kind of server.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
 
 #[path = "e2e/kit/program.rs"]

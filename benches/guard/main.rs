@@ -1,14 +1,14 @@
-//! Holds the pure parts of a connection to the instructions that they are known to take.
+//! Compares the instructions of a connection's pure parts with committed figures.
 //!
 //!     cargo bench --bench guard              compares with benches/guard/figures.txt; more than 5 % above fails
 //!     cargo bench --bench guard -- --write   writes that file anew, after a change that is worth it
 //!
-//! Each case runs under callgrind with few and with many rounds; the difference is what the rounds took, without start and
-//! set-up. Callgrind counts rather than times, so neither the machine's speed nor what else it does matters, nor the place
-//! of the source: the figures are the same every time, but for those of routes, whose hash tables are keyed anew in every
-//! process (1 %). The compiler matters, and so do the profiles of Cargo.toml, those of the dependencies too: after a change
-//! there the file is written anew. Figures of another compiler are held to 20 %, and the file says whose they are. Figures of
-//! another architecture are shown and hold nothing.
+//! Each case runs under callgrind with few and with many rounds; the difference is the cost of the rounds, without
+//! start and set-up. Callgrind counts instructions, so neither the machine's speed nor its load matters, nor the place
+//! of the source. The figures are the same every time, except for those of routes, whose hash tables have another key
+//! in every process (1 %). The compiler matters, and the profiles of Cargo.toml, also for dependencies: after a change
+//! there, write the file again. Figures of another compiler may differ by 20 %, and the file names the compiler.
+//! Figures of another architecture are shown and checked against nothing.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -1,4 +1,5 @@
-//! What the benchmarks of one running proxy share: an echo behind it, a client that pings through it, and what its times come to.
+//! Shared parts of the benchmarks of one running proxy: an echo behind it, a client that pings through it, and the
+//! statistics of its times.
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
-//! What those who are served notice of a reload of 50,000 routes.
+//! The delay of open connections while 50,000 routes are reloaded.
 //!
 //!     cargo bench --bench reload
 //!
-//! A client pings an echo through the proxy, in rounds without and with reloads one after another. A reload brings the same
-//! file, or one in which every route is another than it was. Nothing fails: times are for people to look at, on a machine of
-//! two CPUs or more that does nothing else.
+//! A client pings an echo through the proxy, in rounds without and with reloads one after another. A reload reads the
+//! same file, or one in which every route has changed. Nothing fails: the times are to be read, on a machine of two
+//! CPUs or more that does nothing else.
 #![expect(clippy::expect_used, reason = "a program for developers, which may end when something is missing")]
 #[path = "../kit/mod.rs"]
 mod kit;

@@ -1,13 +1,13 @@
-//! What `/metrics` costs with a thousand routes, and what it costs those who are served meanwhile.
+//! The cost of `/metrics` with a thousand routes, and the delay of other clients meanwhile.
 //!
 //!     cargo bench --bench scrape
 //!
-//! First whole scrapes are timed. Then clients ping an echo through the proxy and open short connections, in rounds with
-//! and without ten scrapes a second, turn and turn about, so that whatever else the machine does meets both alike.
+//! First it times whole scrapes. Then clients ping an echo through the proxy and open short connections, in rounds with
+//! and without ten scrapes a second in turn, so that other load of the machine affects both alike.
 //!
-//! The proxy has the first CPU for itself. Clients and echo share the second one, and who scrapes, a process of its own,
-//! gets what they leave of it (`SCHED_IDLE`): it stands for another host, whose work is nobody's here. Nothing fails: times
-//! are for people to look at, on a machine of two CPUs or more that does nothing else.
+//! The proxy has the first CPU to itself. Clients and echo share the second one. The scraper, a process of its own,
+//! gets what they leave (`SCHED_IDLE`), because it stands for another host. Nothing fails: the times are to be read, on
+//! a machine of two CPUs or more that does nothing else.
 #![expect(clippy::expect_used, reason = "a program for developers, which may end when something is missing")]
 #[path = "../kit/mod.rs"]
 mod kit;

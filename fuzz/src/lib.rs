@@ -1,7 +1,8 @@
-//! What each fuzz target holds to be true of any bytes. `tests/fuzz_corpus.rs` replays the corpus through the same functions.
+//! The properties that each fuzz target checks for any bytes. `tests/fuzz_corpus.rs` replays the corpus through the
+//! same functions.
 //!
-//! `cargo fuzz run client_hello --sanitizer none` needs no nightly compiler, and the code under test has no `unsafe` for a
-//! sanitizer to watch. Bytes that break a promise belong in `corpus/`, under a name that says what they are.
+//! `cargo fuzz run client_hello --sanitizer none` needs no nightly compiler, and the code under test has no `unsafe`
+//! for a sanitizer to watch. Bytes that broke a property belong in `corpus/`, under a name that says what they are.
 mod session;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,5 +1,5 @@
-//! A session between a client and a server on loopback, driven step by step by a script, against a model of it that is
-//! as naive as can be: a queue of bytes for each direction, and flags.
+//! A session between a client and a server on loopback, driven step by step by a script, against a naive model: a queue
+//! of bytes and flags for each direction.
 #![allow(clippy::disallowed_types, reason = "client and server have sockets")]
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -109,7 +109,8 @@ impl TimeSource for Scripted {
 }
 
 impl Play {
-    /// The bits of `setup`: nothing is spliced, the client's buffers are small, the server's are, a server before it refuses.
+    /// The bits of `setup`: nothing is spliced, the client's buffers are small, the server's are, a server before it
+    /// refuses.
     fn new(setup: u8) -> Play {
         let bit = |n: u8| setup >> n & 1 == 1;
         let [origin, closed] = [socket(bit(2)), socket(false)].map(|socket| {

@@ -1,4 +1,4 @@
-//! Counters against what really happened, to the unit.
+//! Counters against the connections that were made, to the unit.
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

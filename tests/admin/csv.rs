@@ -1,4 +1,4 @@
-//! `/stats;csv` beside HAProxy's own, and beside what else is told.
+//! `/stats;csv` against HAProxy's own, and against the other forms.
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

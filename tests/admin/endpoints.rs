@@ -1,4 +1,4 @@
-//! Paths, methods, statuses; who may see what.
+//! The admin endpoints: paths, methods, statuses, and access.
 use std::fs;
 use std::io::Write;
 use std::process::Command;
@@ -161,8 +161,8 @@ fn stats_want_the_password() {
     assert_eq!(ask(admin, "GET /metrics HTTP/1.1\r\nHost: lb\r\n\r\n").status, 200, "Prometheus has no password");
 }
 
-/// A password that was changed must be in force after a reload, one that cannot be read must change nothing, and one that is not
-/// there must close the page and nothing else: at a start too.
+/// A password that was changed must be in force after a reload, one that cannot be read must change nothing, and one
+/// that is not there must close the page and nothing else: at a start too.
 #[test]
 fn credentials_are_read_again() {
     let (folder, admin) = (Folder::new(), free_address());

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts that come with the project, before a real Prometheus.
+//! The project's dashboard and alerts, against a real Prometheus.
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -116,7 +116,8 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
     shown.flat_map(|panel| std::iter::once(panel).chain(panel["panels"].as_array().into_iter().flatten())).collect()
 }
 
-/// A folded row keeps its panels within itself, or Grafana shows it as open and empty; panels that overlap hide each other.
+/// A folded row keeps its panels within itself, or Grafana shows it as open and empty; panels that overlap hide each
+/// other.
 #[test]
 fn the_dashboards_panels_have_places() {
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(grafana("dashboard.json")).unwrap()).unwrap();

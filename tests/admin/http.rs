@@ -1,4 +1,4 @@
-//! A client of the admin endpoints that takes nothing for granted: lengths, chunks and the end must all be right.
+//! A strict client of the admin endpoints: lengths, chunks and the end must all be right.
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 

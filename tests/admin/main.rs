@@ -1,4 +1,4 @@
-//! What whoever runs the proxy gets to see: the admin endpoints, metrics, the page, and what Grafana makes of them.
+//! What an operator sees: the admin endpoints, metrics, the page, and Grafana's view of them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
 
 mod counters;

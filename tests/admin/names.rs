@@ -1,4 +1,4 @@
-//! What dashboards and alerts that were made for HAProxy look for.
+//! The metric names that dashboards and alerts for HAProxy use.
 use std::io::Write;
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! What HAProxy cannot say: each figure is there, and moves when it should.
+//! The metrics that HAProxy does not have: each exists, and moves when it should.
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::Command;

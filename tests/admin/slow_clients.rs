@@ -1,4 +1,4 @@
-//! Admin clients that are slow, many, or hostile: they hold up neither clients nor each other.
+//! Admin clients that are slow, many or hostile delay neither TLS clients nor each other.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -76,8 +76,8 @@ fn an_answer_that_is_cut_off_ends_with_a_reset() {
         let ends: Vec<_> =
             deaf.iter_mut().map(|deaf| deaf.read_to_end(&mut Vec::new()).map_err(|error| error.kind())).collect();
         assert!(ends.contains(&Err(std::io::ErrorKind::ConnectionReset)), "HTTP/{version}: {ends:?}");
-        // Whole answers differ by the digits of what counts on meanwhile, once in each of four thousand series and more; one
-        // that is cut off lacks what did not fit into its socket, megabytes.
+        // Whole answers differ by the digits of what counts on meanwhile, once in each of four thousand series and
+        // more; one that is cut off lacks what did not fit into its socket, megabytes.
         let whole = ends.iter().flatten().max();
         assert!(ends.iter().flatten().all(|bytes| bytes + 64 * 1024 > *whole.unwrap()), "HTTP/{version}: {ends:?}");
     }

@@ -1,4 +1,4 @@
-//! A balancer in front that tells the client's address in a PROXY header.
+//! A balancer in front that sends the client's address in a PROXY header.
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -273,7 +273,8 @@ fn a_request_that_goes_on_to_a_server_likewise() {
     drop(proxy);
 }
 
-/// Without this, a listener of a route's own, which is not read, would hand the balancer's header on, or take it for a client.
+/// Without this, a listener of a route's own, which is not read, would hand the balancer's header on, or take it for a
+/// client.
 #[test]
 fn a_route_s_own_listener_likewise() {
     let origin = Origin::echo("mail");

@@ -1,4 +1,4 @@
-//! Certificates for servers behind the proxy: real ACME clients, and Pebble as the authority, which asks through the proxy.
+//! Certificates for servers behind the proxy: real ACME clients, with Pebble as the CA, which asks through the proxy.
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,8 +16,8 @@ const CERTBOT: &str = "certbot certonly --config-dir certbot --work-dir work --l
                        --register-unsafely-without-email --non-interactive";
 const LEGO: &str = "env LEGO_CA_CERTIFICATES=cert.pem lego --accept-tos --email a@a.test --path lego";
 
-/// Each way of docs/certificates.md by which a server gets its certificate; without one of them, its clients see the old one
-/// run out.
+/// Each way of docs/certificates.md by which a server gets its certificate; without one of them, its clients see the
+/// old one run out.
 #[test]
 fn certificates_are_issued() {
     let test = concat!(module_path!(), "::certificates_are_issued");
@@ -39,8 +39,8 @@ fn certificates_are_issued() {
         // A client waits most of the time.
         thread::scope(|scope| {
             scope.spawn(|| {
-                // HTTP-01: a client that listens itself, without a header; a folder behind nginx, which expects one; and a name
-                // whose server has a certificate of any kind, to which the authority follows the redirect.
+                // HTTP-01: a client that listens itself, without a header; a folder behind nginx, which expects one;
+                // and a name whose server has a certificate of any kind, to which the authority follows the redirect.
                 certbot("--standalone --http-01-address 127.0.0.2 --http-01-port 80 -d alone.test").unwrap();
                 certbot("--webroot -w www -d web.test -d www.web.test").unwrap();
                 certbot("--webroot -w www -d redirected.test").unwrap();

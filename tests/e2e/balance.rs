@@ -1,4 +1,4 @@
-//! Which server of a route a connection gets.
+//! The server that a connection gets.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! `balance: source` over two hosts: a client meets the same server by whichever it comes.
+//! `balance: source` over two hosts: a client gets the same server through either.
 use std::net::IpAddr;
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! No byte is lost, kept or made up, whatever comes: the kernel's own figures of both sockets of every relay say so.
+//! No byte is lost, held back or added, by the kernel's figures of both sockets of every relay.
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,8 +109,8 @@ fn chaos(zero_copy: &str, allowed: i64) -> i64 {
     most
 }
 
-/// What the relay of each connection to these origins holds, one moment for all: between two turns, for within one bytes are
-/// passed on before they are taken from their socket.
+/// What the relay of each connection to these origins holds, one moment for all: between two turns, for within one
+/// bytes are passed on before they are taken from their socket.
 fn look_at(proxy: &Proxy, sleep: &str, origins: &[&Origin]) -> Vec<[i64; 2]> {
     wait_until("it stops between two turns", || {
         proxy.halt();

@@ -1,4 +1,4 @@
-//! The control socket, as an operator uses it: by the program's own commands.
+//! The control socket as an operator uses it, through the program's own commands.
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;

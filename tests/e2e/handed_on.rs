@@ -1,4 +1,4 @@
-//! `routes.NAME.http`: requests over plain HTTP that go to servers, as those of an ACME client's HTTP-01 check do.
+//! `routes.NAME.http`: plain HTTP requests that go to servers, such as those of an ACME client's HTTP-01 check.
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
@@ -32,7 +32,8 @@ fn ask(to: SocketAddr, host: &str, path: &str) -> String {
     String::from_utf8(client.rest().0).unwrap()
 }
 
-/// Without this, no server behind the balancer gets a certificate by HTTP-01; too much handed on, and its port 80 is open.
+/// Without this, no server behind the balancer gets a certificate by HTTP-01; too much handed on, and its port 80 is
+/// open.
 #[test]
 fn a_challenge_reaches_the_name_s_own_server() {
     let (a, b) = (Origin::serve(Expect::Header, mirror("a")), Origin::serve(Expect::Nothing, mirror("b")));

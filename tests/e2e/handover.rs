@@ -1,4 +1,4 @@
-//! A restart under a service manager that keeps fds: the next process goes on with everything, and nobody notices.
+//! A restart under a service manager that stores fds: the next process goes on with everything, and no client notices.
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};

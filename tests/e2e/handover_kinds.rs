@@ -1,5 +1,5 @@
-//! A restart hands on every kind of client: those that a balancer tells of, those of a route's own addresses, and those of plain
-//! HTTP.
+//! A restart hands over every kind of client: those behind a balancer, those of a route's own addresses, and those of
+//! plain HTTP.
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,8 +69,8 @@ fn close_of(manager: &Manager, client: SocketAddr) -> Entry {
     })
 }
 
-/// Without this, a restart cuts off clients of a protocol whose server speaks first, has them wait for a hello that never comes,
-/// or counts them at the wrong addresses.
+/// Without this, a restart cuts off clients of a protocol whose server speaks first, has them wait for a hello that
+/// never comes, or counts them at the wrong addresses.
 #[test]
 fn a_routes_own_clients_go_on() {
     let (origin, admin, own) = (Origin::echo("a"), free_address(), free_address());

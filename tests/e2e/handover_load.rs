@@ -1,4 +1,4 @@
-//! Everything at once through many restarts: idle and busy connections, clients who wait, and new ones without pause.
+//! Many restarts under load: idle and busy connections, waiting clients, and new ones without pause.
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -33,7 +33,8 @@ struct Size {
     download: usize,
     /// Bytes of the upload, and of the echo.
     other: usize,
-    /// Whether each relay's bytes are counted while no process has them. That takes time, so that new clients wait longer.
+    /// Whether each relay's bytes are counted while no process has them. That takes time, so that new clients wait
+    /// longer.
     counts: bool,
 }
 
@@ -165,7 +166,8 @@ fn all_were_let_in_and_ended_well(manager: &Manager, all: usize, stalled: Socket
     assert!(odd.is_empty(), "{odd:?}");
 }
 
-/// Between two processes, the kernel's figures of every relay's two sockets and what is parked of it have to agree to the byte.
+/// Between two processes, the kernel's figures of every relay's two sockets and what is parked of it have to agree to
+/// the byte.
 fn compare_what_is_held(manager: &Manager, origins: &Origins, at_least: usize) {
     if !oracle::is_available() {
         return skip("the count of what is held", "ss is not installed");
@@ -270,7 +272,8 @@ fn skip_hello(stream: &mut TcpStream, name: &str) {
 const STREAMS: [&str; 4] = ["down", "down", "up", "echo"];
 const UP: usize = 2;
 
-/// How far each stream has come. None goes further than the restarts, so that each restart meets all of them on their way.
+/// How far each stream has come. None goes further than the restarts, so that each restart meets all of them on their
+/// way.
 struct Pace {
     download: usize,
     other: usize,
@@ -294,7 +297,8 @@ impl Pace {
         self.length(stream) / (self.of + 1)
     }
 
-    /// Notes that `total` bytes of a stream have come, and holds it up: it is not to take the whole machine, nor to get ahead.
+    /// Notes that `total` bytes of a stream have come, and holds it up: it is not to take the whole machine, nor to get
+    /// ahead.
     fn go_on(&self, stream: usize, total: usize) {
         self.come[stream].store(total, Ordering::Relaxed);
         loop {

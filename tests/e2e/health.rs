@@ -1,4 +1,4 @@
-//! Probes of every kind, and what they decide.
+//! Probes of every kind, and their effect.
 use std::io::{Read, Write};
 use std::net::SocketAddrV6;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! Configurations of HAProxy's: it and ours, side by side, send every name to the same server.
+//! Imported configurations: HAProxy and this program, side by side, send every name to the same server.
 //!
-//! A table of names is told apart by its names and what stands beside them, so asking for each of those is asking for all.
+//! A table of names is determined by its names and their neighbours, so a test of each of those covers all names.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -364,8 +364,8 @@ fn answer_over_http(answer: &str) -> String {
     }
 }
 
-/// Every server of the configuration, which says its address and the kind of header that it got. They are behind a link, as a
-/// listener of all addresses would clash with theirs.
+/// Every server of the configuration, which says its address and the kind of header that it got. They are behind a
+/// link, as a listener of all addresses would clash with theirs.
 fn servers(config: &Value) -> Vec<Origin> {
     sh("new servers; ip link add to-servers type veth peer name eth0 netns $LB_E2E_HOSTS/servers
         ip addr add 10.0.255.1/24 dev to-servers; ip link set to-servers up; ip route add 10.1.0.0/24 via 10.0.255.2

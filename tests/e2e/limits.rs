@@ -1,4 +1,4 @@
-//! What one address may take, and what those see that want more.
+//! The limits of one address, and what a client over them sees.
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
@@ -171,8 +171,8 @@ fn more_clients_than_there_may_be_wait() {
     assert!(proxy.entries().iter().filter(|e| e.step == "CLOSE").all(|close| close.number("fc") <= 10));
 }
 
-/// Beyond the first router a client that is dropped sees neither FIN nor RST: whatever `drop` is for, over IPv4, IPv6, and
-/// IPv4 to a socket for both.
+/// Beyond the first router a client that is dropped sees neither FIN nor RST: whatever `drop` is for, over IPv4, IPv6,
+/// and IPv4 to a socket for both.
 #[test]
 fn dropped_clients_see_no_end() {
     in_namespace(concat!(module_path!(), "::dropped_clients_see_no_end"), || {

@@ -1,4 +1,4 @@
-//! What the log says of servers, routes and reloads, as fields, and to the journal.
+//! Log lines about servers, routes and reloads: as text, as JSON fields, and for the journal.
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

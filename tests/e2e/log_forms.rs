@@ -1,4 +1,4 @@
-//! The log in its other forms: JSON, and colours on a terminal. And what it says first.
+//! Other forms of the log: JSON, colours on a terminal, and its first lines.
 use std::fs::File;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The log's lines: their grammar, and a state for every kind of end.
+//! Connection lines: their grammar, and a termination state for every kind of end.
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -60,7 +60,8 @@ fn no_connection_lines() {
     assert!(!lines.of(From::Stdout).iter().any(|line| Entry::parse(line).is_some()), "{lines:?}");
 }
 
-/// Without this, with `log.empty` off, checks and port scanners have lines all the same, or a client that is refused has none.
+/// Without this, with `log.empty` off, checks and port scanners have lines all the same, or a client that is refused
+/// has none.
 #[test]
 fn no_lines_of_clients_that_say_nothing() {
     let origin = Origin::echo("a");

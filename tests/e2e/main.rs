@@ -1,7 +1,7 @@
-//! The real program from outside: clients on one side, servers on the other, its log and signals in between.
+//! The real program from outside, with clients, servers, its log and signals.
 //!
-//! `points` has a file for each of the twelve things that an edge proxy must get right; the rest is named by what it
-//! shows. `kit` is what the tests are made of.
+//! `points` has a file for each of the twelve points that an edge proxy must get right. Every other file is named after
+//! what it tests. `kit` has the parts of the tests.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests throughout")]
 
 mod accept_proxy;

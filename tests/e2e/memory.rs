@@ -1,4 +1,4 @@
-//! What a client costs in memory of the program, whatever it does.
+//! The memory that a client costs the program, whatever the client does.
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::sleep;

@@ -1,4 +1,4 @@
-//! Real peers: nginx and HAProxy as servers that insist on a PROXY header, curl and openssl as clients.
+//! Real peers: nginx and HAProxy as servers that require a PROXY header, curl and openssl as clients.
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! What a probe sends beyond its question, and what it says of a server, of the network and of this host.
+//! The bytes of a probe beyond its question, and what its result says about a server, the network and this host.
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -41,8 +41,8 @@ fn a_probe_of_a_v1_route_tells_its_own_addresses() {
     });
 }
 
-/// Without this, a certificate that is missing looks like a firewall: HAProxy calls a reset after the connect by the layer
-/// that was waiting.
+/// Without this, a certificate that is missing looks like a firewall: HAProxy calls a reset after the connect by the
+/// layer that was waiting.
 #[test]
 fn a_reset_after_the_connect_is_told_from_one_of_the_connect() {
     for (kind, words) in [("tls", "Layer6 invalid response"), ("http", "Socket error")] {

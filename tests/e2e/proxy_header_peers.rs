@@ -1,4 +1,4 @@
-//! Headers from a balancer, beside HAProxy and nginx: a real one in front, and what each makes of the same bytes.
+//! PROXY headers from balancers: a real one in front, and the same bytes read by HAProxy and nginx.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -60,7 +60,8 @@ fn no_header_is_taken_that_haproxy_or_nginx_refuse_or_read_otherwise() {
     );
 }
 
-/// Good ones, and each thing that can be wrong with one. Where HAProxy and nginx differ, the stricter one is right for us.
+/// Good ones, and each thing that can be wrong with one. Where HAProxy and nginx differ, the stricter one is right for
+/// us.
 fn headers() -> Vec<Vec<u8>> {
     let v4 = [192, 0, 2, 1, 198, 51, 100, 2, 0xc3, 0x50, 0x01, 0xbb];
     let mut v6 = [0; 36];

@@ -1,4 +1,4 @@
-//! Plain HTTP is sent to https.
+//! Plain HTTP is redirected to https.
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -153,8 +153,8 @@ fn a_hundred_and_twenty_eight_a_second() {
     assert!(too_many.is_none(), "129 within a second: {too_many:?}");
 }
 
-/// The 128th client of a second may be the last that a turn lets in. Without a timer then, the next ones wait until something
-/// else wakes the loop.
+/// The 128th client of a second may be the last that a turn lets in. Without a timer then, the next ones wait until
+/// something else wakes the loop.
 #[test]
 fn a_second_burst_is_let_in_after_a_second() {
     let (proxy, http) = start(json!({ "health_check": { "type": "off" } }));

@@ -1,4 +1,4 @@
-//! What a client that is not let in gets to see.
+//! What a refused client sees.
 use std::time::Duration;
 
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;

@@ -1,4 +1,4 @@
-//! Which route a hello gets.
+//! The route that a hello gets.
 use std::net::IpAddr;
 
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;

@@ -1,4 +1,4 @@
-//! A server that dies under load: no client sees it, and none is sent there while it is down.
+//! A server dies under load: no client notices, and no connection goes to the server while it is down.
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -57,7 +57,8 @@ fn connection(proxy: &Proxy) {
     if client.hello("a.test").try_greeting().is_ok() {
         client.expect(&hello("a.test"));
     } else {
-        // It died with this connection in its hands, read or unread, which no proxy can mend. A refused connect is not that.
+        // It died with this connection in its hands, read or unread, which no proxy can mend. A refused connect is not
+        // that.
         let close = proxy.close_of(client.address);
         assert!(matches!(close.ts(), "SD" | "--"), "{close:?}");
     }

@@ -1,4 +1,4 @@
-//! What this host runs short of, or does not do, is not held against a server or a client.
+//! A shortage or a missing feature of this host does not count against a server or a client.
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;

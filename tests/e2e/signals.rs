@@ -1,4 +1,4 @@
-//! What each signal does, and that none ends the program in silence.
+//! The effect of each signal. None ends the program in silence.
 use std::fs;
 use std::io::Read;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! What a short connection costs, in system calls: they count the same on every machine.
+//! The system calls of a short connection, whose number is the same on every machine.
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -16,12 +16,12 @@ use crate::kit::wait_until;
 
 const CLIENTS: u32 = 32;
 /// What no proxy can do without, but for the wait for events, which many connections share: accept, the hello, socket,
-/// connect, the hello passed on, two sockets under the poll, the answer read and written, the client's FIN read and passed
-/// on, the server's read, and two closes.
+/// connect, the hello passed on, two sockets under the poll, the answer read and written, the client's FIN read and
+/// passed on, the server's read, and two closes.
 const EACH: u32 = 14;
 
-/// A connection would cost a system call more, which no other test notices: one for an option of a socket, or one to ask what
-/// the poll has said already.
+/// A connection would cost a system call more, which no other test notices: one for an option of a socket, or one to
+/// ask what the poll has said already.
 #[test]
 fn a_short_connection_makes_no_more_than_it_must() {
     let origin = Origin::serve(Expect::Header, |mut visit| {

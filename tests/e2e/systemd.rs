@@ -1,4 +1,4 @@
-//! What the service manager is told, and the sockets that it passes.
+//! Messages to the service manager, and sockets from it.
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;

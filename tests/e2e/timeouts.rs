@@ -1,4 +1,4 @@
-//! Timeouts of a route, on their configured clock.
+//! The timeouts of a route.
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,8 @@ fn bytes_keep_a_tunnel_open() {
     expect_end(&proxy, &mut client, "cD", 6_400);
 }
 
-/// While the process is stopped, its clients go on speaking. What they said is there when it goes on, and none of them is cut
-/// for a silence that was the process's.
+/// While the process is stopped, its clients go on speaking. What they said is there when it goes on, and none of them
+/// is cut for a silence that was the process's.
 #[test]
 fn a_stopped_process_cuts_nobody_who_spoke_meanwhile() {
     cuts_nobody(200, |proxy, pause| {
@@ -74,8 +74,8 @@ fn a_frozen_process_cuts_nobody_who_spoke_meanwhile() {
     });
 }
 
-/// Holds a process to cutting none of `count` clients whose timeouts come up while `hold` stops it for a pause, which it may
-/// not be able to do.
+/// Holds a process to cutting none of `count` clients whose timeouts come up while `hold` stops it for a pause, which
+/// it may not be able to do.
 fn cuts_nobody(count: usize, hold: impl Fn(&Proxy, &mut dyn FnMut()) -> bool) {
     let origin = Origin::echo("a");
     // Where it takes long to bring them in, some have been silent for too long before.

@@ -1,4 +1,5 @@
-//! The hello of a `tls` probe, against servers that take little: each of them is up for `openssl s_client` and for HAProxy.
+//! The hello of a `tls` probe, against servers that accept few algorithms: each of them is up for `openssl s_client`
+//! and HAProxy.
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `fiscalismia-lb run --config FILE`, built with the feature `other-state`: the end-to-end tests have it hand over to the program,
-//! and the program to it.
+//! `fiscalismia-lb run --config FILE`, built with the feature `other-state`. End-to-end tests hand over from it to the
+//! program, and back.
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The floor: a proxy that only makes the system calls. It parses nothing, picks nothing, limits nothing, times
-//! nothing out, and ends on errors that a real one has to survive.
+//! The floor: a proxy that only makes the system calls. It parses nothing, picks nothing, has no limits and no
+//! timeouts, and ends on errors that a real proxy must survive.
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -1,4 +1,4 @@
-//! Clients that come and stay while a proxy is started again, or reads its configuration anew.
+//! Clients that connect and stay while a proxy restarts or reloads.
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;

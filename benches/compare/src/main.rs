@@ -1,4 +1,4 @@
-//! Measures fiscalismia-lb beside the proxies that people would use instead, all doing the same job.
+//! Measures fiscalismia-lb beside other proxies that do the same job.
 mod bare;
 mod client;
 mod disturbed;
@@ -85,8 +85,8 @@ enum Command {
         #[arg(long, default_value = ".")]
         out: PathBuf,
     },
-    /// Run fiscalismia-lb through a million connections, faults, reloads and restarts, and see that it holds no more at the
-    /// end; writes soak.md and soak.svg
+    /// Run fiscalismia-lb through a million connections, faults, reloads and restarts, and see that it holds no more at
+    /// the end; writes soak.md and soak.svg
     Soak {
         /// How long; from five minutes on, until there were a million connections
         #[arg(long, default_value_t = 12)]

@@ -1,4 +1,4 @@
-//! The server that every proxy leads to.
+//! The server behind every proxy.
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;

@@ -1,4 +1,4 @@
-//! The proxies that are compared: how each is found, told its job and started.
+//! The compared proxies: how each is found, configured and started.
 use std::fmt::Write as _;
 use std::fs;
 use std::io;

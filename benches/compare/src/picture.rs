@@ -1,4 +1,4 @@
-//! The picture of a run: for each headline figure a bar for each proxy, shorter is better.
+//! The picture of a run: for each headline figure a bar for each proxy; shorter is better.
 use std::fmt::Write as _;
 
 use crate::results::{Results, Row};

@@ -1,4 +1,4 @@
-//! A running proxy, and what it has cost so far.
+//! A running proxy, and its costs so far.
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};

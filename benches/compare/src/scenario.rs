@@ -1,4 +1,4 @@
-//! What is measured, and how one measurement of one proxy goes.
+//! The scenarios, and how one measurement of one proxy goes.
 use std::fs;
 use std::path::PathBuf;
 use std::thread;

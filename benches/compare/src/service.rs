@@ -1,5 +1,5 @@
-//! A stand-in for systemd: it holds the socket that a service listens on and what the service stores with it, and hands both to
-//! the next process (`sd_listen_fds(3)`, `sd_pid_notify_with_fds(3)`).
+//! A stand-in for systemd: holds a service's listening socket and the fds that it stores, and passes both to the next
+//! process (`sd_listen_fds(3)`, `sd_pid_notify_with_fds(3)`).
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;

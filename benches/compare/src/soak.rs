@@ -1,5 +1,5 @@
-//! An hour in the life of the program, in a fifth of the time: a million connections, clients and servers at fault, reloads and
-//! restarts. At the end it holds no more memory and no more file descriptors than at the start, or the run has failed.
+//! An hour of the program's life in a fifth of the time: a million connections, faulty clients and servers, reloads and
+//! restarts. The run fails if the program holds more memory or file descriptors at the end than its limits allow.
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write as _};

@@ -1,4 +1,4 @@
-//! Bytes that only have to be moved: thrown away, or made up.
+//! Bytes of a transfer: generated on one side, thrown away on the other.
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;

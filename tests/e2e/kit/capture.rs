@@ -1,4 +1,4 @@
-//! What crosses the wire, seen with a packet socket, packet(7): needs a namespace of the test's own.
+//! Captures packets with a packet socket, packet(7). Needs a namespace of the test's own.
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 

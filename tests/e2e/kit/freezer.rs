@@ -1,4 +1,4 @@
-//! A cgroup of its own for a process, to freeze it in.
+//! A cgroup for one process, to freeze it.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,8 @@ use rustix::process::Pid;
 
 use super::wait_until;
 
-/// Where cgroups are that can be frozen, what freezes one, and what a file says then: version 2, also beside version 1, and
-/// version 1 (`Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/freezer-subsystem.rst` of the kernel).
+/// Where cgroups are that can be frozen, what freezes one, and what a file says then: version 2, also beside version 1,
+/// and version 1 (`Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/freezer-subsystem.rst` of the kernel).
 const KINDS: [(&str, Switch); 3] = [
     ("/sys/fs/cgroup/unified", V2),
     (

@@ -1,4 +1,4 @@
-//! PROXY headers as servers get them.
+//! PROXY headers as servers receive them.
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 

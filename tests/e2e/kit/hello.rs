@@ -1,4 +1,4 @@
-//! Hellos of the sizes that the tests need.
+//! Hellos of the sizes that tests need.
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
 use tls_parser::TlsExtensionType;
 

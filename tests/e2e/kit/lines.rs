@@ -1,4 +1,4 @@
-//! Lines that a program writes, kept as they come.
+//! The lines that a program writes, kept in order.
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};

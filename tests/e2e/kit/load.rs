@@ -1,4 +1,4 @@
-//! Clients that come over and over while a test does something else.
+//! Clients that connect again and again while a test does something else.
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 

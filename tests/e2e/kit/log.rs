@@ -1,4 +1,4 @@
-//! The grammar of connection lines, read strictly: every field, in its order, and nothing else.
+//! A strict reader of connection lines: every field, in its order, and nothing else.
 use std::net::SocketAddr;
 
 /// One connection line.

@@ -1,5 +1,5 @@
-//! A stand-in for systemd, `sd_listen_fds(3)` and `sd_pid_notify_with_fds(3)`: it holds the listening socket, keeps the fds
-//! that a process stores with it, and starts the next process with both.
+//! A stand-in for systemd (`sd_listen_fds(3)`, `sd_pid_notify_with_fds(3)`): holds the listening socket, stores a
+//! process's fds, and starts the next process with both.
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Seek, Write};
@@ -199,8 +199,8 @@ impl Manager {
         self.change_bytes(|_| bytes.to_vec());
     }
 
-    /// The state is a file in memory, of which the first message in the stored socket has an fd, its last. That file is rewritten; the
-    /// message is only looked at.
+    /// The state is a file in memory, of which the first message in the stored socket has an fd, its last. That file is
+    /// rewritten; the message is only looked at.
     fn change_bytes(&self, change: impl FnOnce(&[u8]) -> Vec<u8>) {
         let store = self.store.lock().unwrap();
         let (_, parcel) = &store[0];

@@ -1,4 +1,4 @@
-//! What the tests are made of: the real program, servers and clients around it, and hosts to put them on.
+//! Parts of the tests: the real program, servers and clients around it, and hosts to run them on.
 pub(crate) mod capture;
 pub(crate) mod client;
 pub(crate) mod freezer;
@@ -33,8 +33,8 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Tries `attempt` until it holds. One that does not hold fails the test only if it took less than `limit`: what has to be
-/// done in a certain time proves nothing where the machine had no time for it.
+/// Tries `attempt` until it holds. One that does not hold fails the test only if it took less than `limit`: what has to
+/// be done in a certain time proves nothing where the machine had no time for it.
 pub(crate) fn in_time(limit: Duration, mut attempt: impl FnMut() -> bool) {
     for _ in 0..20 {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Tests that need hosts of their own: run as root of a new network namespace.
+//! Runs tests that need several hosts as root of a new network namespace.
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -12,8 +12,8 @@ use super::places::Folder;
 use super::wait_until;
 
 const MARK: &str = "LB_E2E_NAMESPACE";
-/// The folder with a file for each host, which holds its network namespace. `ip netns` would have them below /run, which a
-/// build's sandbox does not have.
+/// The folder with a file for each host, which holds its network namespace. `ip netns` would have them below /run,
+/// which a build's sandbox does not have.
 const HOSTS: &str = "LB_E2E_HOSTS";
 /// Runs a program on the host `lb`, for [`super::proxy::Launch::within`].
 pub(crate) const ON_LB: &str = "nsenter --net=\"$LB_E2E_HOSTS/lb\"";
@@ -54,7 +54,8 @@ pub(crate) fn skip(what: &str, why: &str) {
     tell_skipped(what, why);
 }
 
-/// Says loudly that a test was left out which a whole run may be without: what it needs is this machine's, and no program's.
+/// Says loudly that a test was left out which a whole run may be without: what it needs is this machine's, and no
+/// program's.
 pub(crate) fn tell_skipped(what: &str, why: &str) {
     // Not eprintln: the test harness would keep that to itself.
     let mut stderr = std::io::stderr();
@@ -96,7 +97,8 @@ pub(crate) fn two_networks() {
     ");
 }
 
-/// Gives the namespace IPv6 addresses. The kernel adds the routes by which they are its own a moment later, in a work queue.
+/// Gives the namespace IPv6 addresses. The kernel adds the routes by which they are its own a moment later, in a work
+/// queue.
 pub(crate) fn add_ipv6(addresses: &[&str]) {
     for address in addresses {
         sh(&format!("ip -6 addr add {address}/128 dev lo nodad"));

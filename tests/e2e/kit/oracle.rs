@@ -1,13 +1,14 @@
-//! What a relay holds, by what the kernel knows of its two sockets: right at any moment, for any relay, without knowing what
-//! goes through it.
+//! The bytes that a relay holds, by the kernel's figures of its two sockets: right at any moment and for any relay,
+//! whatever its bytes are.
 //!
-//! Bytes that were read from one socket are those that it has received less those that still wait in it (`SIOCINQ`); bytes
-//! that were written to the other are those that its peer has acknowledged and those that still wait there (`SIOCOUTQ`). The
-//! difference is in the relay, which has to stand still meanwhile, as [`Proxy::halt`](super::proxy::Proxy::halt) has it.
+//! The bytes read from one socket are those that it received, less those that still wait in it (`SIOCINQ`). The bytes
+//! written to the other are those that its peer acknowledged, and those that still wait in it (`SIOCOUTQ`). The
+//! difference is in the relay, which must be stopped meanwhile by [`Proxy::halt`](super::proxy::Proxy::halt).
 //!
-//! Its peers do not stand still. `ss` tells all four figures of a socket (`sock_diag(7)`), but the kernel takes the queues first
-//! and then, with the socket locked, the counters: what comes in between is in the one and not in the other. All four only grow
-//! or only shrink while the owner does nothing, so figures that are the same at two looks were true all the time between.
+//! The peers are not stopped. `ss` gives all four figures of a socket (`sock_diag(7)`), but the kernel reads the queues
+//! first and the counters later, with the socket locked: bytes that arrive in between are in one figure and not in the
+//! other. While the owner is stopped, each figure only grows or only shrinks, so figures that are equal in two readings
+//! were valid all the time between.
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -37,15 +38,15 @@ pub(crate) fn is_available() -> bool {
     Command::new("ss").arg("-V").output().is_ok_and(|output| output.status.success())
 }
 
-/// The connections of a process that stands still. Those that it has closed may linger, and meet a new one of the same client by
-/// its port.
+/// The connections of a process that stands still. Those that it has closed may linger, and meet a new one of the same
+/// client by its port.
 pub(crate) fn sockets_of(process: Pid) -> HashMap<Ends, Socket> {
     let owner = format!("pid={process},");
     look_twice(|line| line.contains(&owner))
 }
 
-/// Connections that are in no process's hands: those of `clients` to `address`, and those to `origins`. Others may lie in the
-/// backlog.
+/// Connections that are in no process's hands: those of `clients` to `address`, and those to `origins`. Others may lie
+/// in the backlog.
 pub(crate) fn sockets_in_flight(
     address: SocketAddr,
     clients: &[SocketAddr],
@@ -101,11 +102,11 @@ pub(crate) fn held_by_relays(
     by_client.into_iter().filter(is_last).filter_map(held_by).collect()
 }
 
-/// What a relay holds of a connection whose client has the one socket and whose server has the other: bytes that go up, and
-/// bytes that go down. The PROXY header, `header` bytes of the relay's own, went up first.
+/// What a relay holds of a connection whose client has the one socket and whose server has the other: bytes that go up,
+/// and bytes that go down. The PROXY header, `header` bytes of the relay's own, went up first.
 fn held(client: &Socket, server: &Socket, header: i64) -> [i64; 2] {
-    // The SYN that its peer has acknowledged has a number too, and counts for a socket that has connected. That of a socket that
-    // was accepted is not counted (`tcp_rcv_state_process` in the kernel).
+    // The SYN that its peer has acknowledged has a number too, and counts for a socket that has connected. That of a
+    // socket that was accepted is not counted (`tcp_rcv_state_process` in the kernel).
     let server_written = server.written() - 1;
     [client.read() - (server_written - header), server.read() - client.written()]
 }
@@ -126,8 +127,8 @@ impl Socket {
         (state == "ESTAB" || socket.fin_received() || socket.fin_sent()).then_some((ends, socket))
     }
 
-    /// Bytes that its owner has read. A FIN has a number as a byte has; one that was received counts as read once nothing waits
-    /// before it.
+    /// Bytes that its owner has read. A FIN has a number as a byte has; one that was received counts as read once
+    /// nothing waits before it.
     fn read(&self) -> i64 {
         self.received - self.receive_queue - i64::from(self.fin_received() && self.receive_queue == 0)
     }

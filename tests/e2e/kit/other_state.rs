@@ -1,4 +1,4 @@
-//! The program with other fields in its hand-over: `tests/other_state`.
+//! The program of `tests/other_state`, whose hand-over has other fields.
 use std::path::PathBuf;
 use std::process::Command;
 

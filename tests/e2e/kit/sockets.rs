@@ -1,4 +1,4 @@
-//! What the kernel knows of sockets, by /proc/net/tcp.
+//! The kernel's figures of sockets, by /proc/net/tcp.
 use std::net::SocketAddr;
 
 const ESTABLISHED: &str = "01";

@@ -1,4 +1,4 @@
-//! A stream of bytes that both ends can make up and compare: byte-exactness without keeping what was sent.
+//! A stream of bytes that both ends can generate and compare, so that no sent byte need be kept.
 use std::io::{self, Read, Write};
 
 /// Prime, so that no buffer size of a relay divides it and hides a shift.

@@ -1,4 +1,4 @@
-//! What an edge proxy must get right, a file for each point: every test here fails without it.
+//! The twelve points that an edge proxy must get right, one file for each. Every test here fails without its point.
 mod p01_whole_hello;
 mod p02_hello_deadline;
 mod p03_raw_bytes;

@@ -1,4 +1,4 @@
-//! 1. Decide only on a whole hello, however it is cut.
+//! 1. The route is decided only on a whole hello, however it is split.
 use std::ops::Range;
 
 use serde_json::json;

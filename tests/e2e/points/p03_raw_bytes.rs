@@ -1,4 +1,4 @@
-//! 3. The raw bytes go on exactly, with whatever came after the hello.
+//! 3. The raw bytes are passed on exactly, with those after the hello.
 use std::io::Read;
 use std::thread::sleep;
 use std::time::Duration;

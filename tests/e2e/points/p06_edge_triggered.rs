@@ -1,4 +1,4 @@
-//! 6. Readiness is remembered, nothing is read that cannot be written, and no connection keeps the loop to itself.
+//! 6. Readiness is remembered, no byte is read that cannot be written, and a busy connection yields.
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! 7. FIN goes on after the last byte of its direction, the other direction stays, and RST is handed on as RST.
+//! 7. FIN is passed on after the last byte of its direction, the other direction stays open, and RST becomes RST.
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, mpsc};
@@ -225,7 +225,8 @@ fn a_client_s_reset_with_bytes_on_the_way_ends_the_connection() {
     }
 }
 
-/// A server that has ended its direction and then is gone takes no more bytes: its client need not find out by sending one.
+/// A server that has ended its direction and then is gone takes no more bytes: its client need not find out by sending
+/// one.
 #[test]
 fn a_server_s_reset_after_its_fin_ends_the_connection() {
     let (sender, fin_is_there) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! 8. Out of fds: a pause, then on; nobody is lost, nothing spins, one line says so.
+//! 8. Out of fds, accepting pauses and goes on: no client is lost, the loop does not spin, and the log has one line.
 use std::thread;
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! 9. A probe sends the LOCAL header whole, and then nothing.
+//! 9. A probe sends the LOCAL header whole, and nothing else.
 use std::io::Read;
 use std::sync::mpsc;
 

@@ -1,4 +1,4 @@
-//! 10. A reload that fails changes nothing; one that works loses no connection, old or new.
+//! 10. A reload that fails changes nothing; one that succeeds loses no connection, open or new.
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};

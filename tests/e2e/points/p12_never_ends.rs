@@ -1,4 +1,4 @@
-//! 12. No client and no server can end the process. That none makes it panic is checked wherever a [`Proxy`] is dropped.
+//! 12. No client and no server can end the process. Dropping a [`Proxy`] checks that it did not panic.
 use std::io::Write;
 use std::net::Shutdown;
 
