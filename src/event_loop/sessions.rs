@@ -1,4 +1,4 @@
-//! The sessions: which there are, and which of them go on without an event.
+//! All sessions, and those among them with unfinished work.
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -27,7 +27,7 @@ struct Entry<R> {
     has_server: bool,
 }
 
-/// Reads a list entry by entry. A list of all would leave its memory free among that of the sessions, for nobody.
+/// Reads a list entry by entry: the freed memory of a whole list would lie unused between the sessions.
 struct Each<F>(F);
 
 impl<'a, F: FnMut(Entry<&'a RawValue>)> Visitor<'a> for Each<F> {
@@ -45,7 +45,7 @@ impl<'a, F: FnMut(Entry<&'a RawValue>)> Visitor<'a> for Each<F> {
     }
 }
 
-/// What came of a hand-over.
+/// How many sessions a hand-over brought.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Taken {
     /// Sessions in the hand-over.
@@ -220,7 +220,7 @@ impl Sessions {
         Ok(taken)
     }
 
-    /// Goes on with one of them, if it can. One record that cannot be read is one connection.
+    /// Takes over one session. Answers whether it goes on: a record that cannot be read is lost alone.
     fn take_up_one(
         &mut self,
         entry: &Entry<&RawValue>,
@@ -242,11 +242,11 @@ impl Sessions {
         let lent = &mut Lent { key, shared: &mut self.shared, context };
         let next = Session::take_up(record, held, sockets, places, lent);
         let is_kept = !matches!(next, Next::Ended);
-        self.settle(key, next, context);
+        self.store(key, next, context);
         is_kept
     }
 
-    /// Makes the slots of those that have ended free for others.
+    /// Makes the slots of ended sessions free for reuse.
     pub(super) fn free(&mut self) {
         self.slots.free();
     }

@@ -102,7 +102,7 @@ impl Pipe {
         let granted =
             PIPE_ROOMS.iter().find_map(|room| ask(Call::Pipe, || pipe::fcntl_setpipe_size(&into, *room)).ok());
         let room = granted.or_else(|| pipe::fcntl_getpipe_size(&into).ok())?;
-        (room >= LEAST_ROOM).then_some(Pipe { out, into, room: room as u32, held: 0 })
+        (room >= MIN_SIZE).then_some(Pipe { out, into, room: room as u32, held: 0 })
     }
 
     /// Whether no byte is in the pipe.
