@@ -28,7 +28,7 @@ pub(super) struct Route {
     /// An ALPN protocol that the hello offers; repeat it in the client's order
     #[arg(long, value_name = "PROTOCOL")]
     alpn: Vec<String>,
-    /// The client's address: shows whether allow_from admits it, and which server "balance": "source" picks
+    /// The client's address: shows whether the route admits it, and which server "balance": "source" picks
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
     /// The port that the client connects to, for routes with their own "listen"
@@ -148,7 +148,7 @@ pub(super) fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> Strin
     format!("no route takes {hello}{offer}, not even by \"*\"\nreject {reject}: {effect}\n")
 }
 
-/// Refuses a name that no ClientHello can carry.
+/// Refuses a name that no `ClientHello` can carry.
 pub(super) fn sni(text: &str) -> Result<String, String> {
     let length = text.strip_suffix('.').unwrap_or(text).len();
     if length > MAX_SNI {

@@ -21,7 +21,7 @@ pub struct Direction {
     beginning: Beginning,
 }
 
-/// What could not be written yet.
+/// Bytes that were read and are not written yet.
 #[derive(Default)]
 enum Held {
     #[default]
@@ -35,14 +35,14 @@ enum Held {
     Pipe(Pipe),
 }
 
-/// How a direction begins.
+/// The first bytes of a direction.
 #[derive(Clone, Copy, Default)]
 enum Beginning {
     #[default]
     Unknown,
-    /// With the answer to something that begins like this. A source that is the program's own socket is found by that.
+    /// The answer to bytes that begin like this. A source that is connected with itself sends the same bytes back.
     Answer([u8; 4]),
-    /// With this byte, which has come.
+    /// This byte, which has come.
     Byte(u8),
 }
 
@@ -289,7 +289,7 @@ impl Direction {
         match received {
             Received::Bytes(n) => {
                 let bytes = room.get(..n).unwrap_or_default();
-                // Bytes are not spliced, and so not seen here, before so many reads.
+                // Bytes are spliced, and not seen here, only after several reads.
                 if let (None, Some(first)) = (self.first(), bytes.first()) {
                     self.beginning = Beginning::Byte(*first);
                 }

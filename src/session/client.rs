@@ -20,9 +20,9 @@ pub struct Client {
     pub(super) accepted: Time,
     /// The route that owns the address it came to; `None`: the file does.
     pub(super) frontend: Option<RouteId>,
-    /// It came in at the redirect's addresses, and was handed on: its request goes to this port of a server.
+    /// The redirect handed it on: its client came to the redirect's addresses, and its request goes to this port of a server.
     pub(super) handed_on: Option<u16>,
-    /// The session waits for a hello of which no byte has come.
+    /// Whether no byte of its hello has come yet.
     pub(super) is_unheard: bool,
     pub(super) admission: Admission,
     /// Bytes lent beyond what every hello may take.

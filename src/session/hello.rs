@@ -235,7 +235,7 @@ pub(super) fn take_up_all(client: Client, id: RouteId, lent: &mut Lent<'_>) -> N
     }
 }
 
-/// Goes on with a client of the redirect: what it has sent goes to a server of the route `id`.
+/// Takes a client of the redirect: its bytes go to a server of the route `id`.
 pub(super) fn take_on(client: Client, id: RouteId, sent: &[u8], lent: &mut Lent<'_>) -> Next {
     match client.stream.local_address() {
         Ok(bound) => give(client, bound, id, sent, lent),

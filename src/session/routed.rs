@@ -35,7 +35,7 @@ pub(super) struct Routed {
     /// The server that the connection counts on.
     server: Option<ServerIndex>,
     connecting: Connecting,
-    /// What became of tries that failed, until one is connected.
+    /// The failed attempts, until one succeeds.
     failures: Option<Box<Failures>>,
 }
 
@@ -52,21 +52,21 @@ pub(super) struct ParkedRouted {
     connect: Duration,
 }
 
-/// How far it is with its server.
+/// The progress towards a server.
 #[derive(Clone, Copy)]
 enum Connecting {
     NotYet,
-    /// Since the first try began.
+    /// Since the first attempt began.
     Since(Time),
-    /// It took so long.
+    /// The time that the connect took.
     Done(Duration),
 }
 
-/// Tries to connect that came to nothing.
+/// Failed attempts to connect.
 struct Failures {
     /// The server of the last one.
     last: Option<ServerIndex>,
-    /// Tries that are left.
+    /// Attempts that are left.
     left: u32,
     /// Servers that failed since the last pause.
     failed: Vec<ServerIndex>,
@@ -219,7 +219,7 @@ impl Routed {
         self.connect().is_some()
     }
 
-    /// How long it took to connect.
+    /// The time that the connect took.
     fn connect(&self) -> Option<Duration> {
         match self.connecting {
             Connecting::Done(connect) => Some(connect),
