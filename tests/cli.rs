@@ -96,8 +96,8 @@ fn credentials_that_are_not_there() {
                    "stats_credentials": { "username_file": "no/user", "password_file": "/run/credentials/x/password" } } }"#;
     let output = run("credentials_that_are_not_there", config.as_bytes(), &["check", "lb.json"]);
     let expected = "lb.json: ok, 1 route, 1 server, 1 listener\n\
-                    lb.json: warning: admin.stats_credentials.username_file: no/user is not there, and /stats answers 403 \
-                    without it\n";
+                    lb.json: warning: admin.stats_credentials.username_file: no/user is not there, so /stats answers \
+                    403\n";
     assert_eq!(told(&output), (Some(0), expected, ""));
 }
 

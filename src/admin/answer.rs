@@ -12,28 +12,28 @@ use crate::metrics::Snapshot;
 use crate::policy::tries::{MAX_A_SECOND, Notice, SUMMARY_PERIOD, Tries};
 use crate::wire::http_head::Head;
 
-/// What a request gets.
+/// The result for a request.
 pub enum Reply {
-    /// This.
+    /// An answer.
     Answer(Answer<Report>),
-    /// What is made of a snapshot.
+    /// A report, to be generated from a snapshot.
     Report(Wanted),
 }
 
-/// A report that was asked for.
+/// The requested report.
 pub struct Wanted {
     form: Form,
     view: View,
 }
 
-/// Chooses what a request gets.
+/// Chooses the result for a request.
 pub fn reply(asked: &Asked, desk: &mut Desk<'_>, context: &mut Context) -> Reply {
     let head = match asked.request() {
         Ok(head) => head,
         Err(refusal) => return Reply::Answer(refusal.into()),
     };
     if !["GET", "HEAD"].contains(&head.method) {
-        return text(Status::MethodNotAllowed, "Allow: GET, HEAD\r\n", "GET and HEAD are all there is\n");
+        return text(Status::MethodNotAllowed, "Allow: GET, HEAD\r\n", "only GET and HEAD are supported\n");
     }
     let path = head.path.split('?').next().unwrap_or_default();
     match (path, report::at(path)) {
@@ -85,7 +85,7 @@ fn access(form: Form, head: &Head<'_>, source: SocketAddr, desk: &mut Desk<'_>, 
     access
 }
 
-/// A password that is guessed must not fill the log: the first is a line, the others are summed up.
+/// Guessed passwords must not fill the log: the first gets a line, the others are summed up.
 fn log_refusal(source: SocketAddr, tries: &mut Tries, context: &mut Context) {
     match tries.refused(context.now) {
         Notice::Now => {
@@ -96,7 +96,7 @@ fn log_refusal(source: SocketAddr, tries: &mut Tries, context: &mut Context) {
     }
 }
 
-/// Logs how many refusals there were since that was told last.
+/// Logs the number of refusals since the last such line.
 pub fn log_refusals(tries: &mut Tries, context: &mut Context) {
     if let count @ 1.. = tries.summary(context.now) {
         log::warn!(
@@ -123,12 +123,12 @@ fn ready(fleet: &Fleet, is_draining: bool) -> Reply {
 }
 
 impl Wanted {
-    /// The answer, made of a snapshot.
+    /// The answer, generated from a snapshot.
     #[must_use]
     pub fn answer(self, snapshot: Snapshot) -> Answer<Report> {
         let Wanted { form, view } = self;
-        // By a field of the answer: a `meta` element that does it is what accessibility checkers warn of, whether or not the page
-        // lets its reader pause, as this one does.
+        // By a field of the answer: a `meta` element that does it is what accessibility checkers warn of, whether or
+        // not the page lets its reader pause, as this one does.
         let refresh = match form {
             Form::Page if !view.is_still => format!("Refresh: {}\r\n", page::REFRESH),
             _ => String::new(),

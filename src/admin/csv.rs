@@ -252,7 +252,7 @@ const fn back(
     all(name, |_, _| {}, backend, server)
 }
 
-/// A column of servers that are probed.
+/// A column of servers with probes.
 const fn probed(name: &'static str, server: fn(&Server<'_>, &mut Field<'_>)) -> Column {
     all(name, |_, _| {}, |_, _| {}, server)
 }
@@ -297,7 +297,7 @@ impl Field<'_> {
         }
     }
 
-    /// In milliseconds, 0 for an average of none.
+    /// In milliseconds; 0 for an average of nothing.
     fn average(&mut self, value: &Summary) {
         self.number((value.average().unwrap_or_default() * 1000.0).round() as u64);
     }
@@ -307,7 +307,7 @@ impl Field<'_> {
         self.number(value.longest().unwrap_or_default().as_millis() as u64);
     }
 
-    /// In quotes where a comma or a quote would be mistaken.
+    /// Quoted if it has a comma or a quote.
     fn text(&mut self, text: &str) {
         if text.contains([',', '"', '\n']) {
             let _ = write!(self.out, "\"{}\"", text.replace('"', "\"\""));
@@ -323,7 +323,7 @@ fn health(server: &ServerNow, probes: &ProbesNow) -> u64 {
     u64::from(if server.standing.is_up { probes.rise + so_far - 1 } else { so_far })
 }
 
-/// With an asterisk while a probe is on its way.
+/// With an asterisk while a probe is running.
 fn check_status(row: &Server<'_>) -> String {
     let is_running = probes(row).is_some_and(|probes| probes.is_running);
     let code = row.now.result().map_or("", |result| result.code());

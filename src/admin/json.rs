@@ -11,7 +11,7 @@ use crate::metrics::{
 use crate::policy::servers::Override;
 use crate::vocabulary::{CheckResult, CloseReason};
 
-/// Appends the process and its frontends (0), a route, or the end; `false`: there is no more.
+/// Appends the process and its frontends (0), a route, or the end; `false` once nothing is left.
 pub(super) fn piece(snapshot: &Snapshot, _: View, index: usize, out: &mut Vec<u8>) -> bool {
     let Some(index) = index.checked_sub(1) else {
         append(&process(snapshot), out);
@@ -35,7 +35,7 @@ pub(super) fn piece(snapshot: &Snapshot, _: View, index: usize, out: &mut Vec<u8
 }
 
 fn append(value: &Value, out: &mut Vec<u8>) {
-    // Fails for maps whose keys are no strings, and where writing does.
+    // Fails only for maps whose keys are not strings, and if writing fails.
     let _ = serde_json::to_writer(out, value);
 }
 
@@ -81,7 +81,7 @@ fn counts(named: impl Iterator<Item = (&'static str, u64)>) -> Value {
     Value::Object(named.map(|(name, count)| (name.to_owned(), count.into())).collect())
 }
 
-/// The last hour: for each step its end, and what happened a second.
+/// The last hour: the end of each step, and its rates per second.
 fn history(s: &Snapshot) -> Value {
     let steps = s
         .history
@@ -149,7 +149,7 @@ fn server(now: &ServerNow, s: &Snapshot) -> Value {
     Value::Object(server)
 }
 
-/// What an operator has set.
+/// The operator's setting.
 fn set(set: &Override, s: &Snapshot) -> Value {
     json!({
         "mode": set.mode,
@@ -160,7 +160,7 @@ fn set(set: &Override, s: &Snapshot) -> Value {
     })
 }
 
-/// What routes and servers have in common.
+/// Members that routes and servers share.
 fn place(
     traffic: &Traffic,
     usage: &Usage,

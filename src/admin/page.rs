@@ -13,13 +13,13 @@ use crate::config;
 use crate::metrics::{FrontendNow, Phase, ServerNow, Snapshot, State};
 
 const STYLE: &str = include_str!("page/style.css");
-/// How often the page fetches itself again, in seconds.
+/// Seconds after which the page reloads itself.
 pub(super) const REFRESH: u32 = 10;
-/// Servers that are named on top when they are down; of more, the number.
+/// The most servers that are named at the top while they are down; of others, only the number.
 const MAX_NAMED: usize = 6;
 
-/// Appends what stands above the routes (0), each route in full, what stands between, each route in a line, and what stands
-/// below; `false`: there is no more. A route is shown in one of both ways.
+/// Appends what stands above the routes (0), each route in full, what stands between, each route in a line, and what
+/// stands below; `false`: there is no more. A route is shown in one of both ways.
 pub(super) fn piece(snapshot: &Snapshot, view: View, folds: Folds, index: usize, out: &mut Vec<u8>) -> bool {
     let all = snapshot.routes.len();
     let Some(place) = index.checked_sub(1) else {
@@ -123,7 +123,7 @@ fn below(snapshot: &Snapshot, view: View, folds: Folds) -> Markup {
     }
 }
 
-/// How things are, in a word and a colour.
+/// The overall state, in a word and a colour.
 struct Mood {
     class: &'static str,
     words: String,
@@ -147,12 +147,12 @@ impl Mood {
     }
 }
 
-/// Servers that are neither down nor kept from new connections.
+/// Servers that are up and take new connections.
 fn count_up(snapshot: &Snapshot) -> usize {
     snapshot.servers.iter().filter(|server| server.state() == State::Up).count()
 }
 
-/// A dot for the browser's tab.
+/// The icon of the browser's tab.
 fn icon(class: &str) -> String {
     let colour = match class {
         "good" => "1a7f4b",
@@ -197,7 +197,7 @@ fn mark() -> Markup {
     }
 }
 
-/// Servers that are down, and why.
+/// The servers that are down, and why.
 fn troubles(snapshot: &Snapshot) -> Markup {
     let down: Vec<(&str, &ServerNow)> = snapshot
         .routes
@@ -239,7 +239,7 @@ fn tiles(snapshot: &Snapshot, mood: &str) -> Markup {
     let [of_file, of_routes] = [&snapshot.process.https, &snapshot.process.owned];
     let let_in = of_file.accepted.total() + of_routes.accepted.total();
     let a_second = of_file.accepted.per_second(snapshot.now) + of_routes.accepted.per_second(snapshot.now);
-    // Two peaks need not be of the same second.
+    // Two peaks may be of different seconds.
     let peak = [of_file, of_routes].map(|all| all.accepted.most()).into_iter().max().unwrap_or_default();
     let is_peak_known = [of_file, of_routes].iter().any(|all| all.accepted.total() == 0);
     let all = snapshot.servers.len();

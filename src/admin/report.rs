@@ -12,18 +12,18 @@ pub(super) enum Form {
     Json,
 }
 
-/// What of it is shown, as the parameters of HAProxy's statistics page have it (its management guide, section 9).
+/// Which parts of a report are shown, by the parameters of HAProxy's statistics page (its management guide, section 9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct View {
-    /// `;norefresh`: the page does not fetch itself again.
+    /// `;norefresh`: the page does not reload itself.
     pub(super) is_still: bool,
     /// `;up`: servers that are down are left out.
     pub(super) hides_down: bool,
-    /// `;no-maint`: servers that an operator has taken out are left out.
+    /// `;no-maint`: servers in maintenance are left out.
     pub(super) hides_maint: bool,
 }
 
-/// A snapshot that is being shown, a piece after the other.
+/// A snapshot that is being written, piece by piece.
 pub struct Report(Shown);
 
 enum Shown {
@@ -31,7 +31,7 @@ enum Shown {
     Pieces { snapshot: Box<Snapshot>, piece: Piece, view: View, next: usize },
 }
 
-/// Appends the piece of an index; `false`: there is none.
+/// Appends the piece with an index; `false` if there is none.
 type Piece = Box<dyn Fn(&Snapshot, View, usize, &mut Vec<u8>) -> bool>;
 
 /// What a path without its query asks for. Parameters stand behind `;` in any order, and HAProxy ignores the ones that it
@@ -78,7 +78,7 @@ impl Form {
         }
     }
 
-    /// More lines of the head. The page needs nothing from anywhere, and nobody may put it into a frame.
+    /// More lines of the head. The page loads nothing, and must not be put into a frame.
     pub(super) fn fields(self) -> &'static str {
         match self {
             Form::Page => {
@@ -110,7 +110,7 @@ impl Report {
         Report::new(Form::Json, View::default(), snapshot)
     }
 
-    /// The memory of the snapshot that it was made of.
+    /// The memory of its snapshot.
     #[must_use]
     pub fn into_buffers(self) -> Buffers {
         match self.0 {

@@ -44,7 +44,7 @@ impl Check {
         for (key, file) in missing_credentials(&config) {
             let _ = writeln!(
                 text,
-                "{}: warning: {key}: {} is not there, and /stats answers 403 without it",
+                "{}: warning: {key}: {} is not there, so /stats answers 403",
                 path.display(),
                 file.display()
             );

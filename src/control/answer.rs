@@ -1,4 +1,4 @@
-//! What is answered.
+//! The answers of the control socket.
 use serde::Serialize;
 use serde_json::{Value, json};
 

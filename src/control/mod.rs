@@ -1,15 +1,15 @@
-//! The control socket: what an operator asks of the running process, over HTTP/1 on a unix socket ([`crate::http`]).
+//! The control socket: an operator's requests to the running process, over HTTP/1 on a unix socket ([`crate::http`]).
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /servers` | every server of the configuration, a JSON array |
 //! | `POST /server?server=ROUTE/SERVER&…` | its route's servers after the change: `mode=ready`, `drain` or `maint`, `kill=1`, `weight=N`, `until=SECONDS` |
-//! | `POST /drain` | `{}`; no client is let in any more |
+//! | `POST /drain` | `{}`; the process accepts no more clients |
 //! | `GET /config` | the text of the configuration in force |
 //! | `GET /connections` | the open connections, a JSON object a line |
 //! | `GET /stats.json` | as the admin endpoint |
 //!
-//! Nobody waits in here: a command that waits asks again.
+//! No request waits: a command with `--wait` asks again.
 mod answer;
 mod request;
 

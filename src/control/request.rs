@@ -12,7 +12,7 @@ const UNTIL_MAX: Duration = Duration::from_hours(24 * 365);
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// All servers.
+    /// Lists all servers.
     Servers,
     /// Changes what holds for a server.
     Set(Change),
@@ -61,7 +61,7 @@ impl Command {
                 Change::read(query).map(Command::Set).or_else(|why| refuse(Status::BadRequest, &why))
             }
             (_, "/servers" | "/config" | "/connections" | "/stats.json" | "/drain" | "/server") => {
-                refuse(Status::MethodNotAllowed, "what changes something is POST, what shows something is GET")
+                refuse(Status::MethodNotAllowed, "use GET to show something, POST to change something")
             }
             _ => refuse(Status::NotFound, "there are /servers, /server, /drain, /config, /connections and /stats.json"),
         }
@@ -94,10 +94,10 @@ impl Change {
             }
         }
         if change.server.is_empty() {
-            return Err("server=ROUTE/SERVER is wanted".to_owned());
+            return Err("server=ROUTE/SERVER is missing".to_owned());
         }
         if change.mode.is_none() && change.weight.is_none() && !change.kills {
-            return Err("mode, weight or kill is wanted".to_owned());
+            return Err("mode, weight or kill is missing".to_owned());
         }
         Ok(change)
     }

@@ -1,4 +1,4 @@
-//! The control socket, its clients, and what their requests change.
+//! The control socket, its clients, and the effects of their requests.
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -243,7 +243,7 @@ pub(super) fn expire_override(event_loop: &mut EventLoop, id: ServerId) {
     }
     let server = &member.server().name;
     let route = fleet.route(id.route).map(|route| route.name().to_string()).unwrap_or_default();
-    log::info!("Server {route}/{server}: what an operator set has expired, and the file holds again.");
+    log::info!("Server {route}/{server}: the operator's setting has expired, and the file's applies again.");
     apply(event_loop, id, Override::default());
 }
 

@@ -20,7 +20,8 @@ pub struct Client {
     pub(super) accepted: Time,
     /// The route that owns the address it came to; `None`: the file does.
     pub(super) frontend: Option<RouteId>,
-    /// The redirect handed it on: its client came to the redirect's addresses, and its request goes to this port of a server.
+    /// The redirect handed it on: its client came to the redirect's addresses, and its request goes to this port of a
+    /// server.
     pub(super) handed_on: Option<u16>,
     /// Whether no byte of its hello has come yet.
     pub(super) is_unheard: bool,

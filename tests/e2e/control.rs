@@ -116,7 +116,7 @@ fn kill_ends_what_is_open_and_until_gives_it_back() {
     assert_ne!(one.0.end(), End::Silence);
     assert_eq!(rig.proxy.close_of(one.0.address).ts(), "KD");
     assert!(rig.says(&["server"]).contains("MAINT"));
-    rig.proxy.wait_for_notice("Server a/one: what an operator set has expired, and the file holds again.");
+    rig.proxy.wait_for_notice("Server a/one: the operator's setting has expired, and the file's applies again.");
     assert!(!rig.says(&["server"]).contains("MAINT"));
     rig.says(&["server", "a/two", "weight", "0"]);
     assert!((0..5).all(|_| rig.greeting().1 == "one"));

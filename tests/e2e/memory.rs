@@ -94,8 +94,8 @@ fn thousands_of_idle_connections_cost_400_bytes_each() {
     idle_connections_cost_400_bytes(500, 4_000);
 }
 
-/// `many` beside `few`, for what comes with the first connections is not the others'. Tables grow by doubling, so both numbers
-/// are right below a power of two.
+/// `many` beside `few`, for what comes with the first connections is not the others'. Tables grow by doubling, so both
+/// numbers are right below a power of two.
 fn idle_connections_cost_400_bytes(few: usize, many: usize) {
     let [before, after] = [few, many].map(with_idle_connections);
     for (what, before, after) in [("let in", before.0, after.0), ("taken over", before.1, after.1)] {

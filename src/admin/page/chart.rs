@@ -11,7 +11,7 @@ use crate::metrics::{Snapshot, Step};
 
 /// How much time a chart shows.
 const SPAN: Duration = Duration::from_hours(1);
-/// The drawing's own measures.
+/// Width and height of the drawing, in units of its own.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 100.0;
 /// Where each hour's quarter ends.
@@ -19,7 +19,7 @@ const QUARTERS: [f64; 3] = [0.25, 0.5, 0.75];
 
 /// One line of a chart.
 struct Series {
-    /// Its colour, a class of the style sheet, which the legend has too.
+    /// Its class in the style sheet, whose colour the legend has too.
     class: &'static str,
     name: &'static str,
     of: fn(&Step) -> f64,
@@ -78,7 +78,7 @@ fn chart(snapshot: &Snapshot, title: &str, all: &[Series], figure: fn(f64) -> St
     }
 }
 
-/// Where the steps lie in the drawing.
+/// The positions of the steps in the drawing.
 fn points(snapshot: &Snapshot, steps: &[Step], of: fn(&Step) -> f64, top: f64) -> Vec<(f64, f64)> {
     let place = |step: &Step| {
         let age = snapshot.now.since(step.at).as_secs_f64() / SPAN.as_secs_f64();
@@ -87,7 +87,8 @@ fn points(snapshot: &Snapshot, steps: &[Step], of: fn(&Step) -> f64, top: f64) -
     steps.iter().map(place).filter(|(x, _)| *x >= 0.0).collect()
 }
 
-/// In whole pixels, each from the one before, and a level stretch as one: with an hour of steps that is a third of the bytes.
+/// Whole pixels, each relative to the one before, and one segment for a level stretch: a third of the bytes for an hour
+/// of steps.
 fn outline(points: &[(f64, f64)]) -> String {
     let mut path = String::new();
     let mut pixels = points.iter().map(|(x, y)| (x.round() as i64, y.round() as i64)).peekable();
@@ -108,7 +109,7 @@ fn area(points: &[(f64, f64)]) -> String {
     format!("{}L{last:.0} {HEIGHT}L{first:.0} {HEIGHT}Z", outline(points))
 }
 
-/// The next of 1, 2, 5, 10, 20, … that is not below `peak`.
+/// The smallest of 1, 2, 5, 10, 20, … that is at least `peak`.
 fn ceiling(peak: f64) -> f64 {
     if peak <= 1.0 {
         return 1.0;

@@ -1,9 +1,9 @@
-//! Figures as people read them.
+//! Formats figures for readers.
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::policy::time::UnixTime;
 
-/// Between three digits and the next: narrow, and no place to break a line.
+/// Separates groups of three digits: narrow, and no line break.
 const GAP: char = '\u{202f}';
 
 /// `12 345`
@@ -19,7 +19,7 @@ pub(super) fn count(value: u64) -> String {
     text
 }
 
-/// `4.2`, `87`, `1.4 k`: a figure a second.
+/// `4.2`, `87`, `1.4 k`: a rate per second.
 pub(super) fn rate(value: f64) -> String {
     let (value, unit) = scale(value, &["", "k", "M", "G"]);
     format!("{}{unit}", short(value))
@@ -59,7 +59,7 @@ pub(super) fn moment(time: UnixTime) -> String {
     text.replace('T', " ").replace('Z', " UTC")
 }
 
-/// `10:02 UTC`, or with the date where that is another day than `now`.
+/// `10:02 UTC`, with the date if that is not the day of `now`.
 pub(super) fn clock(time: UnixTime, now: UnixTime) -> String {
     let (text, today) = (moment(time), moment(now));
     let minute = text.get(..16).unwrap_or_default();
@@ -79,7 +79,7 @@ fn scale<'a>(mut value: f64, units: &[&'a str]) -> (f64, &'a str) {
     (value, unit)
 }
 
-/// Three digits, where there are no more before the point, and no zeros at the end.
+/// Three digits at most after rounding, and no zeros at the end.
 fn short(value: f64) -> String {
     let decimals = match value {
         _ if value >= 99.95 => 0,

@@ -1,4 +1,4 @@
-//! What has happened since the start: drops, ends of connections, and changes of servers.
+//! Events since the start: drops, ends of connections, and changes of servers.
 use maud::{Markup, html};
 
 use super::format;

@@ -1,4 +1,4 @@
-//! Routes and their servers, in a table; on a narrow screen each line is a block of its own.
+//! Routes and their servers, in a table; on a narrow screen each line is a block.
 use std::time::Duration;
 
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use crate::config;
 use crate::metrics::{RouteNow, ServerNow, Snapshot, StandingNow, State, Summary, Traffic, Usage};
 use crate::policy::servers::Mode;
 
-/// Names the columns.
+/// The header of the columns.
 pub(super) fn head() -> Markup {
     html! {
         thead {
@@ -30,16 +30,16 @@ pub(super) fn head() -> Markup {
     }
 }
 
-/// So many routes are shown in full, whatever they are like.
+/// The most routes that are all shown in full.
 const MAX_UNFOLDED: usize = 12;
-/// Of many routes, so many are shown in full that are not well.
+/// With more routes, the most unhealthy ones that are shown in full.
 const MAX_TROUBLED: usize = 5;
-/// A server that has not answered with what is no TLS for so long may have been mended.
+/// The time after which a server's last answer without TLS counts as old.
 const LATELY: Duration = Duration::from_mins(5);
-/// Names of a route that are shown.
+/// The most names of a route that are shown.
 const MAX_NAMES: usize = 3;
 
-/// Which routes are shown in a line. Made once a page: to ask anew for each route would be a question for each pair of them.
+/// The routes that are shown in a line each. Computed once a page, as a computation for each route would be quadratic.
 #[derive(Clone, Copy)]
 pub(in crate::admin) struct Folds {
     /// Of a few routes, none is.
@@ -64,7 +64,7 @@ impl Folds {
         Folds { are_many, from: troubled().nth(MAX_TROUBLED).unwrap_or(all), count: folded, troubled: count }
     }
 
-    /// Whether the route at a place is one.
+    /// Whether the route with this index is shown in a line.
     pub(super) fn have(self, place: usize, snapshot: &Snapshot) -> bool {
         let is_well = |route| is_well(route, snapshot);
         self.are_many && (place >= self.from || snapshot.routes.get(place).is_some_and(is_well))
@@ -79,12 +79,12 @@ fn is_settled(server: &ServerNow) -> bool {
     server.state() != State::Down && server.pending().is_none() && !server.set.is_set() && !speaks_no_tls(server)
 }
 
-/// Whether a server lately answered hellos with what is no TLS.
+/// Whether a server recently answered hellos with bytes that are not TLS.
 pub(super) fn speaks_no_tls(server: &ServerNow) -> bool {
     server.last_not_tls.is_some_and(|ago| ago < LATELY)
 }
 
-/// Names the columns of routes in a line.
+/// The header of the columns of routes in a line.
 pub(super) fn folded_head() -> Markup {
     html! {
         thead { tr { th scope="col" { "Route" } th scope="col" { "Names" } th.n scope="col" { "Servers" } th.n scope="col" { "Now" } th.n scope="col" { "Total" } } }
@@ -109,7 +109,7 @@ pub(super) fn folded(route: &RouteNow, snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// The names that a route is for, so many of them.
+/// The first names of a route.
 fn names(route: &RouteNow, most: usize) -> String {
     let sni = &route.config.sni;
     let mut names: Vec<String> = sni.iter().take(most).map(ToString::to_string).collect();
@@ -166,7 +166,7 @@ fn line(server: &ServerNow, snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// What an operator has set, beside the file's word: `the file says weight 2; drained since 10:02 UTC by uid 1000`.
+/// The operator's setting beside the file's: `the file says weight 2; drained since 10:02 UTC by uid 1000`.
 fn remark(server: &ServerNow, snapshot: &Snapshot) -> String {
     let set = &server.set;
     let clock = |time| format::clock(snapshot.wall(time), snapshot.wall(snapshot.now));
@@ -184,7 +184,7 @@ fn remark(server: &ServerNow, snapshot: &Snapshot) -> String {
     )
 }
 
-/// The limit, and what has gone wrong so far.
+/// The limit, and the errors so far.
 fn notes(traffic: &Traffic, standing: &StandingNow, limit: Option<u32>) -> String {
     let count = |number: u64, noun: &str| (number > 0).then(|| config::count(number as usize, noun));
     let downtime = (!standing.downtime.is_zero()).then(|| format!("down {} in all", format::span(standing.downtime)));
@@ -211,7 +211,7 @@ fn notes(traffic: &Traffic, standing: &StandingNow, limit: Option<u32>) -> Strin
     if notes.is_empty() { "–".to_owned() } else { notes.join(", ") }
 }
 
-/// What routes and servers have in common.
+/// Columns that routes and servers share.
 fn figures(open: u64, usage: &Usage, bytes_up: u64, bytes_down: u64, snapshot: &Snapshot) -> Markup {
     html! {
         td.n data-of="Now" { (format::count(open)) }
@@ -223,7 +223,7 @@ fn figures(open: u64, usage: &Usage, bytes_up: u64, bytes_down: u64, snapshot: &
     }
 }
 
-/// Bytes from clients and to them.
+/// Bytes from clients, and bytes to clients.
 pub(super) fn arrows(up: u64, down: u64) -> Markup {
     let title = |what: &str, bytes| format!("{} bytes {what}", format::count(bytes));
     html! {

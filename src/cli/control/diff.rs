@@ -5,7 +5,7 @@ use fiscalismia_lb::config::{self, File};
 use super::Socket;
 use crate::cli::{ConfigFile, Outcome, load, print};
 
-/// Say what a reload of the file would change in the running process
+/// Show what a reload of the file would change in the running process
 #[derive(Args)]
 pub(in crate::cli) struct Diff {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `drain`: the running process lets no client in any more.
+//! `drain`: the running process accepts no more clients.
 use std::time::Duration;
 
 use clap::Args;
@@ -7,10 +7,11 @@ use fiscalismia_lb::config::count;
 use super::{Socket, duration, wait_for};
 use crate::cli::{Outcome, print};
 
-/// Have the running process let no client in any more: /health says 503, and open connections may finish. It cannot be taken back
+/// Have the running process accept no more clients: /health says 503, and open connections may finish. This cannot be
+/// undone
 #[derive(Args)]
 pub(in crate::cli) struct Drain {
-    /// Wait so long until no connection is open; exit with 1 if there still is one
+    /// Wait at most so long until no connection is open; exit with 1 if one still is
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
     #[command(flatten)]

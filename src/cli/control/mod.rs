@@ -1,4 +1,4 @@
-//! The commands that ask the running process over its control socket, which speaks HTTP/1.
+//! The commands that speak to the running process over its control socket, in HTTP/1.
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
@@ -16,12 +16,12 @@ pub(super) mod drain;
 pub(super) mod server;
 pub(super) mod top;
 
-/// How long an answer may take, from one byte to the next.
+/// Time for an answer, from one byte to the next.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a command that waits asks again.
+/// The interval at which a command with `--wait` asks again.
 const PACE: Duration = Duration::from_millis(200);
 
-/// The socket of every such command.
+/// The option of every such command.
 #[derive(Args)]
 pub(super) struct Socket {
     /// The running program's control.socket
@@ -30,7 +30,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// The body of a good answer.
+    /// The body of a successful answer.
     fn ask(&self, method: &str, target: &str) -> Result<String, Vec<String>> {
         let failed = |error: &io::Error| vec![format!("{}: {}", self.socket.display(), explain(error, &self.socket))];
         let answer = self.exchange(method, target).map_err(|error| failed(&error))?;
@@ -57,7 +57,7 @@ impl Socket {
     }
 }
 
-/// What an operator can do about a socket that cannot be asked.
+/// What an operator can do about a socket that does not answer.
 fn explain(error: &io::Error, socket: &Path) -> String {
     match error.kind() {
         ErrorKind::NotFound => format!(
@@ -74,7 +74,7 @@ fn explain(error: &io::Error, socket: &Path) -> String {
     }
 }
 
-/// The body of an answer, in chunks (RFC 9112 section 7.1) or not; `None`: its end is missing.
+/// The body of an answer, chunked (RFC 9112 section 7.1) or not; `None` if its end is missing.
 fn unchunk(head: &str, body: &str) -> Option<String> {
     if !head.lines().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked")) {
         return Some(body.to_owned());
@@ -91,7 +91,7 @@ fn unchunk(head: &str, body: &str) -> Option<String> {
     }
 }
 
-/// Asks `is_over` again and again, at most for `wait`: whether it was.
+/// Asks `is_over` repeatedly for at most `wait`. Answers whether it became true.
 fn wait_for(wait: Duration, mut is_over: impl FnMut() -> Result<bool, Vec<String>>) -> Result<bool, Vec<String>> {
     let end = Instant::now() + wait;
     loop {
@@ -120,12 +120,12 @@ fn number(entry: &Value, key: &str) -> u64 {
     entry[key].as_u64().unwrap_or_default()
 }
 
-/// How long, in words for people.
+/// A duration in words.
 fn span(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
-/// Bytes, in the largest unit of which there is one.
+/// Bytes, in the largest unit that fits.
 fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
@@ -140,7 +140,7 @@ fn bytes(count: u64) -> String {
     format!("{left:.1} {}", unit.unwrap_or(&"KiB"))
 }
 
-/// Columns, each as wide as its widest cell; `numbers` are aligned right.
+/// Columns, each as wide as its widest cell. Those in `numbers` are aligned right.
 fn table(rows: &[Vec<String>], numbers: Range<usize>) -> String {
     let mut widths = Vec::new();
     for row in rows {

@@ -1,4 +1,4 @@
-//! `server`: list servers, or change what holds for one of them.
+//! `server`: lists servers, or changes an operator's setting of one.
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -8,23 +8,23 @@ use serde_json::Value;
 use super::{Socket, duration, number, span, table, text, wait_for};
 use crate::cli::{Outcome, print};
 
-/// List the servers of the running process, or change what holds for one
+/// List the servers of the running process, or change the state of one
 #[derive(Args)]
 pub(in crate::cli) struct Server {
     /// The server, as ROUTE/SERVER
     #[arg(value_name = "ROUTE/SERVER")]
     name: Option<String>,
-    /// What is to hold: ready, drain (no new connections), maint (no probes either), kill (maint, and an end to open
+    /// The new state: ready, drain (no new connections), maint (no probes either), kill (maint, and an end to open
     /// connections), or weight
     #[arg(requires = "name")]
     state: Option<State>,
     /// The weight, 0 to 256
     #[arg(required_if_eq("state", "weight"), value_parser = clap::value_parser!(u16).range(0..=256))]
     weight: Option<u16>,
-    /// How long it is to hold, like 30m; without, until it is changed again
+    /// How long the state lasts, like 30m; without this, until the next change
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "state")]
     until: Option<Duration>,
-    /// Wait so long until the server has no connections; exit with 1 if it still has
+    /// Wait at most so long until the server has no connections; exit with 1 if it still has some
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "state")]
     wait: Option<Duration>,
     #[command(flatten)]
@@ -116,7 +116,7 @@ fn state(entry: &Value) -> &'static str {
     }
 }
 
-/// What the file says, and what an operator has set instead.
+/// The file's setting, and the operator's.
 fn remark(entry: &Value) -> String {
     let mut words = Vec::new();
     if entry["is_backup"] == true {
@@ -134,7 +134,7 @@ fn remark(entry: &Value) -> String {
     words.join("; ")
 }
 
-/// What a change means: how many connections the server has, and which servers take the new ones.
+/// The effect of a change: the server's connections, and the servers that take new ones.
 fn consequences(server: &str, servers: &[Value]) -> String {
     let changed = servers.iter().find(|entry| name(entry) == server);
     let takes = |entry: &&Value| entry["takes_connections"] == true;
@@ -153,7 +153,7 @@ fn consequences(server: &str, servers: &[Value]) -> String {
     }
 }
 
-/// Its state, and the weight where that is not the file's.
+/// Its state, and its weight if that is not the file's.
 fn standing(entry: &Value) -> String {
     if entry["weight"] == entry["weight_in_file"] {
         return state(entry).to_owned();

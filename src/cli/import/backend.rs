@@ -1,4 +1,4 @@
-//! A backend's servers, checks and timeouts, as those of a route.
+//! Converts a backend's servers, checks and timeouts to those of a route.
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::values::{Place, duration};
 pub(super) struct Servers<'a> {
     pub(super) environment: &'a Environment,
     pub(super) report: &'a mut Report,
-    /// The port where clients come in: that of a server without one of its own.
+    /// The port where clients come in; a server without its own port gets it.
     pub(super) listen_port: Option<u16>,
 }
 
@@ -148,7 +148,7 @@ fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Dur
     }
 }
 
-/// What is the same for all routes, told once.
+/// Reports what is the same for all routes, once.
 pub(super) fn common<T: Clone + Default + PartialEq>(of_routes: &mut [&mut T]) -> T {
     let Some(first) = of_routes.first().map(|first| (**first).clone()) else { return T::default() };
     if of_routes.iter().any(|one| **one != first) {

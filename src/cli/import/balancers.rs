@@ -6,7 +6,7 @@ use super::output::Output;
 use super::proxy::Proxy;
 use super::report::Report;
 
-/// Who comes with a header, of each frontend so far.
+/// The networks from which clients come with a header, for each frontend so far.
 #[derive(Default)]
 pub(super) struct Balancers(Vec<(usize, String, Networks)>);
 
@@ -36,7 +36,7 @@ impl Balancers {
         self.0.push((proxy.number, proxy.name.clone(), from));
     }
 
-    /// What holds for all listeners.
+    /// The networks for all listeners.
     pub(super) fn conclude(self, output: &mut Output, report: &mut Report) {
         let all = self.0.iter().fold(Networks::none(), |all, (.., from)| all.or(from));
         let is_anyone = all == Networks::all();
@@ -59,7 +59,8 @@ impl Balancers {
     }
 }
 
-/// Whom the rules let in that look at the balancer's address: where all have to send a header, these are the balancers.
+/// The networks that the rules on the balancer's address admit: if all clients must send a header, these are the
+/// balancers.
 fn let_in(proxy: &Proxy, reader: &mut Reader<'_>) -> Networks {
     let (mut undecided, mut let_in) = (Networks::all(), Networks::none());
     let refuses = |line: &Line| ["reject", "silent-drop"].contains(&line.word(2));

@@ -1,4 +1,4 @@
-//! Where a proxy listens: its `bind` lines.
+//! The `bind` lines of a proxy.
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use super::lex::{Environment, Line};
 use super::report::Report;
 use super::values::Place;
 
-/// What a proxy is bound to.
+/// The addresses that a proxy is bound to.
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     pub(super) binds: Vec<Bind>,

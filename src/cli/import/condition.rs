@@ -1,4 +1,4 @@
-//! Conditions: ACLs with and without names (section 7 of the manual), as far as they ask what a hello tells.
+//! Conditions: named and anonymous ACLs (section 7 of the manual), as far as a hello can answer them.
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) enum Test {
     Rate { what: Counter, table: Option<String>, most: u32 },
     /// The request's path begins with one of these.
     Path(Vec<String>),
-    /// Nothing that could be asked here, and why.
+    /// A comparison that cannot be evaluated here, and why.
     Unknown(String),
 }
 
@@ -95,7 +95,7 @@ impl Condition {
         self.any.iter().flatten().flat_map(|term| &term.tests)
     }
 
-    /// Names of which it asks for one whatever else it asks for; `None`: it may hold for any name.
+    /// Names of which the hello must have one, whatever else the condition needs; `None`: any name may do.
     pub(super) fn names(&self) -> Option<Vec<&NameSet>> {
         fn of_term(term: &Term) -> Option<Vec<&NameSet>> {
             let names = term.tests.iter().filter_map(|test| match test {
@@ -112,7 +112,7 @@ impl Condition {
         sets.filter(|_| !self.unless).map(|sets| sets.concat())
     }
 
-    /// Why it cannot be asked here, where it cannot.
+    /// Why the condition cannot be evaluated here, if so.
     pub(super) fn obstacle(&self) -> Option<String> {
         self.tests().find_map(|test| match test {
             Test::Unknown(why) => Some(why.clone()),
@@ -121,7 +121,7 @@ impl Condition {
         })
     }
 
-    /// Whether it asks for nothing but the client's address.
+    /// Whether the condition depends on the client's address alone.
     pub(super) fn is_by_source(&self) -> bool {
         self.tests().all(|test| matches!(test, Test::Source(_) | Test::Always(_)))
     }

@@ -1,4 +1,4 @@
-//! The lines of a proxy that decide about connections. They are kept as lines, in their order.
+//! The lines of a proxy that decide about connections, kept as lines in their order.
 use std::collections::HashMap;
 
 use super::lex::Line;

@@ -1,10 +1,10 @@
-//! The `global` section: of the process, so mostly systemd's part here.
+//! The `global` section: the process, and so mostly systemd's part.
 use super::lex::Line;
 use super::output::Output;
 use super::report::Report;
 use super::values::{duration, time};
 
-/// What is the unit's, the sandbox's or the kernel's here, or of TLS and HTTP, which are not touched.
+/// Settings that belong to the unit, the sandbox or the kernel here, or to TLS and HTTP, which are not touched.
 const NOTHING: &[&str] = &[
     "user",
     "group",
@@ -78,7 +78,7 @@ const NOTHING: &[&str] = &[
     "warn-blocked-traffic-after",
 ];
 
-/// Where the commands look for it, and the unit has a folder for it.
+/// Where the commands look for the socket, and where the unit has a folder for it.
 const CONTROL_SOCKET: &str = "/run/fiscalismia-lb/control.sock";
 
 pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {

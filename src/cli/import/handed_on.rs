@@ -1,4 +1,4 @@
-//! Port 80 for servers: rules by Host and path of a frontend that reads HTTP, as `routes.NAME.http`.
+//! Servers on port 80: rules by Host and path of a frontend that reads HTTP become `routes.NAME.http`.
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 
@@ -31,7 +31,7 @@ struct Requests {
     paths: BTreeSet<String>,
 }
 
-/// What a request gets.
+/// The result for a request.
 enum Answer<'r> {
     Redirect,
     Backend(&'r Line, &'r str),
@@ -42,7 +42,7 @@ enum Answer<'r> {
 type Elsewhere = BTreeMap<(usize, String, &'static str), BTreeSet<String>>;
 
 impl Rules {
-    /// Reads the rules of `proxy`; those that cannot be asked here are left out, and reported.
+    /// Reads the rules of `proxy`. Rules that cannot be evaluated here are left out and reported.
     pub(super) fn read(proxy: &Proxy, reader: &mut Reader<'_>) -> Rules {
         let mut rules = Rules::default();
         for line in proxy.decisions.http_rules.iter().filter(|line| is_redirect(line)) {
@@ -69,7 +69,7 @@ impl Rules {
         rules
     }
 
-    /// Whether they ask for what only a request over HTTP tells.
+    /// Whether a rule depends on something that only an HTTP request has.
     pub(super) fn ask_for_requests(&self) -> bool {
         let of_backends = self.asked.iter().filter(|(backend, _)| backend.is_some());
         let mut tests = of_backends.flat_map(|(_, condition)| condition.tests());

@@ -1,4 +1,5 @@
-//! Which of many conditions a name can meet: of a rule for each of ten thousand names, each name is asked about its own alone.
+//! Finds the few conditions that a name can meet: with a rule for each of ten thousand names, each name is compared
+//! with its own alone.
 use std::collections::HashMap;
 
 use fiscalismia_lb::config::SniPattern;
@@ -6,7 +7,7 @@ use fiscalismia_lb::config::SniPattern;
 use super::condition::Condition;
 use super::names::takers;
 
-/// Conditions by their places in a list.
+/// Conditions, by their index in a list.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_pattern: HashMap<SniPattern, Vec<usize>>,
@@ -30,7 +31,7 @@ impl Index {
         index
     }
 
-    /// The places, in order, of all conditions that may hold for this name.
+    /// The indices, in order, of all conditions that may hold for this name.
     pub(super) fn candidates(&self, name: Option<&str>) -> Vec<usize> {
         let named = name.into_iter().flat_map(takers).filter_map(|pattern| self.by_pattern.get(&pattern)).flatten();
         let mut places: Vec<usize> = named.chain(&self.others).copied().collect();
@@ -45,8 +46,8 @@ mod tests {
     use super::super::condition::{Term, Test};
     use super::*;
 
-    /// Without this, ten thousand rules are asked for each of ten thousand names: a hundred million questions. And a rule that
-    /// is left out where it holds sends clients to another server.
+    /// Without this, ten thousand rules are asked for each of ten thousand names: a hundred million questions. And a
+    /// rule that is left out where it holds sends clients to another server.
     #[test]
     fn a_name_is_asked_about_its_own_rules_alone() {
         let names = |pattern: SniPattern| Test::Names([pattern].into_iter().collect());

@@ -1,6 +1,6 @@
-//! Keywords of proxies that decide about no connection here, and those that cannot be carried over.
+//! Keywords of proxies that decide about no connection, and keywords without an equivalent.
 
-/// Nothing is needed in their place, in any section.
+/// Keywords that need no equivalent, in any section.
 pub(super) const NOTHING: &[&str] = &[
     "backlog",
     "description",
@@ -50,7 +50,7 @@ pub(super) const IDLE_OPTIONS: &[&str] = &[
     "transparent-proxy",
     "log-separate-errors",
 ];
-/// HTTP's own: nothing in a proxy of mode tcp.
+/// Keywords of HTTP, which mean nothing in a proxy of mode tcp.
 pub(super) const HTTP_ONLY: &[&str] = &[
     "http-request",
     "http-response",
@@ -73,7 +73,7 @@ pub(super) const HTTP_ONLY: &[&str] = &[
     "reqadd",
     "rspadd",
 ];
-/// What is lost with them, and what comes nearest.
+/// What is lost with a keyword, and the nearest alternative.
 pub(super) const LOST: &[(&str, &str)] = &[
     ("stick", "a client is tied to a server by its address only: \"balance\": \"source\""),
     ("use-server", "a route picks its servers itself; give each a route with names of its own"),

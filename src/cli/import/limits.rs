@@ -66,11 +66,11 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
     limits
 }
 
-/// The stick tables, the one that is tracked, and who has been accepted before.
+/// The stick tables, the one that is tracked, and the clients that were accepted before.
 type Tables<'a> = (&'a HashMap<&'a str, &'a Line>, &'a str, &'a Networks);
 
 impl Limits {
-    /// Follows a rule that refuses clients before anything is read of them. Those by address alone are no limits.
+    /// Follows a rule that refuses clients before any byte is read. A rule by address alone is not a limit.
     fn refusal(&mut self, line: &Line, condition: &Condition, reader: &mut Reader<'_>, tables: Tables<'_>) {
         if condition.is_by_source() || self.limit(line, condition, reader, tables) {
             return;
@@ -79,7 +79,7 @@ impl Limits {
         reader.report.lost(line.number, &line.words.join(" "), &why);
     }
 
-    /// Follows a rule that refuses those who come too often: a rate, and perhaps who is exempt. False: it is none.
+    /// Follows a rule that refuses clients over a rate, perhaps with exempt networks. False: it is another rule.
     fn limit(
         &mut self,
         line: &Line,

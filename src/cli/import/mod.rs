@@ -1,7 +1,8 @@
-//! `import`: a configuration out of a haproxy.cfg, and all that cannot be carried over, by its lines.
+//! `import`: converts a haproxy.cfg to a configuration, and names each line that has no equivalent.
 //!
-//! Lines become words ([`lex`]), words sections ([`sections`]), and each section a proxy with what its `defaults` say
-//! ([`proxy`]). Rules that are asked in turn become a table of names ([`table`]), backends become routes ([`backend`]).
+//! Lines become words ([`lex`]), words sections ([`sections`]), and each section a proxy with the settings of its
+//! `defaults` ([`proxy`]). Rules, which HAProxy evaluates in order, become a table of names ([`table`]); backends
+//! become routes ([`backend`]).
 mod backend;
 mod balancers;
 mod bound;
@@ -47,17 +48,17 @@ use table::Rules;
 
 use super::print;
 
-/// Bytes of a haproxy.cfg, or of a file that it names.
+/// Size limit of a haproxy.cfg, or of a file that it names, in bytes.
 const LONGEST_FILE: usize = 16 << 20;
 
-/// Something was left out.
+/// The exit code if something was left out.
 const WITH_LOSSES: u8 = 3;
 
-/// Write the configuration that a haproxy.cfg comes to
+/// Convert a haproxy.cfg to a configuration
 ///
-/// The configuration goes to stdout. What could not be carried over goes to stderr, by the lines of the input, each with the
-/// reason and what comes nearest. Exits with 0 where nothing is lost, with 3 where something is, with 1 where the file cannot
-/// be read or passes on nothing.
+/// The configuration goes to stdout. What could not be carried over goes to stderr, by the lines of the input, each
+/// with the reason and what comes nearest. Exits with 0 where nothing is lost, with 3 where something is, with 1 where
+/// the file cannot be read or passes on nothing.
 #[derive(Args)]
 pub(super) struct Import {
     /// The haproxy.cfg
@@ -86,8 +87,8 @@ impl Import {
     }
 }
 
-/// The configuration that the haproxy.cfg at `path` comes to. The error: it cannot be read, is no haproxy.cfg, or has nothing
-/// in it that could be a route.
+/// The configuration that the haproxy.cfg at `path` comes to. The error: it cannot be read, is no haproxy.cfg, or has
+/// nothing in it that could be a route.
 fn import(path: &Path, report: &mut Report) -> Result<Output, String> {
     let file = path.display();
     let text = read_regular_file(path, LONGEST_FILE).map_err(|error| format!("{file}: cannot be read: {error}"))?;

@@ -1,7 +1,7 @@
-//! What HAProxy's ways to compare a name take, said in names of ours.
+//! Converts HAProxy's comparisons of names to patterns of this program.
 //!
-//! HAProxy compares characters, and the names of a route are made of labels. So `-m end .a.b` is `**.a.b`, and `-m sub a`
-//! is nothing that could be said.
+//! HAProxy compares characters; the names of a route are made of labels. So `-m end .a.b` becomes `**.a.b`, and `-m sub
+//! a` has no equivalent.
 use std::collections::HashMap;
 
 use fiscalismia_lb::config::SniPattern;
@@ -33,7 +33,7 @@ impl Method {
     }
 }
 
-/// Names that a value takes.
+/// The names that a value matches.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) patterns: Vec<SniPattern>,
@@ -41,7 +41,7 @@ pub(super) struct Names {
     pub(super) note: Option<String>,
 }
 
-/// The names that `value` takes; the error says why they cannot be said.
+/// The names that `value` matches. The error says why they have no equivalent.
 pub(super) fn names(method: Method, value: &str) -> Result<Names, String> {
     let lower = value.to_ascii_lowercase();
     match method {
@@ -67,7 +67,7 @@ fn of(patterns: Vec<SniPattern>) -> Names {
     Names { patterns, note: None }
 }
 
-/// All below `name`, and perhaps the name itself.
+/// All names below `name`, and perhaps `name` itself.
 fn below(name: &str, itself: bool) -> Vec<SniPattern> {
     let exact = itself.then(|| SniPattern::Exact(name.into()));
     exact.into_iter().chain([SniPattern::Subdomains(name.into())]).collect()
@@ -82,7 +82,7 @@ fn end(value: &str) -> Result<Names, String> {
     Ok(Names { patterns: below(name, itself), note })
 }
 
-/// Whether our own file takes it for a name.
+/// Whether the configuration file accepts it as a name.
 pub(super) fn is_name(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(good);
@@ -97,8 +97,8 @@ pub(super) fn takers(name: &str) -> impl Iterator<Item = SniPattern> {
     [SniPattern::Exact(name.into()), SniPattern::Default].into_iter().chain(wildcard).chain(below)
 }
 
-/// Names in an order, of which the first that takes one is found at once: lists of a hundred thousand names are asked for each of
-/// them.
+/// Names in an order, of which the first that takes one is found at once: lists of a hundred thousand names are asked
+/// for each of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NameSet {
     pub(super) patterns: Vec<SniPattern>,
@@ -126,8 +126,8 @@ impl FromIterator<SniPattern> for NameSet {
 /// A label, and what a path goes on with, that stands in no rule.
 pub(super) const FRESH: &str = "0-in-no-rule-0";
 
-/// A name that `pattern` takes and that stands in no rule: what it gets is what all get that only `pattern` tells apart. For
-/// `**.` it is two labels more, as `*.` of the same name has an entry of its own where it is told apart.
+/// A name that `pattern` takes and that stands in no rule: what it gets is what all get that only `pattern` tells
+/// apart. For `**.` it is two labels more, as `*.` of the same name has an entry of its own where it is told apart.
 pub(super) fn fresh(pattern: &SniPattern) -> String {
     match pattern {
         SniPattern::Exact(name) => name.to_string(),

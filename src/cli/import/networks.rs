@@ -1,4 +1,4 @@
-//! Sets of addresses: what conditions on `src` add up to.
+//! Sets of addresses: the meaning of conditions on `src`.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -55,7 +55,7 @@ impl Networks {
         v4.or_else(|| self.v6.first().map(|(from, _)| IpAddr::V6((*from).into())))
     }
 
-    /// As the fewest networks, in the words of our own file.
+    /// The fewest networks that make up the set, as the configuration file writes them.
     pub(super) fn cidrs(&self) -> Vec<String> {
         let v4 = self.v4.iter().flat_map(|(from, to)| Ipv4Subnets::new(v4(*from), v4(*to), 0)).map(IpNet::from);
         let v6 = self.v6.iter().flat_map(|(from, to)| Ipv6Subnets::new((*from).into(), (*to).into(), 0));

@@ -1,4 +1,4 @@
-//! The configuration file that is written, in the order of the documentation.
+//! Writes the configuration file, in the order of the documentation.
 use serde::{Serialize, Serializer};
 
 #[derive(Debug, Default, Serialize)]

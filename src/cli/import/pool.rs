@@ -1,4 +1,4 @@
-//! The servers of a proxy, how clients are shared out, and how servers are asked whether they are well.
+//! The servers of a proxy, their balance and their health checks.
 use super::lex::Line;
 use super::report::Report;
 

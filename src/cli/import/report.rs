@@ -1,8 +1,8 @@
-//! What is said about the input, by its lines.
+//! Messages about the input, by line.
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What could not be carried over, and what is good to know; a line of the input each, in its order.
+/// What could not be converted, and what an operator should know: each with its line, in the order of the input.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     said: BTreeSet<(usize, Kind, String)>,
@@ -15,12 +15,12 @@ enum Kind {
 }
 
 impl Report {
-    /// Something does not hold any more. `why` says so, and what comes nearest.
+    /// A setting is lost. `why` says so, and names the nearest alternative.
     pub(super) fn lost(&mut self, line: usize, what: &str, why: &str) {
         self.said.insert((line, Kind::Lost, format!("{what}: {why}")));
     }
 
-    /// It holds, in another way than may be thought.
+    /// A setting is kept, in a way that may surprise.
     pub(super) fn note(&mut self, line: usize, what: &str, why: &str) {
         self.said.insert((line, Kind::Note, format!("{what}: {why}")));
     }

@@ -1,4 +1,4 @@
-//! Routes out of frontends, their tables, and the backends that these name.
+//! Makes routes of frontends, their tables, and the backends that these name.
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::report::Report;
 use super::table::{Answer, Entry, Rules};
 use super::values::duration;
 
-/// Ports of servers that are hardly TLS.
+/// Ports of servers that probably do not speak TLS.
 const PLAIN_PORTS: &[u16] = &[21, 22, 23, 25, 80, 110, 143, 389, 587, 1194, 3306, 3389, 5222, 5432, 6379, 8000, 8080];
 
-/// What the frontends so far have made.
+/// The routes of the frontends so far.
 pub(super) struct Assembly<'a> {
     proxies: &'a [Proxy],
     backends: HashMap<&'a str, &'a Proxy>,
@@ -118,7 +118,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// What is no TLS goes to the default backend in HAProxy, once it has waited for a hello in vain.
+    /// In HAProxy, a client without TLS goes to the default backend after the wait for a hello has timed out.
     fn not_tls(proxy: &Proxy, backend: &str, body: &RouteBody, report: &mut Report) {
         let number = proxy.decisions.default_backend.as_ref().map_or(proxy.number, |line| line.number);
         let what = format!("default_backend {backend}");
@@ -170,7 +170,7 @@ impl<'a> Assembly<'a> {
         found
     }
 
-    /// Its servers, for clients that come in at `frontend`.
+    /// The servers of a route, for clients that come in at `frontend`.
     pub(super) fn servers(&self, frontend: &Proxy, backend: &Proxy, report: &mut Report) -> Option<RouteBody> {
         let ports: Vec<u16> = frontend.bound.addresses().iter().map(std::net::SocketAddr::port).collect();
         let listen_port = ports.first().copied().filter(|first| ports.iter().all(|port| port == first));
@@ -178,7 +178,7 @@ impl<'a> Assembly<'a> {
         Servers { environment: self.environment, report, listen_port }.route(backend, (of("client"), of("client-fin")))
     }
 
-    /// A name for a route that no other has: the backend's, as long as it is the only one.
+    /// A unique name for a route: the backend's, if no other route has it.
     fn free_name(&mut self, backend: &str, more: &[&str]) -> String {
         let mut name = backend.to_owned();
         for more in more.iter().filter(|more| !more.is_empty()) {
@@ -193,7 +193,7 @@ impl<'a> Assembly<'a> {
         name
     }
 
-    /// What is told once for all routes.
+    /// Reports what concerns all routes, once.
     pub(super) fn conclude(self, output: &mut Output, report: &mut Report) {
         let last = self.proxies.last().map_or(0, |proxy| proxy.number);
         if self.has_limits > 0 && self.has_limits < self.frontends {
@@ -229,7 +229,7 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// More networks than this are all but a few, most likely.
+/// More networks than this are probably all but a few.
 const MANY_NETWORKS: usize = 16;
 
 fn allow_from(answer: &Answer, proxy: &Proxy, report: &mut Report) -> Vec<String> {

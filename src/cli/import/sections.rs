@@ -1,4 +1,4 @@
-//! Sections of a haproxy.cfg, and which `defaults` each takes its settings from (section 4 of the manual).
+//! Sections of a haproxy.cfg, and the `defaults` of each (section 4 of the manual).
 use super::lex::{Environment, Line, words};
 use super::report::Report;
 
@@ -19,7 +19,7 @@ pub(super) struct Section {
     /// The section's own line.
     pub(super) head: Line,
     pub(super) lines: Vec<Line>,
-    /// Where the `defaults` that it takes its settings from stands among the sections.
+    /// Index of the `defaults` of this section.
     pub(super) defaults: Option<usize>,
 }
 
@@ -46,7 +46,7 @@ const OTHER: &[(&str, &str)] = &[
     ("acme", "TLS is not opened: each server gets its own certificate"),
 ];
 
-/// The file's sections in its order, or why it cannot be read.
+/// The file's sections in order, or why the file cannot be read.
 pub(super) fn sections(
     text: &str,
     environment: &mut Environment,
@@ -88,7 +88,7 @@ pub(super) fn sections(
     Ok(sections)
 }
 
-/// Lines between `.if` and `.endif` are left out: what they ask for is known only where HAProxy runs.
+/// Leaves out lines between `.if` and `.endif`: their conditions are known only where HAProxy runs.
 fn is_conditional(line: &Line, depth: &mut usize, report: &mut Report) -> bool {
     match line.word(0) {
         ".if" => {

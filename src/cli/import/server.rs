@@ -7,7 +7,7 @@ use super::output::Server;
 use super::report::Report;
 use super::values::time;
 
-/// What a `server` line says of the whole route, which has one of each.
+/// The settings of a `server` line that here belong to the whole route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OfRoute {
     pub(super) proxy_protocol: Option<&'static str>,
@@ -26,7 +26,7 @@ pub(super) struct Check {
     pub(super) proxy_header: bool,
 }
 
-/// Words of a `server` line that need nothing in their place; the number is how many words come with them.
+/// Words of a `server` line that need no equivalent; the number is how many words come with them.
 const NOTHING: &[(&str, usize)] = &[
     ("cookie", 1),
     ("id", 1),
@@ -146,7 +146,7 @@ impl<'a> ServerReader<'a> {
         }
     }
 
-    /// Follows one word; the answer is how many more it has used.
+    /// Follows one word. Answers how many more it has used.
     fn word(&mut self, word: &str, value: &str, after: &[String], report: &mut Report) -> usize {
         let seconds = |text: &str| time(text).unwrap_or_default();
         match word {
@@ -225,7 +225,7 @@ impl<'a> ServerReader<'a> {
         }
     }
 
-    /// `source ADDRESS [interface NAME]`; the answer is how many words after the first are its.
+    /// `source ADDRESS [interface NAME]`. Answers how many words after the first belong to it.
     pub(super) fn source(&mut self, words: &[String], report: &mut Report) -> usize {
         let word = |index: usize| words.get(index).map_or("", String::as_str);
         let ip = word(1).rsplit_once(':').filter(|(ip, _)| ip.parse::<IpAddr>().is_ok()).map_or(word(1), |(ip, _)| ip);

@@ -1,4 +1,4 @@
-//! Frontends that read HTTP: of them, the redirect to https, requests for servers, and the pages of the proxy itself are here too.
+//! Frontends that read HTTP: the redirect to https, requests for servers, and the pages of the proxy itself.
 use std::net::SocketAddr;
 
 use super::condition::Reader;

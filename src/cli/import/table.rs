@@ -1,7 +1,7 @@
-//! From rules that are asked one after the other to a table of names.
+//! Converts rules that HAProxy evaluates in order to a table of names.
 //!
-//! Names that the same comparisons take get the same answer. So it is enough to ask the rules once for each kind of name
-//! that they tell apart: each exact name, something below each `*.` and `**.`, any other name, and none.
+//! Names that match the same comparisons get the same result. So it suffices to evaluate the rules once for each kind
+//! of name that they tell apart: each exact name, a name below each `*.` and `**.`, any other name, and no name.
 use std::collections::HashSet;
 
 use fiscalismia_lb::config::SniPattern;
@@ -29,9 +29,9 @@ pub(super) struct Rules {
     default: Option<(usize, String)>,
     /// Of clients, by their addresses: what the rules tell apart.
     groups: Vec<Networks>,
-    /// Whether a refused client is to notice.
+    /// Whether a refused client is told.
     pub(super) drops_silently: bool,
-    /// A rule asks for a hello, so what is no TLS is not meant.
+    /// Whether a rule needs a hello, so that clients without TLS are not meant.
     pub(super) asks_for_hello: bool,
 }
 
@@ -66,14 +66,14 @@ impl Answer {
         self.split.map(|number| (number, why()))
     }
 
-    /// For `allow_from`: none, where all may come.
+    /// For `allow_from`; empty if all clients may connect.
     pub(super) fn allow_from(&self) -> Vec<String> {
         if self.clients == Networks::all() { Vec::new() } else { self.clients.cidrs() }
     }
 }
 
 impl Rules {
-    /// Reads the rules of `proxy`; those that cannot be asked here are left out, and reported.
+    /// Reads the rules of `proxy`. Rules that cannot be evaluated here are left out and reported.
     pub(super) fn read(proxy: &Proxy, reader: &mut Reader<'_>, backends: &[&str]) -> Rules {
         let default = proxy.decisions.default_backend.as_ref().map(|line| (line.number, line.word(1).to_owned()));
         let mut rules = Rules { default, ..Rules::default() };
@@ -175,7 +175,7 @@ impl Rules {
             .chain(self.backends.iter().map(|(.., condition)| condition))
     }
 
-    /// Whether anything depends on the hello: else the frontend passes on whatever comes.
+    /// Whether the result depends on the hello; otherwise the frontend passes on every client.
     pub(super) fn reads_hello(&self) -> bool {
         let by_hello = |test: &Test| matches!(test, Test::Names(_) | Test::HasName | Test::Alpn(_));
         self.asks_for_hello
@@ -183,8 +183,8 @@ impl Rules {
             || self.backends.iter().any(|(_, target, _)| matches!(target, Target::ByName(..)))
     }
 
-    /// What clients with this hello get. Where their addresses decide about the backend and not only whether they may come,
-    /// those whose addresses no rule has are the ones that count.
+    /// What clients with this hello get. Where their addresses decide about the backend and not only whether they may
+    /// come, those whose addresses no rule has are the ones that count.
     fn answer(&self, subject: Subject<'_>) -> Answer {
         let mut answer = Answer { backend: None, clients: Networks::none(), split: None };
         // Of each rule's two halves, what it does not have comes last.
@@ -229,7 +229,7 @@ impl Rules {
         }
     }
 
-    /// What a client gets that sends no hello.
+    /// The result for a client that sends no hello.
     pub(super) fn without_hello(&self) -> Answer {
         self.answer(Subject { is_no_tls: true, ..Subject::default() })
     }
@@ -267,7 +267,7 @@ impl Rules {
         all
     }
 
-    /// The table, and names of which it cannot say what the rules do.
+    /// The table, and the names for which it cannot say what the rules do.
     pub(super) fn table(&self) -> (Vec<Entry>, Vec<String>) {
         let protocols = self.protocols();
         let mut table = Vec::new();
@@ -302,7 +302,7 @@ impl Rules {
     }
 }
 
-/// Names that are refused while a wider one takes them: ours would hand them to that.
+/// Names that are refused although a wider name is taken: a table would give them to the wider name.
 fn refused_inside(table: &[Entry]) -> Vec<String> {
     let passed: HashSet<&SniPattern> =
         table.iter().filter(|entry| entry.answer.backend.is_some()).map(|entry| &entry.pattern).collect();

@@ -86,14 +86,14 @@ fn map(kind: &str, arguments: &str, number: usize, reader: &mut Reader<'_>) -> R
     Ok((all, last))
 }
 
-/// The name itself is the backend's: each backend that is called like a name takes it.
+/// The name itself is the backend's: each backend named like a server name takes that name.
 fn by_backend_name(prefix: &str, suffix: &str, backends: &[&str]) -> ByName {
     let named = backends.iter().filter_map(|backend| backend.strip_prefix(prefix)?.strip_suffix(suffix));
     let entries = named.filter(|name| is_name(name) && **name == name.to_ascii_lowercase());
     (entries.map(|name| (vec![SniPattern::Exact(name.into())], name.to_owned())).collect(), None)
 }
 
-/// At the commas that are in no parentheses.
+/// Splits at the commas outside parentheses.
 fn split(expression: &str) -> Vec<&str> {
     let mut depth = 0;
     expression

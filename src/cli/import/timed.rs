@@ -1,4 +1,4 @@
-//! The times of a proxy, and how often it tries.
+//! The timeouts of a proxy, and its retries.
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::lex::Line;
 use super::report::Report;
 use super::values::time;
 
-/// What a proxy's lines say about time.
+/// The lines of a proxy that are about time.
 #[derive(Debug, Default)]
 pub(super) struct Timed {
     timeouts: HashMap<String, Duration>,

@@ -24,7 +24,7 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     })
 }
 
-/// A time as our own file has it, which knows none below a millisecond nor beyond 30 days.
+/// A time in the form of this program's file, which has none below a millisecond or beyond 30 days.
 pub(super) fn duration(time: Duration) -> String {
     let time = time.clamp(Duration::from_millis(1), Duration::from_hours(30 * 24));
     let seconds = time.as_secs();
@@ -52,7 +52,7 @@ pub(super) struct Place {
 const MOST_PORTS: u16 = 100;
 
 impl Place {
-    /// Reads one; the error says what is in the way.
+    /// Reads an address. The error says what is wrong.
     pub(super) fn read(word: &str, environment: &Environment) -> Result<Place, String> {
         let word = environment
             .in_address(word)
@@ -111,7 +111,7 @@ fn ports(text: &str) -> Result<Option<(u16, u16)>, String> {
     }
 }
 
-/// A file that the configuration names: where it says, or beside the configuration.
+/// A file that the configuration names: at its path, or beside the configuration.
 pub(super) fn read_beside(configuration: &Path, name: &str) -> Result<String, String> {
     let beside = configuration.parent().map(|folder| folder.join(name));
     let by_name = configuration.parent().zip(Path::new(name).file_name()).map(|(folder, name)| folder.join(name));

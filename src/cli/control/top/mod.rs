@@ -1,4 +1,4 @@
-//! `top`: routes and servers, drawn anew every second.
+//! `top`: routes and servers, drawn again every second.
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ use crate::cli::{Outcome, print};
 #[cfg(feature = "top")]
 mod screen;
 
-/// From one picture to the next.
+/// Time from one picture to the next.
 const PACE: Duration = Duration::from_secs(1);
 /// The columns; those from the third on are numbers.
 const COLUMNS: [&str; 8] = ["NAME", "STATE", "OPEN", "PER SECOND", "TOTAL", "TO SERVER", "TO CLIENT", "ERRORS"];
 
 /// Show routes, servers and rates of the running process, drawn anew every second
 ///
-/// On a terminal: q ends it, p or the space bar pauses, s sorts by the next column (open, per second, errors, as in the file),
-/// the arrow keys scroll. A program that was built without the feature "top" draws a plain table; Ctrl-C ends it.
+/// On a terminal: q ends it, p or the space bar pauses, s sorts by the next column (open, per second, errors, as in the
+/// file), the arrow keys scroll. A program that was built without the feature "top" draws a plain table; Ctrl-C ends
+/// it.
 #[derive(Args)]
 pub(in crate::cli) struct Top {
     /// Draw once and exit; so it does where stdout is no terminal
@@ -61,7 +62,7 @@ fn picture(stats: &Value) -> String {
     format!("{}\n\n{}", head(stats).join("\n"), table(&rows, 2..COLUMNS.len()))
 }
 
-/// What stands above the table: the process, whom it has refused, and how connections have ended.
+/// The lines above the table: the process, its refused clients, and the ends of connections.
 fn head(stats: &Value) -> [String; 3] {
     let uptime = stats["now"].as_f64().unwrap_or_default() - stats["started"].as_f64().unwrap_or_default();
     let draining = if stats["draining"] == true { ", draining" } else { "" };
@@ -78,7 +79,7 @@ fn head(stats: &Value) -> [String; 3] {
     ]
 }
 
-/// The reasons that were given so far, and how often.
+/// The reasons that occurred, with their numbers.
 fn reasons(counts: &Value) -> String {
     let counts = counts.as_object().into_iter().flatten();
     let given = counts.filter(|(_, count)| count.as_u64().is_some_and(|count| count > 0));

@@ -1,4 +1,4 @@
-//! `top` with keys.
+//! `top` on a terminal, with keys.
 use std::cmp::Reverse;
 use std::io;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::cli::Outcome;
 /// Lines that a page key scrolls by.
 const PAGE: usize = 20;
 
-/// Shows `stats`, and what comes after, until the operator ends it. The terminal is as before then.
+/// Shows `stats` and later ones until the operator ends it. Restores the terminal.
 pub(super) fn follow(socket: &Socket, stats: Value) -> Outcome {
     let failed = |error: io::Error| vec![format!("cannot use the terminal: {}", plain(&error))];
     let mut terminal = ratatui::try_init().map_err(failed)?;
@@ -26,7 +26,7 @@ pub(super) fn follow(socket: &Socket, stats: Value) -> Outcome {
     ratatui::try_restore().and(ended).map_err(failed)
 }
 
-/// What routes, and servers within each, are sorted by.
+/// The order of routes, and of servers within each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Order {
     #[default]
@@ -77,11 +77,11 @@ impl Order {
 
 struct Screen {
     stats: Value,
-    /// Why there is nothing newer.
+    /// Why there is no newer picture.
     trouble: Option<String>,
     order: Order,
     is_paused: bool,
-    /// The table's first line that is shown.
+    /// The first line of the table that is shown.
     first: usize,
 }
 
@@ -117,7 +117,7 @@ impl Screen {
         }
     }
 
-    /// Follows a key; whether that is the end.
+    /// Handles a key. Answers whether it ends the command.
     fn ends_with(&mut self, key: KeyEvent) -> bool {
         if key.kind == KeyEventKind::Release {
             return false;
@@ -180,7 +180,7 @@ fn line(entry: &Entry) -> Row<'static> {
     }
 }
 
-/// Numbers stand under each other.
+/// Numbers are aligned.
 fn cell(column: usize, text: String) -> Text<'static> {
     let alignment = if column < 2 { Alignment::Left } else { Alignment::Right };
     Text::from(text).alignment(alignment)
