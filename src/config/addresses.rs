@@ -106,7 +106,7 @@ fn no_address(text: &str, example: SocketAddr) -> String {
         return format!("{text:?} has no port; write \"{}\"", SocketAddr::new(ip, example.port()));
     }
     let begin = text.split(['/', ' ', ',']).next().unwrap_or_default();
-    if begin.len() < text.len() && begin.parse::<SocketAddr>().is_ok() {
+    if begin.parse::<SocketAddr>().is_ok() {
         return format!("{text:?} has text after its port; write \"{begin}\"");
     }
     if bare_ip(host).is_some() {
@@ -173,7 +173,7 @@ pub(super) fn network(value: &Value) -> Result<IpNet, String> {
     let net = net.trunc();
     // No client has such an address: accept turns a v4-mapped one into IPv4.
     match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
-        (IpAddr::V4(v4), Some(prefix)) if matches!(net, IpNet::V6(_)) => {
+        (IpAddr::V4(v4), Some(prefix)) => {
             Err(format!("{text:?} is an IPv4 network in IPv6 form; write \"{v4}/{prefix}\""))
         }
         _ => Ok(net),

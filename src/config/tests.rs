@@ -353,3 +353,68 @@ fn faults_are_found_in_all_that_is_no_json() {
         assert!(syntax::fault(before).is_some(), "{before}");
     }
 }
+
+/// Without this, a client writes the address that it is known by, or no balancer may.
+#[test]
+fn balancers_are_those_of_the_networks() {
+    let text = EXAMPLE.replacen('{', r#"{ "accept_proxy": { "from": ["192.0.2.0/24", "2001:db8::/32"] },"#, 1);
+    let config = parse("lb.json", &text).unwrap();
+    assert!(["192.0.2.255", "2001:db8::1"].iter().all(|ip| config.is_balancer(ip.parse().unwrap())));
+    assert!(["192.0.3.0", "2001:db9::1"].iter().all(|ip| !config.is_balancer(ip.parse().unwrap())));
+}
+
+/// Without this, a route is open to all networks, or closed to those that may come.
+#[test]
+fn a_route_allows_its_networks() {
+    let text = EXAMPLE.replacen(r#""timeouts""#, r#""allow_from": ["192.0.2.0/24", "198.51.100.7/32"], "timeouts""#, 1);
+    let config = parse("lb.json", &text).unwrap();
+    let allows = |route: usize, ip: &str| config.routes[route].allows(ip.parse().unwrap());
+    let demo = config.routes.iter().position(|route| &*route.name == "demo").unwrap();
+    assert!(allows(demo, "192.0.2.9") && allows(demo, "198.51.100.7") && !allows(demo, "198.51.100.8"));
+    assert!(allows(1 - demo, "198.51.100.8"), "no list: all may come");
+}
+
+/// Without this, a server is not connected to from its own `source`, or a link-local one is in no zone.
+#[test]
+fn a_source_is_meant_in_the_zone_of_the_server() {
+    let from = |source: Option<&str>, address: &str| {
+        let mut server = Server::gone("s", address.parse().unwrap());
+        server.source = source.map(|source| source.parse().unwrap());
+        server.from_address().map(|from| from.to_string())
+    };
+    assert_eq!(from(None, "192.0.2.1:443"), None);
+    assert_eq!(from(Some("192.0.2.2"), "192.0.2.1:443").as_deref(), Some("192.0.2.2:0"));
+    assert_eq!(from(Some("fe80::2"), "[fe80::1%3]:443").as_deref(), Some("[fe80::2%3]:0"));
+}
+
+/// Without this, the longest name that TLS can carry is refused, or one is taken that no hello can ask for.
+#[test]
+fn names_are_as_long_as_dns_allows() {
+    let name = |first: usize| format!("{}.{2}.{2}.{1}", "a".repeat(first), "b".repeat(61), "c".repeat(63));
+    for (name, is_good) in [(name(63), true), (name(64), false), (format!("a{}", name(63)), false)] {
+        assert_eq!(
+            parse(
+                "lb.json",
+                &EXAMPLE.replace(
+                    "fiscalismia.com\"], \"servers\": [\"172.24",
+                    &format!("{name}\"], \"servers\": [\"172.24")
+                )
+            )
+            .is_ok(),
+            is_good,
+            "{name}"
+        );
+    }
+}
+
+/// Without this, the remedy for a URL is a port that nobody listens at.
+#[test]
+fn a_url_has_the_port_of_its_scheme() {
+    for (url, remedy) in [("http://192.0.2.1/", "192.0.2.1:80"), ("https://192.0.2.1/", "192.0.2.1:443")] {
+        for key in ["redirect", "admin"] {
+            let text = EXAMPLE.replacen('{', &format!(r#"{{ "{key}": {{ "listen": ["{url}"] }},"#), 1);
+            let errors = parse("lb.json", &text).unwrap_err();
+            assert!(errors[0].to_string().contains(&format!("write \"{remedy}\"")), "{}", errors[0]);
+        }
+    }
+}

@@ -159,3 +159,27 @@ fn vec8(body: &[u8]) -> Vec<u8> {
 fn vec16(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u16).to_be_bytes(), body].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, every probe sends the same random, or a server of TLS 1.3 finds no share for x25519.
+    #[test]
+    fn a_hello_holds_its_random_and_a_share() {
+        let hello = HelloBuilder::new().random([7; 32]).build();
+        // Behind the headers of record and message, and the version.
+        assert_eq!(hello.get(11..43), Some(&[7; 32][..]));
+        let share = [&[0x00, 0x1d, 0x00, 0x20, 0x09][..], &[0; 31]].concat();
+        assert!(hello.windows(share.len()).any(|bytes| bytes == share));
+    }
+
+    /// Without this, tests of a hello's longest length are of another length.
+    #[test]
+    fn a_hello_is_padded_to_its_length() {
+        let short = HelloBuilder::new().sni("a.test").build().len();
+        for (len, built) in [(short - 1, short), (short, short), (short + 1, short + 4), (short + 5, short + 5)] {
+            assert_eq!(HelloBuilder::new().sni("a.test").pad_to(len).build().len(), built);
+        }
+    }
+}

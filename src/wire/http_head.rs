@@ -125,8 +125,8 @@ fn split_absolute(target: &str) -> Option<(&str, &str)> {
 ///
 /// Of RFC 3986's `reg-name` only the characters of domain names are accepted.
 fn without_port(authority: &str) -> Option<&str> {
-    let after_address = authority.find(']').map_or(0, |end| end + 1);
-    let end = authority.get(after_address..)?.find(':').map_or(authority.len(), |at| after_address + at);
+    let address_end = authority.find(']').unwrap_or_default();
+    let end = authority.get(address_end..)?.find(':').map_or(authority.len(), |at| address_end + at);
     let (host, port) = authority.split_at_checked(end)?;
     let valid = match host.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),

@@ -56,4 +56,11 @@ mod tests {
             assert_eq!(read(raw), Verdict::NotTls, "{raw:?}");
         }
     }
+
+    /// Without this, a server that answers in plain text is not told from one of TLS.
+    #[test]
+    fn the_first_byte_tells_tls() {
+        let of_tls: Vec<u8> = (0..=u8::MAX).filter(|first| begins_record(*first)).collect();
+        assert_eq!(of_tls, [0x14, 0x15, 0x16, 0x17]);
+    }
 }

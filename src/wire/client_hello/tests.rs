@@ -286,3 +286,12 @@ fn alpn_lists_are_whole() {
         assert_eq!(fault(&alpn(body).build()), "the ALPN extension is malformed", "{body:?}");
     }
 }
+
+/// Without this, a connection's line shows other protocols than its client offered.
+#[test]
+fn the_alpn_list_is_as_it_came() {
+    let raw = HelloBuilder::new().alpn(&["h2", "http/1.1"]).build();
+    let mut reader = Reader::default();
+    let Verdict::Hello(hello) = reader.read(&raw) else { panic!("not a hello") };
+    assert_eq!(hello.alpn_list(), b"\x02h2\x08http/1.1");
+}

@@ -124,6 +124,7 @@ fn redirects_go_to_the_same_place_on_tls() {
     assert_eq!(location("/", "a_b.example:"), to("https://a_b.example/"));
     assert_eq!(location("/", "192.0.2.1:8080"), to("https://192.0.2.1/"));
     assert_eq!(location("/x", "[2001:db8::1]:8080"), to("https://[2001:db8::1]/x"));
+    assert_eq!(location("/x", "[2001:db8::]:8080"), to("https://[2001:db8::]/x"));
     assert_eq!(location("//evil.example/", "a"), to("https://a//evil.example/"));
     assert_eq!(location("http://b?c", "a"), to("https://b?c"));
     assert_eq!(location("/", &"a".repeat(254)), to(&format!("https://{}/", "a".repeat(254))));

@@ -206,3 +206,18 @@ fn bad_headers_are_refused() {
         assert_eq!(parse(&bytes), Parsed::Malformed(why), "{bytes:?}");
     }
 }
+
+/// Without this, the log does not say of a client that it sent a PROXY header where none is read.
+#[test]
+fn either_signature_begins_a_header() {
+    assert!(begins(b"\r\n\r\n\0\r\nQUIT\n\x20") && begins(b"PROXY TCP4 192.0.2.1"));
+    assert!(!begins(b"PROX") && !begins(b"GET / HTTP/1.1\r\n") && !begins(b""));
+}
+
+/// Without this, a balancer's header of the longest length is refused.
+#[test]
+fn the_longest_header_is_read() {
+    let len = MAX_READ - V2_FIXED;
+    let header = [&SIGNATURE[..], b"\x20\x00", &(len as u16).to_be_bytes(), &vec![0; len]].concat();
+    assert_eq!(parse(&header), Parsed::Header { header: Header::Local, len: MAX_READ });
+}
