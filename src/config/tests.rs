@@ -418,3 +418,38 @@ fn a_url_has_the_port_of_its_scheme() {
         }
     }
 }
+
+/// Without this, a value at the edge of what is good is refused.
+#[test]
+fn edges_are_good() {
+    for (key, value) in [
+        ("health_check", r#"{ "type": "http", "port": 80, "expect": [204, 204] }"#.to_owned()),
+        ("health_check", format!(r#"{{ "type": "http", "port": 80, "path": "/{}" }}"#, "a".repeat(1023))),
+        ("timeouts", r#"{ "tunnel": "30days" }"#.to_owned()),
+        ("servers", r#"[{ "address": "192.0.2.1:443", "interface": "a23456789012345" }]"#.to_owned()),
+    ] {
+        let text = EXAMPLE.replace(
+            r#""frontend": {"#,
+            &format!(
+                r#""edge": {{ "sni": ["b.test"], "servers": ["192.0.2.1:443"], "{key}": {value} }}, "frontend": {{"#
+            ),
+        );
+        let text = if key == "servers" {
+            text.replace(r#""servers": ["192.0.2.1:443"], "servers""#, r#""servers""#)
+        } else {
+            text
+        };
+        assert!(parse("lb.json", &text).is_ok(), "{value}: {:?}", parse("lb.json", &text).err());
+    }
+}
+
+/// Without this, a server is bound to a device that cannot be, and fails for ever.
+#[test]
+fn devices_are_named_as_the_kernel_has_them() {
+    for name in ["", ".", "..", "a b", "a/b", "a:b", "a2345678901234567", "a\u{b}b"] {
+        let name = serde_json::to_string(name).unwrap();
+        let text = EXAMPLE
+            .replace(r#""address": "172.20.0.2:443""#, &format!(r#""address": "172.20.0.2:443", "interface": {name}"#));
+        assert!(parse("lb.json", &text).is_err(), "{name}");
+    }
+}

@@ -156,6 +156,20 @@ fn says_why() {
     assert_eq!(table.find(None, no_alpn()), Some(Match { route: 1, name: NameMatch::Default, alpn: None }));
 }
 
+/// Without this, requests over plain HTTP reach no route, or one that takes none.
+#[test]
+fn hosts_prefer_a_route_that_takes_requests() {
+    let takes = |route: Arc<Route>| {
+        let http = Some(crate::config::Http { port: 80, paths: Vec::new() });
+        Arc::new(Route { http, ..Route::clone(&route) })
+    };
+    let routes =
+        [route("a", &["a.test"], &["h2"]), takes(route("b", &["a.test"], &[])), route("c", &["c.test"], &["h2"])];
+    let found =
+        |name: &str| RouteTable::of_hosts(&routes).find(Some(name.as_bytes()), no_alpn()).map(|found| found.route);
+    assert_eq!([found("a.test"), found("c.test"), found("d.test")], [Some(1), Some(2), None]);
+}
+
 /// 10,000 routes: each name finds its own.
 #[test]
 fn ten_thousand_routes() {

@@ -489,3 +489,39 @@ fn servers_are_tried_when_all_are_down() {
     report(&mut group, 1, true);
     assert_eq!(picks(&mut group, 3), [1, 1, 1]);
 }
+
+/// Without this, a client that one server refused goes to another that holds as many as it may.
+#[test]
+fn a_retry_never_overfills_a_server() {
+    let limited = Server { max_connections: Some(1), ..server("b", 1) };
+    let mut group = group(Balance::RoundRobin, vec![server("a", 1), limited, backup("c")]);
+    group.opened(ServerIndex(1));
+    assert_eq!(group.pick(CLIENT, &[ServerIndex(0)]), Pick::Server(ServerIndex(2)));
+    group.opened(ServerIndex(2));
+    assert!(!matches!(group.pick(CLIENT, &[ServerIndex(0), ServerIndex(2)]), Pick::Server(_)));
+}
+
+/// Without this, a reload with another `balance` goes on with the old one.
+#[test]
+fn update_changes_the_balance() {
+    let servers = || vec![server("a", 1), server("b", 1)];
+    let mut group = group(Balance::RoundRobin, servers());
+    group.opened(ServerIndex(0));
+    group.update(&route(Balance::LeastConnections, servers()), &mut spread());
+    assert_eq!((0..4).map(|_| picked(group.pick(CLIENT, &[]))).collect::<Vec<_>>(), [1; 4]);
+}
+
+/// Without this, a server that was down gets clients after a restart, or one probe that says nothing is told each time.
+#[test]
+fn what_another_process_knew_holds() {
+    let mut before = weighted(Balance::RoundRobin, &[1, 1]);
+    report(&mut before, 0, false);
+    let health = before.members[0].health.park();
+    let mut after = weighted(Balance::RoundRobin, &[1, 1]);
+    after.take_up(Time::ZERO, ServerIndex(0), health);
+    assert_eq!(picks(&mut after, 3), [1, 1, 1]);
+    report(&mut before, 1, false);
+    let down = before.standing.clone();
+    assert_ne!(down.is_up(), after.standing.is_up());
+    assert!(after.no_verdict(ServerIndex(1)) && !after.no_verdict(ServerIndex(1)));
+}

@@ -221,3 +221,25 @@ fn the_longest_header_is_read() {
     let header = [&SIGNATURE[..], b"\x20\x00", &(len as u16).to_be_bytes(), &vec![0; len]].concat();
     assert_eq!(parse(&header), Parsed::Header { header: Header::Local, len: MAX_READ });
 }
+
+/// Without this, clients of a balancer that sends version 1 over IPv6 are refused.
+#[test]
+fn v1_is_read_in_both_families() {
+    for (source, destination) in [("192.0.2.1:5", "192.0.2.2:443"), ("[2001:db8::1]:5", "[2001:db8::2]:443")] {
+        let line = v1_of(source, destination);
+        let header = client(source, destination, Tlvs::default());
+        assert_eq!(parse(line.as_bytes()), Parsed::Header { header, len: line.len() });
+    }
+}
+
+/// Without this, the longest name or unique id that a balancer may send is refused.
+#[test]
+fn the_longest_tlvs_are_read() {
+    let (name, id) = ([b'a'; MAX_VALUE], [b'b'; MAX_UNIQUE_ID]);
+    let tlvs = [&[TLV_AUTHORITY, 0, 255][..], &name, &[TLV_UNIQUE_ID, 0, 128], &id].concat();
+    let len = (12 + tlvs.len()) as u16;
+    let addresses = [192, 0, 2, 1, 192, 0, 2, 2, 0, 5, 1, 187];
+    let header = [&SIGNATURE[..], &[0x21, 0x11], &len.to_be_bytes(), &addresses, &tlvs].concat();
+    let Parsed::Header { header: Header::Client { tlvs, .. }, .. } = parse(&header) else { panic!("refused") };
+    assert_eq!(tlvs.authority, Some(&name[..]));
+}
