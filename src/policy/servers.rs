@@ -105,8 +105,17 @@ impl Group {
     ///
     /// The caller must call [`Group::opened`] before the next pick.
     pub fn pick(&mut self, client: IpAddr, tried: &[ServerIndex]) -> Pick {
-        if let Some(i) = self.rotation.pick(&self.members, client, tried).or_else(|| self.fallback(tried)) {
-            return Pick::Server(i);
+        match self.rotation.pick(&self.members, client, tried) {
+            Some(index) => Pick::Server(index),
+            None => self.pick_none(tried),
+        }
+    }
+
+    // Apart from what most connections need, which is inlined.
+    #[inline(never)]
+    fn pick_none(&self, tried: &[ServerIndex]) -> Pick {
+        if let Some(index) = self.fallback(tried) {
+            return Pick::Server(index);
         }
         match self.rotation.vacancy(&self.members) {
             Vacancy::NoServer => Pick::NoServer,

@@ -157,14 +157,14 @@ fn rank_at(balance: Balance, member: &Member, open: u32) -> Option<u32> {
 /// gets the connection and pays the sum of all weights. Turns are in proportion to weight, and spread evenly.
 pub(super) fn next_turn(turns: &mut [Turn], eligible: impl Fn(&Turn) -> bool) -> Option<ServerIndex> {
     let (mut round, mut most, mut winner) = (0, i64::MIN, None);
-    for (place, turn) in turns.iter_mut().enumerate().filter(|(_, turn)| eligible(turn)) {
+    for turn in turns.iter_mut().filter(|turn| eligible(turn)) {
         turn.owed += i64::from(turn.weight);
         round += i64::from(turn.weight);
         if turn.owed > most {
-            (most, winner) = (turn.owed, Some(place));
+            (most, winner) = (turn.owed, Some(turn));
         }
     }
-    let turn = turns.get_mut(winner?)?;
+    let turn = winner?;
     turn.owed -= round;
     Some(turn.index)
 }
