@@ -128,6 +128,16 @@ const NOT_HERE: &[&str] = &[
     "agg_server_status",
     "agg_server_check_status",
     "agg_check_status",
+    // HAProxy 2.6 leaves these empty, 3.0 does not.
+    "sess_other",
+    "h1sess",
+    "h2sess",
+    "h3sess",
+    "req_other",
+    "h1req",
+    "h2req",
+    "h3req",
+    "srid",
 ];
 
 /// An HAProxy with a frontend, a backend and a server, and its statistics.
