@@ -501,6 +501,16 @@ fn a_retry_never_overfills_a_server() {
     assert!(!matches!(group.pick(CLIENT, &[ServerIndex(0), ServerIndex(2)]), Pick::Server(_)));
 }
 
+/// Without this, a client that one server refused waits for a backup that probes have found down.
+#[test]
+fn a_retry_takes_no_backup_that_is_down() {
+    let mut group = group(Balance::RoundRobin, vec![server("a", 1), backup("b"), backup("c")]);
+    report(&mut group, 1, false);
+    assert_eq!(group.pick(CLIENT, &[ServerIndex(0)]), Pick::Server(ServerIndex(2)));
+    report(&mut group, 2, false);
+    assert!(!matches!(group.pick(CLIENT, &[ServerIndex(0)]), Pick::Server(ServerIndex(1 | 2))));
+}
+
 /// Without this, a reload with another `balance` goes on with the old one.
 #[test]
 fn update_changes_the_balance() {

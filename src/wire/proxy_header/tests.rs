@@ -97,6 +97,19 @@ fn the_checksum_is_crc32c() {
     assert_eq!(bytes[bytes.len() - 7..], [0x03, 0x00, 0x04, 0xa8, 0xf4, 0x07, 0xb1]);
 }
 
+/// Without this, a balancer that writes its checksum before other TLVs has all its clients refused.
+#[test]
+fn the_checksum_may_stand_before_other_tlvs() {
+    let mut bytes = v2_of("192.0.2.1:50000", "198.51.100.2:443", &Tlvs::default());
+    bytes.extend(b"\x03\x00\x04\0\0\0\0\xea\x00\x01v");
+    bytes[15] += 11;
+    let sum = crc32c::crc32c(&bytes).to_be_bytes();
+    bytes[31..35].copy_from_slice(&sum);
+    let tlvs = Tlvs { crc32c: true, received: &bytes[28..], ..Tlvs::default() };
+    let header = client("192.0.2.1:50000", "198.51.100.2:443", tlvs);
+    assert_eq!(parse(&bytes), Parsed::Header { header, len: bytes.len() });
+}
+
 /// The longest header fills the buffer to its end; a value that no hello can have is left out whole.
 #[test]
 fn the_longest_header_fits() {
