@@ -53,6 +53,42 @@ const PANELS: &[Panel] = &[
         places: 1,
     },
     Panel {
+        title: "A short connection",
+        unit: "microseconds of processor time",
+        group: "short",
+        case: "517 B hello, logs off",
+        parts: &["cpu_us"],
+        factor: 1.0,
+        places: 0,
+    },
+    Panel {
+        title: "System calls of it",
+        unit: "with those that wait for events",
+        group: "short",
+        case: "517 B hello, logs off",
+        parts: &["calls"],
+        factor: 1.0,
+        places: 1,
+    },
+    Panel {
+        title: "A GiB from server to client",
+        unit: "milliseconds of processor time",
+        group: "bulk",
+        case: "down, 4 connections",
+        parts: &["cpu_ms"],
+        factor: 1.0,
+        places: 0,
+    },
+    Panel {
+        title: "A request and its response",
+        unit: "microseconds of processor time",
+        group: "ping",
+        case: "64 connections",
+        parts: &["cpu_us"],
+        factor: 1.0,
+        places: 1,
+    },
+    Panel {
         title: "Memory of an idle connection",
         unit: "bytes in the process",
         group: "idle",
@@ -72,9 +108,9 @@ const PANELS: &[Panel] = &[
     },
 ];
 
-const COLUMN: f64 = 430.0;
-const NAMES: f64 = 165.0;
-const BARS: f64 = 190.0;
+const COLUMN: f64 = 450.0;
+const NAMES: f64 = 195.0;
+const BARS: f64 = 180.0;
 const ROW: f64 = 20.0;
 const HEAD: f64 = 52.0;
 

@@ -89,6 +89,8 @@ pub struct Bench {
 const AT_ONCE: usize = 16;
 /// Bytes that the server has for a client that reads none: more than the kernel takes for it.
 const STALLED_BYTES: u64 = 128 << 10;
+/// From the last connection until all are idle.
+const SETTLED: Duration = Duration::from_secs(2);
 const RESTARTS: usize = 5;
 const RELOADS: usize = 3;
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -245,6 +247,8 @@ impl Bench {
         self.load.clear();
         self.load.settle()?;
         let (user, kernel) = self.hold(&target, count, job, || proxy.status("RssAnon"))?;
+        // What each connection costs once, soon after it began, such as its keepalive, is no part of being idle.
+        thread::sleep(SETTLED);
         let before = proxy.cpu()?;
         thread::sleep(self.scale.idle_for);
         let idle = proxy.cpu()?.saturating_sub(before);
