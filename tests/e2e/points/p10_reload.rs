@@ -148,8 +148,8 @@ fn a_listener_of_its_own_in_the_way_is_named() {
     config["listen"] = json!([format!("127.0.0.1:{port}")]);
     proxy.reload(config);
     proxy.wait_for_notice(&format!(
-        "listen: cannot listen on 127.0.0.1:{port}: Address already in use; this program listens on 0.0.0.0:{port}, and no \
-         reload can change that one for this, so restart it"
+        "listen: cannot listen on 127.0.0.1:{port}: Address already in use; this process listens on 0.0.0.0:{port}, and a \
+         reload cannot replace that by this address, so restart it"
     ));
 }
 
