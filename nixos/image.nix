@@ -15,6 +15,12 @@ let
     inherit name;
     tag = "latest";
 
+    # Where Containerfile's image has it: the Quadlet, compose.yaml and `podman exec` name that path.
+    extraCommands = ''
+      mkdir bin
+      ln -s ${program} bin/${name}
+    '';
+
     config = {
       Entrypoint = [ program ];
       Cmd = [ "run" ];

@@ -23,6 +23,8 @@ with subtest("it has no shell"):
 
 with subtest("its health check passes, its log shows the connections"):
     loadbalancer.succeed("podman healthcheck run lb")
+    # The path that the Quadlet, compose.yaml and docs/containers.md name, in this image as in Containerfile's.
+    loadbalancer.succeed("podman exec lb /bin/fiscalismia-lb check")
     t.assertRegex(loadbalancer.succeed("podman logs lb"), r" https_ingress frontend/172\.24\.0\.3:443 CONNECT ")
 
 with subtest("it ends by itself when told to"):
