@@ -191,7 +191,7 @@ fn shape(line: &str) -> String {
 fn the_page_shows_what_the_program_says() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate.md")).unwrap();
     let rig = Rig::start();
-    let _held = std::iter::repeat_with(|| rig.greeting()).find(|(_, name)| name == "one").unwrap();
+    let held = std::iter::repeat_with(|| rig.greeting()).find(|(_, name)| name == "one").unwrap();
     let first = |lines: &str| shape(lines.lines().next().unwrap());
     for command in [&["server"][..], &["connections"], &["top", "--once"]] {
         assert_eq!(first(&rig.says(command)), shape(&shown(&page, &command.join(" "))[0]), "{command:?}");
@@ -218,4 +218,7 @@ fn the_page_shows_what_the_program_says() {
         draining.lines().map(shape).collect::<Vec<_>>(),
         wanted.iter().map(|line| shape(line)).collect::<Vec<_>>()
     );
+    // The drained process ends with its last connection.
+    drop(held);
+    assert!(rig.proxy.wait_for_exit().0.success());
 }
