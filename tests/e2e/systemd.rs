@@ -335,7 +335,8 @@ fn sockets_that_are_of_no_use() {
     // Taken by a socket that was passed for something else.
     let taken = listener.local_addr().unwrap();
     let error = refusal(&listener.try_clone().unwrap().into(), "http", taken);
-    assert!(error.contains(&format!("cannot listen on {taken}")) && error.contains("as http"), "{error}");
+    assert!(error.contains(&format!("cannot listen on {taken}")), "{error}");
+    assert!(error.contains(&format!("systemd passes {taken} as http")), "{error}");
     let everywhere = SocketAddr::from(([0, 0, 0, 0], taken.port()));
     let error = refusal(&listener.try_clone().unwrap().into(), "https", everywhere);
     assert!(error.contains(&format!("cannot listen on {everywhere}")), "{error}");
