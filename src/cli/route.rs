@@ -4,16 +4,13 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
-use fiscalismia_lb::config::{self, Balance, Config, File, Server, SniPattern, count};
+use fiscalismia_lb::config::{self, Balance, Config, File, MAX_HOST_NAME, Server, SniPattern, count};
 use fiscalismia_lb::policy::health::Spread;
 use fiscalismia_lb::policy::routes::{Match, NameMatch, RouteTable};
 use fiscalismia_lb::policy::servers::{Group, Pick};
 use fiscalismia_lb::policy::time::Time;
 
 use super::{ConfigFile, Outcome, load, print};
-
-/// The longest name that a hello may hold, without its trailing dot.
-const MAX_SNI: usize = 253;
 
 /// Show which route and servers a hello with that name gets, and why
 ///
@@ -151,8 +148,8 @@ pub(super) fn explain_none(config: &Config, sni: &str, alpn: &[String]) -> Strin
 /// Refuses a name that no `ClientHello` can carry.
 pub(super) fn sni(text: &str) -> Result<String, String> {
     let length = text.strip_suffix('.').unwrap_or(text).len();
-    if length > MAX_SNI {
-        return Err(format!("a name has at most {MAX_SNI} bytes, not {length}"));
+    if length > MAX_HOST_NAME {
+        return Err(format!("a name has at most {MAX_HOST_NAME} bytes, not {length}"));
     }
     if text == "." {
         return Err("a name cannot be a dot alone".to_owned());

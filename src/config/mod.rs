@@ -38,6 +38,7 @@ pub use probing::{HealthCheck, Probe};
 pub use regular_file::{Unreadable, read_regular_file};
 use routing::Tlv;
 pub use routing::{Http, OnAllDown, OnDown, Outage, ProxyHeader, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern};
+pub use sni::{MAX_HOST_NAME, MAX_LABEL};
 pub use warnings::{ipv6_only, warnings};
 pub use words::{count, plain};
 

@@ -7,9 +7,10 @@ use super::SniPattern;
 use super::tree::Value;
 use super::values::{apart, text};
 
-/// RFC 1035 section 2.3.4.
-const MAX_LABEL: usize = 63;
-const MAX_NAME: usize = 253;
+/// The longest label of a host name in bytes (RFC 1035 section 2.3.4).
+pub const MAX_LABEL: usize = 63;
+/// The longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4: 255 octets on the wire).
+pub const MAX_HOST_NAME: usize = 253;
 
 /// A name of `sni`, for the schema.
 pub(super) const PATTERN: &str = r"^(\*\.?|(\*\*?\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)$";
@@ -68,8 +69,8 @@ pub(super) fn pattern(value: &Value) -> Result<Written, String> {
     if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return Err(format!("{written:?} is an IP address, and SNI carries names only; write a name, or \"*\""));
     }
-    if name.len() > MAX_NAME {
-        return Err(format!("{written:?} is {} characters long; write at most {MAX_NAME}", name.len()));
+    if name.len() > MAX_HOST_NAME {
+        return Err(format!("{written:?} is {} characters long; write at most {MAX_HOST_NAME}", name.len()));
     }
     if pattern != SniPattern::Default {
         check(labels).map_err(|what| format!("{written:?} {what}"))?;

@@ -8,10 +8,7 @@ use std::sync::Arc;
 
 use fnv::FnvHashMap;
 
-use crate::config::{Route, SniPattern};
-
-/// RFC 1035 section 2.3.4 allows 255 octets on the wire, which is 253 characters as written.
-const MAX_NAME: usize = 253;
+use crate::config::{MAX_HOST_NAME, Route, SniPattern};
 
 /// Routes by name, built once for each configuration.
 ///
@@ -111,7 +108,7 @@ impl RouteTable {
     /// The route for a hello with this SNI and these protocols, in the client's order. Case and one trailing dot are
     /// ignored. `None`: no route takes it.
     pub fn find<'a>(&self, sni: Option<&[u8]>, alpn: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Match> {
-        let mut buffer = [0; MAX_NAME];
+        let mut buffer = [0; MAX_HOST_NAME];
         sni.and_then(|sni| self.find_named(lower_case(sni, &mut buffer)?, &alpn))
             .or_else(|| self.default.pick(NameMatch::Default, alpn))
     }
@@ -161,7 +158,7 @@ impl Candidates {
 }
 
 /// `sni` in lower case without one trailing dot; `None` if it is too long for any name.
-fn lower_case<'b>(sni: &[u8], buffer: &'b mut [u8; MAX_NAME]) -> Option<&'b [u8]> {
+fn lower_case<'b>(sni: &[u8], buffer: &'b mut [u8; MAX_HOST_NAME]) -> Option<&'b [u8]> {
     let sni = sni.strip_suffix(b".").unwrap_or(sni);
     let name = buffer.get_mut(..sni.len())?;
     name.copy_from_slice(sni);

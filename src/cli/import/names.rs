@@ -4,7 +4,7 @@
 //! a` has no equivalent.
 use std::collections::HashMap;
 
-use fiscalismia_lb::config::SniPattern;
+use fiscalismia_lb::config::{MAX_HOST_NAME, MAX_LABEL, SniPattern};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
@@ -85,8 +85,8 @@ fn end(value: &str) -> Result<Names, String> {
 /// Whether the configuration file accepts it as a name.
 pub(super) fn is_name(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(good);
-    text.len() <= 253 && text.split('.').all(label)
+    let label = |label: &str| (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(good);
+    text.len() <= MAX_HOST_NAME && text.split('.').all(label)
 }
 
 /// Every pattern that takes this name of good labels.
@@ -153,7 +153,7 @@ enum Piece {
     },
 }
 
-const MOST_ALTERNATIVES: usize = 256;
+const MAX_ALTERNATIVES: usize = 256;
 const NO_NAMES: &str = "this regex is no list of names; write them, \"*.PARENT\" or \"**.PARENT\"";
 
 fn regex(text: &str) -> Result<Names, String> {
@@ -183,7 +183,7 @@ fn alternatives(hir: &Hir) -> Option<Vec<Vec<Piece>>> {
         HirKind::Capture(capture) => alternatives(&capture.sub),
         HirKind::Alternation(options) => {
             let all: Option<Vec<_>> = options.iter().map(alternatives).collect();
-            Some(all?.concat()).filter(|all| all.len() <= MOST_ALTERNATIVES)
+            Some(all?.concat()).filter(|all| all.len() <= MAX_ALTERNATIVES)
         }
         HirKind::Concat(parts) => {
             parts.iter().try_fold(vec![Vec::new()], |all, part| product(&all, &alternatives(part)?))
@@ -206,7 +206,7 @@ fn alternatives(hir: &Hir) -> Option<Vec<Vec<Piece>>> {
 
 fn product(firsts: &[Vec<Piece>], seconds: &[Vec<Piece>]) -> Option<Vec<Vec<Piece>>> {
     let all = || firsts.iter().flat_map(|first| seconds.iter().map(move |second| [&first[..], second].concat()));
-    (firsts.len() * seconds.len() <= MOST_ALTERNATIVES).then(|| all().collect())
+    (firsts.len() * seconds.len() <= MAX_ALTERNATIVES).then(|| all().collect())
 }
 
 /// The characters of names that a class has; `None` where it has all of them, dot included.
