@@ -7,7 +7,7 @@ use crate::policy::servers::Mode;
 use crate::wire::http_head::Head;
 
 /// The longest time that something may be set for; beyond it a mistake is likelier.
-const UNTIL_MAX: Duration = Duration::from_hours(24 * 365);
+const MAX_UNTIL: Duration = Duration::from_hours(24 * 365);
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Change {
                     change.weight = Some(weight.ok_or("a weight is a number from 0 to 256")?);
                 }
                 "until" => {
-                    let until = value.parse().map(Duration::from_secs).ok().filter(|until| *until <= UNTIL_MAX);
+                    let until = value.parse().map(Duration::from_secs).ok().filter(|until| *until <= MAX_UNTIL);
                     change.until = Some(until.ok_or("until is a number of seconds, a year at most")?);
                 }
                 other => return Err(format!("there is no parameter {other:?}")),

@@ -21,7 +21,7 @@ pub const BACKLOG: u16 = 65_535;
 /// Bytes that a client's socket takes beyond what is on its way to the client. A client that reads slowly keeps little of what its
 /// server sends in the kernel's memory, which counts towards a container's limit, and as much as before is on its way to a fast one
 /// (tcp(7), `TCP_NOTSENT_LOWAT`).
-const MOST_NOT_SENT: u32 = 16 * 1024;
+const MAX_NOT_SENT: u32 = 16 * 1024;
 
 /// A listening socket.
 pub struct Listener<R> {
@@ -88,7 +88,7 @@ impl<R> Listener<R> {
         // Accepted sockets inherit both options, which saves system calls for each.
         SockRef::from(&fd).set_tcp_nodelay(true)?;
         // A kernel, or what stands in for one, that does not know this holds more, and serves all the same.
-        let _ = SockRef::from(&fd).set_tcp_notsent_lowat(MOST_NOT_SENT);
+        let _ = SockRef::from(&fd).set_tcp_notsent_lowat(MAX_NOT_SENT);
         let bound = SocketAddr::try_from(net::getsockname(&fd)?)?;
         Ok(Listener { fd, role, configured, bound, inherited, readable: true })
     }
@@ -167,6 +167,6 @@ mod tests {
         let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ()).unwrap();
         let _client = TcpStream::connect(listener.bound).unwrap();
         let accepted = listener.accept().unwrap().unwrap();
-        assert_eq!(SockRef::from(&accepted.stream).tcp_notsent_lowat().unwrap(), MOST_NOT_SENT);
+        assert_eq!(SockRef::from(&accepted.stream).tcp_notsent_lowat().unwrap(), MAX_NOT_SENT);
     }
 }

@@ -390,14 +390,14 @@ fn micros(micros: u128) -> Duration {
 mod tests {
     use super::super::random::Random;
     use super::*;
+    use crate::config::ProxyProtocol;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn tally(health: &Health) -> (u32, u32) {
         let Tally { count, of } = health.tally();
         (count, of)
     }
-    use crate::config::ProxyProtocol;
-
-    const SECOND: Duration = Duration::from_secs(1);
 
     fn at(seconds: u64) -> Time {
         Time::ZERO + SECOND * seconds as u32

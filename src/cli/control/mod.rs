@@ -127,17 +127,17 @@ fn span(seconds: u64) -> String {
 
 /// Bytes, in the largest unit that fits.
 fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
         return format!("{count} B");
     }
-    let (mut left, mut units) = (count as f64 / 1024.0, UNITS.iter());
-    let mut unit = units.next();
-    while left >= 1024.0 && units.len() > 0 {
+    let mut left = count as f64;
+    for unit in ["KiB", "MiB", "GiB"] {
         left /= 1024.0;
-        unit = units.next();
+        if left < 1024.0 {
+            return format!("{left:.1} {unit}");
+        }
     }
-    format!("{left:.1} {}", unit.unwrap_or(&"KiB"))
+    format!("{:.1} TiB", left / 1024.0)
 }
 
 /// Columns, each as wide as its widest cell. Those in `numbers` are aligned right.

@@ -49,7 +49,7 @@ use table::Rules;
 use super::print;
 
 /// Size limit of a haproxy.cfg, or of a file that it names, in bytes.
-const LONGEST_FILE: usize = 16 << 20;
+const MAX_FILE: usize = 16 << 20;
 
 /// The exit code if something was left out.
 const WITH_LOSSES: u8 = 3;
@@ -91,7 +91,7 @@ impl Import {
 /// nothing in it that could be a route.
 fn import(path: &Path, report: &mut Report) -> Result<Output, String> {
     let file = path.display();
-    let text = read_regular_file(path, LONGEST_FILE).map_err(|error| format!("{file}: cannot be read: {error}"))?;
+    let text = read_regular_file(path, MAX_FILE).map_err(|error| format!("{file}: cannot be read: {error}"))?;
     let mut environment = Environment::of_this_process();
     let sections =
         sections(&text, &mut environment, report).map_err(|(line, what)| format!("{file}:{line}: {what}"))?;

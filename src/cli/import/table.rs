@@ -14,7 +14,7 @@ use super::networks::Networks;
 use super::proxy::Proxy;
 use super::target::{Target, target};
 
-const MOST_GROUPS: usize = 256;
+const MAX_GROUPS: usize = 256;
 
 /// The rules of one frontend.
 #[derive(Debug, Default)]
@@ -126,7 +126,7 @@ impl Rules {
                 let Test::Source(networks) = test else { continue };
                 let halves = |group: &Networks| [group.and(networks), group.and(&networks.not())];
                 groups = groups.iter().flat_map(halves).filter(|group| !group.is_empty()).collect();
-                if groups.len() > MOST_GROUPS {
+                if groups.len() > MAX_GROUPS {
                     let why = "its rules tell more groups of clients apart by their addresses than can be written; whoever \
                                has none of their addresses is meant now, and nobody else comes in";
                     reader.report.lost(proxy.number, &proxy.name, why);

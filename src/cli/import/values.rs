@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fiscalismia_lb::config::read_regular_file;
 
-use super::LONGEST_FILE;
+use super::MAX_FILE;
 use super::lex::Environment;
 
 /// A time; a number alone is milliseconds.
@@ -49,7 +49,7 @@ pub(super) struct Place {
     pub(super) is_offset: bool,
 }
 
-const MOST_PORTS: u16 = 100;
+const MAX_PORTS: u16 = 100;
 
 impl Place {
     /// Reads an address. The error says what is wrong.
@@ -105,8 +105,8 @@ fn ports(text: &str) -> Result<Option<(u16, u16)>, String> {
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse::<u16>(), last.parse::<u16>()) {
-        (Ok(first), Ok(last)) if first <= last && last - first < MOST_PORTS => Ok(Some((first, last))),
-        (Ok(_), Ok(_)) => Err(format!("{text:?} is more than {MOST_PORTS} ports; a firewall can redirect them to one")),
+        (Ok(first), Ok(last)) if first <= last && last - first < MAX_PORTS => Ok(Some((first, last))),
+        (Ok(_), Ok(_)) => Err(format!("{text:?} is more than {MAX_PORTS} ports; a firewall can redirect them to one")),
         _ => Err(format!("{text:?} is no port; write a number")),
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn read_beside(configuration: &Path, name: &str) -> Result<String, St
     let beside = configuration.parent().map(|folder| folder.join(name));
     let by_name = configuration.parent().zip(Path::new(name).file_name()).map(|(folder, name)| folder.join(name));
     let places = [Some(PathBuf::from(name)), beside, by_name];
-    let found = places.into_iter().flatten().find_map(|place| read_regular_file(&place, LONGEST_FILE).ok());
+    let found = places.into_iter().flatten().find_map(|place| read_regular_file(&place, MAX_FILE).ok());
     found.ok_or_else(|| format!("{name:?} cannot be read here; put it beside the configuration and import again"))
 }
 
