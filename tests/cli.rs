@@ -430,9 +430,9 @@ fn import_tells_by_its_exit_code_what_is_lost() {
         (
             "  server web 10.0.0.3:443 send-proxy-v2\n",
             3,
-            "lost: check refuses what is written: routes.web.servers[1]: \"web\" is the name",
+            "lost: check refuses the output: routes.web.servers[1]: \"web\" is the name",
         ),
-        ("  server 'web", 1, "a ' that is not closed"),
+        ("  server 'web", 1, "a ' is not closed"),
     ] {
         let output = run("import", format!("{frontend}{backend}{rest}").as_bytes(), &["import", "lb.json"]);
         let (found, stdout, stderr) = told(&output);

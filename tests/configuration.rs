@@ -43,7 +43,7 @@ fn table(object: &Value) -> String {
         let (meaning, words) = description.split_once(" Default: ").unwrap_or((description, ""));
         let default = match (schema.get("default"), is_required(key)) {
             (Some(default), _) => format!("`{default}`"),
-            (None, true) => "has to be there".to_owned(),
+            (None, true) => "required".to_owned(),
             (None, false) => words.trim_end_matches('.').to_owned(),
         };
         writeln!(table, "| `{key}` | {} | {meaning} | {default} |", value(schema)).unwrap();

@@ -10,7 +10,7 @@ use crate::vocabulary::CheckResult;
 
 /// The health of one server, and when its next probe starts.
 ///
-/// As in HAProxy, a server starts up but unproven: one failure takes it down. After its first pass it goes down after
+/// As in HAProxy, a new server counts as up, but is unproven: one failure takes it down. After its first pass it goes down after
 /// `fall` failures in a row, and comes up after `rise` passes in a row.
 #[derive(Debug)]
 pub struct Health {

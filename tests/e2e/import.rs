@@ -97,11 +97,11 @@ fn what_is_lost_line_by_line() {
 fn what_is_no_haproxy_cfg() {
     let folder = Folder::new();
     for (text, expected) in [
-        ("bind :443\n", ":1: \"bind\" belongs to no section; this is no haproxy.cfg\n"),
-        ("global\nfrontend a\n  bind ':443\n", ":3: a ' that is not closed\n"),
+        ("bind :443\n", ":1: \"bind\" is outside any section; this is not a haproxy.cfg\n"),
+        ("global\nfrontend a\n  bind ':443\n", ":3: a ' is not closed\n"),
         ("frontend\n", ":1: \"frontend\" has no name\n"),
-        ("backend a from b\n", ":1: there is no defaults \"b\" before this\n"),
-        ("global\n", ": nothing in it passes TLS or TCP on, so there is no route to write\n"),
+        ("backend a from b\n", ":1: no \"defaults b\" comes before this line\n"),
+        ("global\n", ": no section passes TLS or TCP on, so there is no route to write\n"),
     ] {
         let path = folder.write("haproxy.cfg", text);
         let output = Command::new(program()).arg("import").arg(&path).output().unwrap();

@@ -8,7 +8,7 @@ use super::pool::Ask;
 use super::proxy::Proxy;
 use super::report::Report;
 use super::server::{Check, OfRoute, ServerReader};
-use super::values::{Place, duration};
+use super::values::{Address, duration};
 
 /// Reads the `server` lines of a backend.
 pub(super) struct Servers<'a> {
@@ -19,8 +19,8 @@ pub(super) struct Servers<'a> {
 }
 
 impl Servers<'_> {
-    /// The backend as a route without names. `None`: no server is left. `client` is the frontend's `timeout client`, and
-    /// the one for a side that has ended.
+    /// The backend as a route without names; `None` if no server can be converted. `client` is the frontend's `timeout
+    /// client` and `timeout client-fin`.
     pub(super) fn route(&mut self, backend: &Proxy, client: (Option<Duration>, Option<Duration>)) -> Option<RouteBody> {
         let mut servers = Vec::new();
         let mut of_route: Option<OfRoute> = None;
@@ -30,7 +30,7 @@ impl Servers<'_> {
                 None => of_route = Some(of_server),
                 Some(first) if *first == of_server => {}
                 Some(_) => {
-                    let why = "PROXY header and checks are those of the whole route, as its first server has them";
+                    let why = "the PROXY header and the health check are set for the whole route; those of the first server are taken";
                     self.report.lost(line.number, &format!("server {}", line.word(1)), why);
                 }
             }
@@ -60,7 +60,8 @@ impl Servers<'_> {
             "source" => Some("source"),
             "hash" if line.word(2) == "src" => Some("source"),
             _ => {
-                let why = "the ways are \"round_robin\", \"least_connections\" and \"source\"; the first is taken";
+                let why =
+                    "\"balance\" is \"round_robin\", \"least_connections\" or \"source\"; \"round_robin\" is taken";
                 self.report.lost(line.number, &line.words.join(" "), why);
                 None
             }
@@ -69,17 +70,10 @@ impl Servers<'_> {
 
     fn server(&mut self, line: &Line, default: &[String], backend: &Proxy) -> Option<(Server, OfRoute)> {
         let what = format!("server {}", line.word(1));
-        let place = match Place::read(line.word(2), self.environment) {
-            Ok(place) => place,
-            Err(why) => {
-                self.report.lost(line.number, &format!("{what} {}", line.word(2)), &why);
-                return None;
-            }
-        };
-        let address = match self.address(&place) {
+        let address = match self.address(line.word(2)) {
             Ok(address) => address,
             Err(why) => {
-                self.report.lost(line.number, &format!("{what} {}", line.word(2)), why);
+                self.report.lost(line.number, &format!("{what} {}", line.word(2)), &why);
                 return None;
             }
         };
@@ -92,15 +86,17 @@ impl Servers<'_> {
         Some(reader.conclude())
     }
 
-    fn address(&self, place: &Place) -> Result<SocketAddr, &'static str> {
-        if place.ip.is_unspecified() {
-            return Err("it is where the client connected to; write the server's address");
+    fn address(&self, word: &str) -> Result<SocketAddr, String> {
+        let address = Address::read(word, self.environment)?;
+        if address.ip.is_unspecified() {
+            return Err("this stands for the address that the client connected to; write the server's address".into());
         }
-        let port = match place.ports {
-            Some((port, _)) if !place.is_offset => Some(port),
+        let port = match address.ports {
+            Some((port, _)) if !address.is_offset => Some(port),
             offset => self.listen_port.and_then(|port| port.checked_add(offset.map_or(0, |(offset, _)| offset))),
         };
-        port.map(|port| SocketAddr::new(place.ip, port)).ok_or("it has no port of its own; write one")
+        let port = port.ok_or("it has no port, and the listeners do not agree on one; write a port")?;
+        Ok(SocketAddr::new(address.ip, port))
     }
 }
 
@@ -135,7 +131,7 @@ fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration
 fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Duration>)) -> Timeouts {
     let of = |name: &str| backend.timed.timeout(name).filter(|time| !time.is_zero());
     let lesser = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
-    // Bytes either way keep both of HAProxy's timers up, so the lesser is what ends a silent connection.
+    // Bytes in either direction restart both timers of HAProxy, so the shorter one ends a silent connection.
     let tunnel = of("tunnel").or_else(|| lesser(of("server"), client.filter(|time| !time.is_zero())));
     let unless = |value: Option<Duration>, default: u64| {
         value.filter(|value| *value != Duration::from_secs(default)).map(duration)
@@ -148,7 +144,7 @@ fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Dur
     }
 }
 
-/// Reports what is the same for all routes, once.
+/// Takes a setting out of the routes if it is equal in all of them, and returns it for the top of the file.
 pub(super) fn common<T: Clone + Default + PartialEq>(of_routes: &mut [&mut T]) -> T {
     let Some(first) = of_routes.first().map(|first| (**first).clone()) else { return T::default() };
     if of_routes.iter().any(|one| **one != first) {

@@ -20,7 +20,7 @@ impl Balancers {
             from = let_in.clone();
         } else {
             for bind in proxy.bound.binds.iter().filter(|bind| bind.accepts_proxy) {
-                let why = "a header is expected by where the client comes from, and at all listeners alike: accept_proxy.from";
+                let why = "only the client's address decides whether a PROXY header must come, at all listeners alike: accept_proxy.from";
                 reader.report.lost(bind.number, "bind … accept-proxy", why);
             }
         }
@@ -29,7 +29,8 @@ impl Balancers {
             if line.word(3) == "layer4" && condition.is_by_source() {
                 from = from.or(&condition.sources().and(&let_in));
             } else {
-                let why = condition.obstacle().unwrap_or_else(|| "it is no \"expect-proxy layer4\"".to_owned());
+                let why =
+                    condition.obstacle().unwrap_or_else(|| "only \"expect-proxy layer4\" has an equivalent".to_owned());
                 reader.report.lost(line.number, &line.words.join(" "), &why);
             }
         }
@@ -42,9 +43,9 @@ impl Balancers {
         let is_anyone = all == Networks::all();
         for (number, name, _) in self.0.iter().filter(|(.., from)| *from != all) {
             let why = if is_anyone {
-                "it expects no header, and others expect one of anybody: write the balancers' networks in accept_proxy.from"
+                "it expects no PROXY header, but another frontend expects one from every client; write the balancers' networks in accept_proxy.from"
             } else {
-                "accept_proxy holds for all listeners, so at this one too the balancers of the others have to send a header"
+                "accept_proxy.from applies to all listeners: the balancers of other frontends must send a PROXY header here too"
             };
             report.lost(*number, name, why);
         }
@@ -52,7 +53,7 @@ impl Balancers {
             return;
         }
         if let Some((number, ..)) = self.0.first().filter(|_| is_anyone) {
-            let why = "whoever connects can pretend to be any client; better write the networks of the balancers";
+            let why = "every client can send a PROXY header and so claim any address; write only the networks of the balancers";
             report.note(*number, "accept_proxy.from", why);
         }
         output.accept_proxy.from = all.cidrs();
@@ -72,8 +73,8 @@ fn let_in(proxy: &Proxy, reader: &mut Reader<'_>) -> Networks {
         }
         let sources = condition.sources();
         if refuses(line) {
-            let why = "it looks at who connects, and a header is read later: that is for the firewall, as here the client \
-                       counts that the header tells";
+            let why = "HAProxy applies this rule to the balancer's address; here rules apply to the client's address from the \
+                       PROXY header; use the firewall";
             reader.report.lost(line.number, &line.words.join(" "), why);
         } else {
             let_in = let_in.or(&undecided.and(&sources));

@@ -4,14 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::lex::{Environment, Line};
 use super::report::Report;
-use super::values::Place;
+use super::values::Address;
 
 /// The addresses that a proxy is bound to.
 #[derive(Debug, Default)]
 pub(super) struct Bound {
     pub(super) binds: Vec<Bind>,
-    /// The first `bind` line of which TLS is opened.
-    pub(super) opens_tls: Option<usize>,
+    /// The number of the first `bind` line with `ssl`.
+    pub(super) terminates_tls: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -27,15 +27,15 @@ impl Bound {
         let options = line.rest(2);
         let has = |word: &str| options.iter().any(|option| option == word);
         if has("ssl") {
-            self.opens_tls.get_or_insert(line.number);
+            self.terminates_tls.get_or_insert(line.number);
         }
         for (word, why) in [
-            ("interface", "a listener has no device; write an address of that device"),
-            ("namespace", "there are no namespaces; start a process in it"),
-            ("transparent", "only addresses of this machine are listened on"),
-            ("maxconn", "the limit is of the whole process: limits.connections"),
-            ("accept-netscaler-cip", "of headers, PROXY version 1 and 2 are read: accept_proxy.from"),
-            ("mptcp", "only TCP is taken"),
+            ("interface", "a listener is not tied to a network device; write an address of that device"),
+            ("namespace", "network namespaces are not supported; run a process in that namespace"),
+            ("transparent", "a listener takes only addresses of this machine"),
+            ("maxconn", "only the whole process has a limit: limits.connections"),
+            ("accept-netscaler-cip", "only PROXY headers, version 1 and 2, are read: accept_proxy.from"),
+            ("mptcp", "Multipath TCP is not supported; clients connect by TCP"),
         ] {
             if has(word) {
                 report.lost(line.number, &format!("bind {} {word}", line.word(1)), why);
@@ -43,9 +43,9 @@ impl Bound {
         }
         let mut addresses = Vec::new();
         for word in line.word(1).split(',').filter(|word| !word.is_empty()) {
-            match Place::read(word, environment) {
-                Ok(place) if place.ports.is_some() => addresses.extend(place.addresses()),
-                Ok(_) => report.lost(line.number, &format!("bind {word}"), "it has no port"),
+            match Address::read(word, environment) {
+                Ok(address) if address.ports.is_some() => addresses.extend(address.addresses()),
+                Ok(_) => report.lost(line.number, &format!("bind {word}"), "the address has no port"),
                 Err(why) => report.lost(line.number, &format!("bind {word}"), &why),
             }
         }
@@ -56,7 +56,7 @@ impl Bound {
         self.binds.push(Bind { number: line.number, addresses, accepts_proxy });
     }
 
-    /// `[::]` without `v6only` takes IPv4 too, where nothing else of the proxy does.
+    /// Adds 0.0.0.0 beside `[::]` without `v6only`, which takes IPv4 too, unless a `bind` of the proxy has that already.
     fn add_both_families(&self, addresses: &mut Vec<SocketAddr>) {
         let mut both = Vec::new();
         for address in addresses.iter() {

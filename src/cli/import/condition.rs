@@ -20,15 +20,15 @@ pub(super) enum Test {
     HasName,
     /// The hello offers one of these protocols.
     Alpn(Vec<String>),
-    /// It is a hello at all.
+    /// The client sends a hello.
     Hello,
-    /// So of every hello, or of none.
+    /// Holds for every client, or for none.
     Always(bool),
     /// The request's Host is one of these.
     Host(NameSet),
     /// The client's address is one of these.
     Source(Networks),
-    /// More connections than this, of the client's address.
+    /// The client's address has more connections than `most`.
     Rate { what: Counter, table: Option<String>, most: u32 },
     /// The request's path begins with one of these.
     Path(Vec<String>),
@@ -95,7 +95,7 @@ impl Condition {
         self.any.iter().flatten().flat_map(|term| &term.tests)
     }
 
-    /// Names of which the hello must have one, whatever else the condition needs; `None`: any name may do.
+    /// The names of which the hello must have one for the condition to hold; `None`: it may hold for any name.
     pub(super) fn names(&self) -> Option<Vec<&NameSet>> {
         fn of_term(term: &Term) -> Option<Vec<&NameSet>> {
             let names = term.tests.iter().filter_map(|test| match test {
@@ -116,7 +116,7 @@ impl Condition {
     pub(super) fn obstacle(&self) -> Option<String> {
         self.tests().find_map(|test| match test {
             Test::Unknown(why) => Some(why.clone()),
-            Test::Rate { .. } => Some("limits.per_source limits all routes alike".to_owned()),
+            Test::Rate { .. } => Some("limits.per_source applies to all routes alike".to_owned()),
             _ => None,
         })
     }
@@ -198,7 +198,7 @@ impl Reader<'_> {
             "TRUE" | "WAIT_END" | "REQ_CONTENT" => return vec![Test::Always(true)],
             "FALSE" | "HTTP" | "HTTP_1.0" | "HTTP_1.1" | "HTTP_2.0" | "RDP_COOKIE" => return vec![Test::Always(false)],
             "LOCALHOST" => &["src", "127.0.0.1/8", "::1"],
-            _ => return vec![Test::Unknown(format!("there is no acl {name:?}"))],
+            _ => return vec![Test::Unknown(format!("no acl {name:?} is defined"))],
         };
         let words: Vec<String> = built_in.iter().map(|&word| word.to_owned()).collect();
         vec![self.test(number, &words)]
@@ -206,7 +206,9 @@ impl Reader<'_> {
 
     /// One comparison: what is fetched, flags, values.
     fn test(&mut self, number: usize, words: &[String]) -> Test {
-        let Some((fetched, rest)) = words.split_first() else { return Test::Unknown("it asks for nothing".to_owned()) };
+        let Some((fetched, rest)) = words.split_first() else {
+            return Test::Unknown("the condition is empty".to_owned());
+        };
         let mut arguments = match Arguments::read(rest, self.configuration) {
             Ok(arguments) => arguments,
             Err(why) => return Test::Unknown(why),
@@ -220,7 +222,7 @@ impl Reader<'_> {
             "req.ssl_sni" | "req_ssl_sni" | "hdr" | "req.hdr" | "req_hdr" | "hdr_dom" | "hdr_end" if only_case => {
                 let is_host = fetch.contains("hdr");
                 if is_host && !argument.to_ascii_lowercase().starts_with("host") {
-                    return Test::Unknown("of a request, only Host and path are asked".to_owned());
+                    return Test::Unknown("of a request, only Host and path can be compared".to_owned());
                 }
                 match fetch {
                     "hdr_dom" => arguments.method = Some(Method::Domain),
@@ -271,7 +273,7 @@ impl Reader<'_> {
             }
         }
         if !arguments.any_case {
-            let why = "names are compared without case, and HAProxy compares this one as it is written, without -i";
+            let why = "names are compared without case here; HAProxy compares this one exactly, as -i is missing";
             self.report.note(number, &arguments.values.join(" "), why);
         }
         if patterns.contains(&SniPattern::Default) {
@@ -304,7 +306,7 @@ impl Arguments {
                     "found" => arguments.found = true,
                     "ip" | "int" | "bool" => {}
                     method => {
-                        let why = || format!("\"-m {method}\" is no way to compare a name here; list the names");
+                        let why = || format!("\"-m {method}\" cannot compare names here; list the names");
                         arguments.method = Some(Method::of(method).ok_or_else(why)?);
                     }
                 },
@@ -320,7 +322,7 @@ impl Arguments {
     }
 }
 
-/// Regexes of paths that hold them by their beginning. A dot that is not escaped is taken for a dot.
+/// Regexes that compare only the beginning of a path. A dot that is not escaped is read as a dot.
 fn beginnings(regexes: &[String]) -> Test {
     let plain = |regex: &String| {
         let rest = regex.strip_prefix('^')?;
@@ -331,11 +333,11 @@ fn beginnings(regexes: &[String]) -> Test {
     };
     match regexes.iter().map(plain).collect() {
         Some(paths) => Test::Path(paths),
-        None => Test::Unknown("of a path, only the beginning is asked; write \"path_beg\"".to_owned()),
+        None => Test::Unknown("of a path, only the beginning can be compared; write \"path_beg\"".to_owned()),
     }
 }
 
-/// `sc0_conn_rate gt 50` and its kin.
+/// `sc0_conn_rate gt 50`, `src_conn_cur ge 10` and the like.
 fn rate(fetch: &str, argument: &str, values: &[String]) -> Option<Test> {
     let what = match fetch
         .strip_prefix("sc")
@@ -361,16 +363,16 @@ fn unknown(fetch: &str) -> String {
     let nearest = match fetch {
         "dst" | "dst_port" => "give the route a \"listen\" of its own",
         "nbsrv" | "srv_is_up" | "be_conn" | "connslots" => {
-            "servers for the worst case are \"backup\": true in the same route"
+            "put the fallback servers into the same route, with \"backup\": true"
         }
         _ if fetch.starts_with("ssl_fc") || fetch.starts_with("ssl_c") => {
-            "TLS is not opened; ask for the hello's name or ALPN"
+            "TLS is not terminated; use the hello's name or ALPN"
         }
         _ if fetch.starts_with("payload") || fetch.starts_with("req.payload") => "only the hello is read",
         _ if fetch.starts_with("path") || fetch.starts_with("url") || fetch.starts_with("base") => {
-            "of a request, only Host and the beginning of the path are asked"
+            "of a request, only Host and the beginning of the path can be compared"
         }
-        _ => "names, ALPN and the client's address are asked, nothing else",
+        _ => "only names, ALPN and the client's address can be compared",
     };
-    format!("{fetch:?} cannot be asked: {nearest}")
+    format!("{fetch:?} cannot be evaluated: {nearest}")
 }

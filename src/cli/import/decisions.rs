@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use super::lex::Line;
 
-/// What a proxy's rules are made of.
+/// A proxy's lines of rules, by keyword.
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
     pub(super) acls: HashMap<String, Vec<Line>>,
@@ -15,7 +15,7 @@ pub(super) struct Decisions {
 }
 
 impl Decisions {
-    /// Whether they may ask for Host or path, which mode tcp can too once it has waited for a request.
+    /// Whether a rule may ask for Host or path. Mode tcp can ask too, once HAProxy has waited for a request.
     pub(super) fn ask_for_requests(&self) -> bool {
         let lines = self.acls.values().flatten().chain(&self.use_backend);
         let mut words = lines.flat_map(|line| &line.words);

@@ -1,10 +1,10 @@
-//! The `global` section: the process, and so mostly systemd's part.
+//! The `global` section: settings of the process, most of which are systemd's here.
 use super::lex::Line;
 use super::output::Output;
 use super::report::Report;
 use super::values::{duration, time};
 
-/// Settings that belong to the unit, the sandbox or the kernel here, or to TLS and HTTP, which are not touched.
+/// Settings that belong to the unit, the sandbox or the kernel here, or to TLS and HTTP, which pass through.
 const NOTHING: &[&str] = &[
     "user",
     "group",
@@ -78,7 +78,7 @@ const NOTHING: &[&str] = &[
     "warn-blocked-traffic-after",
 ];
 
-/// Where the commands look for the socket, and where the unit has a folder for it.
+/// The default path of the commands' `--socket`; the unit has this folder.
 const CONTROL_SOCKET: &str = "/run/fiscalismia-lb/control.sock";
 
 pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
@@ -89,16 +89,18 @@ pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
             "hard-stop-after" => {
                 output.timeouts.drain = time(line.word(1)).map(duration).filter(|drain| drain != "30s");
             }
-            "log" => report.note(line.number, &what, "the log goes to standard output, so to the journal"),
+            "log" => report.note(line.number, &what, "the log goes to standard output, which the journal collects"),
             "stats" if line.word(1) == "socket" => {
                 output.control.socket = Some(CONTROL_SOCKET);
-                let why = "fiscalismia-lb server, drain, connections and top speak to the control socket; it does not know \
+                let why = "the control socket serves fiscalismia-lb server, drain, diff, connections and top; it does not know \
                            HAProxy's commands";
                 report.note(line.number, &what, why);
             }
             "stats" => {}
-            "maxconnrate" => report.lost(line.number, &what, "clients are limited one by one: limits.per_source"),
-            word if word.starts_with("lua-") => report.lost(line.number, &what, "no scripts are run"),
+            "maxconnrate" => {
+                report.lost(line.number, &what, "a rate is limited for each client only: limits.per_source");
+            }
+            word if word.starts_with("lua-") => report.lost(line.number, &what, "scripts are not supported"),
             word if NOTHING.contains(&word) => {}
             word if [
                 "ssl-",
@@ -116,7 +118,7 @@ pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
             ]
             .iter()
             .any(|start| word.starts_with(start)) => {}
-            _ => report.lost(line.number, &what, "there is nothing like it"),
+            _ => report.lost(line.number, &what, "it has no equivalent"),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::side::is_redirect;
 /// Rules of one frontend.
 #[derive(Default)]
 pub(super) struct Rules {
-    /// The redirects to https come first, and have no backend.
+    /// Redirects to https, which have no backend, then `use_backend` lines.
     asked: Vec<(Option<(Line, String)>, Condition)>,
     index: Index,
     default: Option<(Line, String)>,
@@ -25,9 +25,9 @@ pub(super) struct Rules {
 
 /// Requests for a route, as far as the rules tell them apart.
 struct Requests {
-    /// Each with the places of the rules that it can meet.
+    /// Each with the indices of the rules that may apply to it.
     hosts: Vec<(String, Vec<usize>)>,
-    /// Beginnings of paths, and what begins all others.
+    /// The beginnings of paths in the rules, and "/" for all others.
     paths: BTreeSet<String>,
 }
 
@@ -38,7 +38,7 @@ enum Answer<'r> {
     Nothing,
 }
 
-/// Why a backend does not get the requests that it had: by the number of the rule's line, its text, and the routes.
+/// The routes whose requests a rule's backend does not get, by the rule's line number, text, and the reason.
 type Elsewhere = BTreeMap<(usize, String, &'static str), BTreeSet<String>>;
 
 impl Rules {
@@ -55,7 +55,7 @@ impl Rules {
         }
         for line in &proxy.decisions.use_backend {
             let condition = reader.condition(line, 2);
-            let by_expression = || "a route is found by its names: write them".to_owned();
+            let by_expression = || "a route is chosen by fixed names; write each of them".to_owned();
             match condition.obstacle().or_else(|| line.word(1).contains("%[").then(by_expression)) {
                 Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
                 None => rules.asked.push((Some((line.clone(), line.word(1).to_owned())), condition)),
@@ -76,17 +76,17 @@ impl Rules {
         tests.any(|test| matches!(test, Test::Host(_) | Test::Path(_)))
     }
 
-    fn rules(&self, places: &[usize]) -> impl Iterator<Item = &(Option<(Line, String)>, Condition)> {
-        places.iter().filter_map(|place| self.asked.get(*place))
+    fn rules(&self, indices: &[usize]) -> impl Iterator<Item = &(Option<(Line, String)>, Condition)> {
+        indices.iter().filter_map(|index| self.asked.get(*index))
     }
 
-    fn tests(&self, places: &[usize]) -> impl Iterator<Item = &Test> {
-        self.rules(places).flat_map(|(_, condition)| condition.tests())
+    fn tests(&self, indices: &[usize]) -> impl Iterator<Item = &Test> {
+        self.rules(indices).flat_map(|(_, condition)| condition.tests())
     }
 
-    fn answer(&self, (host, places): &(String, Vec<usize>), path: &str) -> Answer<'_> {
+    fn answer(&self, (host, indices): &(String, Vec<usize>), path: &str) -> Answer<'_> {
         let subject = Subject { host: Some(host), path: Some(path), is_no_tls: true, ..Subject::default() };
-        let rule = self.rules(places).find(|(_, condition)| condition.holds(subject));
+        let rule = self.rules(indices).find(|(_, condition)| condition.holds(subject));
         match rule.map_or(Some(self.default.as_ref()), |(backend, _)| backend.as_ref().map(Some)) {
             Some(Some((line, backend))) => Answer::Backend(line, backend),
             Some(None) => Answer::Nothing,
@@ -94,25 +94,26 @@ impl Rules {
         }
     }
 
-    /// What the rules tell apart. Of hosts that all rules take alike, one is enough.
+    /// The hosts and paths that the rules tell apart. One host stands for all that match the same rules.
     fn requests(&self, route: &Route) -> Requests {
         let mut seen = HashSet::new();
         let mut requests = Requests { hosts: Vec::new(), paths: BTreeSet::from(["/".to_owned()]) };
         for host in route.sni.iter().map(|pattern| host(pattern)) {
-            let places = self.index.candidates(Some(&host));
+            let indices = self.index.candidates(Some(&host));
             let is_taken = |test: &Test| if let Test::Host(names) = test { names.find(&host).is_some() } else { false };
-            let taken: Vec<bool> = self.tests(&places).map(is_taken).collect();
-            if !seen.insert((places.clone(), taken)) {
+            let taken: Vec<bool> = self.tests(&indices).map(is_taken).collect();
+            if !seen.insert((indices.clone(), taken)) {
                 continue;
             }
             let of_test = |test: &Test| if let Test::Path(paths) = test { paths.clone() } else { Vec::new() };
-            requests.paths.extend(self.tests(&places).flat_map(of_test).filter(|path| path.starts_with('/')));
-            requests.hosts.push((host, places));
+            requests.paths.extend(self.tests(&indices).flat_map(of_test).filter(|path| path.starts_with('/')));
+            requests.hosts.push((host, indices));
         }
         requests
     }
 
-    /// Gives each route the requests that its servers had. Whether there are any, or all others are redirected.
+    /// Sets `routes.NAME.http` where the rules send a route's requests to its servers. Returns whether any route has it
+    /// or any request is redirected.
     pub(super) fn hand_on(
         &self,
         proxy: &Proxy,
@@ -139,34 +140,35 @@ impl Rules {
                         report.lost(
                             proxy.number,
                             &format!("{path} for {name:?}"),
-                            "a route has one port for plain HTTP",
+                            "a route has only one port for plain HTTP",
                         );
                     }
                     (None, Some(http)) if covered(http) => {
-                        let why = "it goes to the route's servers too, as all that begins like it";
+                        let why =
+                            "the route's servers get it too: routes.NAME.http takes every path with such a beginning";
                         report.lost(proxy.number, &format!("{path} for {name:?}"), why);
                     }
                     (None, _) => {}
                 }
             }
             if http.is_some() && !route.body.allow_from.is_empty() {
-                let why = "routes.NAME.allow_from holds for plain HTTP too, so an authority that asks for a certificate's \
-                           token is refused";
+                let why = "routes.NAME.allow_from applies to plain HTTP too: a certificate authority that asks for a token from \
+                           elsewhere is refused";
                 report.lost(proxy.number, &format!("{} for {name:?}", proxy.name), why);
             }
             any |= http.is_some();
             route.body.http = http;
         }
-        // Without it, nothing of the frontend is left, which is said once.
+        // If nothing of the frontend is kept, one message says so.
         let elsewhere = elsewhere.into_iter().filter(|_| any);
         for ((number, what, why), routes) in elsewhere {
             let routes: Vec<String> = routes.iter().map(|name| format!("{name:?}")).collect();
-            report.lost(number, &what, &format!("not for the names of {}: {why}", routes.join(", ")));
+            report.lost(number, &what, &format!("does not apply to the names of {}: {why}", routes.join(", ")));
         }
         any
     }
 
-    /// The port of the servers of `route` that gets its requests with such a path; all of its names have to agree.
+    /// The port of `route`'s servers that gets requests for `path`. All names of the route must agree.
     fn port(
         &self,
         proxy: &Proxy,
@@ -196,7 +198,9 @@ impl Rules {
                 Err(why) => elsewhere(why),
             }
             if answers.iter().any(|other| !matches!(other, Answer::Backend(other, _) if other.number == line.number)) {
-                elsewhere("it was for some of them, and a route's requests go by all of its names alike");
+                elsewhere(
+                    "the rule holds for some of these names, but routes.NAME.http holds for all names of a route",
+                );
                 return None;
             }
         }
@@ -204,7 +208,7 @@ impl Rules {
     }
 }
 
-/// A Host that a name of the route takes, and no rule tells apart from others like it.
+/// A Host that this name of a route takes and that no rule contains.
 fn host(pattern: &str) -> String {
     fresh(&match pattern.split_once("*.") {
         Some(("*", parent)) => SniPattern::Subdomains(parent.into()),
@@ -214,21 +218,21 @@ fn host(pattern: &str) -> String {
     })
 }
 
-/// The one port of `body`'s servers, where they are those of `route` at other ports.
+/// The one port of `body`'s servers, if these are the hosts of `route`. The error is the message.
 fn port_of(body: &RouteBody, route: &RouteBody) -> Result<u16, &'static str> {
-    let places = |body: &RouteBody| -> BTreeSet<SocketAddr> {
+    let addresses = |body: &RouteBody| -> BTreeSet<SocketAddr> {
         body.servers.iter().filter_map(|server| server.address.parse().ok()).collect()
     };
-    let hosts = |body: &RouteBody| places(body).iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
+    let hosts = |body: &RouteBody| addresses(body).iter().map(SocketAddr::ip).collect::<BTreeSet<_>>();
     if hosts(body) != hosts(route) {
-        return Err("requests over plain HTTP go to the route's own servers, and those are at other addresses");
+        return Err("requests over plain HTTP go to the route's own servers, which have other addresses");
     }
     if body.proxy_protocol != route.proxy_protocol {
-        return Err("requests over plain HTTP come with the route's PROXY header, and the servers expect another");
+        return Err("requests over plain HTTP carry the route's PROXY header, but this backend expects another");
     }
-    let ports: BTreeSet<u16> = places(body).iter().map(SocketAddr::port).collect();
+    let ports: BTreeSet<u16> = addresses(body).iter().map(SocketAddr::port).collect();
     match (ports.first(), ports.len()) {
         (Some(port), 1) => Ok(*port),
-        _ => Err("the servers of a route have one port for plain HTTP"),
+        _ => Err("all servers of a route share one port for plain HTTP"),
     }
 }

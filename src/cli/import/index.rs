@@ -18,12 +18,12 @@ pub(super) struct Index {
 impl Index {
     pub(super) fn new<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Index {
         let mut index = Index::default();
-        for (place, condition) in conditions.enumerate() {
+        for (at, condition) in conditions.enumerate() {
             match condition.names() {
-                None => index.others.push(place),
+                None => index.others.push(at),
                 Some(sets) => {
                     for pattern in sets.iter().flat_map(|set| &set.patterns) {
-                        index.by_pattern.entry(pattern.clone()).or_default().push(place);
+                        index.by_pattern.entry(pattern.clone()).or_default().push(at);
                     }
                 }
             }
@@ -34,10 +34,10 @@ impl Index {
     /// The indices, in order, of all conditions that may hold for this name.
     pub(super) fn candidates(&self, name: Option<&str>) -> Vec<usize> {
         let named = name.into_iter().flat_map(takers).filter_map(|pattern| self.by_pattern.get(&pattern)).flatten();
-        let mut places: Vec<usize> = named.chain(&self.others).copied().collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+        let mut indices: Vec<usize> = named.chain(&self.others).copied().collect();
+        indices.sort_unstable();
+        indices.dedup();
+        indices
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const NOTHING: &[&str] = &[
     "unique-id-header",
     "guid",
 ];
-/// Options that are so always, that fit no TCP proxy, or that are taken up elsewhere.
+/// Options that are always on here, that do not apply to a TCP proxy, or that other code handles.
 pub(super) const IDLE_OPTIONS: &[&str] = &[
     "tcplog",
     "httplog",
@@ -75,27 +75,30 @@ pub(super) const HTTP_ONLY: &[&str] = &[
 ];
 /// What is lost with a keyword, and the nearest alternative.
 pub(super) const LOST: &[(&str, &str)] = &[
-    ("stick", "a client is tied to a server by its address only: \"balance\": \"source\""),
-    ("use-server", "a route picks its servers itself; give each a route with names of its own"),
-    ("server-template", "names are not looked up; list the servers with their addresses"),
-    ("dispatch", "write it as a server"),
+    ("stick", "only its address can tie a client to a server: \"balance\": \"source\""),
+    ("use-server", "no rule picks a server within a route; give each server a route with its own names"),
+    ("server-template", "host names are not resolved; list the servers with their addresses"),
+    ("dispatch", "write the address as a server"),
     (
         "tcp-check",
-        "a check connects, gets a ServerHello or an HTTP status: health_check.type \"tcp\", \"tls\" or \"http\"",
+        "a health check connects, asks for a ServerHello, or asks for an HTTP status: health_check.type \"tcp\", \"tls\" or \"http\"",
     ),
-    ("external-check", "no program is started for a check; health_check.type \"http\" can ask an endpoint"),
-    ("rate-limit", "clients are limited one by one: limits.per_source, and all at once: limits.connections"),
-    ("tcp-response", "what a server sends is not looked at"),
-    ("filter", "there are no filters"),
-    ("email-alert", "no mail is sent; alert on /metrics"),
-    ("log-format", "the form of a line is \"haproxy\" or \"json\": log.format"),
-    ("error-log-format", "the form of a line is \"haproxy\" or \"json\": log.format"),
-    ("log-format-sd", "the form of a line is \"haproxy\" or \"json\": log.format"),
-    ("force-persist", "there is no stickiness but \"balance\": \"source\""),
-    ("ignore-persist", "there is no stickiness but \"balance\": \"source\""),
-    ("persist", "there is no stickiness but \"balance\": \"source\""),
-    ("monitor-net", "ask /health of admin.listen"),
-    ("monitor", "/ready says 503 where a route has no server up"),
-    ("declare", "nothing of a connection is captured; log.format \"json\" has what is logged"),
-    ("load-server-state-from-file", "health is kept over a reload, and learnt anew at a start"),
+    ("external-check", "a health check starts no program; health_check.type \"http\" can ask an endpoint"),
+    (
+        "rate-limit",
+        "a rate is limited for each client only: limits.per_source; for all clients, limits.connections bounds open connections",
+    ),
+    ("tcp-response", "a server's bytes are not inspected"),
+    ("filter", "filters are not supported"),
+    ("email-alert", "no mail is sent; alert on the metrics"),
+    ("log-format", "log.format is only \"haproxy\" or \"json\""),
+    ("error-log-format", "log.format is only \"haproxy\" or \"json\""),
+    ("log-format-sd", "log.format is only \"haproxy\" or \"json\""),
+    ("force-persist", "\"balance\": \"source\" is the only persistence"),
+    ("ignore-persist", "\"balance\": \"source\" is the only persistence"),
+    ("persist", "\"balance\": \"source\" is the only persistence"),
+    ("monitor-net", "ask for /health at admin.listen"),
+    ("monitor", "/ready answers 503 while a route has no server up"),
+    ("declare", "nothing is captured; log.format \"json\" has all that is logged"),
+    ("load-server-state-from-file", "no state file is read: a reload and a hand-over keep health"),
 ];

@@ -21,7 +21,7 @@ impl Line {
     }
 }
 
-/// The environment, as `setenv` and its kin have changed it so far.
+/// The environment, with the changes by `setenv`, `presetenv`, `unsetenv` and `resetenv` so far.
 #[derive(Debug, Default)]
 pub(super) struct Environment(HashMap<String, String>);
 
@@ -100,7 +100,7 @@ impl Lexer<'_, '_> {
             None | Some('#') => return Ok(false),
             Some(' ' | '\t' | '\r') => self.words.extend(self.word.take()),
             Some('\'') => {
-                let (inside, after) = self.rest.split_once('\'').ok_or("a ' that is not closed")?;
+                let (inside, after) = self.rest.split_once('\'').ok_or("a ' is not closed")?;
                 self.push(inside);
                 self.rest = after;
             }
@@ -114,7 +114,7 @@ impl Lexer<'_, '_> {
     fn weakly_quoted(&mut self) -> Result<(), String> {
         self.push("");
         loop {
-            match self.take().ok_or("a \" that is not closed")? {
+            match self.take().ok_or("a \" is not closed")? {
                 '"' => return Ok(()),
                 '\\' => self.escape()?,
                 '$' => self.variable()?,

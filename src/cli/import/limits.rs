@@ -31,14 +31,9 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         match line.word(2) {
             word if word.starts_with("track-sc") => {
                 if line.word(3) != "src" {
-                    reader.report.lost(
-                        line.number,
-                        &line.words.join(" "),
-                        "limits count for the client's address only",
-                    );
+                    reader.report.lost(line.number, &line.words.join(" "), "limits count by the client's address only");
                 } else if of_balancer {
-                    let why =
-                        "it counts for the client's address here, as the header has it, and not for the balancer's";
+                    let why = "HAProxy counts by the balancer's address here; limits.per_source counts by the client's, from the PROXY header";
                     reader.report.note(line.number, &line.words.join(" "), why);
                 }
             }
@@ -46,9 +41,9 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
             "reject" | "silent-drop" => {
                 limits.refusal(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &exempt));
             }
-            // Who the balancers in front are is read elsewhere.
+            // `Balancers` reads these.
             "expect-proxy" => {}
-            _ => reader.report.lost(line.number, &line.words.join(" "), "there is nothing like it"),
+            _ => reader.report.lost(line.number, &line.words.join(" "), "it has no equivalent"),
         }
     }
     for line in &proxy.decisions.content_rules {
@@ -59,7 +54,7 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
             reader.report.lost(
                 line.number,
                 &line.words.join(" "),
-                "limits.per_source has \"rate\", \"concurrent\" and \"exempt\"",
+                "limits.per_source has only \"rate\", \"period\", \"concurrent\" and \"exempt\"",
             );
         }
     }
@@ -75,7 +70,7 @@ impl Limits {
         if condition.is_by_source() || self.limit(line, condition, reader, tables) {
             return;
         }
-        let why = condition.obstacle().unwrap_or_else(|| "who may not connect is for the firewall".to_owned());
+        let why = condition.obstacle().unwrap_or_else(|| "use the firewall to refuse these clients".to_owned());
         reader.report.lost(line.number, &line.words.join(" "), &why);
     }
 
@@ -103,7 +98,11 @@ impl Limits {
             Counter::OpenConnections => self.per_source.concurrent = Some(most),
             Counter::NewConnections => {
                 let Some(period) = table.and_then(|table| period(table)) else {
-                    reader.report.lost(line.number, &line.words.join(" "), "its table stores no conn_rate(PERIOD)");
+                    reader.report.lost(
+                        line.number,
+                        &line.words.join(" "),
+                        "its stick table stores no conn_rate(PERIOD)",
+                    );
                     return true;
                 };
                 self.per_source.rate = Some(most);

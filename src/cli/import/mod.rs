@@ -56,9 +56,9 @@ const WITH_LOSSES: u8 = 3;
 
 /// Convert a haproxy.cfg to a configuration
 ///
-/// The configuration goes to stdout. What could not be carried over goes to stderr, by the lines of the input, each
-/// with the reason and what comes nearest. Exits with 0 where nothing is lost, with 3 where something is, with 1 where
-/// the file cannot be read or passes on nothing.
+/// The configuration goes to stdout. Each line of the input that has no equivalent goes to stderr, with the reason and
+/// the nearest alternative. Exit code: 0 if nothing is lost, 3 if something is, 1 if the file cannot be read or has no
+/// route.
 #[derive(Args)]
 pub(super) struct Import {
     /// The haproxy.cfg
@@ -73,8 +73,8 @@ impl Import {
         let lines = report.lines(&self.file);
         let output = imported.map_err(|error| lines.iter().cloned().chain([error]).collect::<Vec<_>>())?;
         let json = serde_json::to_string_pretty(&output).map_err(|error| vec![error.to_string()])?;
-        // What HAProxy would refuse too, and the odd limit that is another one here.
-        let refused = parse("what is written", &json).err().unwrap_or_default();
+        // Errors that HAProxy reports too, such as two servers of one name, and limits that are narrower here.
+        let refused = parse("the output", &json).err().unwrap_or_default();
         for line in lines {
             eprintln!("{line}");
         }
@@ -87,8 +87,7 @@ impl Import {
     }
 }
 
-/// The configuration that the haproxy.cfg at `path` comes to. The error: it cannot be read, is no haproxy.cfg, or has
-/// nothing in it that could be a route.
+/// Converts the haproxy.cfg at `path`. Fails if the file cannot be read, is not a haproxy.cfg, or has no route.
 fn import(path: &Path, report: &mut Report) -> Result<Output, String> {
     let file = path.display();
     let text = read_regular_file(path, MAX_FILE).map_err(|error| format!("{file}: cannot be read: {error}"))?;
@@ -104,7 +103,7 @@ fn import(path: &Path, report: &mut Report) -> Result<Output, String> {
     let proxies: Vec<Proxy> = indexes.filter_map(|index| Proxy::new(&sections, index, &environment, report)).collect();
     assemble(path, &proxies, &environment, &mut output, report);
     if output.routes.is_empty() {
-        return Err(format!("{file}: nothing in it passes TLS or TCP on, so there is no route to write"));
+        return Err(format!("{file}: no section passes TLS or TCP on, so there is no route to write"));
     }
     Ok(output)
 }
@@ -118,8 +117,8 @@ fn assemble(path: &Path, proxies: &[Proxy], environment: &Environment, output: &
     let mut balancers = Balancers::default();
     let mut of_http = Vec::new();
     for proxy in proxies.iter().filter(|proxy| proxy.serves) {
-        if let Some(line) = proxy.bound.opens_tls {
-            let why = "TLS is not opened here: the certificates belong to the servers, which get TLS as it comes";
+        if let Some(line) = proxy.bound.terminates_tls {
+            let why = "TLS is not terminated here: the servers have the certificates, and get the bytes unchanged";
             report.lost(line, &format!("{}: bind … ssl", proxy.name), why);
             continue;
         }

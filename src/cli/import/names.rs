@@ -37,7 +37,7 @@ impl Method {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) patterns: Vec<SniPattern>,
-    /// What it takes too, or what is read into it, and hardly matters.
+    /// A small difference from HAProxy, for the operator.
     pub(super) note: Option<String>,
 }
 
@@ -46,19 +46,19 @@ pub(super) fn names(method: Method, value: &str) -> Result<Names, String> {
     let lower = value.to_ascii_lowercase();
     match method {
         Method::Whole if is_name(&lower) => Ok(of(vec![SniPattern::Exact(lower.into())])),
-        Method::Whole => Err(format!("{value:?} is no name that a hello could hold")),
+        Method::Whole => Err(format!("{value:?} is not a name that a hello can carry")),
         Method::End => end(&lower),
         Method::Domain => {
             let name = lower.trim_matches('.');
-            let note = format!("the labels {name:?} count at the end of a name only, not at its beginning or inside");
+            let note = format!("the labels {name:?} match only at the end of a name, not at its beginning or inside");
             is_name(name)
                 .then(|| Names { patterns: below(name, true), note: Some(note) })
-                .ok_or_else(|| format!("{value:?} is no name that a hello could hold"))
+                .ok_or_else(|| format!("{value:?} is not a name that a hello can carry"))
         }
         Method::Beginning => {
-            Err("the beginning of a name decides nothing; list the names, or write \"*.PARENT\"".to_owned())
+            Err("names cannot be matched by their beginning; list the names, or write \"*.PARENT\"".to_owned())
         }
-        Method::Part => Err("a part of a name decides nothing; list the names, or write \"*.PARENT\"".to_owned()),
+        Method::Part => Err("names cannot be matched by a part; list the names, or write \"*.PARENT\"".to_owned()),
         Method::Regex => regex(value),
     }
 }
@@ -76,9 +76,9 @@ fn below(name: &str, itself: bool) -> Vec<SniPattern> {
 fn end(value: &str) -> Result<Names, String> {
     let (name, itself) = value.strip_prefix('.').map_or((value, true), |name| (name, false));
     if !is_name(name) || name.starts_with('-') {
-        return Err(format!("{value:?} is no end of whole labels; write \"**.PARENT\""));
+        return Err(format!("{value:?} does not begin at a label; write \"**.PARENT\""));
     }
-    let note = itself.then(|| format!("names that merely end so, like \"x{name}\", are not taken: labels count whole"));
+    let note = itself.then(|| format!("only whole labels match: a name like \"x{name}\" does not"));
     Ok(Names { patterns: below(name, itself), note })
 }
 
@@ -97,8 +97,8 @@ pub(super) fn takers(name: &str) -> impl Iterator<Item = SniPattern> {
     [SniPattern::Exact(name.into()), SniPattern::Default].into_iter().chain(wildcard).chain(below)
 }
 
-/// Names in an order, of which the first that takes one is found at once: lists of a hundred thousand names are asked
-/// for each of them.
+/// A list of patterns, with an index that finds the first one that takes a name: a list of 100,000 names is searched
+/// once for each of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NameSet {
     pub(super) patterns: Vec<SniPattern>,
@@ -106,7 +106,7 @@ pub(super) struct NameSet {
 }
 
 impl NameSet {
-    /// Where the first of them stands that takes `name`.
+    /// The position of the first pattern that takes `name`.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         takers(name).filter_map(|pattern| self.first.get(&pattern).copied()).min()
     }
@@ -123,11 +123,11 @@ impl FromIterator<SniPattern> for NameSet {
     }
 }
 
-/// A label, and what a path goes on with, that stands in no rule.
+/// A label, or a continuation of a path, that no rule contains.
 pub(super) const FRESH: &str = "0-in-no-rule-0";
 
-/// A name that `pattern` takes and that stands in no rule: what it gets is what all get that only `pattern` tells
-/// apart. For `**.` it is two labels more, as `*.` of the same name has an entry of its own where it is told apart.
+/// A name that `pattern` takes and no rule contains. It stands for all names of which the rules know only `pattern`. For
+/// `**.` it has two labels more, because `*.` of the same parent may have an entry of its own.
 pub(super) fn fresh(pattern: &SniPattern) -> String {
     match pattern {
         SniPattern::Exact(name) => name.to_string(),
@@ -137,28 +137,28 @@ pub(super) fn fresh(pattern: &SniPattern) -> String {
     }
 }
 
-/// What a regex is made of, as far as names go.
+/// An element of a regex that describes names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Start,
     End,
     Text(String),
-    /// One character, whichever: a dot that is not escaped, most often.
+    /// Any one character: most often a dot that should be escaped.
     AnyChar,
     /// `[^.]+`
     Label,
-    /// `.*`, `.+`; whether it may be nothing.
+    /// `.*`, which may be empty, or `.+`.
     Anything {
         empty: bool,
     },
 }
 
 const MAX_ALTERNATIVES: usize = 256;
-const NO_NAMES: &str = "this regex is no list of names; write them, \"*.PARENT\" or \"**.PARENT\"";
+const NO_NAMES: &str = "this regex is not a list of names; write the names, \"*.PARENT\" or \"**.PARENT\"";
 
 fn regex(text: &str) -> Result<Names, String> {
     let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(text);
-    let hir = hir.map_err(|_| "this regex is not understood; write the names".to_owned())?;
+    let hir = hir.map_err(|_| "this regex cannot be parsed; write the names".to_owned())?;
     let mut names = Names::default();
     for pieces in alternatives(&hir).ok_or(NO_NAMES)? {
         let (pattern, note) = whole(&pieces).ok_or(NO_NAMES)?;
@@ -244,9 +244,9 @@ fn repeated(hir: &Hir, empty: bool) -> Option<Vec<Vec<Piece>>> {
     Some(vec![vec![piece]])
 }
 
-/// The names of one way through a regex, and what is read into it.
+/// The names of one way through a regex, and a note of a difference.
 fn whole(pieces: &[Piece]) -> Option<(Vec<SniPattern>, Option<String>)> {
-    // What is not held to the start may have anything before it.
+    // Without a ^, any text may come before.
     let (anchored, pieces) = match pieces {
         [Piece::Start, rest @ ..] => (true, rest),
         all => (false, all),
@@ -272,7 +272,7 @@ fn whole(pieces: &[Piece]) -> Option<(Vec<SniPattern>, Option<String>)> {
         match piece {
             Piece::Text(more) => text += more,
             Piece::AnyChar => {
-                note = Some("a \".\" that is not escaped is taken for a dot".to_owned());
+                note = Some("a \".\" that is not escaped is read as a dot".to_owned());
                 text.push('.');
             }
             _ => return None,

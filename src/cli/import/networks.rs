@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
-/// First and last of each range, in order, apart from each other.
+/// First and last address of each range, ascending, neither overlapping nor adjacent.
 type Ranges = Vec<(u128, u128)>;
 
 const LAST_V4: u128 = u32::MAX as u128;
@@ -92,7 +92,7 @@ fn merged(mut ranges: Ranges) -> Ranges {
     all
 }
 
-/// All that is in none of `ranges`, up to `last`.
+/// The complement of `ranges`, up to `last`.
 fn others(ranges: &Ranges, last: u128) -> Ranges {
     let mut all = Vec::new();
     let mut next = Some(0);
@@ -108,7 +108,7 @@ fn others(ranges: &Ranges, last: u128) -> Ranges {
 
 /// A value of `src`: an address, a network, or one with a mask (`10.0.0.0/255.0.0.0`).
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let why = || format!("{text:?} is no address or network, and names are not looked up");
+    let why = || format!("{text:?} is not an address or network, and host names are not resolved");
     let mapped = |ip: Ipv6Addr| IpAddr::V6(ip).to_canonical();
     match text.split_once('/') {
         None => match text.parse::<IpAddr>().map_err(|_| why())? {

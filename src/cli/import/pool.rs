@@ -2,7 +2,7 @@
 use super::lex::Line;
 use super::report::Report;
 
-/// What `option httpchk` and its kin ask of a server.
+/// What a health check asks of a server: `option httpchk`, `ssl-hello-chk` and `tcp-check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ask {
     #[default]
@@ -37,15 +37,23 @@ impl Pool {
                 let is_get =
                     |word: &String| ["GET", "HEAD", "OPTIONS"].contains(&word.as_str()) || word.starts_with('/');
                 if !words.first().is_none_or(is_get) {
-                    report.lost(line.number, &line.words.join(" "), "a check is a GET");
+                    report.lost(line.number, &line.words.join(" "), "a health check of type \"http\" always sends GET");
                 }
             }
             "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check" | "smtpchk" | "external-check"
             | "spop-check" => {
-                report.lost(line.number, &line.words.join(" "), "the check only connects: health_check.type \"tcp\"");
+                report.lost(
+                    line.number,
+                    &line.words.join(" "),
+                    "the health check only connects: health_check.type \"tcp\"",
+                );
             }
             "allbackups" => {
-                report.lost(line.number, "option allbackups", "backups share by weight once no other server is up");
+                report.lost(
+                    line.number,
+                    "option allbackups",
+                    "one backup at a time is used: the first of the file that is up",
+                );
             }
             _ => return false,
         }
@@ -65,13 +73,17 @@ impl Pool {
                     _ => report.lost(
                         line.number,
                         &line.words.join(" "),
-                        "health_check.expect is a lowest and a highest status",
+                        "health_check.expect is one range: the lowest and the highest status",
                     ),
                 }
             }
             ("send", _) if value_after("body").is_none() => *path = value_after("uri").or(path.take()),
             ("disable-on-404" | "send-state", _) => {}
-            _ => report.lost(line.number, &line.words.join(" "), "a check is one GET and its status"),
+            _ => report.lost(
+                line.number,
+                &line.words.join(" "),
+                "a health check sends one GET and looks only at the status",
+            ),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Proxy {
     fn follow(&mut self, line: &Line, own: bool, environment: &Environment, report: &mut Report) {
         let line_of = || line.clone();
         match line.word(0) {
-            // `no option x` takes back what a defaults section has; `no log` is as the log of ours: of the whole process.
+            // Of `no option`, only this one matters. `no log` has no equivalent, as the whole process has one log.
             "no" if line.word(1) == "option" && line.word(2) == "dontlognull" => self.ignores_empty = false,
             "acl" => self.decisions.acls.entry(line.word(1).to_owned()).or_default().push(line_of()),
             "bind" => self.bound.follow(line, environment, report),
@@ -99,13 +99,17 @@ impl Proxy {
             "http-check" => self.pool.http_check(line, report),
             "hash-type" if line.word(1) == "consistent" => {}
             "hash-type" => {
-                report.note(line.number, "hash-type", "the hash of \"balance\": \"source\" is consistent always");
+                report.note(line.number, "hash-type", "\"balance\": \"source\" always hashes consistently");
             }
             "log" => {
-                report.note(line.number, &line.words.join(" "), "the log goes to standard output, so to the journal");
+                report.note(
+                    line.number,
+                    &line.words.join(" "),
+                    "the log goes to standard output, which the journal collects",
+                );
             }
             "maxconn" if own => {
-                let why = "the limit is of the whole process: limits.connections";
+                let why = "only the whole process has a limit: limits.connections";
                 report.lost(line.number, &line.words.join(" "), why);
             }
             "maxconn" | "no" => {}
@@ -116,8 +120,7 @@ impl Proxy {
                 }
             }
             word => {
-                let why =
-                    LOST.iter().find(|(name, _)| *name == word).map_or("there is nothing like it", |(_, why)| why);
+                let why = LOST.iter().find(|(name, _)| *name == word).map_or("it has no equivalent", |(_, why)| why);
                 report.lost(line.number, &line.words.join(" "), why);
             }
         }
@@ -156,12 +159,16 @@ impl Proxy {
                     self.decisions.http_rules.push(line.clone());
                 }
             }
-            "transparent" => report.lost(line.number, "option transparent", "write the servers' addresses"),
+            "transparent" => report.lost(line.number, "option transparent", "servers have fixed addresses; write them"),
             "dontlog-normal" => {
-                report.lost(line.number, "option dontlog-normal", "log.connections is \"all\", \"close\" or \"off\"");
+                report.lost(
+                    line.number,
+                    "option dontlog-normal",
+                    "log.connections is only \"all\", \"close\" or \"off\"",
+                );
             }
             option if IDLE_OPTIONS.contains(&option) => {}
-            _ => report.lost(line.number, &line.words.join(" "), "there is nothing like it"),
+            _ => report.lost(line.number, &line.words.join(" "), "it has no equivalent"),
         }
     }
 

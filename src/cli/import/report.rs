@@ -20,7 +20,7 @@ impl Report {
         self.said.insert((line, Kind::Lost, format!("{what}: {why}")));
     }
 
-    /// A setting is kept, in a way that may surprise.
+    /// A setting is kept, with a difference that the operator should know.
     pub(super) fn note(&mut self, line: usize, what: &str, why: &str) {
         self.said.insert((line, Kind::Note, format!("{what}: {why}")));
     }
@@ -36,7 +36,7 @@ impl Report {
                 Kind::Lost => "lost",
                 Kind::Note => "note",
             };
-            // What a line of the input had escaped would be lines of its own here.
+            // An escape such as \n in the input would otherwise begin a line of its own.
             let text: String = text
                 .chars()
                 .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })

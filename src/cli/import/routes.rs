@@ -20,7 +20,7 @@ const PLAIN_PORTS: &[u16] = &[21, 22, 23, 25, 80, 110, 143, 389, 587, 1194, 3306
 pub(super) struct Assembly<'a> {
     proxies: &'a [Proxy],
     backends: HashMap<&'a str, &'a Proxy>,
-    /// Of routes so far.
+    /// Names of the routes so far.
     names: HashSet<String>,
     environment: &'a Environment,
     drops_silently: bool,
@@ -65,7 +65,7 @@ impl<'a> Assembly<'a> {
                 report.lost(
                     proxy.number,
                     &proxy.name,
-                    "limits.per_source is one for all listeners; that of the first frontend holds",
+                    "all listeners share one limits.per_source; that of the first frontend is taken",
                 );
             } else {
                 output.limits.per_source = Some(limits.per_source);
@@ -93,8 +93,8 @@ impl<'a> Assembly<'a> {
         }
         self.client_hello = self.client_hello.max(proxy.timed.inspect_delay.filter(|delay| !delay.is_zero()));
         if proxy.timed.inspect_delay.is_none() || proxy.decisions.content_rules.is_empty() {
-            let why = "the hello is always waited for; HAProxy decides without it where no \"tcp-request inspect-delay\" and \
-                       \"tcp-request content\" make it wait";
+            let why = "every client must send a hello first; HAProxy waits for it only with \"tcp-request inspect-delay\" \
+                       and a \"tcp-request content\" rule";
             report.note(proxy.number, &proxy.name, why);
         }
         let own_listen = !output.listen.is_empty();
@@ -124,20 +124,24 @@ impl<'a> Assembly<'a> {
         let what = format!("default_backend {backend}");
         let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         if body.servers.iter().any(|server| port(&server.address).is_some_and(|port| PLAIN_PORTS.contains(&port))) {
-            let why = "it gets hellos of other names, and what is no TLS is refused; a route with a \"listen\" of its own and no \
-                       \"sni\" takes anything";
+            let why = "it gets hellos with any other name or none; a client that does not speak TLS is refused; a route with its own \
+                       \"listen\" and no \"sni\" takes such clients";
             report.lost(number, &what, why);
         } else {
-            report.note(number, &what, "it gets hellos of other names or of none; what is no TLS is refused");
+            report.note(
+                number,
+                &what,
+                "it gets hellos with any other name or none; a client that does not speak TLS is refused",
+            );
         }
     }
 
     fn plain(&mut self, proxy: &Proxy, answer: &Answer, listen: Vec<String>, output: &mut Output, report: &mut Report) {
         let Some(backend) = &answer.backend else {
-            report.lost(proxy.number, &proxy.name, "it has no backend that could be carried over");
+            report.lost(proxy.number, &proxy.name, "none of its backends can be converted");
             return;
         };
-        if let Some((number, what)) = answer.lost("what comes") {
+        if let Some((number, what)) = answer.lost("every client") {
             report.lost(number, &proxy.name, &what);
         }
         if let Some(body) = self.body(proxy, backend, report) {
@@ -150,13 +154,13 @@ impl<'a> Assembly<'a> {
     fn body(&self, frontend: &Proxy, backend: &str, report: &mut Report) -> Option<RouteBody> {
         let proxy = self.backend(frontend, backend, report)?;
         if proxy.mode == Mode::Http {
-            let why = "it is of mode http, and HTTP is not read; a server that opens TLS can take its names";
+            let why = "mode http is not supported; a web server that terminates TLS can take its names";
             report.lost(proxy.number, &format!("backend {backend}"), why);
             return None;
         }
         let body = self.servers(frontend, proxy, report);
         if body.is_none() {
-            report.lost(proxy.number, &format!("backend {backend}"), "it has no server that could be carried over");
+            report.lost(proxy.number, &format!("backend {backend}"), "none of its servers can be converted");
         }
         body
     }
@@ -165,7 +169,7 @@ impl<'a> Assembly<'a> {
     pub(super) fn backend(&self, frontend: &Proxy, backend: &str, report: &mut Report) -> Option<&'a Proxy> {
         let found = self.backends.get(backend).copied();
         if found.is_none() {
-            report.lost(frontend.number, &format!("backend {backend}"), "there is none of that name");
+            report.lost(frontend.number, &format!("backend {backend}"), "no backend has this name");
         }
         found
     }
@@ -193,14 +197,14 @@ impl<'a> Assembly<'a> {
         name
     }
 
-    /// Reports what concerns all routes, once.
+    /// Moves settings that all routes share to the top, and reports differences between frontends.
     pub(super) fn conclude(self, output: &mut Output, report: &mut Report) {
         let last = self.proxies.last().map_or(0, |proxy| proxy.number);
         if self.has_limits > 0 && self.has_limits < self.frontends {
             report.note(
                 last,
                 "limits.per_source",
-                "it holds for all listeners, also for those of frontends without a limit",
+                "it applies to all listeners, also to those of frontends without a limit",
             );
         }
         match self.ignores_empty {
@@ -209,7 +213,7 @@ impl<'a> Assembly<'a> {
             _ => report.note(
                 last,
                 "option dontlognull",
-                "log.empty is one for all listeners, and some have no dontlognull",
+                "log.empty applies to all listeners, and some frontends lack this option, so it stays true",
             ),
         }
         output.reject = (!self.drops_silently).then_some("close");
@@ -217,7 +221,7 @@ impl<'a> Assembly<'a> {
         let retries: Vec<Option<u32>> = output.routes.iter().map(|(_, route)| route.body.retries).collect();
         output.retries = retries.iter().flatten().max().copied().filter(|retries| *retries != 3);
         if retries.windows(2).any(|pair| pair.first() != pair.get(1)) {
-            report.lost(last, "retries", "they are the same for all routes; the highest number holds");
+            report.lost(last, "retries", "all routes share one number; the highest is taken");
         }
         let mut checks: Vec<_> = output.routes.iter_mut().map(|(_, route)| &mut route.body.health_check).collect();
         output.health_check = common(&mut checks);
@@ -229,7 +233,7 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// More networks than this are probably all but a few.
+/// More networks than this are noted, as they are probably the complement of a few refused ones.
 const MANY_NETWORKS: usize = 16;
 
 fn allow_from(answer: &Answer, proxy: &Proxy, report: &mut Report) -> Vec<String> {
@@ -237,7 +241,7 @@ fn allow_from(answer: &Answer, proxy: &Proxy, report: &mut Report) -> Vec<String
     if networks.len() > MANY_NETWORKS {
         let backend = answer.backend.as_deref().unwrap_or_default();
         let why = format!(
-            "they are all but those that are refused, {} networks; a firewall says that shorter",
+            "the list is all addresses but the refused ones, {} networks; a firewall rule is shorter",
             networks.len()
         );
         report.note(proxy.number, &format!("allow_from of {backend:?}"), &why);
@@ -245,19 +249,19 @@ fn allow_from(answer: &Answer, proxy: &Proxy, report: &mut Report) -> Vec<String
     networks
 }
 
-/// What there is to get, for hellos with which protocol, and the names that get it.
+/// An answer, the protocol that a hello must offer if any, and the names that get this answer.
 type Group<'t> = ((&'t Answer, Option<&'t str>), Vec<String>);
 
-/// What there is to get of a table, each with the protocol that it asks for, in the table's order.
+/// Groups the names of a table by answer and protocol, in the table's order.
 fn groups(table: &[Entry]) -> Vec<Group<'_>> {
-    let mut places = HashMap::new();
+    let mut indices = HashMap::new();
     let mut groups: Vec<Group<'_>> = Vec::new();
     for Entry { pattern, alpn, answer } in table {
-        let place = places.entry((&answer.backend, &answer.clients, alpn)).or_insert(groups.len());
-        if *place == groups.len() {
+        let index = indices.entry((&answer.backend, &answer.clients, alpn)).or_insert(groups.len());
+        if *index == groups.len() {
             groups.push(((answer, alpn.as_deref()), Vec::new()));
         }
-        if let Some((_, sni)) = groups.get_mut(*place) {
+        if let Some((_, sni)) = groups.get_mut(*index) {
             sni.push(pattern.to_string());
         }
     }

@@ -30,20 +30,20 @@ impl Section {
 }
 
 const OTHER: &[(&str, &str)] = &[
-    ("resolvers", "names are not looked up; write addresses under \"servers\""),
-    ("peers", "there are no tables to share: limits count in each process"),
-    ("mailers", "no mail is sent; alert on /metrics"),
-    ("userlist", "HTTP is not read; /stats has one user, under admin.stats_credentials"),
+    ("resolvers", "host names are not resolved; write addresses under \"servers\""),
+    ("peers", "no tables are shared: each process counts its own clients"),
+    ("mailers", "no mail is sent; alert on the metrics"),
+    ("userlist", "there is one user, for /stats: admin.stats_credentials"),
     ("cache", "HTTP is not read"),
     ("http-errors", "HTTP is not read"),
     ("fcgi-app", "HTTP is not read"),
-    ("program", "no other program is started; write a unit for it"),
+    ("program", "other programs are not started; write a systemd unit for each"),
     ("ring", "the log goes to standard output"),
-    ("log-forward", "only the proxy's own lines are logged"),
+    ("log-forward", "log lines of other programs are not forwarded"),
     ("log-profile", "log.format is \"haproxy\" or \"json\""),
-    ("crt-store", "TLS is not opened: certificates stay with the servers"),
-    ("traces", "there is nothing of the kind"),
-    ("acme", "TLS is not opened: each server gets its own certificate"),
+    ("crt-store", "TLS is not terminated: certificates stay on the servers"),
+    ("traces", "it has no equivalent"),
+    ("acme", "TLS is not terminated: each server obtains its own certificate"),
 ];
 
 /// The file's sections in order, or why the file cannot be read.
@@ -63,7 +63,7 @@ pub(super) fn sections(
             report.lost(
                 number,
                 &format!("${name}"),
-                "is not set here, so it stands for nothing; set it and import again",
+                "the variable is not set, so nothing stands in its place; set it and import again",
             );
         }
         if line.words.is_empty() || is_conditional(&line, &mut depth, report) {
@@ -75,7 +75,7 @@ pub(super) fn sections(
             continue;
         }
         let Some(section) = sections.last_mut() else {
-            return Err((number, format!("{:?} belongs to no section; this is no haproxy.cfg", line.word(0))));
+            return Err((number, format!("{:?} is outside any section; this is not a haproxy.cfg", line.word(0))));
         };
         if !(section.kind == Kind::Global && environment.follow(&line)) {
             section.lines.push(line);
@@ -88,12 +88,12 @@ pub(super) fn sections(
     Ok(sections)
 }
 
-/// Leaves out lines between `.if` and `.endif`: their conditions are known only where HAProxy runs.
+/// Whether to leave the line out: all between `.if` and `.endif`, as only HAProxy itself can evaluate the condition.
 fn is_conditional(line: &Line, depth: &mut usize, report: &mut Report) -> bool {
     match line.word(0) {
         ".if" => {
             *depth += 1;
-            let why = "what stands before its .endif is left out; keep the lines that hold, and import again";
+            let why = "the lines up to its .endif are left out; remove .if and .endif around the lines that apply, and import again";
             report.lost(line.number, &line.words.join(" "), why);
         }
         ".endif" => *depth = depth.saturating_sub(1),
@@ -114,7 +114,8 @@ fn kind(word: &str) -> Option<Kind> {
     })
 }
 
-/// `from NAME` names one; else it is the last one before the section. A `defaults` itself has none that it does not name.
+/// `from NAME` names the `defaults`; otherwise it is the last one before the section. A `defaults` section inherits only
+/// by `from`.
 fn defaults_of(kind: Kind, head: &Line, sections: &[Section]) -> Result<Option<usize>, (usize, String)> {
     if kind == Kind::Global || kind == Kind::Other {
         return Ok(None);
@@ -126,13 +127,16 @@ fn defaults_of(kind: Kind, head: &Line, sections: &[Section]) -> Result<Option<u
     let is_it = |section: &Section| section.kind == Kind::Defaults && from.is_none_or(|from| section.name() == from);
     let found = sections.iter().rposition(is_it);
     match (from, kind) {
-        (Some(name), _) if found.is_none() => Err((head.number, format!("there is no defaults {name:?} before this"))),
+        (Some(name), _) if found.is_none() => {
+            Err((head.number, format!("no \"defaults {name}\" comes before this line")))
+        }
         (None, Kind::Defaults) => Ok(None),
         _ => Ok(found),
     }
 }
 
-/// The settings of the section at `index`: those of its `defaults`, of theirs, and its own, which come last and win.
+/// The settings of the section at `index`, inherited ones first, its own last. Of two, the later wins; `true` marks its
+/// own.
 pub(super) fn settings(sections: &[Section], index: usize) -> Vec<(&Line, bool)> {
     let Some(section) = sections.get(index) else { return Vec::new() };
     let mut lines = Vec::new();

@@ -82,25 +82,29 @@ const NOTHING: &[(&str, usize)] = &[
     ("strict-maxconn", 0),
 ];
 const LOST: &[(&str, usize, &str)] = &[
-    ("ssl", 0, "TLS goes through as it is: a server of plain TCP or HTTP needs one that opens TLS before it"),
-    ("check-ssl", 0, "a check that opens TLS is health_check.type \"tls\""),
-    ("slowstart", 1, "a server that comes back has its whole weight at once"),
+    (
+        "ssl",
+        0,
+        "TLS is passed through: the server must terminate it, or a TLS terminator must stand in front of the server",
+    ),
+    ("check-ssl", 0, "health_check.type \"tls\" sends a ClientHello"),
+    ("slowstart", 1, "a server that comes up gets its whole weight at once"),
     ("track", 1, "each route checks its servers itself"),
-    ("observe", 1, "only checks take a server down; a failed connect tries another one"),
-    ("agent-check", 0, "there is no agent; the control socket changes weights"),
-    ("agent-port", 1, "there is no agent"),
-    ("agent-inter", 1, "there is no agent"),
-    ("agent-addr", 1, "there is no agent"),
-    ("agent-send", 1, "there is no agent"),
-    ("addr", 1, "a check goes to the server's own address; health_check.port is another port"),
-    ("resolvers", 1, "names are not looked up"),
-    ("minconn", 1, "a limit does not grow with the load: max_connections"),
-    ("namespace", 1, "there are no namespaces; \"interface\" is a device to connect through"),
-    ("socks4", 1, "connections are direct"),
-    ("downinter", 1, "a server that is down is asked as often as any"),
-    ("on-marked-up", 1, "connections to a backup go on until they end"),
+    ("observe", 1, "only health checks take a server down; a failed connect is retried on another server"),
+    ("agent-check", 0, "agent checks are not supported; the command fiscalismia-lb server changes weights"),
+    ("agent-port", 1, "agent checks are not supported"),
+    ("agent-inter", 1, "agent checks are not supported"),
+    ("agent-addr", 1, "agent checks are not supported"),
+    ("agent-send", 1, "agent checks are not supported"),
+    ("addr", 1, "a health check goes to the server's own address; only its port can differ: health_check.port"),
+    ("resolvers", 1, "host names are not resolved"),
+    ("minconn", 1, "the limit does not follow the load: max_connections is fixed"),
+    ("namespace", 1, "network namespaces are not supported; \"interface\" names a device to connect through"),
+    ("socks4", 1, "SOCKS is not supported; connections to servers are direct"),
+    ("downinter", 1, "a server that is down is checked at the same interval as others"),
+    ("on-marked-up", 1, "connections to a backup continue until they end"),
     ("redir", 1, "HTTP is not read"),
-    ("usesrc", 1, "a server sees the balancer's address; the client's is in the PROXY header"),
+    ("usesrc", 1, "a server sees the load balancer's address; the PROXY header tells the client's"),
 ];
 
 /// One `server` line, word by word.
@@ -111,7 +115,7 @@ pub(super) struct ServerReader<'a> {
     of_route: OfRoute,
     checked: bool,
     pub(super) check: Check,
-    /// `check-send-proxy`, where a port of its own would leave the header out.
+    /// `check-send-proxy`: send the header although the check has its own port.
     forced_header: bool,
 }
 
@@ -159,7 +163,7 @@ impl<'a> ServerReader<'a> {
                 report.note(
                     self.number,
                     &format!("{} disabled", self.what),
-                    "it has weight 0, so it gets no connections",
+                    "the server gets weight 0, so no new connections",
                 );
             }
             "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => {
@@ -168,7 +172,7 @@ impl<'a> ServerReader<'a> {
                     report.lost(
                         self.number,
                         &format!("{} {word}", self.what),
-                        "TLS is not opened, so nothing is known of it",
+                        "TLS is not terminated, so the PROXY header tells nothing of it",
                     );
                 }
             }
@@ -198,7 +202,7 @@ impl<'a> ServerReader<'a> {
         let (words, why) = LOST
             .iter()
             .find(|(name, ..)| *name == word)
-            .map_or((0, "there is nothing like it"), |(_, words, why)| (*words, *why));
+            .map_or((0, "it has no equivalent"), |(_, words, why)| (*words, *why));
         let value = if words > 0 { format!(" {value}") } else { String::new() };
         report.lost(self.number, &format!("{} {word}{value}", self.what), why);
         words
@@ -213,12 +217,12 @@ impl<'a> ServerReader<'a> {
                     report.note(
                         self.number,
                         &format!("{} proxy-v2-options unique-id", self.what),
-                        "the id is 16 random bytes",
+                        "the unique id is 16 random bytes",
                     );
                 }
                 "crc32c" => self.of_route.proxy_tlvs.push("crc32c"),
                 _ => {
-                    let why = "TLS is not opened, so nothing is known of it; \"proxy_tlvs\" may say \"authority\" and \"alpn\"";
+                    let why = "TLS is not terminated, so this is unknown; \"proxy_tlvs\" can carry \"authority\" and \"alpn\"";
                     report.lost(self.number, &format!("{} proxy-v2-options {option}", self.what), why);
                 }
             }
@@ -232,7 +236,7 @@ impl<'a> ServerReader<'a> {
         match ip.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(ip) if ip.is_unspecified() => {}
             Ok(ip) => self.server.source = Some(ip.to_string()),
-            Err(_) => report.lost(self.number, &format!("{} source {ip}", self.what), "it is no address"),
+            Err(_) => report.lost(self.number, &format!("{} source {ip}", self.what), "this is not an address"),
         }
         let mut used = 1;
         if word(2) == "interface" {
@@ -243,7 +247,7 @@ impl<'a> ServerReader<'a> {
     }
 
     pub(super) fn conclude(mut self) -> (Server, OfRoute) {
-        // Section 5.2, check-send-proxy: a port of its own leaves the header out.
+        // Section 5.2, check-send-proxy: a check with its own port sends no header unless told so.
         let has_header = self.of_route.proxy_protocol.is_some();
         self.check.proxy_header = !has_header || self.check.port.is_none() || self.forced_header;
         self.of_route.check = self.checked.then_some(self.check);

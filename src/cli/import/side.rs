@@ -9,7 +9,7 @@ use super::proxy::Proxy;
 use super::report::Report;
 use super::routes::Assembly;
 
-/// Follows a proxy that reads HTTP; the routes are there already. Whether its addresses are those of the redirect now.
+/// Converts a proxy that reads HTTP, after the routes exist. Returns whether its addresses went to `redirect.listen`.
 pub(super) fn http(
     proxy: &Proxy,
     assembly: &Assembly<'_>,
@@ -26,12 +26,13 @@ pub(super) fn http(
     } else if is_admin {
         output.admin.listen.extend(addresses);
     } else {
-        let why = "HTTP is not read: a server of its own can take these addresses";
+        let why =
+            "plain HTTP is only redirected, or passed on by routes.NAME.http; a web server can take these addresses";
         reader.report.lost(proxy.number, &format!("{} of mode http", proxy.name), why);
         return false;
     }
     if hands_on && !redirects {
-        let why = "a request that goes to no route is redirected to https";
+        let why = "a request that no route takes is redirected to https";
         reader.report.note(proxy.number, &proxy.name, why);
     }
     for line in &proxy.decisions.http_rules {
@@ -47,8 +48,8 @@ fn refusal(line: &Line, reader: &mut Reader<'_>) {
     let condition = reader.condition(line, 3);
     let why = match line.word(2) {
         "accept" | "expect-proxy" => return,
-        _ if condition.is_by_source() => "who may connect there is for the firewall",
-        _ => "128 clients a second are answered, the rest waits",
+        _ if condition.is_by_source() => "use the firewall to decide which clients may connect here",
+        _ => "the limit here is fixed: 128 new clients a second; more wait in the backlog",
     };
     reader.report.lost(line.number, &line.words.join(" "), why);
 }
@@ -70,29 +71,35 @@ fn follow(line: &Line, redirects: bool, report: &mut Report) {
     match line.word(0) {
         _ if is_redirect(line) => {
             if after("code").is_some_and(|code| code != "301") {
-                report.note(line.number, &what, "the status is 301");
+                report.note(line.number, &what, "the status of the redirect is always 301");
             }
         }
         "stats" if line.word(1) == "auth" => {
-            let why = "a password is in no configuration: admin.stats_credentials names two files, or STATS_USERNAME and \
-                       STATS_PASSWORD are set";
+            let why = "the configuration holds no password; name two files in admin.stats_credentials, or set STATS_USERNAME \
+                       and STATS_PASSWORD";
             report.lost(line.number, "stats auth", why);
         }
         "stats" if line.word(1) == "uri" && line.word(2) != "/stats" => {
-            report.note(line.number, &what, "the page is at /stats");
+            report.note(line.number, &what, "the statistics page is at /stats");
         }
         "stats" if line.word(1) == "admin" => {
-            report.lost(line.number, &what, "the page shows and changes nothing");
+            report.lost(
+                line.number,
+                &what,
+                "the statistics page is read-only; the command fiscalismia-lb server changes servers",
+            );
         }
         "option" if line.word(1) == "forwardfor" => {
             report.note(
                 line.number,
                 &what,
-                "a request is handed over as it came; a PROXY header has the client's address",
+                "requests are passed on unchanged; the PROXY header tells the client's address",
             );
         }
         "stats" | "option" => {}
-        "monitor-uri" if line.word(1) != "/health" => report.note(line.number, &what, "the answer is at /health"),
+        "monitor-uri" if line.word(1) != "/health" => {
+            report.note(line.number, &what, "the health of the load balancer is at /health");
+        }
         "http-request" if line.word(1) == "use-service" => {
             let path = line.words.iter().find(|word| word.starts_with('/'));
             if path.is_some_and(|path| path != "/metrics") {
@@ -100,7 +107,7 @@ fn follow(line: &Line, redirects: bool, report: &mut Report) {
             }
         }
         _ if is_admin(line) => {}
-        _ if redirects => report.lost(line.number, &what, "a request is redirected or handed over as it came"),
-        _ => report.lost(line.number, &what, "HTTP is not read"),
+        _ if redirects => report.lost(line.number, &what, "a request is redirected, or passed on unchanged"),
+        _ => report.lost(line.number, &what, "the addresses of admin.listen serve fixed pages only"),
     }
 }

@@ -19,7 +19,7 @@ const MAX_GROUPS: usize = 256;
 /// The rules of one frontend.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    /// Before anything is read of a client.
+    /// Evaluated before the client's first byte.
     connection: Vec<(Verdict, Condition)>,
     content: Vec<(usize, Verdict, Condition)>,
     backends: Vec<(usize, Target, Condition)>,
@@ -27,11 +27,11 @@ pub(super) struct Rules {
     content_index: Index,
     backend_index: Index,
     default: Option<(usize, String)>,
-    /// Of clients, by their addresses: what the rules tell apart.
+    /// Groups of clients that the rules tell apart by address.
     groups: Vec<Networks>,
-    /// Whether a refused client is told.
+    /// Whether refused clients are dropped silently, rather than closed.
     pub(super) drops_silently: bool,
-    /// Whether a rule needs a hello, so that clients without TLS are not meant.
+    /// Whether a rule needs a hello, so the frontend is for TLS only.
     pub(super) asks_for_hello: bool,
 }
 
@@ -41,7 +41,7 @@ enum Verdict {
     Refuse,
 }
 
-/// A name, for hellos that offer this protocol or for any, and the backend that they get; `None`: they are refused.
+/// A name, the protocol that a hello must offer if any, and the result for such hellos.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) pattern: SniPattern,
@@ -49,20 +49,20 @@ pub(super) struct Entry {
     pub(super) answer: Answer,
 }
 
-/// The backend that clients get, and which clients do; none: they are refused.
+/// A backend, and the clients that it is for. Without a backend, clients are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) backend: Option<String>,
     pub(super) clients: Networks,
-    /// Some of these clients get another one, by the rule of this line.
+    /// The line of a rule that sends some of these clients to another backend, by address.
     split: Option<usize>,
 }
 
 impl Answer {
-    /// What is lost where clients get other backends by their addresses: the rule's line, and words about it.
+    /// The loss if a client's address chooses the backend in HAProxy: the rule's line, and the message.
     pub(super) fn lost(&self, what: &str) -> Option<(usize, String)> {
         let backend = self.backend.as_deref().unwrap_or_default();
-        let why = || format!("{what} gets {backend:?} for all clients: their addresses decide about no server");
+        let why = || format!("{what} goes to {backend:?} from everywhere: an address does not choose the backend");
         self.split.map(|number| (number, why()))
     }
 
@@ -127,8 +127,8 @@ impl Rules {
                 let halves = |group: &Networks| [group.and(networks), group.and(&networks.not())];
                 groups = groups.iter().flat_map(halves).filter(|group| !group.is_empty()).collect();
                 if groups.len() > MAX_GROUPS {
-                    let why = "its rules tell more groups of clients apart by their addresses than can be written; whoever \
-                               has none of their addresses is meant now, and nobody else comes in";
+                    let why = "the rules divide clients into too many groups by address; only clients whose address is in no \
+                               rule may connect";
                     reader.report.lost(proxy.number, &proxy.name, why);
                     return groups.pop().into_iter().collect();
                 }
@@ -145,10 +145,12 @@ impl Rules {
             word => {
                 let why = match word.split('(').next().unwrap_or_default() {
                     "capture" | "set-var" | "set-var-fmt" => {
-                        "nothing of a hello is kept for later; refused names are in the log"
+                        "nothing of a hello is stored for later; the log has the refused names"
                     }
-                    "do-resolve" | "set-dst" | "set-dst-port" => "servers are written down, with their addresses",
-                    _ => "there is nothing like it",
+                    "do-resolve" | "set-dst" | "set-dst-port" => {
+                        "a client is connected only to servers of the configuration, by their addresses"
+                    }
+                    _ => "it has no equivalent",
                 };
                 reader.report.lost(line.number, &line.words.join(" "), why);
                 return;
@@ -183,11 +185,11 @@ impl Rules {
             || self.backends.iter().any(|(_, target, _)| matches!(target, Target::ByName(..)))
     }
 
-    /// What clients with this hello get. Where their addresses decide about the backend and not only whether they may
-    /// come, those whose addresses no rule has are the ones that count.
+    /// The result for clients with this hello. If the client's address also chooses the backend, the backend is that of
+    /// clients whose address is in no rule.
     fn answer(&self, subject: Subject<'_>) -> Answer {
         let mut answer = Answer { backend: None, clients: Networks::none(), split: None };
-        // Of each rule's two halves, what it does not have comes last.
+        // `groups` puts the addresses that a rule lacks after those that it has.
         for group in self.groups.iter().rev() {
             let Some((number, backend)) = self.backend(Subject { source: group.any(), ..subject }) else { continue };
             if answer.backend.as_ref().is_some_and(|other| *other != backend) {
@@ -207,17 +209,17 @@ impl Rules {
         }
         let holds = |(.., condition): &&(_, Verdict, Condition)| condition.holds(subject);
         let content = self.content_index.candidates(subject.name);
-        let verdict = content.into_iter().filter_map(|place| self.content.get(place)).find(holds);
+        let verdict = content.into_iter().filter_map(|index| self.content.get(index)).find(holds);
         let verdict = verdict.map(|(_, verdict, _)| verdict);
         if verdict == Some(&Verdict::Refuse) {
             return None;
         }
         let backends = self.backend_index.candidates(subject.name);
-        let mut backends = backends.into_iter().filter_map(|place| self.backends.get(place));
+        let mut backends = backends.into_iter().filter_map(|index| self.backends.get(index));
         let rule = backends.find(|(.., condition)| condition.holds(subject));
         let named = rule.and_then(|(_, target, _)| match target {
             Target::Fixed(name) => Some(name.clone()),
-            // Without a name there is nothing to look up, so what a map has for all else does not count either.
+            // Without a name HAProxy does not look in the map at all, so the map's default does not apply either.
             Target::ByName(names, backends, last) => subject.name.and_then(|name| match names.find(name) {
                 Some(index) => backends.get(index).cloned().flatten(),
                 None => last.clone(),
@@ -267,7 +269,7 @@ impl Rules {
         all
     }
 
-    /// The table, and the names for which it cannot say what the rules do.
+    /// The table, and messages about the names for which it differs from the rules.
     pub(super) fn table(&self) -> (Vec<Entry>, Vec<String>) {
         let protocols = self.protocols();
         let mut table = Vec::new();
@@ -280,8 +282,12 @@ impl Rules {
         let unknown = self.answer(Subject { name: Some(&name), ..Subject::default() }).backend;
         let nameless = self.answer(Subject::default()).backend;
         if unknown != nameless {
-            let of = |backend: Option<String>| backend.map_or("is refused".to_owned(), |name| format!("gets {name:?}"));
-            lost.push(format!("a hello without a name {}, one with any other name {}", of(nameless), of(unknown)));
+            let of = |backend: Option<String>| backend.map_or("refused".to_owned(), |name| format!("sent to {name:?}"));
+            let (nameless, unknown) = (of(nameless), of(unknown));
+            lost.push(format!(
+                "in HAProxy, a hello with an unknown name is {unknown}, and one without a name {nameless}; here both are \
+                 {unknown}"
+            ));
         }
         lost.extend(refused_inside(&table));
         table.retain(|entry| entry.answer.backend.is_some());
@@ -321,7 +327,7 @@ fn refused_inside(table: &[Entry]) -> Vec<String> {
     };
     let say = |entry: &Entry| {
         let alpn = entry.alpn.as_ref().map(|alpn| format!(" with ALPN {alpn}")).unwrap_or_default();
-        format!("{}{alpn} is refused, and a wider name takes it", entry.pattern)
+        format!("HAProxy refuses {}{alpn}; here a wider name takes it", entry.pattern)
     };
     table.iter().filter(inside).map(say).collect()
 }

@@ -10,8 +10,8 @@ use super::values::{entries, read_beside};
 #[derive(Debug)]
 pub(super) enum Target {
     Fixed(String),
-    /// By the hello's name, in this order; where none fits and there is no last one, the default backend.
-    /// Each name has its backend at the same place.
+    /// By the hello's name: the names, the backend at each name's position, and the backend of all other names. `None`:
+    /// the default backend.
     ByName(NameSet, Vec<Option<String>>, Option<String>),
 }
 
@@ -19,10 +19,10 @@ pub(super) enum Target {
 pub(super) fn target(line: &Line, reader: &mut Reader<'_>, backends: &[&str]) -> Result<Target, String> {
     let word = line.word(1);
     let Some((prefix, rest)) = word.split_once("%[") else { return Ok(Target::Fixed(word.to_owned())) };
-    let (expression, suffix) = rest.rsplit_once(']').ok_or("a \"%[\" that is not closed")?;
+    let (expression, suffix) = rest.rsplit_once(']').ok_or("a \"%[\" is not closed")?;
     let mut parts = split(expression).into_iter();
     if !parts.next().is_some_and(|fetch| fetch == "req.ssl_sni" || fetch == "req_ssl_sni") {
-        return Err("a backend is chosen by the hello's name; write the names".to_owned());
+        return Err("only the hello's name can choose a backend; write the names".to_owned());
     }
     let mut found = None;
     let mut any_case = false;
@@ -32,21 +32,20 @@ pub(super) fn target(line: &Line, reader: &mut Reader<'_>, backends: &[&str]) ->
             Some((kind, arguments)) if kind == "map" || kind.starts_with("map_") => {
                 found = Some(map(kind, arguments.trim_end_matches(')'), line.number, reader)?);
             }
-            _ => return Err(format!("{part:?} makes another name of it; write the names")),
+            _ => return Err(format!("the converter {part:?} changes the name; write the resulting names")),
         }
     }
     if !any_case {
-        let why = "names are compared without case, and HAProxy compares them as they come, without \"lower\"";
+        let why = "names are compared without case here; HAProxy compares them exactly, as \"lower\" is missing";
         reader.report.note(line.number, word, why);
     }
     let around = |name: String| format!("{prefix}{name}{suffix}");
-    // A backend that is not there: the default one takes its place.
     let mut existing = |name: String| {
         let name = around(name);
         if backends.contains(&name.as_str()) {
             return Some(name);
         }
-        reader.report.note(line.number, &name, "there is no such backend, so the default one takes its place");
+        reader.report.note(line.number, &name, "no backend has this name, so the default backend takes its place");
         None
     };
     let (names, last) = found.unwrap_or_else(|| by_backend_name(prefix, suffix, backends));
@@ -65,7 +64,7 @@ fn map(kind: &str, arguments: &str, number: usize, reader: &mut Reader<'_>) -> R
     let method = match kind {
         "map" | "map_str" => Method::Whole,
         other => {
-            other.strip_prefix("map_").and_then(Method::of).ok_or_else(|| format!("{kind:?} is no map of names"))?
+            other.strip_prefix("map_").and_then(Method::of).ok_or_else(|| format!("{kind:?} is not a map of names"))?
         }
     };
     let (file, last) =
@@ -86,7 +85,7 @@ fn map(kind: &str, arguments: &str, number: usize, reader: &mut Reader<'_>) -> R
     Ok((all, last))
 }
 
-/// The name itself is the backend's: each backend named like a server name takes that name.
+/// `use_backend %[req.ssl_sni]`: each backend takes the server name that it is named after.
 fn by_backend_name(prefix: &str, suffix: &str, backends: &[&str]) -> ByName {
     let named = backends.iter().filter_map(|backend| backend.strip_prefix(prefix)?.strip_suffix(suffix));
     let entries = named.filter(|name| is_name(name) && **name == name.to_ascii_lowercase());

@@ -6,7 +6,7 @@ use super::lex::Line;
 use super::report::Report;
 use super::values::time;
 
-/// The lines of a proxy that are about time.
+/// A proxy's timeouts and retries.
 #[derive(Debug, Default)]
 pub(super) struct Timed {
     timeouts: HashMap<String, Duration>,
@@ -30,14 +30,14 @@ impl Timed {
         };
         match time(value) {
             Some(time) => drop(self.timeouts.insert(name.to_owned(), time)),
-            None => report.lost(line.number, &line.words.join(" "), "this is no time"),
+            None => report.lost(line.number, &line.words.join(" "), "the value is not a time"),
         }
         if name == "queue" {
-            let why = "a client waits for a server at its limit as long as timeouts.connect says";
+            let why = "a client waits up to timeouts.connect for a server that is at its max_connections";
             report.note(line.number, &line.words.join(" "), why);
         }
         if name == "tarpit" && is_tcp {
-            report.note(line.number, "timeout tarpit", "nobody is kept waiting");
+            report.note(line.number, "timeout tarpit", "no client is kept waiting: it is refused at once");
         }
     }
 }

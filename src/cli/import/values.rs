@@ -41,32 +41,32 @@ pub(super) fn duration(time: Duration) -> String {
 
 /// An address of a `bind` or `server` line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Address {
     pub(super) ip: IpAddr,
     /// First and last port; `None` where the line has no port.
     pub(super) ports: Option<(u16, u16)>,
-    /// The port is added to that where the client came in.
+    /// The port is an offset, added to the listener's port.
     pub(super) is_offset: bool,
 }
 
 const MAX_PORTS: u16 = 100;
 
-impl Place {
+impl Address {
     /// Reads an address. The error says what is wrong.
-    pub(super) fn read(word: &str, environment: &Environment) -> Result<Place, String> {
+    pub(super) fn read(word: &str, environment: &Environment) -> Result<Address, String> {
         let word = environment
             .in_address(word)
-            .map_err(|name| format!("the variable {name} is not set here; set it and import again"))?;
+            .map_err(|name| format!("the variable {name} is not set; set it and import again"))?;
         let (family, word) = match word.split_once('@') {
             Some((family @ ("ipv4" | "ipv6" | "tcp" | "tcp4" | "tcp6"), rest)) => (family, rest),
             Some(("unix" | "abns" | "abnsz" | "uxst" | "uxdg", _)) => return Err(UNIX.to_owned()),
             Some(("quic4" | "quic6" | "udp" | "udp4" | "udp6", _)) => {
-                return Err("only TCP is taken: QUIC has no SNI that could be read without keys".to_owned());
+                return Err("only TCP is supported, not UDP or QUIC".to_owned());
             }
             Some(("fd" | "sockpair", _)) => {
-                return Err("sockets are passed by systemd, by name; write an address".to_owned());
+                return Err("systemd passes sockets by name; write an address".to_owned());
             }
-            Some((family, _)) => return Err(format!("\"{family}@\" is not an address; write one with its port")),
+            Some((family, _)) => return Err(format!("\"{family}@\" is not supported; write an address with its port")),
             None => ("", &*word),
         };
         if word.starts_with('/') {
@@ -83,11 +83,11 @@ impl Place {
             "" | "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
             host => host.parse().map_err(|_| {
-                format!("{host:?} is a name, and names are not looked up; write its address, which the firewall follows from too")
+                format!("{host:?} is a host name, and host names are not resolved; write its address, from which the firewall rules follow too")
             })?,
         };
         let (is_offset, port) = port.strip_prefix('+').map_or((false, port), |offset| (true, offset));
-        Ok(Place { ip, ports: ports(port)?, is_offset })
+        Ok(Address { ip, ports: ports(port)?, is_offset })
     }
 
     /// All its addresses.
@@ -97,7 +97,7 @@ impl Place {
     }
 }
 
-pub(super) const UNIX: &str = "unix sockets are not served nor connected to; write a loopback address with a port";
+pub(super) const UNIX: &str = "unix sockets are not supported; write a loopback address with a port";
 
 fn ports(text: &str) -> Result<Option<(u16, u16)>, String> {
     if text.is_empty() {
@@ -106,18 +106,20 @@ fn ports(text: &str) -> Result<Option<(u16, u16)>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse::<u16>(), last.parse::<u16>()) {
         (Ok(first), Ok(last)) if first <= last && last - first < MAX_PORTS => Ok(Some((first, last))),
-        (Ok(_), Ok(_)) => Err(format!("{text:?} is more than {MAX_PORTS} ports; a firewall can redirect them to one")),
-        _ => Err(format!("{text:?} is no port; write a number")),
+        (Ok(_), Ok(_)) => {
+            Err(format!("{text:?} is not a range of at most {MAX_PORTS} ports; a firewall can redirect more to one"))
+        }
+        _ => Err(format!("{text:?} is not a port; write a number")),
     }
 }
 
-/// A file that the configuration names: at its path, or beside the configuration.
+/// Reads a file that the haproxy.cfg names: at its path, or beside the haproxy.cfg.
 pub(super) fn read_beside(configuration: &Path, name: &str) -> Result<String, String> {
     let beside = configuration.parent().map(|folder| folder.join(name));
     let by_name = configuration.parent().zip(Path::new(name).file_name()).map(|(folder, name)| folder.join(name));
-    let places = [Some(PathBuf::from(name)), beside, by_name];
-    let found = places.into_iter().flatten().find_map(|place| read_regular_file(&place, MAX_FILE).ok());
-    found.ok_or_else(|| format!("{name:?} cannot be read here; put it beside the configuration and import again"))
+    let paths = [Some(PathBuf::from(name)), beside, by_name];
+    let found = paths.into_iter().flatten().find_map(|path| read_regular_file(&path, MAX_FILE).ok());
+    found.ok_or_else(|| format!("{name:?} cannot be read; put the file beside the haproxy.cfg and import again"))
 }
 
 /// The lines of a list file or a map: key, and value where there is one.
@@ -150,8 +152,8 @@ mod tests {
 
     /// A bind that is read wrongly listens somewhere else, or nowhere.
     #[test]
-    fn places() {
-        let read = |text: &str| Place::read(text, &Environment::default());
+    fn addresses() {
+        let read = |text: &str| Address::read(text, &Environment::default());
         for (text, expected) in [
             (":443", &["0.0.0.0:443"][..]),
             ("*:443", &["0.0.0.0:443"]),

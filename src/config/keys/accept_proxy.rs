@@ -11,8 +11,9 @@ pub(in crate::config) static OBJECT: Object =
 
 pub(in crate::config) static FROM: Key<List<Text<IpNet>>> = Key::new(
     "from",
-    "Networks of balancers in front. From there a PROXY header, version 1 or 2, must come first, within \
-     `timeouts.client_hello`, and the address in it is the client's for all that follows; from elsewhere it is never read.",
+    "Networks of balancers in front. A connection from there must begin with a PROXY header, version 1 or 2, within \
+     `timeouts.client_hello`; the address in it counts as the client's from then on. From elsewhere, no header is \
+     read.",
     List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 1 },
     Required,
 );

@@ -19,7 +19,7 @@ pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
 );
 pub(in crate::config) static STATS_CREDENTIALS: Key<Group> = Key::new(
     "stats_credentials",
-    "Files with user name and password for /stats.",
+    "The files with user name and password for /stats.",
     Group(&CREDENTIALS_OBJECT),
     Means("STATS_USERNAME and STATS_PASSWORD of the environment; with neither, /stats answers 403"),
 );
@@ -32,13 +32,13 @@ static CREDENTIALS_OBJECT: Object = Object {
 
 pub(in crate::config) static USERNAME_FILE: Key<Text<PathBuf>> = Key::new(
     "username_file",
-    "The path of a file that holds the user name; a newline at its end does not count.",
+    "The path of a file with the user name; a newline at its end is ignored.",
     Text { read: file, pattern: "." },
     Required,
 );
 pub(in crate::config) static PASSWORD_FILE: Key<Text<PathBuf>> = Key::new(
     "password_file",
-    "The path of a file that holds the password; a newline at its end does not count.",
+    "The path of a file with the password; a newline at its end is ignored.",
     Text { read: file, pattern: "." },
     Required,
 );

@@ -14,8 +14,8 @@ pub(in crate::config) static OBJECT: Object = Object {
 
 pub(in crate::config) static TYPE: Key<Choice<Kind>> = Key::new(
     "type",
-    "What a probe asks of a server: `tcp` a connection; `tls` a ServerHello to a hello for the route's first exact name; \
-     `http` an answer to a GET; `off` nothing, servers count as up.",
+    "What passes a probe: `tcp` a connection; `tls` a ServerHello to a hello for the route's first exact name; `http` \
+     an answer to a GET. With `off`, servers are not probed and count as up.",
     Choice(&[("tcp", Kind::Tcp), ("tls", Kind::Tls), ("http", Kind::Http), ("off", Kind::Off)]),
     Is(defaults::CHECK_TYPE),
 );
@@ -27,7 +27,8 @@ pub(in crate::config) static INTERVAL: Key<Span> = Key::new(
 );
 pub(in crate::config) static FAST_INTERVAL: Key<Span> = Key::new(
     "fast_interval",
-    "Time from one probe's start to the next while fewer probes in a row have failed or passed than `fall` or `rise` ask for.",
+    "Time from one probe's start to the next while a verdict is pending: while fewer probes in a row have failed or \
+     passed than `fall` or `rise` ask for.",
     Span(defaults::DURATIONS),
     Means("`interval`"),
 );
@@ -39,13 +40,13 @@ pub(in crate::config) static TIMEOUT: Key<Span> = Key::new(
 );
 pub(in crate::config) static FALL: Key<Integer<u32>> = Key::new(
     "fall",
-    "Failures in a row that take a server down.",
+    "Failed probes in a row that take a server down.",
     Integer(defaults::CHECK_COUNTS),
     Is(defaults::CHECK_FALL),
 );
 pub(in crate::config) static RISE: Key<Integer<u32>> = Key::new(
     "rise",
-    "Passes in a row that bring a server back.",
+    "Passed probes in a row that bring a server up again.",
     Integer(defaults::CHECK_COUNTS),
     Is(defaults::CHECK_RISE),
 );
@@ -65,7 +66,7 @@ pub(in crate::config) static EXPECT: Key<Pair> = Key::new(
 );
 pub(in crate::config) static PROXY_HEADER: Key<Boolean> = Key::new(
     "proxy_header",
-    "Whether a probe begins with a PROXY header, on the routes that have one.",
+    "Whether a probe sends a PROXY header first, on routes that have one.",
     Boolean,
     Is(defaults::CHECK_PROXY_HEADER),
 );

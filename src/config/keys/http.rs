@@ -10,14 +10,14 @@ pub(in crate::config) static OBJECT: Object =
 
 pub(in crate::config) static PORT: Key<Integer<u16>> = Key::new(
     "port",
-    "The port of the route's servers that takes these requests.",
+    "The port of the route's servers that gets requests over plain HTTP.",
     Integer(defaults::PORTS),
     Is(defaults::HTTP_PORT),
 );
 pub(in crate::config) static PATHS: Key<List<Text<Box<str>>>> = Key::new(
     "paths",
-    "How the path of such a request begins, like `/.well-known/acme-challenge/`. What follows on the same connection goes to \
-     the same server, whatever its path.",
+    "How the paths of requests for the servers begin, like `/.well-known/acme-challenge/`. Later requests on the same \
+     connection go to the same server, whatever their path.",
     List { of: Text { read: http_path, pattern: PATH_PATTERN }, least: 1 },
     Required,
 );

@@ -12,7 +12,7 @@ pub(in crate::config) static OBJECT: Object =
 
 pub(in crate::config) static CONNECTIONS: Key<Integer<u32>> = Key::new(
     "connections",
-    "Most clients at once, on all listeners together; further clients wait in the backlog.",
+    "Maximum of open client connections, on all listeners together; further clients wait in the backlog.",
     Integer(defaults::COUNTS),
     Is(defaults::CONNECTIONS),
 );
@@ -25,21 +25,29 @@ static PER_SOURCE_OBJECT: Object = Object {
     keys: &[&RATE, &PERIOD, &CONCURRENT, &IPV6_PREFIX, &EXEMPT],
 };
 
-pub(in crate::config) static RATE: Key<Integer<u32>> =
-    Key::new("rate", "Most new connections in `period` from one source.", Integer(defaults::COUNTS), Means("no limit"));
+pub(in crate::config) static RATE: Key<Integer<u32>> = Key::new(
+    "rate",
+    "Maximum of new connections from one source in a `period`.",
+    Integer(defaults::COUNTS),
+    Means("no limit"),
+);
 pub(in crate::config) static PERIOD: Key<Span> =
-    Key::new("period", "The period of `rate`.", Span(defaults::DURATIONS), Is(defaults::PERIOD));
-pub(in crate::config) static CONCURRENT: Key<Integer<u32>> =
-    Key::new("concurrent", "Most open connections from one source.", Integer(defaults::COUNTS), Means("no limit"));
+    Key::new("period", "The time over which `rate` counts.", Span(defaults::DURATIONS), Is(defaults::PERIOD));
+pub(in crate::config) static CONCURRENT: Key<Integer<u32>> = Key::new(
+    "concurrent",
+    "Maximum of open connections from one source.",
+    Integer(defaults::COUNTS),
+    Means("no limit"),
+);
 pub(in crate::config) static IPV6_PREFIX: Key<Integer<u8>> = Key::new(
     "ipv6_prefix",
-    "How many leading bits of an IPv6 address are one source.",
+    "The number of leading bits of an IPv6 address that make one source.",
     Integer(defaults::IPV6_PREFIXES),
     Is(defaults::IPV6_PREFIX),
 );
 pub(in crate::config) static EXEMPT: Key<List<Text<IpNet>>> = Key::new(
     "exempt",
-    "Networks whose clients have no limit.",
+    "Networks whose clients have no limits.",
     List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 0 },
     Means("none"),
 );

@@ -9,19 +9,19 @@ pub(in crate::config) static OBJECT: Object =
 
 pub(in crate::config) static FORMAT: Key<Choice<LogFormat>> = Key::new(
     "format",
-    "`haproxy`: the lines of HAProxy; `json`: one object a line, with full names.",
+    "`haproxy`: lines in HAProxy's format; `json`: one object per line, with full names.",
     Choice(&[("haproxy", LogFormat::Haproxy), ("json", LogFormat::Json)]),
     Is(defaults::LOG_FORMAT),
 );
 pub(in crate::config) static CONNECTIONS: Key<Choice<LogConnections>> = Key::new(
     "connections",
-    "Which lines a connection gets: `all` accept, connect and close; `close` one at its end; `off` none.",
+    "The lines for each connection: `all` at accept, connect and close; `close` only at its end; `off` none.",
     Choice(&[("all", LogConnections::All), ("close", LogConnections::Close), ("off", LogConnections::Off)]),
     Is(defaults::LOG_CONNECTIONS),
 );
 pub(in crate::config) static EMPTY: Key<Boolean> = Key::new(
     "empty",
-    "Whether connections that end before their first byte get lines, such as those of port scanners and of checks.",
+    "Whether a connection that ends before its first byte is logged, such as a port scanner's or a health check's.",
     Boolean,
     Is(defaults::LOG_EMPTY),
 );

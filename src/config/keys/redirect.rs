@@ -11,7 +11,7 @@ pub(in crate::config) static OBJECT: Object =
 
 pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
     "listen",
-    "Addresses for plain HTTP, usually of port 80. The answer is a 301 to https, at most 128 times a second.",
+    "Addresses for plain HTTP, usually with port 80. The answer is a 301 to https, at most 128 times a second.",
     List { of: Text { read: http_address, pattern: ADDRESS_PATTERN }, least: 0 },
     Means("none"),
 );

@@ -33,21 +33,24 @@ pub(in crate::config) static OBJECT: Object = Object {
 
 pub(in crate::config) static LISTEN: Key<List<Text<SocketAddr>>> = Key::new(
     "listen",
-    "The route's own addresses, opened beside the file's `listen`, which the route then does not serve. With `sni`, the names hold \
-     there; without `sni`, every client there is the route's at once, TLS or not, and the server may speak first.",
+    "The route's own addresses; the file's `listen` then does not serve the route. With `sni`, the names apply at \
+     these addresses; without `sni`, every client there gets the route at once, TLS or not, and the server may speak \
+     first.",
     List { of: Text { read: tls_address, pattern: ADDRESS_PATTERN }, least: 1 },
     Means("the file's"),
 );
 pub(in crate::config) static SNI: Key<List<Text<Written>>> = Key::new(
     "sni",
-    "Names that the route serves: `a.b` this name, `*.a.b` one label more, `**.a.b` one label or more, `*` all that no \
-     other route takes, a hello without a name too. Only a route with its own `listen` may have none.",
+    "Names that the route serves: `a.b` this name; `*.a.b` names with one label more; `**.a.b` names with one label \
+     or more; `*` every name that no other route takes, and hellos without a name. Only a route with its own `listen` \
+     may omit `sni`.",
     List { of: Text { read: pattern, pattern: PATTERN }, least: 1 },
-    Means("all that comes to its `listen`"),
+    Means("every client of its `listen`"),
 );
 pub(in crate::config) static ALPN: Key<List<Text<Box<str>>>> = Key::new(
     "alpn",
-    "Take only hellos that offer one of these protocols. Such a route beats a route for the same name without `alpn`.",
+    "Takes only hellos that offer one of these protocols. Such a route beats a route for the same name without \
+     `alpn`.",
     List { of: Text { read: protocol, pattern: PROTOCOL_PATTERN }, least: 1 },
     Means("any hello"),
 );
@@ -59,8 +62,8 @@ pub(in crate::config) static SERVERS: Key<List<Either<Text<server::Address>>>> =
 );
 pub(in crate::config) static BALANCE: Key<Choice<Balance>> = Key::new(
     "balance",
-    "How a server is picked: `round_robin` smooth and by weight, `least_connections` the fewest open connections for its \
-     weight, `source` the same server for the same client address.",
+    "How a server is picked: `round_robin` in turn, smoothly and by weight; `least_connections` the one with the \
+     fewest open connections for its weight; `source` always the same one for a client's address.",
     Choice(Balance::CHOICES),
     Is(defaults::BALANCE),
 );
@@ -72,9 +75,9 @@ pub(in crate::config) static PROXY_PROTOCOL: Key<Choice<ProxyProtocol>> = Key::n
 );
 pub(in crate::config) static PROXY_TLVS: Key<List<Choice<Tlv>>> = Key::new(
     "proxy_tlvs",
-    "What a PROXY v2 header says beyond addresses: `authority` the name asked for, `alpn` the client's first protocol, \
-     `unique_id` 16 bytes that are also in the log, `crc32c` a checksum, `received` what a balancer in front told, but for \
-     its checksum.",
+    "What a PROXY v2 header carries besides addresses: `authority` the hello's name; `alpn` the client's first \
+     protocol; `unique_id` 16 bytes, which the log has too; `crc32c` a checksum; `received` the TLVs from a balancer \
+     in front, except its checksum.",
     List {
         of: Choice(&[
             ("authority", Tlv::Authority),
@@ -89,7 +92,7 @@ pub(in crate::config) static PROXY_TLVS: Key<List<Choice<Tlv>>> = Key::new(
 );
 pub(in crate::config) static ON_DOWN: Key<Choice<OnDown>> = Key::new(
     "on_down",
-    "What happens to the open connections of a server that goes down.",
+    "What happens to the open connections of a server that goes down: `keep` or `close` them.",
     Choice(&[("keep", OnDown::Keep), ("close", OnDown::Close)]),
     Is(defaults::ON_DOWN),
 );
@@ -101,14 +104,14 @@ pub(in crate::config) static ON_ALL_DOWN: Key<Choice<OnAllDown>> = Key::new(
 );
 pub(in crate::config) static ALLOW_FROM: Key<List<Text<IpNet>>> = Key::new(
     "allow_from",
-    "Networks that clients may come from; clients from elsewhere are refused.",
+    "The networks that clients may connect from; a client from elsewhere is refused.",
     List { of: Text { read: network, pattern: NETWORK_PATTERN }, least: 1 },
     Means("all"),
 );
 pub(in crate::config) static HTTP: Key<Group> = Key::new(
     "http",
-    "Requests over plain HTTP that go to the route's servers: those on `redirect.listen` with one of the route's names as Host \
-     and such a path. All else is redirected.",
+    "Requests over plain HTTP that go to the route's servers: those on `redirect.listen` with one of the route's \
+     names as Host and one of `paths`. All others are redirected.",
     Group(&http::OBJECT),
     Means("none"),
 );

@@ -17,8 +17,12 @@ pub(in crate::config) static OBJECT: Object = Object {
     keys: &[&ADDRESS, &NAME, &WEIGHT, &BACKUP, &MAX_CONNECTIONS, &SOURCE, &INTERFACE],
 };
 
-pub(in crate::config) static ADDRESS: Key<Text<Address>> =
-    Key::new("address", "Where to connect.", Text { read: written_server_address, pattern: ADDRESS_PATTERN }, Required);
+pub(in crate::config) static ADDRESS: Key<Text<Address>> = Key::new(
+    "address",
+    "The address and port to connect to.",
+    Text { read: written_server_address, pattern: ADDRESS_PATTERN },
+    Required,
+);
 pub(in crate::config) static NAME: Key<Text<Box<str>>> = Key::new(
     "name",
     "The server's name in log, metrics and /stats.",
@@ -27,15 +31,20 @@ pub(in crate::config) static NAME: Key<Text<Box<str>>> = Key::new(
 );
 pub(in crate::config) static WEIGHT: Key<Integer<u16>> = Key::new(
     "weight",
-    "The server's share of new connections; 0: none.",
+    "The server's share of new connections; with 0 it gets none.",
     Integer(defaults::WEIGHTS),
     Is(defaults::WEIGHT),
 );
-pub(in crate::config) static BACKUP: Key<Boolean> =
-    Key::new("backup", "Used only while no other server of the route is up.", Boolean, Is(defaults::BACKUP));
+pub(in crate::config) static BACKUP: Key<Boolean> = Key::new(
+    "backup",
+    "Whether the server is used only while no other server of the route is up. Of several backups, the first that is \
+     up is used.",
+    Boolean,
+    Is(defaults::BACKUP),
+);
 pub(in crate::config) static MAX_CONNECTIONS: Key<Integer<u32>> = Key::new(
     "max_connections",
-    "Most connections at once to the server; further ones go to another server, or wait.",
+    "Maximum of open connections to the server; further clients go to another server, or wait.",
     Integer(defaults::COUNTS),
     Means("no limit"),
 );

@@ -34,20 +34,20 @@ pub(in crate::config) static TUNNEL: Key<Span> = Key::new(
 );
 pub(in crate::config) static HALF_CLOSED: Key<Span> = Key::new(
     "half_closed",
-    "The same time once one side has ended its direction (half-close).",
+    "Time without a byte after which a connection ends, once one side has closed its direction (half-close).",
     Span(defaults::DURATIONS),
     Is(defaults::HALF_CLOSED),
 );
 pub(in crate::config) static DRAIN: Key<Span> = Key::new(
     "drain",
-    "Time that open connections get after the program is told to stop; 0s: none.",
+    "Time in which open connections may finish after the program is told to stop; 0s: none.",
     Span(defaults::DURATIONS_OR_ZERO),
     Is(defaults::DRAIN),
 );
 pub(in crate::config) static KEEPALIVE: Key<Span> = Key::new(
     "keepalive",
-    "Silence after which the kernel asks a peer whether it is there, and ends what does not answer four times in 1m; \
-     0s: never.",
+    "Silence after which the kernel asks a peer whether it is there; a connection ends after four such probes without \
+     an answer, in 1m. 0s: never.",
     Span(defaults::KEEPALIVES),
     Is(defaults::KEEPALIVE),
 );
