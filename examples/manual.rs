@@ -40,7 +40,7 @@ fn write(prefix: &Path) -> io::Result<()> {
     clap_mangen::generate_to(command, directory)
 }
 
-/// Packages install what this writes; a command without a page, or a shell without its file, is missed by its users.
+/// Without this, a package lacks the man page of a command, or the completions of a shell.
 #[test]
 #[allow(clippy::unwrap_used, reason = "this is a test")]
 fn man_pages_and_completions() {

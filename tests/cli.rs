@@ -50,7 +50,7 @@ fn told(output: &Output) -> (Option<i32>, &str, &str) {
     (output.status.code(), str::from_utf8(&output.stdout).unwrap(), str::from_utf8(&output.stderr).unwrap())
 }
 
-/// The line that scripts and people look for.
+/// Without this, scripts and operators miss the line that says that a file is good.
 #[test]
 fn check_says_ok() {
     let output = run("check_says_ok", FIVE_ROUTES.as_bytes(), &["check", "--config", "lb.json"]);
@@ -60,7 +60,7 @@ fn check_says_ok() {
     assert_eq!(stdout.lines().next(), Some("lb.json: ok, 5 routes, 5 servers, 2 listeners"));
 }
 
-/// A process that has no file descriptor for any client would say that it is ready and serve nobody.
+/// Without this, a process without a file descriptor for any client says that it is ready.
 #[test]
 fn too_few_fds_for_one_client() {
     for command in ["run", "check"] {
@@ -76,7 +76,7 @@ fn too_few_fds_for_one_client() {
     }
 }
 
-/// One of each is not "1 routes"; warnings follow on lines of their own and fail nothing.
+/// Without this, `check` says "1 routes", or a warning fails a good file.
 #[test]
 fn check_counts_and_warns() {
     let config = r#"{ "listen": ["127.0.0.1:1443"], "limits": { "connections": 1 }, "routes": {
@@ -87,7 +87,8 @@ fn check_counts_and_warns() {
     assert_eq!(told(&output), (Some(0), expected, ""));
 }
 
-/// A password file at a wrong path is found out before the service runs; systemd's is there only then.
+/// Without this, a wrong path of a password file shows only at run time. A credential of systemd exists only then, so
+/// it is no error.
 #[test]
 fn credentials_that_are_not_there() {
     let config = r#"{ "listen": ["127.0.0.1:1443"], "limits": { "connections": 1 },
@@ -101,7 +102,8 @@ fn credentials_that_are_not_there() {
     assert_eq!(told(&output), (Some(0), expected, ""));
 }
 
-/// Errors: all, a line each, on stderr, with exit code 1 for every command that reads the file.
+/// Without this, an operator sees only the first error, or a command that reads the file exits with another code than
+/// 1.
 #[test]
 fn all_errors_on_stderr() {
     let config = r#"{ "listen": ["0.0.0.0:443"], "routes": {
@@ -122,7 +124,7 @@ fn all_errors_on_stderr() {
     }
 }
 
-/// A file that is not there, not text, or empty: an error like any other, not a panic.
+/// Without this, a missing, empty or binary file ends the program with a panic instead of an error.
 #[test]
 fn unreadable_files() {
     let output = run("unreadable_files", b"", &["check", "--config", "nowhere/lb.json"]);
@@ -142,7 +144,7 @@ fn unreadable_files() {
     }
 }
 
-/// Wrong arguments are exit code 2, so that scripts can tell them from a rejected file.
+/// Without this, scripts cannot tell wrong arguments (2) from a rejected file (1).
 #[test]
 fn wrong_arguments() {
     let long = "a".repeat(254);
@@ -173,7 +175,7 @@ fn wrong_arguments() {
     }
 }
 
-/// What keeps it from starting is mended in one go, and not found out one start at a time.
+/// Without this, an operator finds obstacles to a start one at a time.
 #[test]
 fn run_names_all_that_is_in_the_way() {
     let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -197,7 +199,7 @@ fn run_names_all_that_is_in_the_way() {
     assert_eq!(told(&output), (Some(1), "", expected.as_str()));
 }
 
-/// Help and version are what was asked for: stdout, exit code 0.
+/// Without this, help and version go to stderr, or exit with an error.
 #[test]
 fn help_and_version() {
     for arguments in [
@@ -226,7 +228,7 @@ fn help_and_version() {
     assert_eq!(told(&output), (Some(0), concat!("fiscalismia-lb ", env!("CARGO_PKG_VERSION"), "\n"), ""));
 }
 
-/// Editors and validators are fed from the program that reads the file.
+/// Without this, editors and validators cannot read the schema.
 #[test]
 fn schema_is_json() {
     let output = command(&["schema"]).output().unwrap();
@@ -236,7 +238,7 @@ fn schema_is_json() {
     assert_eq!(schema, fiscalismia_lb::config::schema());
 }
 
-/// A reader that stops reading, as `head` does, must not look like a crash.
+/// Without this, a reader that stops reading, such as `head`, makes the program panic.
 #[test]
 fn full_stdout() {
     let output = command(&["check", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/fiscalismia.json")])
@@ -246,7 +248,7 @@ fn full_stdout() {
     assert_eq!(told(&output), (Some(1), "", "cannot write to stdout: No space left on device\n"));
 }
 
-/// `route` says what a hello would get, and why.
+/// Without this, `route` names another route than a hello gets, or another reason.
 #[test]
 fn route_explains() {
     const DEMO_SERVERS: &str = "balance source over 2 servers\n  \
@@ -285,7 +287,7 @@ fn route_explains() {
     }
 }
 
-/// A client's address decides whether it may come, and by its hash which server it gets.
+/// Without this, `route --from` ignores `allow_from`, or names another server than the client's hash gives.
 #[test]
 fn route_from_an_address() {
     let inner = DEMO.replace(r#""balance": "source","#, r#""balance": "source", "allow_from": ["10.0.0.0/8"],"#);
@@ -302,7 +304,7 @@ fn route_from_an_address() {
     }
 }
 
-/// The default route takes what is left, and the three ways to reject are told apart.
+/// Without this, `route` does not name the default route, or tells `drop`, `alert` and `close` apart wrongly.
 #[test]
 fn route_default_and_reject() {
     let default = r#"{ "listen": ["127.0.0.1:0"], "routes": { "r": { "sni": ["*"], "servers": ["127.0.0.1:1"] } } }"#;
@@ -339,7 +341,7 @@ fn serve_once(answer: &'static str) -> (u16, thread::JoinHandle<String>) {
     (port, server)
 }
 
-/// A container that is not healthy must not pass for one, whatever comes back.
+/// Without this, a container that is not healthy passes for healthy.
 #[test]
 fn health_by_answer() {
     for (answer, code, expected) in [
@@ -361,7 +363,7 @@ fn health_by_answer() {
     }
 }
 
-/// Nothing listens there: not healthy. The port stays bound, so that no other test gets it.
+/// Without this, `health` passes although nothing listens. The port stays bound, so that no other test gets it.
 #[test]
 fn health_refused() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -374,7 +376,7 @@ fn health_refused() {
     assert_eq!(told(&output), (Some(1), "", expected.as_str()));
 }
 
-/// Without this, a proxy that hangs keeps its health check hanging too, however it hangs.
+/// Without this, a program that hangs, at any step, makes its health check hang too.
 #[test]
 fn health_does_not_wait_for_ever() {
     for drips in [false, true] {
@@ -396,7 +398,8 @@ fn health_does_not_wait_for_ever() {
     }
 }
 
-/// 10,000 routes load, and each is found; the time is printed for a person to look at and fails nothing.
+/// Without this, a file of 10,000 routes does not load, or a name in it is not found. The time is printed, and fails
+/// nothing.
 #[test]
 fn ten_thousand_routes() {
     let routes: Vec<_> = (0..10_000)
@@ -415,7 +418,7 @@ fn ten_thousand_routes() {
     assert!(told(&output).1.starts_with("route r9999: exact name host9999.example\n"));
 }
 
-/// Scripts go by the exit code: 0 nothing lost, 3 something, 1 nothing written.
+/// Without this, scripts cannot tell a whole import (0) from one with losses (3) and from none (1).
 #[test]
 fn import_tells_by_its_exit_code_what_is_lost() {
     let frontend = "frontend tls\n  bind :443\n  tcp-request inspect-delay 5s\n  \
@@ -444,9 +447,8 @@ fn import_tells_by_its_exit_code_what_is_lost() {
     }
 }
 
-/// Work that grows with the square of the listeners would stop the loop for minutes at a reload of a file like this.
-/// What is limited is the time on a CPU, which other programs of the machine do not lengthen: 1 second is enough, and
-/// the square of 40,000 takes 500.
+/// Without this, a reload whose work grows with the square of the listeners stops the loop for minutes. The limit is on
+/// CPU time, which other programs do not lengthen: 1 second suffices, and the square of 40,000 takes 500.
 #[test]
 fn forty_thousand_routes_with_listeners_of_their_own() {
     let routes: Vec<_> = (0..40_000)

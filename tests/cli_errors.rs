@@ -25,7 +25,7 @@ fn file(section: &str, text: &str) -> String {
     }
 }
 
-/// A text that changes is a text that no longer says what would be right, or where. `BLESS=1` writes the list anew.
+/// Without this, an error text that changes may lose its place or its remedy unseen. `BLESS=1` writes the list anew.
 #[test]
 fn every_error_text() {
     let (mut section, mut said, mut errors_in_list) = ("", String::new(), 0);
@@ -51,7 +51,7 @@ fn every_error_text() {
     assert!(errors_in_list > 150, "only {errors_in_list} errors in the list");
 }
 
-/// A schema that refuses what the program takes marks good files as wrong in an editor.
+/// Without this, an editor marks good files as wrong.
 #[test]
 fn schema_takes_what_is_good() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
@@ -74,7 +74,7 @@ fn schema_takes_what_is_good() {
     assert!(good > 5 && refused > 100, "{good} {refused}");
 }
 
-/// The files that people begin with.
+/// Without this, an editor marks the examples as wrong.
 #[test]
 fn schema_takes_the_examples() {
     let schema = jsonschema::validator_for(&schema()).unwrap();
@@ -91,7 +91,8 @@ fn schema_takes_the_examples() {
     assert!(checked > 0);
 }
 
-/// Lengths that are too long to stand in the list, and the longest that is good.
+/// Without this, the longest good value is refused, or one character more is taken. These values are too long for the
+/// list of errors.
 #[test]
 fn longest_names() {
     let name = |label: usize, last: usize| format!("\"{0}.{0}.{0}.{1}\"", "a".repeat(label), "b".repeat(last));

@@ -70,7 +70,7 @@ fn value(schema: &Value) -> String {
     }
 }
 
-/// A key that the page does not tell of, or tells otherwise. `BLESS=1` writes the tables anew.
+/// Without this, the page lacks a key, or describes it otherwise than the program. `BLESS=1` writes the tables anew.
 #[test]
 fn tables_are_those_of_the_code() {
     let page = fs::read_to_string(PAGE).unwrap();

@@ -91,7 +91,7 @@ fn as_file(snippet: &Value) -> Value {
     file
 }
 
-/// A file that `check` refuses, pasted by somebody who trusts the page.
+/// Without this, a file pasted from a page is refused by `check`.
 #[test]
 fn json_is_what_check_takes() {
     let mut checked = 0;
@@ -110,7 +110,7 @@ fn json_is_what_check_takes() {
     assert!(checked > 15, "only {checked} snippets");
 }
 
-/// A key within a sentence, `"key": value`, is one of some object of the file, and takes that value.
+/// Without this, a sentence shows a `"key": value` that no object of the file takes.
 #[test]
 fn keys_in_sentences_are_what_check_takes() {
     let mut checked = 0;
@@ -166,7 +166,7 @@ fn typed(block: &str) -> Vec<(String, Option<String>)> {
     (0..lines.len()).filter(is_typed).map(|at| (lines[at].to_owned(), refusal(at))).collect()
 }
 
-/// A command, flag or value that the program has not, or has no longer.
+/// Without this, a page shows a command, flag or value that the program does not have.
 #[test]
 fn commands_are_the_programs_own() {
     let mut tried = 0;
@@ -190,7 +190,7 @@ fn commands_are_the_programs_own() {
     assert!(tried > 30, "only {tried} commands");
 }
 
-/// The first thing that a new user compares.
+/// Without this, a new user sees other output than the README shows.
 #[test]
 fn quick_start_prints_what_the_readme_says() {
     let readme = Page::read("README.md");
@@ -238,7 +238,7 @@ fn as_prose(default: &Value) -> String {
     }
 }
 
-/// A default that changed in the code, and in a sentence did not. docs/configuration.md's tables have their own test.
+/// Without this, a sentence names a default that has changed. docs/configuration.md's tables have their own test.
 #[test]
 fn defaults_are_those_of_the_code() {
     let mut compared = 0;
@@ -286,7 +286,7 @@ fn anchor(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// A link that leads nowhere, in any page of the tree's top and of docs/.
+/// Without this, a link in a page leads nowhere.
 #[test]
 fn links_lead_somewhere() {
     let tops = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(Page::read);
@@ -315,7 +315,7 @@ fn links_lead_somewhere() {
     assert!(followed > 50, "only {followed} links");
 }
 
-/// A file that is named between backticks, such as `nixos/render`.
+/// Without this, a page names a file, such as `nixos/render`, that does not exist.
 #[test]
 fn named_files_are_there() {
     let mut found = 0;
@@ -333,7 +333,7 @@ fn named_files_are_there() {
     assert!(found > 20, "only {found} files");
 }
 
-/// The versions that pages name: the program's own, and the compiler's.
+/// Without this, a page names another version of the program or the compiler than the manifest.
 #[test]
 fn versions_are_those_of_the_manifest() {
     let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).unwrap();

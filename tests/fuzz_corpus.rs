@@ -25,20 +25,19 @@ fn replay(target: &str, run: fn(&[u8])) {
     assert!(count >= 20, "{target} has a corpus of {count}");
 }
 
-/// What fuzzing found stays found: bytes that once broke a promise are tried with every test run.
+/// Without this, a hello that fuzzing once found to break a promise breaks it again.
 #[test]
 fn client_hello() {
     replay("client_hello", targets::client_hello);
 }
 
-/// As above.
+/// Without this, a PROXY header that fuzzing once found to break a promise breaks it again.
 #[test]
 fn proxy_header() {
     replay("proxy_header", targets::proxy_header);
 }
 
-/// Headers that differ from good and bad ones by some bytes break no promise either. `HEADERS=1000000` tries more of
-/// them.
+/// Without this, a header that differs by some bytes from a known one breaks a promise. `HEADERS=1000000` tries more.
 #[test]
 fn proxy_headers_with_other_bytes() {
     let wanted: u64 = std::env::var("HEADERS").map_or(20_000, |text| text.parse().unwrap());
@@ -67,25 +66,27 @@ fn proxy_headers_with_other_bytes() {
     }
 }
 
-/// As above.
+/// Without this, a request head that fuzzing once found to break a promise breaks it again.
 #[test]
 fn http_head() {
     replay("http_head", targets::http_head);
 }
 
-/// As above.
+/// Without this, a configuration that fuzzing once found to break a promise breaks it again.
 #[test]
 fn config() {
     replay("config", targets::config);
 }
 
-/// As above; the model of a relay is in the target.
+/// Without this, a sequence of events that fuzzing once found to break a relay breaks it again. The target has the
+/// model.
 #[test]
 fn session() {
     replay("session", targets::session);
 }
 
-/// Hellos of real clients are read, whole and in two records cut anywhere: one that our builder would never make too.
+/// Without this, a real client's hello is misread, whole or in two records cut anywhere, where our own builder's hello
+/// is not.
 #[test]
 fn hellos_of_real_clients() {
     let clients: [(&str, Option<&str>, &[&str]); 8] = [

@@ -57,7 +57,7 @@ fn with(path: &[String], value: Value) -> Result<Config, Vec<String>> {
     read(&file)
 }
 
-/// A key that the schema and the documentation tell of, and the parser never reads.
+/// Without this, schema and documentation have a key that the parser never reads.
 #[test]
 fn every_key_is_read() {
     let keys = keys();
@@ -75,7 +75,7 @@ fn read(file: &Value) -> Result<Config, Vec<String>> {
     config.map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
-/// A default that the schema and the documentation tell of, and that does not hold.
+/// Without this, schema and documentation have a default that the program does not use.
 #[test]
 fn defaults_hold() {
     let with_defaults = keys().into_iter().filter(|key| key.schema.get("default").is_some());
@@ -87,7 +87,7 @@ fn defaults_hold() {
     assert!(compared > 25, "only {compared} defaults");
 }
 
-/// Nix writes null for what is not set.
+/// Without this, a configuration written by Nix is refused: Nix writes null for an option that is not set.
 #[test]
 fn null_counts_as_not_given() {
     for Key { path, is_required, .. } in keys() {

@@ -58,7 +58,7 @@ fn knows_none(first: &[u8], stream: &mut TcpStream) {
     stream.write_all(answer).unwrap();
 }
 
-/// The route and the server agree.
+/// Without this, `try` reports a fault where route and server agree.
 #[test]
 fn all_is_well() {
     for (protocol, address) in [("v2", server(insists)), ("off", server(knows_none))] {
@@ -68,7 +68,8 @@ fn all_is_well() {
     }
 }
 
-/// The commonest mistake, which health checks and log do not tell: the header on one side only.
+/// Without this, `try` misses the commonest mistake, which neither health check nor log shows: a PROXY header on one
+/// side only.
 #[test]
 fn the_header_on_one_side_only() {
     let (code, said) = tried("unexpected", "v2", server(knows_none));
@@ -83,7 +84,7 @@ fn the_header_on_one_side_only() {
     assert_eq!((code, said.as_str()), (Some(1), expected));
 }
 
-/// Alerts and other answers, in a person's words.
+/// Without this, `try` does not explain an alert or an unusual answer.
 #[test]
 fn other_answers() {
     let answers: [(&str, &'static [u8], &str); 3] = [
@@ -100,7 +101,7 @@ fn other_answers() {
     assert_eq!(tried("refused", "v2", nobody), (Some(1), expected));
 }
 
-/// A name that no route takes is said as `route` says it.
+/// Without this, `try` explains a name without a route otherwise than `route`.
 #[test]
 fn no_route() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("try-none.json");

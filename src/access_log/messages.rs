@@ -114,7 +114,7 @@ mod tests {
         logger.log(&Record::builder().level(Level::Warn).target(target).args(format_args!("{words}")).build());
     }
 
-    /// Without this, what is said while the loop turns goes to stderr and may wait for its reader, or is lost.
+    /// Without this, a message while the loop runs goes to stderr, where it may block, or is lost.
     #[test]
     fn messages_go_where_the_loop_is() {
         let (before, after) = (Messages::default(), Messages::default());
@@ -128,7 +128,7 @@ mod tests {
         assert!(after.take().messages.is_empty());
     }
 
-    /// Without this, a loop that says much and never comes to an end of its turn takes all memory.
+    /// Without this, a turn that writes many messages takes memory without bound.
     #[test]
     fn messages_are_bounded() {
         let messages = Messages::default();

@@ -35,7 +35,7 @@ fn json(whose: &Whose<'_>, step: &Step<'_>) -> Value {
     serde_json::from_slice(&buffer).unwrap()
 }
 
-/// Without this, a field has another's value, or is missing where it should be there.
+/// Without this, a field has another field's value, or is missing.
 #[test]
 fn every_step_in_both_forms() {
     let begin = json!({
@@ -134,7 +134,7 @@ fn what_a_client_sent_is_escaped() {
     }
 }
 
-/// Without this, a person has to look for the line that matters, or a file is full of escapes.
+/// Without this, a terminal does not mark the lines that matter, or a file gets escape sequences.
 #[test]
 fn state_and_drop_are_coloured() {
     let close = |reason, in_colour| {
@@ -159,7 +159,7 @@ fn state_and_drop_are_coloured() {
     }
 }
 
-/// Without this, a path with a quote in it breaks whoever reads the objects.
+/// Without this, a path with a quote in it breaks a reader of JSON lines.
 #[test]
 fn notices_are_objects_too() {
     let mut buffer = Vec::new();
@@ -179,7 +179,7 @@ fn event(event: &Event<'_>) -> (String, Value) {
     (String::from_utf8(haproxy).unwrap(), serde_json::from_slice(&json).unwrap())
 }
 
-/// Without this, whoever is woken by a line cannot tell from it what is down, why, or how long it held.
+/// Without this, an operator cannot tell from an event what is down, why, and for how long.
 #[test]
 fn events_are_sentences_and_fields() {
     let checked = Checked {
@@ -251,7 +251,7 @@ fn events_are_sentences_and_fields() {
     }
 }
 
-/// Without this, what is said too much in one turn is missing, and nothing tells of it.
+/// Without this, messages beyond a turn's bound are missing without a line that says so.
 #[test]
 fn messages_that_are_lost_are_counted_and_told() {
     let path = std::env::temp_dir().join(format!("lb-messages-{}", std::process::id()));

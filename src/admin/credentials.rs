@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(credentials.judge(None), Access::Denied);
     }
 
-    /// Without this, an installation without credentials shows its page to everyone.
+    /// Without this, an installation without credentials shows its page to every client.
     #[test]
     fn without_credentials_nobody_is_let_in() {
         let none = Credentials { expected: None, missing: Vec::new() };
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(none.judge(None), Access::Closed);
     }
 
-    /// Without this, a file with a line too many, or the end of it in another's way, has a password that nobody can type.
+    /// Without this, a password file with a second line, or another line ending, has a password that no user can type.
     #[test]
     fn a_file_is_one_line() {
         let path = std::env::temp_dir().join(format!("lb-credentials-{}", std::process::id()));
@@ -203,7 +203,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
     }
 
-    /// Without this, a user name that no browser can send is found out by nobody being let in.
+    /// Without this, a user name that no browser can send is accepted, and every login fails.
     #[test]
     fn a_user_name_has_no_colon() {
         assert!(Credentials::join("a:b", "c").is_err());

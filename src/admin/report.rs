@@ -142,7 +142,7 @@ impl Body for Report {
 mod tests {
     use super::*;
 
-    /// Without this, a collector that was written for HAProxy gets another page than it asks for, or none.
+    /// Without this, a collector written for HAProxy gets another page than it asks for, or none.
     #[test]
     fn parameters_are_haproxys() {
         let (page, all) = (Form::Page, View::default());

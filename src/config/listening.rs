@@ -65,7 +65,7 @@ pub(super) fn all_of_family(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    /// Two listeners that the kernel refuses side by side would make a file that `check` calls good fail at its start.
+    /// Without this, `check` accepts two listeners that the kernel refuses side by side.
     #[test]
     fn what_clashes() {
         for (first, second, clash) in [

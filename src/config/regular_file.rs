@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// Without this, a start or a reload waits for ever for somebody to write into a FIFO, and for the end of /dev/zero.
+    /// Without this, a start or a reload waits for ever for a writer of a FIFO, or for the end of /dev/zero.
     #[test]
     fn what_is_no_regular_file_is_refused_without_waiting() {
         let fifo = std::env::temp_dir().join(format!("lb-fifo-{}", std::process::id()));

@@ -13,7 +13,7 @@ const EXAMPLE: &str = r#"{
   }
 }"#;
 
-/// Every default is the one that users are told of.
+/// Without this, a default differs from the documented one.
 #[test]
 fn defaults_are_as_promised() {
     let config = parse("lb.json", EXAMPLE).unwrap();
@@ -84,7 +84,7 @@ fn defaults_are_as_promised() {
     assert_eq!(config, expected);
 }
 
-/// A key that is read but goes nowhere, or to the wrong place.
+/// Without this, a key is read but has no effect, or a wrong one.
 #[test]
 fn every_key_reaches_its_field() {
     let text = r#"{
@@ -186,7 +186,8 @@ fn every_key_reaches_its_field() {
     assert_eq!(parse("lb.json", text).unwrap(), expected);
 }
 
-/// A route's settings hide the file's, key by key; a PROXY header goes only where the route sends one.
+/// Without this, a route's setting hides other keys of the file, or a probe sends a PROXY header that the route does
+/// not have.
 #[test]
 fn routes_override_key_by_key() {
     let text = r#"{
@@ -213,7 +214,7 @@ fn routes_override_key_by_key() {
     assert_eq!(b.health_check.probe, Probe::Off);
 }
 
-/// What is allowed but hardly meant; nothing of the sort in a plain file.
+/// Without this, a legal setting that is hardly meant has no warning, or a plain file has one.
 #[test]
 fn warnings_word_for_word() {
     let example = parse("lb.json", EXAMPLE).unwrap();
@@ -243,7 +244,8 @@ fn warnings_word_for_word() {
     );
 }
 
-/// `*.a.b` for all below `a.b` is how HAProxy's `-m end .a.b` is misread: deeper names land at a stranger's server.
+/// Without this, an operator who means HAProxy's `-m end .a.b` by `*.a.b` sends deeper names to the default route's
+/// server.
 #[test]
 fn warns_where_the_default_takes_deeper_names() {
     let said = |web: &str, rest: &str| {
@@ -268,7 +270,7 @@ fn warns_where_the_default_takes_deeper_names() {
     }
 }
 
-/// What people write in good faith and does not do what they mean.
+/// Without this, a setting that does not do what it seems to do has no warning.
 #[test]
 fn warnings_of_what_is_hardly_meant() {
     let odd = r#"{
@@ -302,7 +304,7 @@ fn warnings_of_what_is_hardly_meant() {
     assert_eq!(ipv6_only(&odd), ["listen[0]: \"[::]:443\" takes IPv6 only; write \"0.0.0.0:443\" too for IPv4"]);
 }
 
-/// The place that is shown is where a person has to look, not where the parser gave up.
+/// Without this, an error points at the place where the parser stopped, not at the fault.
 #[test]
 fn faults_are_shown_where_they_are() {
     let shown = |text: &str| format!("{:#}", parse("f", text).unwrap_err()[0]);
@@ -323,7 +325,7 @@ fn faults_are_shown_where_they_are() {
     assert!(shown("{\t\"é\": é }").ends_with(lines));
 }
 
-/// A duplicate far from its first is found by the line of that.
+/// Without this, an operator has to search for the first of two duplicates.
 #[test]
 fn duplicates_name_the_first_line() {
     let text = EXAMPLE.replace("\n}", ",\n  \"retries\": 1,\n  \"listen\": [\"[::]:444\"]\n}");
@@ -331,7 +333,7 @@ fn duplicates_name_the_first_line() {
     assert_eq!(errors[0].to_string(), "f: listen: is written twice, first in line 2; keep one");
 }
 
-/// A fault that is not found would be told in the parser's words, and one where there is none would refuse a good file.
+/// Without this, a fault in the JSON is described in the parser's words, or a good file is refused.
 #[test]
 fn faults_are_found_in_all_that_is_no_json() {
     let text = EXAMPLE.replace("30m", "\\u00e9 \\\\");
@@ -354,7 +356,7 @@ fn faults_are_found_in_all_that_is_no_json() {
     }
 }
 
-/// Without this, a client writes the address that it is known by, or no balancer may.
+/// Without this, a client can claim any address, or no balancer may tell one.
 #[test]
 fn balancers_are_those_of_the_networks() {
     let text = EXAMPLE.replacen('{', r#"{ "accept_proxy": { "from": ["192.0.2.0/24", "2001:db8::/32"] },"#, 1);
@@ -363,7 +365,7 @@ fn balancers_are_those_of_the_networks() {
     assert!(["192.0.3.0", "2001:db9::1"].iter().all(|ip| !config.is_balancer(ip.parse().unwrap())));
 }
 
-/// Without this, a route is open to all networks, or closed to those that may come.
+/// Without this, a route is open to all networks, or closed to its own.
 #[test]
 fn a_route_allows_its_networks() {
     let text = EXAMPLE.replacen(r#""timeouts""#, r#""allow_from": ["192.0.2.0/24", "198.51.100.7/32"], "timeouts""#, 1);
@@ -374,7 +376,7 @@ fn a_route_allows_its_networks() {
     assert!(allows(1 - demo, "198.51.100.8"), "no list: all may come");
 }
 
-/// Without this, a server is not connected to from its own `source`, or a link-local one is in no zone.
+/// Without this, a link-local `source` has no zone, so its server is never connected to.
 #[test]
 fn a_source_is_meant_in_the_zone_of_the_server() {
     let from = |source: Option<&str>, address: &str| {
@@ -387,7 +389,7 @@ fn a_source_is_meant_in_the_zone_of_the_server() {
     assert_eq!(from(Some("fe80::2"), "[fe80::1%3]:443").as_deref(), Some("[fe80::2%3]:0"));
 }
 
-/// Without this, the longest name that TLS can carry is refused, or one is taken that no hello can ask for.
+/// Without this, the longest name that TLS can carry is refused, or one is taken that no hello can carry.
 #[test]
 fn names_are_as_long_as_dns_allows() {
     let name = |first: usize| format!("{}.{2}.{2}.{1}", "a".repeat(first), "b".repeat(61), "c".repeat(63));
@@ -407,7 +409,7 @@ fn names_are_as_long_as_dns_allows() {
     }
 }
 
-/// Without this, the remedy for a URL is a port that nobody listens at.
+/// Without this, the remedy for a URL names a port on which no server listens.
 #[test]
 fn a_url_has_the_port_of_its_scheme() {
     for (url, remedy) in [("http://192.0.2.1/", "192.0.2.1:80"), ("https://192.0.2.1/", "192.0.2.1:443")] {
@@ -443,7 +445,7 @@ fn edges_are_good() {
     }
 }
 
-/// Without this, a server is bound to a device that cannot be, and fails for ever.
+/// Without this, a server has a device name that the kernel cannot have, and every connect fails.
 #[test]
 fn devices_are_named_as_the_kernel_has_them() {
     for name in ["", ".", "..", "a b", "a/b", "a:b", "a2345678901234567", "a\u{b}b"] {

@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// Without this, an order is taken for another, or one for a server with an odd name is refused.
+    /// Without this, a command is taken for another, or one for a server with an odd name is refused.
     #[test]
     fn orders_are_read_whole() {
         let change = Change {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(command("POST /drain"), Ok(Command::Drain));
     }
 
-    /// Without this, an odd request changes a server, or is answered with another's answer.
+    /// Without this, a malformed request changes a server, or gets another request's answer.
     #[test]
     fn odd_requests_are_refused() {
         for odd in [

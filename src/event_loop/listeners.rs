@@ -291,7 +291,7 @@ fn place(listener: &Listener<Role>) -> Place {
 mod tests {
     use super::*;
 
-    /// Whoever has no IPv6 would be told to write an address that the machine has, and `[::]` is no address to look for.
+    /// Without this, a host without IPv6 is told to write another address instead of leaving `[::]` out.
     #[test]
     fn without_ipv6_its_address_is_to_be_left_out() {
         let any = "[::]:443".parse().unwrap();
@@ -301,8 +301,7 @@ mod tests {
         assert_eq!(other, "; write an address that this machine has");
     }
 
-    /// Under the units of examples/systemd, an address without a socket would be blamed on a capability that does not
-    /// help.
+    /// Without this, the error under the units of examples/systemd names a capability that does not help.
     #[test]
     fn what_systemd_forbids_is_not_blamed_on_a_capability() {
         let remedy_for = |error: Errno| remedy(&error.into(), "127.0.0.1:8404".parse().unwrap());

@@ -12,8 +12,8 @@ use signal_hook::consts::signal::SIGTERM;
 
 use crate::vocabulary::CloseReason;
 
-/// A pause of the process (SIGSTOP, a frozen cgroup, a long turn) would else cut every client that spoke meanwhile: its
-/// bytes are there, and the loop looks at the clock before it looks at them.
+/// Without this, a pause of the process (SIGSTOP, a frozen cgroup, a long turn) ends clients whose bytes wait, as the
+/// clock is read before the sockets.
 #[test]
 fn a_pause_cuts_nobody_whose_bytes_are_there() {
     const CLIENTS: usize = 40;
@@ -41,7 +41,8 @@ fn a_pause_cuts_nobody_whose_bytes_are_there() {
     assert_eq!(rig.snapshot().connections, 0, "who is silent for longer is cut");
 }
 
-/// Without this, the loop pays for memory in turns that bring nothing: a listener whose clients wait for room is ready in each.
+/// Without this, turns that bring nothing allocate memory: a listener whose clients wait for room is ready in each
+/// turn.
 #[test]
 fn a_turn_that_moves_nothing_allocates_nothing() {
     let mut rig = Rig::new(r#""limits": { "connections": 1 }"#);
@@ -54,7 +55,7 @@ fn a_turn_that_moves_nothing_allocates_nothing() {
     }
 }
 
-/// Without this, a drain does not end with the last connection, or cuts it off.
+/// Without this, a drain does not end with the last connection, or cuts it off early.
 #[test]
 fn a_drain_ends_with_the_last_connection_or_at_its_deadline() {
     for has_left in [false, true] {
@@ -78,7 +79,7 @@ fn a_drain_ends_with_the_last_connection_or_at_its_deadline() {
     }
 }
 
-/// Without this, a client that waits for a server is sent away although one has room since.
+/// Without this, a pause of the process refuses a queued client although a server has room by now.
 #[test]
 fn a_pause_sends_nobody_away_while_a_server_has_room() {
     let mut rig = Rig::with_server(r#""max_connections": 1"#, r#""timeouts": { "connect": "2s" }"#);
@@ -96,7 +97,7 @@ fn a_pause_sends_nobody_away_while_a_server_has_room() {
     assert_eq!(snapshot.process.closes[CloseReason::ServersFull.index()], 0);
 }
 
-/// Without this, a client that came late is served before one that waits, or a reload that makes room serves nobody.
+/// Without this, a client overtakes others in the queue, or a reload that makes room serves no client.
 #[test]
 fn clients_that_wait_are_served_in_their_order() {
     let mut rig = Rig::with_server(r#""max_connections": 1"#, r#""timeouts": { "connect": "60s" }"#);
@@ -129,7 +130,7 @@ fn clients_that_wait_are_served_in_their_order() {
     rig.check_gauges();
 }
 
-/// Without this, a server that refuses is tried without end, or at once and in vain.
+/// Without this, a server that refuses is retried without end, or without a pause.
 #[test]
 fn a_server_that_refuses_is_tried_as_often_as_retries_say() {
     let mut rig = Rig::of(
@@ -152,7 +153,7 @@ fn a_server_that_refuses_is_tried_as_often_as_retries_say() {
     assert_eq!(snapshot.process.closes[CloseReason::ServerRefused.index()], 1);
 }
 
-/// Without this, a reload forgets who has connections open, or cuts them.
+/// Without this, a reload forgets or ends open connections.
 #[test]
 fn a_reload_keeps_what_is_open() {
     let mut rig = Rig::new(r#""reject": "close""#);
@@ -166,7 +167,7 @@ fn a_reload_keeps_what_is_open() {
     assert_eq!((snapshot.connections, snapshot.process.https.refused, snapshot.routes[0].open), (3, 1, 3));
 }
 
-/// Without this, a server that has gone is found down late, or by one probe that failed, and comes back as slowly.
+/// Without this, one failed probe takes a server down, or a dead server is found late.
 #[test]
 fn a_server_goes_down_and_comes_back_by_its_probes() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();

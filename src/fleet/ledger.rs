@@ -202,7 +202,7 @@ mod tests {
         (0..count).map(|_| slots.reserve()).collect()
     }
 
-    /// Without this, a gauge drifts, or a server that lost a connection keeps its place taken for good.
+    /// Without this, a gauge drifts, or a server counts a connection that has ended.
     #[test]
     fn a_connection_is_counted_off_wherever_it_was_counted() {
         let (mut fleet, id) = fleet(9);
@@ -239,7 +239,7 @@ mod tests {
         assert!((0..2).all(|server| route.server(ServerIndex(server)).unwrap().traffic().connect_errors == 0));
     }
 
-    /// Without this, a retry on the same server counts as another server, and a panel shows a fault that is none.
+    /// Without this, a retry on the same server counts as a redispatch, and a panel shows a fault.
     #[test]
     fn a_retry_is_no_redispatch() {
         let (mut fleet, id) = fleet(9);
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!((traffic.connects, traffic.balanced, traffic.retries, traffic.redispatches), (2, 1, 1, 0));
     }
 
-    /// Without this, a client that came late overtakes others, or one that has gone keeps them waiting.
+    /// Without this, a client overtakes others in the queue, or one that has left holds up the queue.
     #[test]
     fn those_that_wait_go_on_in_the_order_in_which_they_came() {
         let (mut fleet, id) = fleet(1);
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!((queue.len(), queue.most()), (0, 4));
     }
 
-    /// Without this, a queue stands still although a reload made room.
+    /// Without this, a queue stands still after a reload that makes room.
     #[test]
     fn a_reload_lets_those_that_wait_go_on() {
         let (mut fleet, id) = fleet(1);

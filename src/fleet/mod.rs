@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(fleet.route(find(&fleet, "a.example").unwrap()).unwrap().traffic().connect_errors, 5);
     }
 
-    /// Without this, every reload with new names costs memory for good, or moves a connection or a probe to another's
+    /// Without this, every reload with new names takes memory for good, or moves a connection or probe to another
     /// route.
     #[test]
     fn places_are_used_again() {
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(&*fleet.route(RouteId(0)).unwrap().config.name, "busy");
     }
 
-    /// Without this, a server takes over the counters of the one whose place it got, or a route's go backwards.
+    /// Without this, a server inherits the counters of the one whose slot it got, or a route's counters go down.
     #[test]
     fn a_server_in_a_free_place_begins_anew() {
         let mut spread = Spread::new(Time::ZERO, 1);

@@ -241,7 +241,7 @@ mod tests {
         assert!(places.find(a.index(), ServerIndex(2)).is_none() && places.find(9, ServerIndex(0)).is_none());
     }
 
-    /// Without this, an upgrade with a route less cuts its connections off, or a newcomer gets them counted.
+    /// Without this, a restart with a removed route cuts its connections off, or counts them on another route.
     #[test]
     fn what_left_the_file_keeps_its_connections() {
         let before = config(&[

@@ -150,7 +150,7 @@ mod tests {
         Some(fleet.route(id)?.name().to_string())
     }
 
-    /// Without this, a large file stops the loop for as long as it takes, or a hello is answered from half of a new file.
+    /// Without this, a large file stops the loop while it is taken over, or a hello is routed by half of a new file.
     #[test]
     fn a_few_routes_at_a_time_and_hellos_get_the_old_ones_until_the_last() {
         let spread = &mut Spread::new(Time::ZERO, 1);

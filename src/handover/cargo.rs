@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Without this, a process that cannot go on with everything lets the rest end like orderly connections.
+    /// Without this, connections that the next process cannot take over end like orderly ones.
     #[test]
     fn what_is_left_is_known() {
         let files: Vec<File> = (0..40).map(|_| File::open("/dev/null").unwrap()).collect();
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(kept.len() + rest, 40);
     }
 
-    /// Without this, state comes without its fds, or fds of one message are taken for all.
+    /// Without this, state arrives without its fds, or only the first message's fds arrive.
     #[test]
     fn what_goes_comes() {
         let files: Vec<File> = (0..99).map(|_| File::open("/dev/null").unwrap()).collect();

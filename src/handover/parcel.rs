@@ -113,7 +113,7 @@ impl Parcel {
 mod tests {
     use super::*;
 
-    /// Without this, connections come out under other records than their own, or state is cut.
+    /// Without this, an fd is taken for another connection's, or state is cut short.
     #[test]
     fn what_goes_in_comes_out_in_order() {
         let state: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
@@ -150,7 +150,7 @@ mod tests {
         assert!(parcel.pull().unwrap().is_none());
     }
 
-    /// Without this, a stored end of which nothing can be received keeps a program from starting, or makes it wait.
+    /// Without this, a stored socket without state keeps a program from starting, or makes it wait.
     #[test]
     fn an_empty_one_is_an_error() {
         let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();

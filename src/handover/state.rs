@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(state.take::<Newer>("b").unwrap(), Newer::default(), "a section that is not there");
     }
 
-    /// Without this, one section that does not fit takes the others along.
+    /// Without this, one unreadable section loses all others.
     #[test]
     fn a_section_is_lost_alone() {
         let mut state = passed(|state| {
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(state.take::<Older>("b").unwrap().count, 1);
     }
 
-    /// Without this, what a relay held is taken from another's bytes, or a bad span ends the program.
+    /// Without this, a connection gets another one's unsent bytes, or a wrong span makes the program panic.
     #[test]
     fn bytes_keep_their_place() {
         let mut spans = Vec::new();
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(state.bytes(Span { at: usize::MAX, len: 2 }), None);
     }
 
-    /// Without this, a parcel of something else ends the program that finds it.
+    /// Without this, foreign data in the store makes the program panic.
     #[test]
     fn what_is_no_state_is_an_error() {
         let good = State::default().into_bytes();

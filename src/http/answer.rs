@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// Without this, an answer whose slices end just where it ends is taken for one that is followed by another.
+    /// Without this, an answer whose last slice is full gets an empty chunk in its middle or a wrong end.
     #[test]
     fn the_last_chunk_is_the_only_empty_one() {
         for bytes in [0, 5, 10, 95, 100, 105, 1000] {

@@ -102,7 +102,8 @@ fn rest(mut client: TcpStream) -> (String, Option<ErrorKind>) {
     (String::from_utf8(bytes).unwrap(), end)
 }
 
-/// Without this, an answer is lost between two slices, or to what a client sends behind its request.
+/// Without this, bytes of an answer are lost between two slices, or through bytes that a client sends after its
+/// request.
 #[test]
 fn an_answer_of_any_size_comes_whole() {
     for body in [None, Some(0), Some(1), Some(3_000_000)] {
@@ -144,7 +145,7 @@ fn a_phase_is_over_in_time() {
     assert_eq!(end.reason, CloseReason::Answered);
 }
 
-/// Without this, a loop that was held up ends a client whose request has long been there.
+/// Without this, a delayed loop ends a client whose request arrived in time.
 #[test]
 fn a_request_that_nobody_has_read_is_in_time() {
     let mut site = Site::new();
@@ -160,7 +161,7 @@ fn a_request_that_nobody_has_read_is_in_time() {
     assert!(asked.request().is_ok());
 }
 
-/// Without this, slow clients keep others out, or a client loses the answer that it is reading to one that is idle.
+/// Without this, slow clients lock others out, or a client loses its answer in favour of an idle one.
 #[test]
 fn the_one_that_is_answered_goes_first_and_the_one_that_reads_last() {
     let mut site = Site::new();
@@ -181,7 +182,7 @@ fn the_one_that_is_answered_goes_first_and_the_one_that_reads_last() {
     assert_eq!(rest(reading).1, Some(ErrorKind::ConnectionReset), "half an answer must not look like a whole one");
 }
 
-/// Without this, a redirect goes to a host of the client's choice, or a request without one is not counted.
+/// Without this, a redirect leads to a host that a client chose, or a request without a host is not counted.
 #[test]
 fn the_redirect_is_a_function_of_the_request() {
     for (request, wanted, errors) in [

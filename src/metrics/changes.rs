@@ -45,7 +45,7 @@ impl Changes {
 mod tests {
     use super::*;
 
-    /// Without this, a server that flaps for a year is all of the memory.
+    /// Without this, a server that flaps for a year takes memory without bound.
     #[test]
     fn the_last_ones_are_kept() {
         let mut changes = Changes::default();

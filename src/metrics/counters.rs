@@ -341,7 +341,7 @@ mod tests {
         Time::from_micros(millis * 1000)
     }
 
-    /// Without this, a page shows the connections of long ago as those of this second.
+    /// Without this, a page shows old connections as those of this second.
     #[test]
     fn a_rate_is_that_of_the_last_second() {
         let mut rate = Rate::default();
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(rate.per_second(at(9000)), 1);
     }
 
-    /// Without this, an average hangs on to what was true a million connections ago, or jumps with the last one.
+    /// Without this, an average depends on connections of long ago, or on the last one alone.
     #[test]
     fn an_average_is_that_of_the_last_1024() {
         let mut summary = Summary::default();

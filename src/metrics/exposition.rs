@@ -272,7 +272,7 @@ mod tests {
         }
     }
 
-    /// Without this, a line is lost or doubled where one slice ends and the next begins.
+    /// Without this, a line is lost or doubled between two slices of the metrics.
     #[test]
     fn slices_come_to_the_same_text() {
         let whole = in_slices(usize::MAX / 2);

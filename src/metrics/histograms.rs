@@ -162,7 +162,7 @@ impl<const N: usize> Histogram<N> {
 mod tests {
     use super::*;
 
-    /// Without this, one scrape tells of different moments: no connection yet, and seven hellos.
+    /// Without this, one scrape mixes two moments: no connection yet, but seven hellos.
     #[test]
     fn a_copy_stays_as_it_was() {
         let mut histograms = Histograms::new();

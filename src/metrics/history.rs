@@ -83,7 +83,7 @@ mod tests {
         Sample { at, accepted: 20 * step, dropped: 5 * step, bytes_up: 100 * step, bytes_down: step * step }
     }
 
-    /// Without this, the history of a process that runs for years is all its memory.
+    /// Without this, the history takes memory without bound.
     #[test]
     fn an_hour_is_kept_and_no_more() {
         let mut history = History::default();
@@ -95,7 +95,7 @@ mod tests {
         assert!(history.samples.capacity() < 1024);
     }
 
-    /// Without this, a chart shows totals for rates, or a step that took longer as a peak.
+    /// Without this, a chart shows totals instead of rates, or a long step as a peak.
     #[test]
     fn steps_are_rates() {
         let mut history = History::default();

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::policy::time::UnixTime;
 
-    /// Without this, a restart takes counters down, and a graph of rates shows a fall that was none.
+    /// Without this, a restart sets counters back.
     #[test]
     fn counters_go_on_where_they_were() {
         let mut before = Process::new(UnixTime::from_micros(1));

@@ -399,7 +399,7 @@ mod tests {
 
     const PORTION: usize = 512 * 1024;
 
-    /// Without this, a source and a sink that are both fast keep the loop to themselves.
+    /// Without this, a fast source and a fast sink keep the loop to themselves.
     #[test]
     fn a_turn_ends_however_much_there_is() {
         const TOTAL: usize = 64 << 20;
@@ -465,7 +465,7 @@ mod tests {
         }
     }
 
-    /// Without this, a restart loses or doubles the bytes that were in the program's hands, in memory or in a pipe.
+    /// Without this, a restart loses or doubles bytes that the program holds, in memory or in a pipe.
     #[test]
     fn what_is_held_goes_to_another_process() {
         for most_pipes in [0, 1] {

@@ -20,7 +20,7 @@ pub fn has_address(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    /// Without this, a server that no connection will ever reach is not warned of.
+    /// Without this, a server that no connection can reach has no warning.
     #[test]
     fn what_is_not_there_is_told() {
         assert!(has_device("lo") && !has_device("nowhere0"));

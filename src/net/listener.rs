@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// Without this, a thousand clients that read nothing fill a small container with what is not even on its way to them.
+    /// Without this, a thousand clients that read nothing fill a small container's memory with unsent bytes.
     #[test]
     fn a_client_s_socket_takes_little_that_is_not_on_its_way() {
         let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap(), ()).unwrap();

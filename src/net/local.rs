@@ -108,7 +108,8 @@ mod tests {
 
     use super::*;
 
-    /// Without this, anybody on the machine may drain servers, or a crash keeps the next process from listening.
+    /// Without this, every user of the machine can drain servers, or the socket file of a crashed process keeps the
+    /// next one from listening.
     #[test]
     fn the_file_is_for_owner_and_group_and_goes_with_the_listener() {
         let path = std::env::temp_dir().join(format!("fiscalismia-lb-local-{}", std::process::id()));

@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// Without this, lines are lost in a turn in which thousands of connections end, though the log goes to a file.
+    /// Without this, a turn in which thousands of connections end loses lines although the log goes to a file.
     #[test]
     fn what_does_not_fit_is_written_before_it_is_lost() {
         let path = std::env::temp_dir().join(format!("lb-output-{}", std::process::id()));
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!((output.lost(), written), (0, 5_000_000));
     }
 
-    /// Without this, what the proxy says last is lost among the last lines of its connections.
+    /// Without this, lines of many connections push out the program's own last lines.
     #[test]
     fn rare_lines_have_room_of_their_own() {
         let (reader, writer) = pipe().unwrap();

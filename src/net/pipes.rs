@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// Without this, the log has fewer bytes than went to a peer that broke off meanwhile.
+    /// Without this, the log counts fewer bytes than went to a peer before it reset.
     #[test]
     fn what_had_gone_before_an_error_is_known() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

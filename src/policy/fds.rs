@@ -127,7 +127,7 @@ mod tests {
         Demand { connections, own: OWN + 1, side, is_spliced: true }
     }
 
-    /// Without this, clients are let in whose servers then cannot be connected to.
+    /// Without this, clients are accepted without an fd for their servers.
     #[test]
     fn every_client_has_two_fds() {
         for limit in LIMITS {
@@ -140,7 +140,8 @@ mod tests {
         }
     }
 
-    /// Without this, `check` is silent about a limit with which `run` serves fewer, or asks for one that does not help.
+    /// Without this, `check` does not warn of an fd limit with which `run` serves fewer clients, or names one that does
+    /// not suffice.
     #[test]
     fn what_check_says_is_what_is_served() {
         for limit in LIMITS.into_iter().chain((0..30_000).step_by(7)) {
@@ -155,7 +156,7 @@ mod tests {
         assert!(warned.starts_with("limits.connections: 9900 need 20"), "{warned}");
     }
 
-    /// Without this, a process says that it is ready and serves nobody.
+    /// Without this, a process says that it is ready with an fd limit that allows no client.
     #[test]
     fn a_limit_that_holds_nobody_is_an_error() {
         for limit in 0..26 {
@@ -168,7 +169,7 @@ mod tests {
         assert!(error.contains("and 23 are needed to serve one client"), "{error}");
     }
 
-    /// Without this, clients of the endpoints or sockets from systemd take the descriptors of clients.
+    /// Without this, admin clients or sockets from systemd take the fds of clients.
     #[test]
     fn everything_that_the_configuration_opens_is_counted() {
         let config = |more: &str| {

@@ -429,7 +429,7 @@ mod tests {
         Health::new(&check(), at(0), at(0))
     }
 
-    /// A server that was dead from the start would get clients for three intervals.
+    /// Without this, a server that was dead from the start gets clients for three intervals.
     #[test]
     fn one_failure_takes_an_unproven_server_down() {
         let mut health = fresh();
@@ -439,7 +439,7 @@ mod tests {
         assert_eq!(tally(&health), (0, 2));
     }
 
-    /// A single lost probe would take a good server out.
+    /// Without this, a single lost probe takes a good server out.
     #[test]
     fn a_proven_server_goes_down_after_fall_and_comes_back_after_rise() {
         let mut health = fresh();
@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(tally(&health), (3, 3));
     }
 
-    /// Dashboards show these: when it changed, how often it went down, for how long.
+    /// Without this, dashboards show wrong times, numbers and lengths of outages.
     #[test]
     fn standing_adds_up() {
         let mut health = fresh();
@@ -478,7 +478,8 @@ mod tests {
         assert_eq!((health.is_up(), health.standing().downs()), (false, 2));
     }
 
-    /// HAProxy keeps one number from 0 to rise + fall - 1; this is that machine, fed the same results.
+    /// Without this, a server changes state after other results than in HAProxy, whose number from 0 to rise + fall - 1
+    /// is the model here.
     #[test]
     fn agrees_with_haproxys_counter() {
         let mut random = Random::new(11);
@@ -507,7 +508,7 @@ mod tests {
         }
     }
 
-    /// Probes that take long would drift, overlap, or be followed by a burst.
+    /// Without this, slow probes drift, overlap, or are followed by a burst.
     #[test]
     fn probes_start_on_a_fixed_cadence() {
         let mut health = Health::new(&check(), at(0), at(3));
@@ -521,8 +522,7 @@ mod tests {
         assert_eq!(health.next_probe(), Some(at(43)));
     }
 
-    /// Without this, a server that falters is probed no sooner than one that is well, or one that is well ever more
-    /// often.
+    /// Without this, `fast_interval` has no effect, or goes on after the verdict.
     #[test]
     fn a_pending_verdict_hastens_probes() {
         let mut health = Health::new(&HealthCheck { fast_interval: 2 * SECOND, ..check() }, at(0), at(0));
@@ -547,7 +547,7 @@ mod tests {
         assert_eq!(seen, expected.map(|(second, up)| (at(second), up)));
     }
 
-    /// Without probes nothing may take a server down, and a server that was down must come back.
+    /// Without this, a server that is not probed goes down, or one that was down stays so after a reload.
     #[test]
     fn off_is_always_up() {
         let off = HealthCheck { probe: Probe::Off, ..check() };
@@ -565,7 +565,7 @@ mod tests {
         assert_eq!(health.next_probe(), Some(at(11)));
     }
 
-    /// A reload would bring dead servers back, or probe at the old interval until it is over.
+    /// Without this, a reload brings dead servers back, or probes at the old interval.
     #[test]
     fn adopting_keeps_health_and_takes_the_new_pace() {
         let mut health = fresh();
@@ -580,7 +580,7 @@ mod tests {
         assert_eq!(health.standing().downs(), 1);
     }
 
-    /// A new address would inherit the old one's state; its counters must not go down all the same.
+    /// Without this, a server at a new address inherits the old one's state, or its counters go down.
     #[test]
     fn restart_forgets_health_and_keeps_counters() {
         let mut health = fresh();
@@ -593,7 +593,7 @@ mod tests {
         assert_eq!(health.standing().downtime(at(9)), 2 * SECOND);
     }
 
-    /// /stats would not say what the last probe found, or a probe that was called off would count all the same.
+    /// Without this, /stats does not show the last probe's result, or a cancelled probe counts.
     #[test]
     fn the_last_verdict_is_kept_and_one_that_was_called_off_is_none() {
         let mut health = fresh();
@@ -607,7 +607,7 @@ mod tests {
         assert_eq!(health.result(), CheckResult::L6Timeout);
     }
 
-    /// A host that runs short, or whose network is not there yet, would take servers down, or never ask again.
+    /// Without this, a shortage of the host takes servers down, or ends their probes.
     #[test]
     fn a_probe_without_a_verdict_changes_nothing() {
         let mut health = fresh();
@@ -632,7 +632,7 @@ mod tests {
         assert!(health.no_verdict());
     }
 
-    /// All servers would be probed in the same instant.
+    /// Without this, all servers are probed at the same moment.
     #[test]
     fn first_probes_are_spread() {
         let times = |servers, interval| {
@@ -648,7 +648,8 @@ mod tests {
         assert!(times(5000, 2 * SECOND).iter().all(|time| *time < at(7)));
     }
 
-    /// Without this, a restart sends clients to a server that is known to be down, or takes down one that lost a probe.
+    /// Without this, a restart sends clients to a server that is known to be down, or one lost probe takes a server
+    /// down.
     #[test]
     fn another_process_goes_on_where_this_one_was() {
         let mut before = fresh();

@@ -69,7 +69,7 @@ mod tests {
         Time::from_micros(1000 * millis)
     }
 
-    /// Without this, one transfer has the loop to itself while others wait.
+    /// Without this, one transfer keeps the loop while others wait.
     #[test]
     fn each_goes_on_in_its_turn() {
         let mut line = Line::new();
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(went, "abcabca");
     }
 
-    /// Without this, a ping waits for megabytes of others, or bulk that is alone pays for company that it does not have.
+    /// Without this, a small message waits for megabytes of others, or a lone transfer is slowed by small portions.
     #[test]
     fn portions_are_small_while_somebody_speaks() {
         let mut line = Line::<char>::new();

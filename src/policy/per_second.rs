@@ -58,7 +58,7 @@ mod tests {
         Time::from_micros(1000 * millis)
     }
 
-    /// More than 128 redirects would be answered in a second, or the rest not as soon as they may.
+    /// Without this, more than 128 redirects are answered in a second, or the rest is answered late.
     #[test]
     fn a_burst_waits_for_the_next_second() {
         let mut limit = PerSecond::new(128);
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!((0..300).filter(|_| limit.take(at(2500))).count(), 128);
     }
 
-    /// Two half seconds on either side of a full one would let in twice as many.
+    /// Without this, two half seconds beside a full one let in twice as many.
     #[test]
     fn no_second_gets_more_and_no_one_waits_in_vain() {
         let mut random = Random::new(5);

@@ -301,7 +301,7 @@ mod tests {
         table(&rate.recent) + table(&rate.older)
     }
 
-    /// The deployment's rule: 50 in 5 s are let in, the 51st is not, others are served meanwhile.
+    /// Without this, the deployment's rule does not hold: 50 in 5 s are let in, the 51st is not, other sources are.
     #[test]
     fn fifty_in_five_seconds_and_no_more() {
         let mut limit = RateLimit::new(&limits());
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(limit.admit(at(5 * SECOND - 1), source(2)), Ok(()));
     }
 
-    /// A burst, or a steady stream at the rate itself, would be refused early, or let in again too soon.
+    /// Without this, a burst, or a steady stream at the rate itself, is refused too early or let in too soon.
     #[test]
     fn the_window_slides_to_the_microsecond() {
         for start in [0, 1, 4_999_999, 7_123_456] {
@@ -329,7 +329,7 @@ mod tests {
         }
     }
 
-    /// An attacker who never stops would get 50 connections every 5 s.
+    /// Without this, an attacker that never stops gets 50 connections every 5 s.
     #[test]
     fn who_goes_on_hammering_stays_out() {
         let mut limit = RateLimit::new(&limits());
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(limit.admit(at(60 * SECOND + 5 * SECOND), source(1)), Ok(()));
     }
 
-    /// The naive model keeps every attempt; the tables turning over must not show.
+    /// Without this, the limit differs from a naive model that keeps every attempt, such as when a table is replaced.
     #[test]
     fn agrees_with_a_log_of_all_attempts() {
         let mut random = Random::new(4);
@@ -369,7 +369,7 @@ mod tests {
         }
     }
 
-    /// Stamps of 32 bits: one that comes round again would be taken for a new one.
+    /// Without this, an old stamp of 32 bits that wraps around is taken for a new one.
     #[test]
     fn long_periods_and_long_silence() {
         for period in [1, 5, 3600, 1_000_000] {
@@ -383,7 +383,7 @@ mod tests {
         }
     }
 
-    /// A flood of addresses would eat the memory, or make the limit forget a source that is busy all the while.
+    /// Without this, a flood of addresses takes memory without bound, or makes the limit forget a busy source.
     #[test]
     fn a_million_addresses_stay_within_the_bound() {
         const BOUND: usize = 18_000_000;
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(limit.sources(), 1);
     }
 
-    /// An IPv6 client has a whole prefix of addresses to itself.
+    /// Without this, an IPv6 client evades its limit with other addresses of its prefix.
     #[test]
     fn ipv6_counts_by_prefix() {
         let v6 = |bits| IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | bits));
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(limit.admit(at(0), v6(1 << 64)), Ok(()));
     }
 
-    /// Monitoring from an exempt address would be shut out, or its closes be counted off its neighbours.
+    /// Without this, an exempt source is refused, or its ends count against its neighbours.
     #[test]
     fn exempt_sources_are_not_counted() {
         let exempt = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::7/128".parse().unwrap()];
@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(limit.sources(), 1);
     }
 
-    /// A source would hold more connections than allowed, or fewer for each one that was refused.
+    /// Without this, a source holds more connections than allowed, or fewer after each refusal.
     #[test]
     fn concurrent_counts_what_is_open() {
         let mut limit = concurrent(2);
@@ -451,7 +451,7 @@ mod tests {
         limit.closed(source(3));
     }
 
-    /// After a reload, connections from before it would not count, and their ends be counted off new ones.
+    /// Without this, a reload forgets open connections, and their ends are counted off new ones.
     #[test]
     fn open_connections_are_carried_over() {
         let mut limit = concurrent(2);
@@ -460,7 +460,7 @@ mod tests {
         assert_eq!(limit.admit(at(0), source(1)), Err(DropReason::TooManyConnections));
     }
 
-    /// A reload that adds an exemption, say, would let everybody hammer anew, and the counter of evictions would fall.
+    /// Without this, a reload that adds an exemption forgets all sources, and a counter goes down.
     #[test]
     fn other_limits_keep_what_is_known() {
         let mut limit = concurrent(9);

@@ -190,7 +190,7 @@ mod tests {
         Time::from_micros(micros)
     }
 
-    /// Deadlines are served in order of time, and none before its time.
+    /// Without this, deadlines are served out of order, or too early.
     #[test]
     fn entries_come_up_in_order_and_not_early() {
         let mut timers = Timers::new();
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(timers.next(), Some(at(30)));
     }
 
-    /// A busy connection would fill the heap if moving its deadline later added entries.
+    /// Without this, a busy connection fills the heap by moving its deadline.
     #[test]
     fn moving_a_deadline_later_adds_no_entry() {
         let mut timers = Timers::new();
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(timers.next(), Some(at(100)));
     }
 
-    /// A hello that comes a byte at a time arms the same deadline at every byte.
+    /// Without this, each byte of a slow hello adds an entry to the heap.
     #[test]
     fn arming_for_the_same_moment_again_adds_no_entry() {
         let mut timers = Timers::new();
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(timers.len(), 1);
     }
 
-    /// An outrun entry that acted would end a connection at a deadline it no longer has.
+    /// Without this, a connection ends at a deadline that was moved later.
     #[test]
     fn an_outrun_entry_does_not_count() {
         let mut timers = Timers::new();
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(timers.next(), Some(at(80)));
     }
 
-    /// Owners whose deadline moves both ways act at that deadline exactly: never early, never missed.
+    /// Without this, an owner whose deadline moves both ways acts too early or never.
     #[test]
     fn every_owner_acts_when_its_last_deadline_says() {
         let mut random = Random::new(7);
@@ -269,7 +269,7 @@ mod tests {
         assert!(timers.len() < 1000, "{} entries for 50 owners", timers.len());
     }
 
-    /// The memory of a peak would stay with the process for good.
+    /// Without this, the process keeps the memory of a peak for good.
     #[test]
     fn memory_shrinks_after_a_peak() {
         let mut timers = Timers::new();
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(timers.len(), 99);
     }
 
-    /// Without this, every short connection leaves an entry behind until its idle timeout would have come.
+    /// Without this, each short connection leaves an entry in the heap until its idle timeout.
     #[test]
     fn values_that_follow_each_other_in_a_slot_share_an_entry() {
         let at = |second: u64| Time::ZERO + Duration::from_secs(second);
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(deadlines.next(), None);
     }
 
-    /// Without this, a value that turns to a shorter timeout is noticed too late, or twice.
+    /// Without this, an owner that gets a shorter timeout acts too late, or twice.
     #[test]
     fn an_earlier_deadline_outruns_the_slots_entry() {
         let at = |second: u64| Time::ZERO + Duration::from_secs(second);

@@ -105,7 +105,7 @@ mod tests {
         assert!(!tries.may_try(host(99), at(500)), "a network of IPv6 is one address");
     }
 
-    /// Without this, a flood of addresses takes memory without end, or locks everybody out for good.
+    /// Without this, a flood of addresses takes memory without bound, or locks clients out for good.
     #[test]
     fn addresses_are_bounded_and_forgotten() {
         let mut tries = Tries::default();
@@ -119,7 +119,7 @@ mod tests {
         assert!(tries.may_try(IpAddr::from([255; 4]), at(1000)));
     }
 
-    /// Without this, each wrong password is a line, or the last ones are never told.
+    /// Without this, each wrong password is a log line, or the last ones are never reported.
     #[test]
     fn refusals_are_summed_up() {
         let mut tries = Tries::default();

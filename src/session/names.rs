@@ -78,7 +78,7 @@ impl NamePool {
 mod tests {
     use super::*;
 
-    /// Without this, each idle connection costs the memory of its name, or gets another's.
+    /// Without this, each idle connection takes memory for its name, or gets another's name.
     #[test]
     fn the_same_names_are_kept_once() {
         let mut pool = NamePool::new();

@@ -102,7 +102,7 @@ impl From<String> for CheckResult {
 mod tests {
     use super::*;
 
-    /// Two results under one code could not be told apart on a dashboard.
+    /// Without this, a dashboard cannot tell two results apart.
     #[test]
     fn codes_and_words_are_distinct() {
         for (i, one) in CheckResult::ALL.iter().enumerate() {

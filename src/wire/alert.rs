@@ -24,7 +24,7 @@ impl Alert {
 mod tests {
     use super::*;
 
-    /// The numbers are IANA's: clients name the error by them.
+    /// Without this, clients report another error: they name it by IANA's numbers.
     #[test]
     fn records_are_as_specified() {
         assert_eq!(Alert::UnrecognizedName.record(), [21, 3, 3, 0, 2, 2, 112]);

@@ -164,7 +164,7 @@ fn vec16(body: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Without this, every probe sends the same random, or a server of TLS 1.3 finds no share for x25519.
+    /// Without this, every probe sends the same random, or a TLS 1.3 server finds no x25519 share.
     #[test]
     fn a_hello_holds_its_random_and_a_share() {
         let hello = HelloBuilder::new().random([7; 32]).build();

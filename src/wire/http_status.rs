@@ -29,7 +29,7 @@ pub fn read(raw: &[u8]) -> Verdict {
 mod tests {
     use super::*;
 
-    /// Without this, a probe passes on a status that is not there yet, or waits for more than it needs.
+    /// Without this, a probe passes on half a status, or waits for more than the status line.
     #[test]
     fn the_status_line_alone_decides() {
         let head = b"HTTP/1.1 503 Service Unavailable\r\nServer: x\r\n\r\nbody";
@@ -45,7 +45,7 @@ mod tests {
         }
     }
 
-    /// Without this, a probe of something else than HTTP ends in a timeout.
+    /// Without this, a probe of a server without HTTP fails only by its timeout.
     #[test]
     fn other_answers_are_not_http() {
         for raw in [

@@ -38,7 +38,7 @@ pub fn begins_record(first: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// A probe passes on a hello, fails on an alert at once, and waits for the rest of either.
+    /// Without this, a probe passes on an alert, or fails on half a ServerHello.
     #[test]
     fn answers_are_told_apart() {
         let hello = [0x16, 0x03, 0x03, 0x00, 0x5a, 0x02, 0x00];
@@ -57,7 +57,7 @@ mod tests {
         }
     }
 
-    /// Without this, a server that answers in plain text is not told from one of TLS.
+    /// Without this, a server that answers in plain text counts as TLS.
     #[test]
     fn the_first_byte_tells_tls() {
         let of_tls: Vec<u8> = (0..=u8::MAX).filter(|first| begins_record(*first)).collect();

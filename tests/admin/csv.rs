@@ -47,7 +47,8 @@ fn fields(line: &str) -> Vec<String> {
     fields
 }
 
-/// Tools take columns by their position. HAProxy's own first line is the yardstick, wherever there is an HAProxy.
+/// Without this, tools that take columns by position read another one. HAProxy's own header line is the yardstick,
+/// where HAProxy is installed.
 #[test]
 fn columns_stand_where_haproxys_do() {
     let server = json!({ "name": "s", "address": free_address() });
@@ -93,7 +94,7 @@ fn columns_stand_where_haproxys_do() {
     }
 }
 
-/// A server without a check has no such figures, and 0 would say that it never failed. HAProxy has NaN.
+/// Without this, a server that is not probed shows 0 failures instead of no figure. HAProxy has NaN.
 #[test]
 fn what_no_check_has_found_is_not_a_number() {
     let server = json!({ "name": "s", "address": free_address() });
@@ -179,7 +180,7 @@ impl Drop for Haproxy {
     }
 }
 
-/// Without this, the CSV says something else than JSON and page.
+/// Without this, the CSV shows other figures than JSON and page.
 #[test]
 fn figures_are_those_of_json() {
     let origin = Origin::echo("here");

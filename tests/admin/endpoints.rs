@@ -15,7 +15,7 @@ use crate::kit::program::program;
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 
-/// Load balancers and containers in front act on nothing but these statuses.
+/// Without this, a load balancer or container engine in front acts on a wrong status.
 #[test]
 fn health_and_readiness() {
     let mut origin = Origin::echo("up");
@@ -38,7 +38,7 @@ fn health_and_readiness() {
     assert_eq!(get(admin, "/health").status, 200, "the proxy is well, whatever its servers are");
 }
 
-/// Whoever takes the proxy out of service while it drains learns that from these.
+/// Without this, a load balancer in front goes on sending clients while the program drains.
 #[test]
 fn draining_is_told_until_the_end() {
     let origin = Origin::echo("up");
@@ -76,7 +76,7 @@ fn the_health_command_agrees() {
     assert_eq!(health().status.code(), Some(1));
 }
 
-/// What is no request of ours gets the status that says why, and a whole answer.
+/// Without this, a request that no endpoint serves gets a wrong status or a partial answer.
 #[test]
 fn other_requests_are_refused() {
     let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
@@ -117,7 +117,7 @@ fn other_requests_are_refused() {
     assert_eq!(status("GET http://elsewhere/health?a=b HTTP/1.1\r\nHost: lb\r\n\r\n"), 200);
 }
 
-/// Scrapers of every age: HTTP/1.0 has no chunks, HEAD no body, and some put the next request right behind.
+/// Without this, a scraper with HTTP/1.0, HEAD or pipelined requests gets an answer that it cannot read.
 #[test]
 fn head_and_old_http() {
     let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
@@ -138,7 +138,8 @@ fn head_and_old_http() {
     assert_eq!(answer(&mut slowly, false).body, "ok\n");
 }
 
-/// A password that is wrong, missing, or never set opens nothing; one that is right opens all three forms.
+/// Without this, /stats opens to a wrong, missing or unset password, or one of its three forms stays closed to the
+/// right one.
 #[test]
 fn stats_want_the_password() {
     let routes = json!({ "r": { "sni": ["*"], "servers": [free_address()] } });
@@ -161,8 +162,8 @@ fn stats_want_the_password() {
     assert_eq!(ask(admin, "GET /metrics HTTP/1.1\r\nHost: lb\r\n\r\n").status, 200, "Prometheus has no password");
 }
 
-/// A password that was changed must be in force after a reload, one that cannot be read must change nothing, and one
-/// that is not there must close the page and nothing else: at a start too.
+/// Without this, a changed password is not in force after a reload, an unreadable one changes something, or a missing
+/// one closes more than the page.
 #[test]
 fn credentials_are_read_again() {
     let (folder, admin) = (Folder::new(), free_address());
@@ -195,7 +196,7 @@ fn credentials_are_read_again() {
     assert!(!proxy.lines.of(From::Stdout).iter().any(|line| line.contains("second")));
 }
 
-/// Secrets end up in screenshots, tickets and log archives.
+/// Without this, secrets end up in screenshots, tickets and log archives.
 #[test]
 fn no_secret_is_shown() {
     let (proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
@@ -209,7 +210,7 @@ fn no_secret_is_shown() {
     assert!(!notices.iter().any(|line| line.contains("/health") || line.contains("/stats")), "{notices:?}");
 }
 
-/// Whoever does not finish a request is told so, and gone after five seconds.
+/// Without this, a client that never finishes its request keeps its connection, or is not told why it ends.
 #[test]
 fn a_request_takes_five_seconds_at_most() {
     let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
@@ -221,7 +222,7 @@ fn a_request_takes_five_seconds_at_most() {
     assert!(started.elapsed() > Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
-/// Collectors that were written for HAProxy ask for its CSV and page in these ways.
+/// Without this, collectors written for HAProxy get no CSV or page from their URLs.
 #[test]
 fn haproxys_ways_to_ask_for_the_statistics_work() {
     let mut origin = Origin::echo("up");

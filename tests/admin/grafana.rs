@@ -45,7 +45,7 @@ fn promtool_accepts_the_alerts() {
     }
 }
 
-/// What a query means only Prometheus knows: each of the dashboard's must bring data, each rule must be evaluated.
+/// Without this, a query of the dashboard brings no data, or a rule of the alerts is never evaluated.
 #[test]
 fn a_real_prometheus_answers_the_dashboards_queries() {
     let origin = Origin::echo("here");
@@ -116,8 +116,7 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
     shown.flat_map(|panel| std::iter::once(panel).chain(panel["panels"].as_array().into_iter().flatten())).collect()
 }
 
-/// A folded row keeps its panels within itself, or Grafana shows it as open and empty; panels that overlap hide each
-/// other.
+/// Without this, panels overlap, or Grafana shows a folded row as open and empty.
 #[test]
 fn the_dashboards_panels_have_places() {
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(grafana("dashboard.json")).unwrap()).unwrap();

@@ -26,7 +26,7 @@ const BACKEND_AND_SERVER: &str = "status current_sessions max_sessions sessions_
     max_total_time_seconds";
 const SERVER: &str = "weight check_failures_total check_status check_duration_seconds";
 
-/// A panel of an existing dashboard stays blank for each name that is missing here.
+/// Without this, a panel of an existing HAProxy dashboard stays blank.
 #[test]
 fn every_name_of_haproxys_is_there() {
     let origin = Origin::echo("here");
@@ -78,7 +78,7 @@ fn every_name_of_haproxys_is_there() {
     assert!((before - 2.0..now() + 2.0).contains(&then), "{then} is no time of this test, which began at {before}");
 }
 
-/// A label with a client's words in it would let anybody fill Prometheus' memory, or break the format.
+/// Without this, a client fills Prometheus' memory with labels, or breaks the format.
 #[test]
 fn no_label_comes_from_a_client() {
     let (proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*.test"], "servers": [free_address()] } } }));
@@ -98,7 +98,7 @@ fn no_label_comes_from_a_client() {
     );
 }
 
-/// Prometheus' own linter knows mistakes that a parser lets pass.
+/// Without this, mistakes stay that Prometheus' linter knows and a parser does not.
 #[test]
 fn promtool_finds_nothing_wrong() {
     let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));

@@ -17,7 +17,7 @@ use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 use crate::prometheus::Exposition;
 
-/// What the proxy is busy with would be guessed from the log.
+/// Without this, the gauges do not tell in which phase connections are.
 #[test]
 fn connections_stand_in_their_phase() {
     let (origin, hole) = (Origin::echo("here"), BlackHole::new());
@@ -48,7 +48,7 @@ fn connections_stand_in_their_phase() {
     wait_until("all have gone", || phases() == [0, 0, 0, 0]);
 }
 
-/// A connection of which a side has gone silent for good looks like any other.
+/// Without this, a connection with one silent side looks like any other.
 #[test]
 fn half_closed_connections_are_counted() {
     let origin = Origin::serve(Expect::Header, crate::kit::origin::hold());
@@ -60,7 +60,7 @@ fn half_closed_connections_are_counted() {
     wait_until("it has gone", || value(admin, "half_closed_connections") == 0);
 }
 
-/// Clients that wait in the backlog see a slow server, and nothing else tells of them.
+/// Without this, nothing tells that clients wait in the backlog while accepting pauses.
 #[test]
 fn pauses_of_accepting_are_counted() {
     let origin = Origin::echo("here");
@@ -76,7 +76,7 @@ fn pauses_of_accepting_are_counted() {
     assert_eq!(second.greeting(), "here");
 }
 
-/// Probes that are stuck leave every server as it was, for ever.
+/// Without this, nothing tells that probes or the loop are stuck, or how many sources are tracked.
 #[test]
 fn probes_turns_and_sources_move() {
     let origin = Origin::echo("here");
@@ -99,7 +99,7 @@ fn probes_turns_and_sources_move() {
     assert!(value(admin, "turn_duration_seconds_count") > turns);
 }
 
-/// A thread that is busy, a leak, and a table of connections that is full are found out by what these say.
+/// Without this, a busy thread, a leak or a full table of connections goes unseen.
 #[test]
 fn what_the_process_takes_is_told() {
     let origin = Origin::echo("here");
@@ -179,7 +179,7 @@ fn answers_that_are_no_tls_are_told_and_counted() {
     assert!(page.contains("3 answers are no TLS") && page.contains("plain/s</a> answers hellos"), "{page}");
 }
 
-/// Without this, an operator does not see beside the file's word that another one has drained a server.
+/// Without this, an operator does not see that another operator has drained a server.
 #[test]
 fn what_an_operator_has_set_is_shown() {
     let (origin, folder) = (Origin::echo("here"), Folder::new());

@@ -40,7 +40,7 @@ parent.postMessage(JSON.stringify({
 }), '*');
 </script>";
 
-/// The page must say what is so, on a phone and on a desktop, by day and by night. What is so, `/stats.json` says.
+/// Without this, the page shows other figures than `/stats.json`, on a phone or a desktop, in a light or dark scheme.
 #[test]
 fn chromium_shows_what_json_says() {
     let Some(chromium) = Chromium::find() else { return skip("the page in Chromium", "there is no chromium") };
@@ -67,7 +67,7 @@ fn chromium_shows_what_json_says() {
     drop(proxy);
 }
 
-/// Without this, the page asks other hosts for something, and tells them that it was looked at.
+/// Without this, the page loads something from another host, which then learns of each visit.
 #[test]
 fn the_page_needs_nothing_from_elsewhere() {
     let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
@@ -84,7 +84,7 @@ fn the_page_needs_nothing_from_elsewhere() {
     assert_eq!(refresh.as_deref(), Some("10"));
 }
 
-/// Without this, the page of a large installation is half a megabyte, every ten seconds, and what is wrong is far down.
+/// Without this, the page of a large installation is half a megabyte every ten seconds, and failures are far down.
 #[test]
 fn many_healthy_routes_are_a_line_each() {
     let origin = Origin::echo("here");

@@ -11,7 +11,7 @@ use crate::kit::places::free_address;
 use crate::kit::wait_until;
 use crate::prometheus::Exposition;
 
-/// A counter that goes down makes Prometheus see a restart, and a rate that never was.
+/// Without this, Prometheus takes a counter that goes down for a restart, and computes a wrong rate.
 #[test]
 fn no_counter_goes_down_over_twenty_reloads() {
     let (here, there) = (Origin::echo("here"), Origin::echo("there"));
@@ -92,7 +92,7 @@ fn a_refused_reload_shows() {
     assert_eq!((metric("last_reload_success").to_string(), metric("generation").to_string()), ("1".into(), "2".into()));
 }
 
-/// A refused client is there until its hello has come. Were it counted in until then, the counter would go down.
+/// Without this, a client that is refused after its hello is first counted in and then out, so a counter goes down.
 #[test]
 fn a_client_that_is_refused_late_is_counted_once() {
     let (proxy, admin) = start(json!({

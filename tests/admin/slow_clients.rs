@@ -16,7 +16,7 @@ use crate::prometheus::Exposition;
 /// Less than the 5 s after which an idle client has to go.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A monitoring system that hangs, or an attacker on the private network, must not blind the others.
+/// Without this, a hanging monitoring system, or an attacker on the private network, locks other admin clients out.
 #[test]
 fn a_hundred_idle_clients_keep_nobody_out() {
     let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
@@ -34,7 +34,7 @@ fn a_hundred_idle_clients_keep_nobody_out() {
     });
 }
 
-/// Somebody who asks for a large answer and does not read it must cost a buffer, and no more.
+/// Without this, a client that does not read a large answer costs more than one buffer.
 #[test]
 fn an_answer_that_is_not_read_is_given_up() {
     let (proxy, admin) = start(json!({ "routes": routes(1000) }));
@@ -56,7 +56,8 @@ fn an_answer_that_is_not_read_is_given_up() {
     assert_eq!(get(admin, "/health").body, "ok\n");
 }
 
-/// HTTP/1.0 has no chunks: an answer that is cut off by FIN would look like a whole one, with half of the series.
+/// Without this, an HTTP/1.0 client takes a partial answer for a whole one with half of the series: only a reset
+/// differs from the end.
 #[test]
 fn an_answer_that_is_cut_off_ends_with_a_reset() {
     let (proxy, admin) = start(json!({ "routes": routes(1000) }));
@@ -83,7 +84,7 @@ fn an_answer_that_is_cut_off_ends_with_a_reset() {
     }
 }
 
-/// A page of a thousand routes is milliseconds of work: done at once, every client would wait for it.
+/// Without this, every client waits for milliseconds while the page of a thousand routes is made at once.
 #[test]
 fn clients_are_served_while_large_answers_are_made() {
     let origin = Origin::echo("here");
@@ -114,7 +115,7 @@ fn clients_are_served_while_large_answers_are_made() {
     assert!(without.1 - without.0 > pieces, "{} turns for an answer of {pieces} pieces", without.1 - without.0);
 }
 
-/// Connections of admin clients are nobody else's: they neither count nor take room.
+/// Without this, admin clients count as clients, or take connections from them.
 #[test]
 fn admin_clients_take_no_clients_room() {
     let origin = Origin::echo("here");

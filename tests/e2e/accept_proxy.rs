@@ -18,7 +18,7 @@ use crate::kit::proxy::Proxy;
 const BALANCER: &str = "127.9.0.1";
 const STRANGER: &str = "127.8.0.1";
 
-/// Without this, log, server and limits see the balancer where the client should be.
+/// Without this, log, server and limits have the balancer's address instead of the client's.
 #[test]
 fn the_told_address_is_the_client_s() {
     let origin = Origin::echo("a");
@@ -45,7 +45,7 @@ fn the_told_address_is_the_client_s() {
     assert_eq!(origin.clients().len(), 6);
 }
 
-/// Without this, a header in pieces is lost, or what came with its end is.
+/// Without this, a header that comes in pieces is not read, or the bytes after it are lost.
 #[test]
 fn a_header_in_pieces() {
     let origin = Origin::echo("a");
@@ -65,7 +65,7 @@ fn a_header_in_pieces() {
     }
 }
 
-/// Without this, anybody could say to be anybody, or the log would not tell what stands in front.
+/// Without this, any client can claim any address, or the log does not tell that it tried.
 #[test]
 fn a_header_from_elsewhere_is_never_read() {
     let origin = Origin::echo("a");
@@ -89,7 +89,7 @@ fn a_header_from_elsewhere_is_never_read() {
     assert_eq!(from(STRANGER, &proxy).hello("a.test").greeting(), "a");
 }
 
-/// Without this, a balancer that was set up without its header would pass for every one of its clients.
+/// Without this, a balancer set up without its header counts as the client of every connection.
 #[test]
 fn from_a_balancer_the_header_is_required_and_whole() {
     let origin = Origin::echo("a");
@@ -157,7 +157,7 @@ fn a_balancer_s_own_check_is_quiet() {
     }
 }
 
-/// Without this, the limit of one client would be that of all who come through the balancer.
+/// Without this, one client's limit applies to all clients of the balancer.
 #[test]
 fn limits_are_the_client_s_and_never_the_balancer_s() {
     let origin = Origin::echo("a");
@@ -206,7 +206,7 @@ fn balance_by_source_takes_the_told_address() {
     assert_eq!((0..32).map(served).collect::<Vec<_>>(), first);
 }
 
-/// Without this, a server behind a cloud's balancer loses what the cloud told, or gets a header of two minds.
+/// Without this, a server behind a cloud's balancer does not get the balancer's TLVs, or gets two that disagree.
 #[test]
 fn what_was_received_goes_on_where_a_route_says_so() {
     let received = b"\x02\x00\x05front\x05\x00\x02id\xea\x00\x04\x01vpc\xee\x00\x01x";
@@ -225,7 +225,7 @@ fn what_was_received_goes_on_where_a_route_says_so() {
     }
 }
 
-/// Without this, the redirect would take a header for a broken request.
+/// Without this, the redirect takes a balancer's header for a broken request.
 #[test]
 fn the_redirect_likewise() {
     let origin = Origin::echo("a");
@@ -259,7 +259,7 @@ fn the_redirect_likewise() {
     assert!(proxy.lines.of(From::Stdout).iter().all(|line| !line.starts_with(&of_it)));
 }
 
-/// Without this, a server that answers ACME's questions would log another address than the client came to.
+/// Without this, a server that answers ACME requests logs the balancer's address instead of the client's.
 #[test]
 fn a_request_that_goes_on_to_a_server_likewise() {
     let (origin, plain) = (Origin::echo("web"), free_address());
@@ -273,8 +273,7 @@ fn a_request_that_goes_on_to_a_server_likewise() {
     drop(proxy);
 }
 
-/// Without this, a listener of a route's own, which is not read, would hand the balancer's header on, or take it for a
-/// client.
+/// Without this, a plain TCP route passes the balancer's header on to its server, or takes the balancer for the client.
 #[test]
 fn a_route_s_own_listener_likewise() {
     let origin = Origin::echo("mail");
@@ -299,7 +298,7 @@ fn a_route_s_own_listener_likewise() {
     drop(proxy);
 }
 
-/// Without this, a reload would have to be a restart when a balancer is put in front.
+/// Without this, a new balancer in front needs a restart instead of a reload.
 #[test]
 fn a_reload_changes_who_is_believed() {
     let origin = Origin::echo("a");

@@ -16,8 +16,8 @@ const CERTBOT: &str = "certbot certonly --config-dir certbot --work-dir work --l
                        --register-unsafely-without-email --non-interactive";
 const LEGO: &str = "env LEGO_CA_CERTIFICATES=cert.pem lego --accept-tos --email a@a.test --path lego";
 
-/// Each way of docs/certificates.md by which a server gets its certificate; without one of them, its clients see the
-/// old one run out.
+/// Without this, one of the ways in docs/certificates.md does not get a server its certificate, and the old one runs
+/// out.
 #[test]
 fn certificates_are_issued() {
     let test = concat!(module_path!(), "::certificates_are_issued");

@@ -15,7 +15,8 @@ use crate::kit::proxy::Proxy;
 use crate::kit::sockets;
 use crate::kit::{PATIENCE, wait_until};
 
-/// Three of each four go to the server of weight 3, and they do not come in a row of six.
+/// Without this, a server of weight 3 beside one of weight 1 gets other than three of four connections, or six in a
+/// row.
 #[test]
 fn round_robin_is_weighted_and_smooth() {
     let (three, one, none) = (Origin::echo("three"), Origin::echo("one"), Origin::echo("none"));
@@ -31,6 +32,7 @@ fn round_robin_is_weighted_and_smooth() {
     }
 }
 
+/// Without this, a new connection goes to a busier server, or weights do not count.
 #[test]
 fn least_connections_counts_open_ones_by_weight() {
     let (two, one) = (Origin::echo("two"), Origin::echo("one"));
@@ -50,7 +52,7 @@ fn least_connections_counts_open_ones_by_weight() {
     assert_eq!(open.iter().filter(|(name, _)| name == "one").count(), 3);
 }
 
-/// An address keeps its server, and when a server goes only its own clients move.
+/// Without this, a client changes servers between connections, or when another client's server goes.
 #[test]
 fn source_is_consistent() {
     let origins = ["a", "b", "c", "d"].map(Origin::echo);
@@ -78,7 +80,7 @@ fn source_is_consistent() {
     }
 }
 
-/// A backup gets connections only while no other server is up.
+/// Without this, a backup gets connections while another server is up, or none while no other is.
 #[test]
 fn backup() {
     let backup = Origin::echo("backup");
@@ -97,6 +99,7 @@ fn backup() {
     assert!((0..6).all(|_| name_of(&mut proxy.connect()) == "main"));
 }
 
+/// Without this, a server gets more than its `max_connections`, or a client waits while another server has room.
 #[test]
 fn a_full_server_s_connections_go_to_another() {
     let (small, large) = (Origin::echo("small"), Origin::echo("large"));
@@ -105,7 +108,7 @@ fn a_full_server_s_connections_go_to_another() {
     assert_eq!(open.iter().filter(|(name, _)| name == "small").count(), 2);
 }
 
-/// Where every server is full, connections wait for their turn, first come, first served.
+/// Without this, clients are refused while all servers are full, or are not served first come, first served.
 #[test]
 fn when_all_are_full_connections_wait() {
     let origin = Origin::echo("a");
@@ -129,7 +132,7 @@ fn when_all_are_full_connections_wait() {
     assert_eq!(proxy.close_of(first.address).number("Tw"), 0);
 }
 
-/// Who comes in the very moment that a server gets room does not get ahead of those who wait for that.
+/// Without this, a client that comes at the moment a server gets room overtakes those in the queue.
 #[test]
 fn nobody_overtakes_those_who_wait() {
     let origin = Origin::echo("a");
@@ -150,7 +153,7 @@ fn nobody_overtakes_those_who_wait() {
     }
 }
 
-/// Every change may mean room. One that does not leaves the wait as it is, and who has gone is not waited for.
+/// Without this, a change that brings no room restarts a client's wait, or a client that has left holds up the queue.
 #[test]
 fn a_wait_in_vain_is_not_prolonged() {
     let origin = Origin::echo("a");
@@ -180,7 +183,7 @@ fn a_wait_in_vain_is_not_prolonged() {
     assert_eq!(proxy.close_of(next.address).number("bq"), 0);
 }
 
-/// Without a server there is nothing to wait for.
+/// Without this, queued clients wait although no server is left.
 #[test]
 fn who_waits_is_refused_when_the_last_server_goes_down() {
     let mut origin = Origin::echo("a");
@@ -198,6 +201,7 @@ fn who_waits_is_refused_when_the_last_server_goes_down() {
     assert_eq!(proxy.close_of(second.address).ts(), "SC");
 }
 
+/// Without this, a client waits for ever while all servers stay full.
 #[test]
 fn when_all_stay_full_the_wait_ends_with_the_connect_timeout() {
     let origin = Origin::echo("a");
@@ -213,6 +217,7 @@ fn when_all_stay_full_the_wait_ends_with_the_connect_timeout() {
     assert!(close.number("Tt") >= 290, "{close:?}");
 }
 
+/// Without this, connections leave by another address or device than the server's `source` and `interface`.
 #[test]
 fn source_and_interface_say_where_connections_come_from() {
     let origin = Origin::echo("a");
@@ -223,7 +228,7 @@ fn source_and_interface_say_where_connections_come_from() {
     assert!(origin.seen().iter().all(|seen| seen.peer.ip() == from), "{:?}", origin.seen());
 }
 
-/// A device that is not there makes the server unusable, not the process.
+/// Without this, a missing network device ends the process instead of making the server unusable.
 #[test]
 fn an_interface_that_is_not_there() {
     let (good, bad) = (Origin::echo("good"), Origin::echo("bad"));
@@ -232,7 +237,7 @@ fn an_interface_that_is_not_there() {
     proxy.wait_for_notice("this host has no device \"nowhere0\", so no connection can reach the server");
 }
 
-/// A refused connect is tried again elsewhere; each try is on another server as long as there is one.
+/// Without this, a refused connect is retried on the same server while another one is up.
 #[test]
 fn retries_go_to_another_server() {
     let origin = Origin::echo("good");

@@ -9,8 +9,8 @@ use crate::kit::proxy::Proxy;
 
 const CLIENTS: usize = 300;
 
-/// Without this, a client of two hosts under one name finds its session on one of them only; and when a server is given
-/// more, clients of the others move among those, which lose what they held for them.
+/// Without this, a client finds its session through one of two hosts only, or a server that gets more weight moves
+/// clients between other servers.
 #[test]
 fn two_processes_agree_and_a_weight_moves_no_more_than_its_share() {
     let origins = ["a", "b", "c"].map(Origin::echo);

@@ -78,7 +78,7 @@ fn a_drained_server_finishes_what_it_has() {
     while rig.greeting().1 != "one" {}
 }
 
-/// Without this, taking servers out and in under load costs connections.
+/// Without this, taking a server out and back under load costs connections.
 #[test]
 fn servers_come_and_go_under_load() {
     let rig = Rig::start();
@@ -104,7 +104,7 @@ fn servers_come_and_go_under_load() {
     });
 }
 
-/// Without this, `maint` goes on probing, or `kill` leaves clients on a server that is about to vanish.
+/// Without this, `maint` goes on probing, `kill` leaves clients connected, or `--until` does not end.
 #[test]
 fn kill_ends_what_is_open_and_until_gives_it_back() {
     let rig = Rig::start();
@@ -122,7 +122,7 @@ fn kill_ends_what_is_open_and_until_gives_it_back() {
     assert!((0..5).all(|_| rig.greeting().1 == "one"));
 }
 
-/// Without this, anybody on the machine may drain servers, or one reader that stalls keeps an operator out.
+/// Without this, every user of the machine can drain servers, or one stalled reader locks an operator out.
 #[test]
 fn the_socket_is_for_its_group_and_one_slow_client_holds_up_nobody() {
     let rig = Rig::start();
@@ -157,7 +157,7 @@ fn diff_tells_what_a_reload_changes() {
     drop((held, other));
 }
 
-/// Without this, a host is taken out of service with clients on it.
+/// Without this, `drain --wait` ends while clients are connected, and a host is taken down under them.
 #[test]
 fn drain_waits_for_the_last_connection() {
     let rig = Rig::start();
@@ -186,7 +186,7 @@ fn shape(line: &str) -> String {
         .join(" ")
 }
 
-/// Without this, docs/operate.md shows columns and sentences that the program has no longer.
+/// Without this, docs/operate.md shows columns and sentences that the program no longer prints.
 #[test]
 fn the_page_shows_what_the_program_says() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operate.md")).unwrap();

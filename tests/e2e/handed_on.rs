@@ -32,8 +32,7 @@ fn ask(to: SocketAddr, host: &str, path: &str) -> String {
     String::from_utf8(client.rest().0).unwrap()
 }
 
-/// Without this, no server behind the balancer gets a certificate by HTTP-01; too much handed on, and its port 80 is
-/// open.
+/// Without this, no server gets a certificate by HTTP-01, or requests for other paths reach its port 80.
 #[test]
 fn a_challenge_reaches_the_name_s_own_server() {
     let (a, b) = (Origin::serve(Expect::Header, mirror("a")), Origin::serve(Expect::Nothing, mirror("b")));
@@ -81,7 +80,7 @@ fn a_challenge_reaches_the_name_s_own_server() {
     assert!(a.clients().iter().all(|seen| seen.header.as_ref().unwrap().destination == Some(plain)));
 }
 
-/// A request in pieces, with a body behind its head, arrives as it was sent.
+/// Without this, a request in pieces, or with a body, reaches the server changed.
 #[test]
 fn a_request_goes_whole() {
     let origin = Origin::serve(Expect::Nothing, |mut visit| {
@@ -106,7 +105,7 @@ fn a_request_goes_whole() {
     assert_eq!(client.end(), End::Fin);
 }
 
-/// A server that is gone ends the connection, and the log says so at the redirect's frontend.
+/// Without this, a client waits for a server that is down, or the log has no line about it.
 #[test]
 fn no_server_for_a_request() {
     let plain = free_address();

@@ -136,8 +136,8 @@ fn no_client_is_refused() {
     });
 }
 
-/// Without this, a program that opens its own sockets refuses whoever comes during a restart, or cannot start at all
-/// while what it has left is kept.
+/// Without this, a program that opens its own sockets refuses clients during a restart, or cannot bind while its old
+/// sockets are stored.
 #[test]
 fn own_sockets_go_on_listening() {
     let origin = Origin::echo("a");
@@ -177,7 +177,7 @@ fn own_sockets_go_on_listening() {
     idle.send(b"x").expect(b"x");
 }
 
-/// Without this, a client that is slow with its hello, or waits for a server, has to come again.
+/// Without this, a restart drops clients that have not finished their hello or that wait for a server.
 #[test]
 fn those_who_wait_go_on_waiting() {
     let origin = Origin::echo("a");
@@ -210,7 +210,7 @@ fn status(manager: &Manager) -> String {
     told.into_iter().rev().find(|line| line.starts_with("STATUS=")).unwrap_or_default()
 }
 
-/// Without this, the line about a connection that lived in several processes has the times and bytes of the last alone.
+/// Without this, a connection's close line has only the times and bytes of the last process.
 #[test]
 fn the_line_of_a_connection_is_whole() {
     let origin = Origin::echo("a");
@@ -246,7 +246,7 @@ fn line(manager: &Manager, client: &Client, step: &str) -> Entry {
     })
 }
 
-/// Without this, a restart lets in a source that hammers, or sends clients to a server that is known to be down.
+/// Without this, a restart forgets rate limits and which servers are down.
 #[test]
 fn what_is_known_stays_known() {
     let (origin, mut other) = (Origin::echo("a"), Origin::echo("b"));
@@ -273,7 +273,7 @@ fn what_is_known_stays_known() {
     assert_eq!(downs, 1, "it did not go down anew");
 }
 
-/// Without this, a mistake in the file costs every connection, though the next try may be good.
+/// Without this, a mistake in the file at a restart costs every connection.
 #[test]
 fn a_broken_file_costs_nothing() {
     let origin = Origin::echo("a");
@@ -295,7 +295,7 @@ fn a_broken_file_costs_nothing() {
     assert_eq!(guest(&manager).finish().end(), End::Fin);
 }
 
-/// Without this, an upgrade or a downgrade to a program with other state loses connections, or fails to start.
+/// Without this, an upgrade or a downgrade loses connections, or fails to start.
 #[test]
 fn state_of_another_program_is_read_as_far_as_it_goes() {
     let origin = Origin::echo("a");
@@ -342,8 +342,8 @@ fn each(state: &mut Value, change: impl Fn(&mut Value)) {
     }
 }
 
-/// Without this, an upgrade or a downgrade by another program, or a file that it does not take, loses what another has
-/// left.
+/// Without this, a version that stores other state, or refuses the file, loses the connections of the version before
+/// it.
 #[test]
 fn two_programs_take_turns() {
     let Some(other) = other_state::build() else {
@@ -385,7 +385,7 @@ fn two_programs_take_turns() {
     assert_eq!(sessions.map(|(_, count)| *count as usize), Some(clients.len()));
 }
 
-/// Without this, nobody can tell how long the service has run from how long its process has.
+/// Without this, the metrics do not tell how long the service has run apart from the process.
 #[test]
 fn the_service_is_older_than_its_process() {
     let (origin, admin) = (Origin::echo("a"), free_address());
@@ -424,7 +424,7 @@ fn counters(admin: SocketAddr) -> HashMap<String, f64> {
     counters
 }
 
-/// Without this, what cannot be read at all keeps the program from starting, or hides that connections are gone.
+/// Without this, unreadable state keeps the program from starting, or the log does not say that connections are lost.
 #[test]
 fn garbage_ends_with_a_line_and_served_listeners() {
     let origin = Origin::echo("a");
@@ -443,7 +443,7 @@ fn garbage_ends_with_a_line_and_served_listeners() {
     }
 }
 
-/// Without this, a next process with a lower fd limit fails, or lets connections end as if they were complete.
+/// Without this, a next process with a lower fd limit fails, or ends connections as if they were complete.
 #[test]
 fn fewer_fds_hold_fewer_connections() {
     let origin = Origin::echo("a");
@@ -466,7 +466,7 @@ fn fewer_fds_hold_fewer_connections() {
     assert_eq!(said, 1);
 }
 
-/// Without this, an upgrade with a route or a server less cuts its connections off, or lets those go on that are to end.
+/// Without this, an upgrade that removes a route or server cuts its connections off, or keeps those that should end.
 #[test]
 fn connections_outlive_their_route() {
     let (origin, other) = (Origin::echo("a"), Origin::echo("b"));
@@ -488,7 +488,7 @@ fn connections_outlive_their_route() {
     assert_eq!((close.backend(), close.ts()), ("b", "--"));
 }
 
-/// Without this, an operator cannot have connections finish before the process ends.
+/// Without this, an operator with a stored-fd service cannot let connections finish before the process ends.
 #[test]
 fn sigusr1_drains_all_the_same() {
     let origin = Origin::echo("a");

@@ -19,7 +19,7 @@ use crate::kit::places::free_address;
 use crate::kit::wait_until;
 use crate::tls_probes::get;
 
-/// Without this, a restart forgets whom a balancer spoke of, or takes the rest of its header for a hello.
+/// Without this, a restart forgets the address from a balancer's header, or takes the rest of the header for a hello.
 #[test]
 fn balancers_clients_stay_who_they_are() {
     let origin = Origin::echo("a");
@@ -69,8 +69,7 @@ fn close_of(manager: &Manager, client: SocketAddr) -> Entry {
     })
 }
 
-/// Without this, a restart cuts off clients of a protocol whose server speaks first, has them wait for a hello that
-/// never comes, or counts them at the wrong addresses.
+/// Without this, a restart cuts off plain TCP clients, makes them wait for a hello, or counts them at another frontend.
 #[test]
 fn a_routes_own_clients_go_on() {
     let (origin, admin, own) = (Origin::echo("a"), free_address(), free_address());
@@ -105,7 +104,7 @@ fn a_routes_own_clients_go_on() {
     wait_until("both have left", || counted(0));
 }
 
-/// Without this, a request that is under way during a restart is lost, or goes to another server than its route's.
+/// Without this, a restart loses a plain HTTP request, or sends it to another route.
 #[test]
 fn requests_over_plain_http_go_on() {
     let answers = Arc::new(AtomicBool::new(false));

@@ -38,13 +38,13 @@ struct Size {
     counts: bool,
 }
 
-/// Without this, a restart loses or adds a byte, refuses a client, or makes one come again, where much goes on at once.
+/// Without this, restarts under mixed load lose or add bytes, or refuse clients.
 #[test]
 fn everything_goes_through_restarts() {
     go_through(&Size { restarts: 4, idle: 100, download: 48 << 20, other: 12 << 20, counts: true });
 }
 
-/// Without this, it holds for a few connections alone. It says how long new clients waited.
+/// Without this, a restart works for few connections only. It prints how long new clients waited.
 #[test]
 #[ignore = "a minute, and 14,000 fds; CONTRIBUTING.md has the command"]
 fn thousands_go_through_twenty_restarts() {

@@ -16,7 +16,7 @@ use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 
-/// A ServerHello passes, an alert does not; the hello asks for the route's first exact name.
+/// Without this, a probe of type `tls` passes on an alert, or asks for another name than the route's first exact one.
 #[test]
 fn tls() {
     let alert = Arc::new(AtomicBool::new(false));
@@ -35,7 +35,7 @@ fn tls() {
     assert_changes(&proxy, &alert);
 }
 
-/// A link-local address is one with its zone only, the address to connect from too.
+/// Without this, a link-local server, or a link-local `source`, is not reached: its address needs its zone.
 #[test]
 fn a_server_in_a_zone() {
     in_namespace(concat!(module_path!(), "::a_server_in_a_zone"), || {
@@ -51,7 +51,7 @@ fn a_server_in_a_zone() {
     });
 }
 
-/// Silence fails as an alert does.
+/// Without this, a server that accepts and stays silent passes for up.
 #[test]
 fn tls_without_an_answer() {
     let origin = Origin::serve(Expect::Nothing, |mut visit| {
@@ -62,6 +62,7 @@ fn tls_without_an_answer() {
     proxy.wait_for_notice("Server r/s is DOWN");
 }
 
+/// Without this, a probe of type `http` passes on a status outside `expect`.
 #[test]
 fn http_by_its_status() {
     let status = Arc::new(AtomicU16::new(200));
@@ -81,7 +82,7 @@ fn http_by_its_status() {
     assert!(lines.any(|line| line.eq_ignore_ascii_case("host: exact.test")), "{request}");
 }
 
-/// Down after `fall` failures in a row and not before; up after `rise` passes in a row and not before.
+/// Without this, a server goes down before `fall` failures in a row, or comes up before `rise` passes in a row.
 #[test]
 fn rise_and_fall() {
     let plan = "+ -- ++ - + --- + - + - ++ +";
@@ -109,7 +110,7 @@ fn rise_and_fall() {
     assert!(changes[0].contains("DOWN") && changes[1].contains("UP"), "{changes:#?}");
 }
 
-/// A server starts up, and until a probe has passed one failure is enough.
+/// Without this, a server that was dead from the start gets clients until `fall` probes have failed.
 #[test]
 fn the_first_failure_counts_alone() {
     let hole = BlackHole::new();
@@ -117,7 +118,7 @@ fn the_first_failure_counts_alone() {
     proxy.wait_for_notice("Server r/s is DOWN");
 }
 
-/// Without checks a server counts as up, and nothing connects to it.
+/// Without this, a server with `health_check.type` "off" is probed, or does not count as up.
 #[test]
 fn off() {
     let origin = Origin::echo("a");
@@ -127,7 +128,7 @@ fn off() {
     assert_eq!(proxy.connect().hello("exact.test").greeting(), "a");
 }
 
-/// The words of HAProxy, which people's greps rely on.
+/// Without this, the log lacks HAProxy's words for a failed check, which operators search for.
 #[test]
 fn the_log_says_why() {
     let proxy = start(json!(crate::kit::places::free_address()), json!({}));
@@ -142,7 +143,7 @@ fn the_log_says_why() {
     assert!(after.starts_with("0 active and 0 backup servers left. It was up for "), "{line}");
 }
 
-/// Backups are called that, and it is said when they stand in.
+/// Without this, the log does not say which servers are backups, or that a route runs on them.
 #[test]
 fn the_log_tells_of_backups() {
     let mut backup = Origin::echo("b");

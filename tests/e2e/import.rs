@@ -37,7 +37,7 @@ struct Known {
 
 macro_rules! side_by_side {
     ($($name:ident: $known:expr;)*) => { $(
-        /// Clients of a name would land at another server after moving over.
+        /// Without this, clients of a name reach another server after moving over.
         #[test]
         fn $name() {
             compare(concat!(module_path!(), "::", stringify!($name)), stringify!($name), &$known);
@@ -68,7 +68,7 @@ side_by_side! {
     port_80: Known { redirects_rest: true, ..Known::default() };
 }
 
-/// All that is said of a file, word for word: it is what a person has to go by. `BLESS=1` writes it anew.
+/// Without this, a message about a lost line may lose its reason or its remedy unseen. `BLESS=1` writes the files anew.
 #[test]
 fn what_is_lost_line_by_line() {
     let mut files = 0;
@@ -92,7 +92,7 @@ fn what_is_lost_line_by_line() {
     assert!(files > 12, "only {files} files");
 }
 
-/// Not readable is 1, with the line where that shows; a good file that passes nothing on is no configuration either.
+/// Without this, a file that is broken, or has no route, does not exit with 1 and the line of the mistake.
 #[test]
 fn what_is_no_haproxy_cfg() {
     let folder = Folder::new();

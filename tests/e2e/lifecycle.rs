@@ -13,7 +13,7 @@ use crate::kit::origin::Origin;
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
-/// Stops accepting, lets what is open finish, ends with 0.
+/// Without this, SIGTERM cuts connections off, goes on accepting, or exits with an error.
 #[test]
 fn sigterm_drains() {
     let origin = Origin::echo("a");
@@ -33,6 +33,7 @@ fn sigterm_drains() {
     assert!(lines.of(From::Stdout).last().unwrap().ends_with("] Stopped; every connection had finished."), "{lines:?}");
 }
 
+/// Without this, one idle connection keeps a stopped program running for ever.
 #[test]
 fn the_drain_has_a_deadline() {
     let origin = Origin::echo("a");
@@ -43,6 +44,7 @@ fn the_drain_has_a_deadline() {
     ends_killed(proxy, open);
 }
 
+/// Without this, an operator has to wait for the drain, or to kill the program.
 #[test]
 fn a_second_sigterm_ends_at_once() {
     let origin = Origin::echo("a");
@@ -54,6 +56,7 @@ fn a_second_sigterm_ends_at_once() {
     ends_killed(proxy, open);
 }
 
+/// Without this, Ctrl-C in a terminal waits for open connections.
 #[test]
 fn sigint_ends_at_once() {
     let origin = Origin::echo("a");
@@ -63,6 +66,7 @@ fn sigint_ends_at_once() {
     ends_killed(proxy, open);
 }
 
+/// Without this, a stop without connections waits for the drain's deadline.
 #[test]
 fn with_nothing_open_sigterm_ends_at_once() {
     let origin = Origin::echo("a");
@@ -71,6 +75,7 @@ fn with_nothing_open_sigterm_ends_at_once() {
     assert_eq!(proxy.wait_for_exit().0.code(), Some(0));
 }
 
+/// Without this, systemd does not learn when the program is ready, reloading or stopping.
 #[test]
 fn notifications_to_systemd() {
     let origin = Origin::echo("a");
@@ -90,6 +95,7 @@ fn notifications_to_systemd() {
     proxy.wait_for_notification(start, "STATUS=1/1 servers up, 1 connection");
 }
 
+/// Without this, a thread or child process appears, or the fd limit stays at its soft value.
 #[test]
 fn one_process_one_thread_and_the_fd_limit_raised() {
     let origin = Origin::echo("a");
@@ -103,7 +109,7 @@ fn one_process_one_thread_and_the_fd_limit_raised() {
     assert_eq!(files[3], files[4], "soft and hard limit");
 }
 
-/// Clients beyond the limit wait in the backlog, and are served when others have gone.
+/// Without this, clients beyond `limits.connections` are refused, or are never served.
 #[test]
 fn a_limit_of_connections() {
     let origin = Origin::echo("a");
@@ -118,7 +124,7 @@ fn a_limit_of_connections() {
     assert_eq!(third.greeting(), "a");
 }
 
-/// An idle proxy sleeps, whatever is open.
+/// Without this, an idle program wakes up and uses CPU for connections that do nothing.
 #[test]
 fn idle_means_idle() {
     let origin = Origin::echo("a");

@@ -14,7 +14,8 @@ use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
-/// The deployment's rule, but for its 5 s: on a busy machine 51 connections may take longer.
+/// Without this, the deployment's rule of 50 connections in 5 s does not hold. The period is longer here, as a busy
+/// machine may need more than 5 s for 51 connections.
 #[test]
 fn fifty_in_a_period_are_let_in_and_the_next_is_not() {
     let origin = Origin::echo("a");
@@ -26,6 +27,7 @@ fn fifty_in_a_period_are_let_in_and_the_next_is_not() {
     assert!(!is_refused(&proxy, "127.0.0.2"), "another address is refused as well");
 }
 
+/// Without this, a monitoring host in `exempt` is refused.
 #[test]
 fn exempt_networks_have_no_limit() {
     let origin = Origin::echo("a");
@@ -37,7 +39,7 @@ fn exempt_networks_have_no_limit() {
     assert!(is_refused(&proxy, "127.0.0.2"));
 }
 
-/// Whoever has a /64 has 2^64 addresses, which count as one.
+/// Without this, a client evades its limit with the 2^64 addresses of its /64.
 #[test]
 fn ipv6_counts_by_prefix() {
     in_namespace(concat!(module_path!(), "::ipv6_counts_by_prefix"), || {
@@ -52,7 +54,7 @@ fn ipv6_counts_by_prefix() {
     });
 }
 
-/// A connection gives its place back once, however it ended, and only if it had one.
+/// Without this, a connection is not counted off when it ends, or is counted off twice.
 #[test]
 fn open_connections_are_counted_and_counted_off() {
     let origin = Origin::echo("a");
@@ -87,7 +89,7 @@ fn open_connections_are_counted_and_counted_off() {
     assert!(is_refused(&proxy, "127.0.0.1"));
 }
 
-/// Whoever is at the limit is so after a reload too, under the same limits and others.
+/// Without this, a reload lets in clients that are at their limit.
 #[test]
 fn a_reload_keeps_counts() {
     let origin = Origin::echo("a");
@@ -111,7 +113,7 @@ fn a_reload_keeps_counts() {
     assert!(is_refused(&proxy, "127.0.0.1"), "two, one refused, one more: that was four");
 }
 
-/// With `alert`, a client that may not have the connection is told so in TLS.
+/// Without this, a client over its limit gets no TLS alert with `reject` "alert".
 #[test]
 fn refused_clients_get_an_alert_where_that_is_asked_for() {
     const INTERNAL_ERROR: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x50];
@@ -126,7 +128,8 @@ fn refused_clients_get_an_alert_where_that_is_asked_for() {
     assert_eq!((&bytes[..1], &bytes[3..], end), (&INTERNAL_ERROR[..1], &INTERNAL_ERROR[3..], End::Fin));
 }
 
-/// Refused clients that send nothing take one place in eight at most, for as long as a hello may take.
+/// Without this, refused clients that send nothing take all connections: they may take one in eight, for the time of a
+/// hello.
 #[test]
 fn silent_refused_clients_do_not_fill_the_house() {
     let origin = Origin::echo("a");
@@ -146,7 +149,7 @@ fn silent_refused_clients_do_not_fill_the_house() {
     drop(silent);
 }
 
-/// More clients than `limits.connections` wait in the backlog, none is refused, and each has its turn.
+/// Without this, a client beyond `limits.connections` is refused instead of waiting in the backlog.
 #[test]
 fn more_clients_than_there_may_be_wait() {
     let origin = Origin::serve(Expect::Header, hold());
@@ -171,8 +174,8 @@ fn more_clients_than_there_may_be_wait() {
     assert!(proxy.entries().iter().filter(|e| e.step == "CLOSE").all(|close| close.number("fc") <= 10));
 }
 
-/// Beyond the first router a client that is dropped sees neither FIN nor RST: whatever `drop` is for, over IPv4, IPv6,
-/// and IPv4 to a socket for both.
+/// Without this, a dropped client sees a FIN or RST beyond the first router, over IPv4, IPv6, or IPv4 on a socket for
+/// both.
 #[test]
 fn dropped_clients_see_no_end() {
     in_namespace(concat!(module_path!(), "::dropped_clients_see_no_end"), || {

@@ -18,7 +18,7 @@ fn line(proxy: &Proxy, parts: &[&str]) -> String {
     })
 }
 
-/// A database or a mail server greets before its client says a word; a proxy that waits for a hello hangs both for good.
+/// Without this, a database or mail server that greets first never reaches its client.
 #[test]
 fn a_server_may_speak_first() {
     for (protocol, expect) in [("off", Expect::Nothing), ("v1", Expect::Header), ("v2", Expect::Header)] {
@@ -42,7 +42,7 @@ fn a_server_may_speak_first() {
     }
 }
 
-/// A server that refuses is tried again, and none that is up ends the connection: without a hello too.
+/// Without this, a plain TCP client is not retried on another server, or waits although no server is up.
 #[test]
 fn plain_tcp_finds_another_server() {
     let (good, at, none) = (Origin::serve(Expect::Nothing, echo("good")), free_address(), free_address());
@@ -66,7 +66,7 @@ fn plain_tcp_finds_another_server() {
     line(&proxy, &["] gone gone/", " CLOSE ", " ts=SC "]);
 }
 
-/// One name means another route at another address, and each address knows its own names only.
+/// Without this, a name gets the route of another address.
 #[test]
 fn names_hold_where_their_route_listens() {
     let (public, admin, api, rest) =
@@ -101,7 +101,7 @@ fn names_hold_where_their_route_listens() {
     line(&proxy, &["] api api/<NOSRV> CLOSE drop=SNI_REJECTED "]);
 }
 
-/// Limits hold at each address; a client too many of a plain one is turned away at once, for no hello will come.
+/// Without this, plain TCP clients have no limits, or a refused one is kept waiting for a hello.
 #[test]
 fn limits_hold_for_plain_tcp() {
     let (database, at) = (Origin::serve(Expect::Nothing, echo("database")), free_address());
@@ -121,7 +121,8 @@ fn limits_hold_for_plain_tcp() {
     line(&proxy, &[&third.address.to_string(), "] db db/<NOSRV> CLOSE drop=RATE_LIMITED "]);
 }
 
-/// An address that a reload brings is open at once, one that it takes is closed, and one that changes hands stays open.
+/// Without this, a reload does not open a new address, leaves a removed one open, or closes one that moves to another
+/// route.
 #[test]
 fn reloads_open_and_close_addresses_of_routes() {
     let (one, two) = (Origin::serve(Expect::Nothing, echo("one")), Origin::serve(Expect::Nothing, echo("two")));
@@ -141,7 +142,7 @@ fn reloads_open_and_close_addresses_of_routes() {
     assert_eq!(Client::connect(first).greeting(), "two");
 }
 
-/// A frontend for each listener name: panels would show its clients at another's, or nowhere.
+/// Without this, panels show a listener's clients at another frontend, or nowhere.
 #[test]
 fn each_listener_is_a_frontend() {
     let (database, web) = (Origin::serve(Expect::Nothing, echo("database")), Origin::echo("web"));
@@ -185,7 +186,7 @@ fn get(admin: SocketAddr, path: &str) -> String {
     String::from_utf8(client.rest().0).unwrap()
 }
 
-/// systemd passes the socket of a route under the route's name, so that a restart refuses nobody.
+/// Without this, a route's socket from systemd is not used, and a restart refuses clients.
 #[test]
 fn a_socket_by_the_route_s_name() {
     let (database, at) = (Origin::serve(Expect::Nothing, echo("database")), free_address());
@@ -207,7 +208,7 @@ fn listening(at: SocketAddr) -> Launch {
     Launch { stdin: Some(socket.into()), ..Launch::default() }
 }
 
-/// No `listen` of the file is needed where every route has its own.
+/// Without this, a file needs `listen` even if every route has its own.
 #[test]
 fn only_addresses_of_routes() {
     let (database, at) = (Origin::serve(Expect::Header, echo("database")), free_address());

@@ -23,7 +23,7 @@ fn config(server: SocketAddr) -> Value {
     })
 }
 
-/// Without this, a program that reads the log has to take apart sentences to learn what is down.
+/// Without this, a program that reads the log has to parse sentences to learn which server is down.
 #[test]
 fn events_in_json() {
     let dead = free_address();

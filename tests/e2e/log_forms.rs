@@ -15,7 +15,7 @@ use crate::kit::places::{Folder, free_address};
 use crate::kit::program::program;
 use crate::kit::proxy::Proxy;
 
-/// Every line is an object, and says of a connection what happened to it.
+/// Without this, a log line is not a JSON object, or lacks what happened to a connection.
 #[test]
 fn json() {
     let origin = Origin::echo("greeting");
@@ -93,7 +93,7 @@ fn json() {
     assert_eq!(proxy.entry(client.address, "CONNECT").place, "a/s");
 }
 
-/// Colours where a person looks, and none for whom the environment says that they do not want them.
+/// Without this, a terminal shows no colours, or shows them although the environment (`NO_COLOR`) forbids them.
 #[test]
 fn colours_on_a_terminal() {
     let origin = Origin::echo("a");
@@ -134,7 +134,7 @@ fn colours_on_a_terminal() {
     }
 }
 
-/// Whoever starts it sees what it is, where it listens, what goes where, and what holds.
+/// Without this, the first lines do not show version, listeners, routes and limits.
 #[test]
 fn the_banner() {
     let origin = Origin::echo("a");

@@ -12,7 +12,7 @@ use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 use crate::kit::{sockets, wait_until};
 
-/// The three lines of an orderly connection, field by field, beside another one that is open.
+/// Without this, a field of the three lines of a connection is wrong, or counts another open connection wrongly.
 #[test]
 fn accept_connect_close() {
     let origin = Origin::echo("greeting");
@@ -41,6 +41,7 @@ fn accept_connect_close() {
     assert_eq!(close.field("drop"), "-");
 }
 
+/// Without this, `log.connections` "close" writes other lines too, or none.
 #[test]
 fn only_close_lines() {
     let origin = Origin::echo("a");
@@ -50,6 +51,7 @@ fn only_close_lines() {
     assert!(proxy.entries().iter().all(|entry| entry.step == "CLOSE"), "{:?}", proxy.lines);
 }
 
+/// Without this, `log.connections` "off" writes lines for connections.
 #[test]
 fn no_connection_lines() {
     let origin = Origin::echo("a");
@@ -60,8 +62,7 @@ fn no_connection_lines() {
     assert!(!lines.of(From::Stdout).iter().any(|line| Entry::parse(line).is_some()), "{lines:?}");
 }
 
-/// Without this, with `log.empty` off, checks and port scanners have lines all the same, or a client that is refused
-/// has none.
+/// Without this, `log.empty` false still logs port scanners and checks, or hides refused clients.
 #[test]
 fn no_lines_of_clients_that_say_nothing() {
     let origin = Origin::echo("a");
@@ -74,6 +75,7 @@ fn no_lines_of_clients_that_say_nothing() {
     assert!(entries.iter().any(|entry| (entry.client, &*entry.step) == (unknown, "ACCEPT")), "{entries:#?}");
 }
 
+/// Without this, refused clients have another state than `PR`, which operators search for.
 #[test]
 fn pr_for_what_is_refused() {
     let origin = Origin::echo("a");
@@ -90,6 +92,7 @@ fn pr_for_what_is_refused() {
     }
 }
 
+/// Without this, a client that leaves during the connect counts as a server's failure.
 #[test]
 fn cc_for_a_client_that_leaves_while_a_server_is_connected_to() {
     let hole = BlackHole::new();
@@ -104,6 +107,7 @@ fn cc_for_a_client_that_leaves_while_a_server_is_connected_to() {
     assert_eq!((close.ts(), close.number("Tc")), ("CC", -1));
 }
 
+/// Without this, a server that refuses has another state than `SC`.
 #[test]
 fn sc_for_a_server_that_refuses() {
     let proxy = start_at(free_address(), json!({ "retries": 1, "timeouts": { "connect": "200ms" } }));
@@ -115,6 +119,7 @@ fn sc_for_a_server_that_refuses() {
     assert_eq!(errors.iter().map(|entry| entry.place.as_str()).collect::<Vec<_>>(), ["a/s"; 2]);
 }
 
+/// Without this, a route without a server does not log `SC` and `<NOSRV>`.
 #[test]
 fn sc_and_nosrv_where_no_server_is_up() {
     let proxy = Proxy::start(json!({
@@ -126,7 +131,8 @@ fn sc_and_nosrv_where_no_server_is_up() {
     assert_eq!((close.ts(), close.place.as_str()), ("SC", "a/<NOSRV>"));
 }
 
-/// Where the process has no fd left for the way to the server, and nobody is about to give one back.
+/// Without this, a client without an fd for its server waits although no fd is about to be freed, or has another state
+/// than `RC`.
 #[test]
 fn rc_out_of_fds() {
     let hole = Origin::serve(Expect::Header, hold());
@@ -141,6 +147,7 @@ fn rc_out_of_fds() {
     assert_eq!(proxy.close_of(client.address).ts(), "RC");
 }
 
+/// Without this, `on_down` "close" leaves connections open, or logs another state than `KD`.
 #[test]
 fn kd_for_what_on_down_closes() {
     let mut origin = Origin::serve(Expect::Header, hold());
@@ -158,7 +165,7 @@ fn kd_for_what_on_down_closes() {
     assert_eq!(proxy.close_of(client.address).ts(), "KD");
 }
 
-/// The other way: they go on.
+/// Without this, `on_down` "keep" ends connections of a server that goes down.
 #[test]
 fn on_down_keep() {
     let mut origin = Origin::echo("a");

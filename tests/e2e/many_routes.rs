@@ -9,6 +9,7 @@ use crate::kit::wait_until;
 
 const CONNECTIONS: usize = 300;
 
+/// Without this, many routes make a reload stop the loop, or a connection cost more.
 #[test]
 fn ten_thousand_routes() {
     let origin = Origin::echo("a");

@@ -17,7 +17,7 @@ use crate::kit::wait_until;
 
 const CLIENTS: usize = 250;
 
-/// Without this, clients without any right have the program take several times what they send, and killed for it.
+/// Without this, clients that send unfinished hellos make the program use several times the memory of their bytes.
 #[test]
 fn an_unfinished_hello_costs_little_more_than_its_bytes() {
     let origin = Origin::echo("a");
@@ -49,7 +49,7 @@ fn an_unfinished_hello_costs_little_more_than_its_bytes() {
     assert_eq!(guest.hello("a.test").greeting(), "a");
 }
 
-/// Without this, clients that read slowly have the program take 89 kB for each, and keep it.
+/// Without this, each client that reads slowly costs 89 kB of the program's memory.
 #[test]
 fn a_slow_reader_costs_less_than_20_kb() {
     for zero_copy in ["off", "auto"] {
@@ -81,13 +81,13 @@ fn a_slow_reader_costs_less_than_20_kb() {
     }
 }
 
-/// Without this, connections that do nothing cost what was saved on them, in the process that let them in or in the next.
+/// Without this, an idle connection costs more memory, in the process that accepted it or in the next.
 #[test]
 fn an_idle_connection_costs_400_bytes() {
     idle_connections_cost_400_bytes(500, 2_000);
 }
 
-/// The same at the number that docs/how-cheap.md tells of.
+/// Without this, docs/how-cheap.md names another memory of thousands of idle connections than they take.
 #[test]
 #[ignore = "4,000 connections at once, and so as many fds"]
 fn thousands_of_idle_connections_cost_400_bytes_each() {

@@ -11,7 +11,7 @@ use crate::kit::places::{Folder, free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
-/// Clients of all kinds get through, and the servers answer and log their true addresses and ports.
+/// Without this, curl or openssl gets no answer, or nginx or HAProxy logs another address than the client's.
 #[test]
 fn servers_see_the_client_s_address_and_port() {
     with_peers(concat!(module_path!(), "::servers_see_the_client_s_address_and_port"), |peers| {
@@ -38,8 +38,7 @@ fn servers_see_the_client_s_address_and_port() {
     });
 }
 
-/// Servers that take no connection without a header pass our probes of every kind and version, and find no fault with
-/// them.
+/// Without this, a server that requires a PROXY header fails probes, or logs errors for them.
 #[test]
 fn servers_that_insist_on_a_header_stay_up() {
     with_peers(concat!(module_path!(), "::servers_that_insist_on_a_header_stay_up"), |peers| {

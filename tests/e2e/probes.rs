@@ -13,7 +13,7 @@ use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 
-/// Without this, a server that insists on version 1 is down for ever, or takes a probe for a client from elsewhere.
+/// Without this, a server that requires version 1 is always down, or takes a probe for a client.
 #[test]
 fn a_probe_of_a_v1_route_tells_its_own_addresses() {
     in_namespace(concat!(module_path!(), "::a_probe_of_a_v1_route_tells_its_own_addresses"), || {
@@ -41,8 +41,8 @@ fn a_probe_of_a_v1_route_tells_its_own_addresses() {
     });
 }
 
-/// Without this, a certificate that is missing looks like a firewall: HAProxy calls a reset after the connect by the
-/// layer that was waiting.
+/// Without this, a missing certificate looks like a firewall. HAProxy names a reset after the connect by the layer that
+/// waited.
 #[test]
 fn a_reset_after_the_connect_is_told_from_one_of_the_connect() {
     for (kind, words) in [("tls", "Layer6 invalid response"), ("http", "Socket error")] {
@@ -57,7 +57,8 @@ fn a_reset_after_the_connect_is_told_from_one_of_the_connect() {
     }
 }
 
-/// Without this, a port of this host that nobody listens on is up: the kernel gives the probe the very port that it asks.
+/// Without this, a local port without a listener counts as up: the kernel may give a probe that very port, which
+/// connects to itself.
 #[test]
 fn a_connection_to_itself_is_no_server() {
     in_namespace(concat!(module_path!(), "::a_connection_to_itself_is_no_server"), || {
@@ -74,7 +75,7 @@ fn a_connection_to_itself_is_no_server() {
     });
 }
 
-/// Without this, a client of such a server gets its own bytes back.
+/// Without this, a client of a local server that is down gets its own bytes back.
 #[test]
 fn a_client_is_not_connected_to_the_proxys_own_socket() {
     in_namespace(concat!(module_path!(), "::a_client_is_not_connected_to_the_proxys_own_socket"), || {
@@ -90,7 +91,7 @@ fn a_client_is_not_connected_to_the_proxys_own_socket() {
     });
 }
 
-/// Without this, a host whose network comes up after the program refuses its first clients for some intervals.
+/// Without this, a host whose network comes up late refuses its first clients for some probe intervals.
 #[test]
 fn a_network_that_is_not_there_yet_is_no_verdict() {
     in_namespace(concat!(module_path!(), "::a_network_that_is_not_there_yet_is_no_verdict"), || {
@@ -113,7 +114,7 @@ fn a_network_that_is_not_there_yet_is_no_verdict() {
     });
 }
 
-/// Without this, a log says DOWN and never UP, and an alert that is made of both lines never ends.
+/// Without this, the log has a DOWN line without its UP line, and an alert made of both never ends.
 #[test]
 fn a_server_that_comes_up_by_a_reload_is_logged() {
     let config = |address: SocketAddr, check: Value| {

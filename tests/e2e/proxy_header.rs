@@ -7,6 +7,7 @@ use crate::kit::hello::hello;
 use crate::kit::origin::{Expect, Origin, echo};
 use crate::kit::proxy::Proxy;
 
+/// Without this, a server reads another address from a version 2 header, or refuses it.
 #[test]
 fn version_2_byte_by_byte() {
     let (origin, _proxy, client) = visit(json!({}), &HelloBuilder::new().sni("a.test"));
@@ -21,6 +22,7 @@ fn version_2_byte_by_byte() {
     assert_eq!(header.raw, wanted);
 }
 
+/// Without this, a server reads another address from a version 1 header, or refuses it.
 #[test]
 fn version_1_word_by_word() {
     let (origin, _proxy, client) = visit(json!({ "proxy_protocol": "v1" }), &HelloBuilder::new().sni("a.test"));
@@ -31,6 +33,7 @@ fn version_1_word_by_word() {
     assert_eq!(String::from_utf8(header.raw).unwrap(), wanted);
 }
 
+/// Without this, a server that expects no header gets one.
 #[test]
 fn off_means_that_the_hello_comes_first() {
     let origin = Origin::serve(Expect::Nothing, echo("bare"));
@@ -42,7 +45,8 @@ fn off_means_that_the_hello_comes_first() {
     client.expect(&hello("a.test"));
 }
 
-/// All four TLVs, of which the id is the one in the log, and the checksum is right (the parser checks it).
+/// Without this, a TLV is missing, the unique id differs from the log's, or the checksum is wrong (the parser checks
+/// it).
 #[test]
 fn tlvs() {
     let route = json!({ "proxy_tlvs": ["authority", "alpn", "unique_id", "crc32c"] });

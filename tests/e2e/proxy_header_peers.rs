@@ -12,7 +12,7 @@ use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 use crate::peers::{Peers, with_peers};
 
-/// Without this, the servers behind two balancers in a row log the first one's address.
+/// Without this, servers behind two balancers in a row log the first balancer's address.
 #[test]
 fn through_haproxy_the_server_logs_the_client() {
     with_peers(concat!(module_path!(), "::through_haproxy_the_server_logs_the_client"), |peers| {
@@ -34,7 +34,7 @@ fn through_haproxy_the_server_logs_the_client() {
     });
 }
 
-/// Without this, a header could tell us another client than it tells HAProxy or nginx.
+/// Without this, a header means one client here and another one to HAProxy or nginx.
 #[test]
 fn no_header_is_taken_that_haproxy_or_nginx_refuse_or_read_otherwise() {
     with_peers(

@@ -16,6 +16,7 @@ use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 use crate::kit::{PATIENCE, in_time, wait_until};
 
+/// Without this, the redirect loses a request's host, path or query.
 #[test]
 fn host_and_path_are_kept() {
     let (_proxy, http) = start(json!({}));
@@ -36,6 +37,7 @@ fn host_and_path_are_kept() {
     }
 }
 
+/// Without this, a real client does not follow the redirect.
 #[test]
 fn curl_follows() {
     if Command::new("curl").arg("--version").output().is_err() {
@@ -56,7 +58,7 @@ fn curl_follows() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "301 https://a.test/x?y=z", "{output:?}");
 }
 
-/// An answer with a line of the client's choice would be a header, or a page, of the client's choice.
+/// Without this, a client's line in the answer becomes a header, or a page, of the client's choice.
 #[test]
 fn nothing_is_reflected_that_could_be_read_otherwise() {
     let (_proxy, http) = start(json!({}));
@@ -90,6 +92,7 @@ fn nothing_is_reflected_that_could_be_read_otherwise() {
     }
 }
 
+/// Without this, a long or slow request head takes memory or a connection for ever.
 #[test]
 fn a_head_has_8_kib_and_5_seconds() {
     let (proxy, http) = start(json!({}));
@@ -116,7 +119,7 @@ fn a_head_has_8_kib_and_5_seconds() {
     assert_eq!(line_of(&proxy, silent.address).1, "cD");
 }
 
-/// What comes after the head is read, or the answer would be lost to a reset.
+/// Without this, unread bytes after the head turn the end of the connection into a reset, which destroys the answer.
 #[test]
 fn the_answer_outlives_a_body() {
     let (_proxy, http) = start(json!({}));
@@ -135,7 +138,7 @@ fn the_answer_outlives_a_body() {
     }
 }
 
-/// Of three hundred that come at once, 128 are let in within any second, and none is refused.
+/// Without this, more than 128 new clients are served in a second, or one of three hundred is refused.
 #[test]
 fn a_hundred_and_twenty_eight_a_second() {
     let (proxy, http) = start(json!({}));
@@ -153,8 +156,7 @@ fn a_hundred_and_twenty_eight_a_second() {
     assert!(too_many.is_none(), "129 within a second: {too_many:?}");
 }
 
-/// The 128th client of a second may be the last that a turn lets in. Without a timer then, the next ones wait until
-/// something else wakes the loop.
+/// Without this, clients after the 128th of a second wait until something else wakes the loop.
 #[test]
 fn a_second_burst_is_let_in_after_a_second() {
     let (proxy, http) = start(json!({ "health_check": { "type": "off" } }));
@@ -172,7 +174,7 @@ fn a_second_burst_is_let_in_after_a_second() {
     assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "{took:?}");
 }
 
-/// Clients of the redirect take no place from TLS clients, and those who dawdle none from each other.
+/// Without this, the redirect's clients take connections from TLS clients, or slow ones lock others out.
 #[test]
 fn places_are_its_own() {
     // As long as a request may take.
@@ -196,6 +198,7 @@ fn more_dawdlers_than_places() {
     guest.expect(&hello("a.test"));
 }
 
+/// Without this, a redirect is not logged, or with a wrong frontend or state.
 #[test]
 fn its_lines_in_the_log() {
     let (proxy, http) = start(json!({}));
@@ -219,6 +222,7 @@ fn its_lines_in_the_log() {
     assert_eq!(lines.iter().filter(|line| line.contains("http_ingress")).count(), 2, "only their ends: {lines:#?}");
 }
 
+/// Without this, `log.connections` does not apply to redirects.
 #[test]
 fn no_lines_where_connections_are_not_logged() {
     let (proxy, http) = start(json!({ "log": { "connections": "off" } }));
@@ -228,7 +232,7 @@ fn no_lines_where_connections_are_not_logged() {
     assert!(!lines.of(From::Stdout).iter().any(|line| line.contains("http_ingress")), "{lines:?}");
 }
 
-/// A reload opens and closes it like any listener.
+/// Without this, a reload does not open or close the redirect's listeners.
 #[test]
 fn a_reload_brings_and_takes_it() {
     let (proxy, http) = start(json!({}));

@@ -12,6 +12,7 @@ use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::{Launch, Proxy};
 
+/// Without this, `reject` "close" sends bytes or a reset.
 #[test]
 fn close_is_a_fin_and_no_byte() {
     let proxy = start("close");
@@ -21,6 +22,7 @@ fn close_is_a_fin_and_no_byte() {
     assert_eq!(proxy.connect().rest(), (Vec::new(), End::Fin), "nothing at all");
 }
 
+/// Without this, `reject` "alert" sends a wrong alert, or none.
 #[test]
 fn alert_says_why_in_tls() {
     const UNRECOGNIZED_NAME: u8 = 0x70;
@@ -43,7 +45,7 @@ fn alert_says_why_in_tls() {
     alert(&hello("a.test")[..20]);
 }
 
-/// A client that sends more than it takes to be refused gets the alert, and not an RST for the rest, which overtakes it.
+/// Without this, a refused client that sends more gets a reset, which overtakes the alert.
 #[test]
 fn an_alert_comes_before_the_end() {
     let proxy = start("alert");
@@ -56,7 +58,7 @@ fn an_alert_comes_before_the_end() {
     assert_eq!((got.len(), end), (7, End::Fin));
 }
 
-/// Beyond the first router nothing of the end is seen, whatever the client sends after it.
+/// Without this, a dropped client that sends more sees an end beyond the first router.
 #[test]
 fn drop_is_silence_beyond_a_router() {
     in_namespace(concat!(module_path!(), "::drop_is_silence_beyond_a_router"), || {
@@ -117,7 +119,7 @@ fn config(reject: &str) -> Value {
     })
 }
 
-/// A name that nobody serves is not worth a server's time: it is never connected to.
+/// Without this, a client with an unknown name makes a connection to a server.
 #[test]
 fn refused_clients_reach_no_server() {
     let origin = Origin::echo("a");

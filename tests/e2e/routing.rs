@@ -9,7 +9,8 @@ use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
 
-/// Exact beats wildcard beats `*`; a wildcard is one label; ALPN beats none for the same name.
+/// Without this, a hello gets another route: exact beats wildcard beats `*`, a wildcard is one label, and `alpn` beats
+/// none.
 #[test]
 fn exact_wildcard_default_and_alpn() {
     let names = ["exact", "wildcard", "deeper", "h2", "default"];
@@ -47,7 +48,7 @@ fn exact_wildcard_default_and_alpn() {
     assert_eq!(route_of(&proxy, &HelloBuilder::new()), "default", "no name at all");
 }
 
-/// Without a `*`, a hello for no route or without a name has nowhere to go.
+/// Without this, a hello with an unknown name or none gets some route although there is no `*`.
 #[test]
 fn without_a_default_other_names_are_refused() {
     let origin = Origin::echo("a");
@@ -62,7 +63,7 @@ fn without_a_default_other_names_are_refused() {
     assert_eq!(route_of(&proxy, &HelloBuilder::new().sni("b.a.test")), "a");
 }
 
-/// Every address of `listen` serves every route.
+/// Without this, an address of `listen` does not serve every route.
 #[test]
 fn two_listeners() {
     let origin = Origin::echo("a");
@@ -83,7 +84,7 @@ fn route_of(proxy: &Proxy, hello: &HelloBuilder) -> String {
     client.send(&hello.clone().build()).greeting()
 }
 
-/// A client from elsewhere would reach a server that is for some networks only, or nobody would.
+/// Without this, a client from elsewhere reaches a server for some networks only, or no client does.
 #[test]
 fn allow_from_lets_in_who_is_in_it() {
     let origin = Origin::echo("inner");
@@ -102,7 +103,7 @@ fn allow_from_lets_in_who_is_in_it() {
     assert!(said.text.contains("not from that address"), "{}", said.text);
 }
 
-/// Clients of a route whose servers only seem down would be refused, though the file says to try.
+/// Without this, `on_all_down` "try" refuses the clients of a route whose servers only seem down.
 #[test]
 fn on_all_down_tries_all_the_same() {
     let origin = Origin::echo("a");

@@ -15,7 +15,8 @@ use crate::kit::wait_until;
 /// Two of these make 500 connections a second.
 const PACE: Duration = Duration::from_millis(4);
 
-/// How many probes it takes, `rise_and_fall` shows.
+/// Without this, clients notice that a server has died under load, or connections go to it while it is down.
+/// `rise_and_fall` shows how many probes that takes.
 #[test]
 fn killed_under_500_connections_a_second() {
     let (stays, killed) = (Origin::echo("stays"), Origin::echo("killed"));

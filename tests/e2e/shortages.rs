@@ -18,7 +18,7 @@ use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::stream;
 use crate::kit::wait_until;
 
-/// Without this, a host whose local ports are used up takes the server for down, and ends the tunnels that work.
+/// Without this, a host without free local ports takes its servers for down, and ends working connections.
 #[test]
 fn local_ports_used_up_take_no_server_down() {
     in_namespace(concat!(module_path!(), "::local_ports_used_up_take_no_server_down"), || {
@@ -77,7 +77,8 @@ fn guest(number: u16, to: SocketAddr) -> Client {
     client
 }
 
-/// Without this, a local address to connect from has its ports taken by all servers together, and by nobody else.
+/// Without this, connections to all servers share the ports of one `source` address, instead of each server having all
+/// of them.
 #[test]
 fn a_source_address_has_its_ports_for_each_server() {
     in_namespace(concat!(module_path!(), "::a_source_address_has_its_ports_for_each_server"), || {
@@ -95,8 +96,7 @@ fn a_source_address_has_its_ports_for_each_server() {
     });
 }
 
-/// Without this, a kernel that does not splice (gVisor, profiles of seccomp) breaks every transfer that proves to be
-/// bulk.
+/// Without this, bulk transfers break on a kernel without splice (gVisor, some seccomp profiles).
 #[test]
 fn where_splice_is_refused_bytes_are_copied() {
     const BYTES: usize = 8 << 20;
@@ -128,7 +128,7 @@ fn where_splice_is_refused_bytes_are_copied() {
     }
 }
 
-/// Without this, a peer whose link is cut holds its connection for as long as a tunnel may be silent.
+/// Without this, a peer whose link is cut holds its connection until the tunnel's timeout.
 #[test]
 fn both_sides_are_asked_whether_they_are_there() {
     for (keepalive, wanted) in [(json!({}), true), (json!({ "keepalive": "0s" }), false)] {
@@ -153,7 +153,7 @@ fn both_sides_are_asked_whether_they_are_there() {
     }
 }
 
-/// Without this, whoever is behind a link that is cut holds a connection, and a place at its server, for a day.
+/// Without this, connections over a cut link stay open for a day with a long tunnel timeout.
 #[test]
 fn a_link_that_is_cut_ends_the_connections_over_it() {
     in_namespace(concat!(module_path!(), "::a_link_that_is_cut_ends_the_connections_over_it"), || {

@@ -16,7 +16,7 @@ use crate::kit::program::program;
 use crate::kit::proxy::{Launch, Proxy};
 use crate::kit::wait_until;
 
-/// Without this, a signal that stops `HAProxy` softly kills every connection.
+/// Without this, HAProxy's signal for a soft stop cuts every connection off.
 #[test]
 fn sigusr1_drains_and_a_second_signal_ends_at_once() {
     for second in [Signal::USR1, Signal::TERM, Signal::INT] {
@@ -33,7 +33,7 @@ fn sigusr1_drains_and_a_second_signal_ends_at_once() {
     }
 }
 
-/// Without this, SIGUSR2 (`HAProxy`'s reload), SIGQUIT (nginx's soft stop) and SIGALRM end the program without a word.
+/// Without this, SIGUSR2 (HAProxy's reload), SIGQUIT (nginx's soft stop) or SIGALRM ends the program without a line.
 #[test]
 fn signals_that_ask_for_nothing_leave_a_line_and_nothing_else() {
     let origin = Origin::echo("a");
@@ -45,7 +45,7 @@ fn signals_that_ask_for_nothing_leave_a_line_and_nothing_else() {
     }
 }
 
-/// Without this, a reload that is asked for while connections finish is lost without a word.
+/// Without this, a reload that is asked for during a drain is ignored without a line.
 #[test]
 fn sighup_during_a_drain_leaves_a_line() {
     let origin = Origin::echo("a");
@@ -57,7 +57,7 @@ fn sighup_during_a_drain_leaves_a_line() {
     open.send(b"still here").expect(b"still here");
 }
 
-/// Without this, a signal that comes while the configuration is read ends the program, or is lost.
+/// Without this, a signal during the start ends the program, or is lost.
 #[test]
 fn a_signal_before_ready_is_neither_deadly_nor_lost() {
     let folder = Folder::new();
@@ -98,7 +98,7 @@ fn a_signal_before_ready_is_neither_deadly_nor_lost() {
     }
 }
 
-/// Without this, a launcher that blocks signals until the program can take them has it never take any.
+/// Without this, signals that a launcher has blocked never reach the program.
 #[test]
 fn signals_that_a_launcher_blocks_come_through() {
     let within = "env --block-signal=TERM,USR2 sh -c 'kill -USR2 $$; exec \"$0\" \"$@\"'";
@@ -127,7 +127,7 @@ fn serve(origin: &Origin) -> (Proxy, Client) {
     (proxy, client)
 }
 
-/// Without this, the last lines of connections that all end at once are lost, and that the program stopped is too.
+/// Without this, close lines are lost if all connections end at once, and so is the line that the program stopped.
 #[test]
 fn every_connection_has_its_last_line_when_all_end_at_once() {
     const CONNECTIONS: usize = 2_500;

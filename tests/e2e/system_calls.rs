@@ -20,8 +20,8 @@ const CLIENTS: u32 = 32;
 /// passed on, the server's read, and two closes.
 const EACH: u32 = 14;
 
-/// A connection would cost a system call more, which no other test notices: one for an option of a socket, or one to
-/// ask what the poll has said already.
+/// Without this, a change adds a system call to each connection unseen, such as a socket option or a read that must
+/// fail.
 #[test]
 fn a_short_connection_makes_no_more_than_it_must() {
     let origin = Origin::serve(Expect::Header, |mut visit| {

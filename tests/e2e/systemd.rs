@@ -23,6 +23,7 @@ use crate::kit::wait_until;
 const WATCHED: &str = "export WATCHDOG_USEC=400000 WATCHDOG_PID=$$";
 const ALIVE: &str = "WATCHDOG=1";
 
+/// Without this, systemd kills an idle program.
 #[test]
 fn the_watchdog_is_fed_while_idle() {
     let origin = Origin::echo("a");
@@ -40,8 +41,7 @@ fn the_watchdog_is_fed_while_idle() {
     assert!(!proxies.iter().any(|proxy| notifications(proxy, 0).contains(&ALIVE.to_owned())), "nobody asked for it");
 }
 
-/// A loop that does not turn is to be noticed: nothing else feeds the watchdog, and a file that would keep it waiting
-/// is refused.
+/// Without this, systemd does not notice a stuck loop, or a file that would block the loop is opened.
 #[test]
 fn a_stuck_loop_does_not_feed_the_watchdog() {
     let origin = Origin::echo("a");
@@ -64,7 +64,7 @@ fn a_stuck_loop_does_not_feed_the_watchdog() {
     proxy.wait_for_notification(proxy.lines.len(), ALIVE);
 }
 
-/// Out of fds is no reason to be taken for dead.
+/// Without this, systemd kills a program that is out of fds.
 #[test]
 fn the_watchdog_needs_no_fd() {
     let origin = Origin::echo("a");
@@ -75,6 +75,7 @@ fn the_watchdog_needs_no_fd() {
     proxy.wait_for_notification(start, ALIVE);
 }
 
+/// Without this, `systemctl status` shows old figures.
 #[test]
 fn the_status_is_kept_up_to_date() {
     let mut origin = Origin::echo("a");
@@ -105,7 +106,7 @@ fn the_status_is_kept_up_to_date() {
     assert_eq!(notifications(&proxy, start), Vec::<String>::new());
 }
 
-/// What belongs together comes in one message, in systemd's order.
+/// Without this, systemd gets messages in a wrong order, or one message in two parts.
 #[test]
 fn from_start_to_stop() {
     let origin = Origin::echo("a");
@@ -155,7 +156,7 @@ fn from_start_to_stop() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// A manager that reads nothing holds nobody up.
+/// Without this, a service manager that reads nothing stops the loop.
 #[test]
 fn a_deaf_manager() {
     let origin = Origin::echo("a");
@@ -186,7 +187,7 @@ fn a_deaf_manager() {
     child.wait().unwrap();
 }
 
-/// The socket outlives the process: who connects between two of them, or while one drains, is served by the next.
+/// Without this, a client that connects between two processes, or during a drain, is refused.
 #[test]
 fn a_restart_refuses_nobody() {
     let origin = Origin::echo("a");
@@ -213,7 +214,7 @@ fn a_restart_refuses_nobody() {
     assert_eq!(origin.clients().len(), 3 + 2 * 40);
 }
 
-/// A killed process leaves those who wait to the next as well.
+/// Without this, clients in the backlog of a killed process are refused.
 #[test]
 fn a_crash_refuses_nobody() {
     let origin = Origin::echo("a");
@@ -229,7 +230,8 @@ fn a_crash_refuses_nobody() {
     assert_eq!(client.hello("a.test").greeting(), "a");
 }
 
-/// systemd's own tool for it, which starts the program when the first client comes: two sockets, each under its name.
+/// Without this, socket activation does not start the program, or mixes its two sockets up. systemd-socket-activate is
+/// the manager.
 #[test]
 fn started_by_the_first_client() {
     let program = "systemd-socket-activate";
@@ -261,7 +263,8 @@ fn started_by_the_first_client() {
     }
 }
 
-/// A unit with `ListenStream=443` has one socket for both families, where the configuration has an address for each.
+/// Without this, a unit with `ListenStream=443` does not serve both families, for which the configuration has two
+/// addresses.
 #[test]
 fn a_socket_for_both_families_serves_both() {
     in_namespace(concat!(module_path!(), "::a_socket_for_both_families_serves_both"), || {
@@ -284,7 +287,7 @@ fn a_socket_for_both_families_serves_both() {
     });
 }
 
-/// A reload leaves a socket alone that is no longer asked for, says so, and takes it up again.
+/// Without this, a reload closes a passed socket that it does not need, or cannot use it again later.
 #[test]
 fn a_reload_leaves_a_socket_and_comes_back_to_it() {
     let origin = Origin::echo("a");
@@ -317,7 +320,7 @@ fn a_reload_leaves_a_socket_and_comes_back_to_it() {
     }
 }
 
-/// What cannot work is said at once, and the program ends.
+/// Without this, the program starts with passed sockets that cannot work.
 #[test]
 fn sockets_that_are_of_no_use() {
     let listener = TcpListener::bind(free_address()).unwrap();

@@ -12,6 +12,7 @@ use crate::kit::namespace::tell_skipped;
 use crate::kit::origin::{BlackHole, Expect, Origin, hold};
 use crate::kit::proxy::Proxy;
 
+/// Without this, the log blames the client for a server that does not answer.
 #[test]
 fn a_tunnel_where_the_server_owes_an_answer_ends_as_the_server_s() {
     let origin = Origin::serve(Expect::Header, hold());
@@ -21,6 +22,7 @@ fn a_tunnel_where_the_server_owes_an_answer_ends_as_the_server_s() {
     expect_end(&proxy, &mut client, "sD", 290);
 }
 
+/// Without this, the log blames the server for a client that is silent.
 #[test]
 fn a_tunnel_where_the_client_is_silent_ends_as_the_client_s() {
     let origin = Origin::echo("a");
@@ -31,7 +33,7 @@ fn a_tunnel_where_the_client_is_silent_ends_as_the_client_s() {
     expect_end(&proxy, &mut client, "cD", 290);
 }
 
-/// Bytes either way keep a tunnel open, and a route's own timeout counts instead of the file's.
+/// Without this, a connection ends although bytes pass in one direction, or a route's own timeout does not apply.
 #[test]
 fn bytes_keep_a_tunnel_open() {
     let origin = Origin::echo("a");
@@ -49,8 +51,7 @@ fn bytes_keep_a_tunnel_open() {
     expect_end(&proxy, &mut client, "cD", 6_400);
 }
 
-/// While the process is stopped, its clients go on speaking. What they said is there when it goes on, and none of them
-/// is cut for a silence that was the process's.
+/// Without this, a process that was stopped (SIGSTOP) ends clients whose bytes wait to be read.
 #[test]
 fn a_stopped_process_cuts_nobody_who_spoke_meanwhile() {
     cuts_nobody(200, |proxy, pause| {
@@ -61,7 +62,8 @@ fn a_stopped_process_cuts_nobody_who_spoke_meanwhile() {
     });
 }
 
-/// The same in a frozen cgroup, as a container engine pauses one, and with more clients than one look at the poll shows.
+/// Without this, a process that a container engine paused ends clients whose bytes wait to be read, if there are more
+/// than one poll returns.
 #[test]
 fn a_frozen_process_cuts_nobody_who_spoke_meanwhile() {
     cuts_nobody(1_100, |proxy, pause| {
@@ -122,7 +124,7 @@ fn cuts_nobody(count: usize, hold: impl Fn(&Proxy, &mut dyn FnMut()) -> bool) {
     assert!(is_shown, "{count} clients do not come in within 16 s");
 }
 
-/// Each try gets the whole timeout; what comes of the last one is the state.
+/// Without this, an attempt gets less than the whole connect timeout, or the log has not the last attempt's state.
 #[test]
 fn a_server_that_does_not_answer() {
     let hole = BlackHole::new();
@@ -140,6 +142,7 @@ fn a_server_that_does_not_answer() {
     assert_eq!((close.number("Tc"), close.server()), (-1, hole.address.to_string().as_str()));
 }
 
+/// Without this, a client is not retried on another server after a connect timeout.
 #[test]
 fn another_server_answers_in_its_place() {
     let (hole, origin) = (BlackHole::new(), Origin::echo("a"));

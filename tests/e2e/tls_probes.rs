@@ -33,7 +33,7 @@ const SERVERS: [(&str, &str); 14] = [
     ("rsa-pss", "-tls1_2"),
 ];
 
-/// Without this, servers that are set up like these are down for ever.
+/// Without this, a server that accepts only one version, cipher or key type fails every `tls` probe.
 #[test]
 fn servers_of_one_kind_each() {
     if !Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success()) {
@@ -54,7 +54,7 @@ fn servers_of_one_kind_each() {
     assert_all_pass(&routes);
 }
 
-/// Without this, a server that takes post-quantum key shares only is down: it answers our x25519 by asking for another.
+/// Without this, a server that accepts only post-quantum key shares is down, as it answers with `HelloRetryRequest`.
 #[test]
 fn a_server_that_asks_for_another_key_share() {
     let own = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();

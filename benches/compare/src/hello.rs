@@ -103,7 +103,7 @@ fn list16(body: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Without it a table's "517 B" would be some other length.
+    /// Without this, the hello of a table's "517 B" has another length.
     #[test]
     fn has_the_length_asked_for_and_keeps_the_order() {
         for length in [517, 1800] {

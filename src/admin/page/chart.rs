@@ -123,7 +123,7 @@ fn ceiling(peak: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Without this, a line leaves its drawing, or a quiet hour looks like a busy one.
+    /// Without this, a line leaves its chart, or a quiet hour looks like a busy one.
     #[test]
     fn the_scale_is_round_and_high_enough() {
         let tops = [0.0, 0.3, 1.0, 1.1, 2.0, 4.9, 73.0, 1001.0].map(|peak| ceiling(peak).to_string());

@@ -94,7 +94,7 @@ fn short(value: f64) -> String {
 mod tests {
     use super::*;
 
-    /// Without this, the page says something else than it was told.
+    /// Without this, the page shows another figure than it was given.
     #[test]
     fn figures_read_well() {
         let counts = [0, 7, 999, 1000, 65_536, 1_234_567].map(count);

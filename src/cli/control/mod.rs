@@ -176,14 +176,14 @@ mod tests {
         assert_eq!(unchunk("HTTP/1.1 200 OK", "abc").as_deref(), Some("abc"));
     }
 
-    /// Without this, columns do not stand under their titles.
+    /// Without this, cells do not stand under their column's title.
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["a", "bcd", "e"], ["wide", "7", ""]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows, 1..2), "a     bcd  e\nwide    7\n");
     }
 
-    /// Without this, an operator counts digits.
+    /// Without this, an operator has to count digits.
     #[test]
     fn bytes_have_a_unit() {
         let said = [0, 1023, 1024, 1536, (1 << 20) - 1, 5 << 30, u64::MAX].map(bytes);

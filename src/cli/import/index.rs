@@ -46,8 +46,8 @@ mod tests {
     use super::super::condition::{Term, Test};
     use super::*;
 
-    /// Without this, ten thousand rules are asked for each of ten thousand names: a hundred million questions. And a
-    /// rule that is left out where it holds sends clients to another server.
+    /// Without this, each of 10,000 names is compared with 10,000 rules; or a rule that applies is left out, and
+    /// clients reach another server.
     #[test]
     fn a_name_is_asked_about_its_own_rules_alone() {
         let names = |pattern: SniPattern| Test::Names([pattern].into_iter().collect());

@@ -181,7 +181,7 @@ impl Lexer<'_, '_> {
 mod tests {
     use super::*;
 
-    /// A quote read wrongly makes another name of a name, or swallows the rest of a rule.
+    /// Without this, a quote changes a name, or swallows the rest of a rule.
     #[test]
     fn words_as_haproxy_cuts_them() {
         let mut environment = Environment::default();

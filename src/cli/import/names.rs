@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    /// A match that is translated too widely sends one tenant's clients to another's server.
+    /// Without this, a comparison that is converted too widely sends one tenant's clients to another tenant's server.
     #[test]
     fn what_each_way_to_compare_takes() {
         for (method, value, expected) in [
@@ -342,6 +342,7 @@ mod tests {
         }
     }
 
+    /// Without this, a pattern takes a name that merely ends like it, or not the names below it.
     #[test]
     fn takes_by_whole_labels() {
         let pattern = |method, value| names(method, value).unwrap().patterns.remove(0);

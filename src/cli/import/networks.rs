@@ -131,7 +131,7 @@ mod tests {
         networks.iter().map(|text| network(text).unwrap()).collect()
     }
 
-    /// A set that is too wide lets in clients that HAProxy kept out.
+    /// Without this, a set that is too wide lets in clients that HAProxy refuses.
     #[test]
     fn sets() {
         let inner = set(&["10.0.0.0/8", "fd00::/8"]);

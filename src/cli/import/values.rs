@@ -133,7 +133,7 @@ pub(super) fn entries(text: &str) -> impl Iterator<Item = (&str, &str)> {
 mod tests {
     use super::*;
 
-    /// A time of the wrong unit is a thousand times wrong.
+    /// Without this, a time is read in another unit.
     #[test]
     fn times() {
         for (text, expected) in [
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(time("5x"), None);
     }
 
-    /// A bind that is read wrongly listens somewhere else, or nowhere.
+    /// Without this, a `bind` line becomes another listener, or none.
     #[test]
     fn addresses() {
         let read = |text: &str| Address::read(text, &Environment::default());

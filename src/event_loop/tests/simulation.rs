@@ -29,8 +29,8 @@ const RANDOM_AT: usize = 11;
 /// No deadline of the configuration is later.
 const AGE: Duration = Duration::from_secs(100);
 
-/// Every client ends once, no byte is lost, added or changed, every counter is what was done, no gauge stays up, and no turn
-/// follows another for nothing.
+/// Without this, with some order of events, a client ends twice or never, a byte is lost, a counter is wrong, a gauge
+/// stays up, or the loop spins.
 #[test]
 fn simulation() {
     let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());

@@ -106,7 +106,7 @@ mod tests {
         Time::from_micros(micros)
     }
 
-    /// Without this, a restart lets in a source that hammers, or keeps out one that has waited.
+    /// Without this, a restart lets in a source that is over its limit, or refuses one that has waited.
     #[test]
     fn a_source_that_hammers_stays_out() {
         let sources: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(after.admit(at(100), "192.0.2.2".parse().unwrap()), Ok(()));
     }
 
-    /// Without this, stamps of another period or prefix are misread, and the wrong sources are kept out.
+    /// Without this, stamps of another period or prefix are misread, and wrong sources are refused.
     #[test]
     fn what_was_measured_otherwise_is_forgotten() {
         let mut before = RateLimit::new(&limits(50));
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(after.sources(), 0);
     }
 
-    /// Without this, state that is cut short or of another version ends the program that starts with it.
+    /// Without this, truncated or foreign state makes the program panic at its start.
     #[test]
     fn what_is_cut_short_is_taken_as_far_as_it_goes() {
         let mut before = RateLimit::new(&limits(50));

@@ -40,8 +40,8 @@ pub(super) fn mix(mut bits: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Without this, every client loses its server when one of two proxies side by side is upgraded. The outputs of `SplitMix64` from
-    /// the seed 0 are widely published.
+    /// Without this, an upgrade of one of two hosts moves all clients to other servers. The outputs of `SplitMix64`
+    /// from the seed 0 are widely published.
     #[test]
     fn draws_are_the_same_everywhere() {
         assert_eq!([mix(0), mix(0x9e37_79b9_7f4a_7c15)], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
@@ -50,7 +50,7 @@ mod tests {
         assert_ne!(v6("2001:db8::1"), v6("2001:db9::1"));
     }
 
-    /// Without this, servers get other shares of the clients than their weights say.
+    /// Without this, servers get other shares of the clients than their weights.
     #[test]
     fn the_logarithm_is_right() {
         for draw in [1, 2, 3, u64::MAX, u64::MAX / 2, u64::MAX / 3].into_iter().chain((0..10_000).map(mix)) {

@@ -147,7 +147,7 @@ mod tests {
         group.report(at(1), ServerIndex(index), Checked { result, status: None, info: "".into(), took: Duration::ZERO })
     }
 
-    /// Without this, a server that is drained for maintenance goes on getting clients, or is taken for one that is down.
+    /// Without this, a server that is drained for maintenance gets new clients, or counts as down.
     #[test]
     fn a_drained_server_gets_no_new_connections() {
         let mut group = group();
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(picks(&mut group, 10), [10, 0]);
     }
 
-    /// Without this, probes of a server in maintenance fill the log, or a verdict from before takes it down afterwards.
+    /// Without this, probes of a server in maintenance fill the log, or an old verdict takes it down later.
     #[test]
     fn a_server_in_maintenance_is_not_probed() {
         let mut group = group();
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(group.set(at(10), ServerIndex(0), Override::default()), Some(Change::Up));
     }
 
-    /// Without this, an operator's weight is the file's, or lasts only until the next verdict.
+    /// Without this, the file's weight hides the operator's, or the operator's lasts only until the next verdict.
     #[test]
     fn an_operators_weight_goes_before_the_files() {
         let mut group = group();

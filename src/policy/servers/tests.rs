@@ -90,14 +90,14 @@ fn random_weights(random: &mut Random) -> Vec<u16> {
     (0..=random.below(6)).map(|_| 1 + random.below(9) as u16).collect()
 }
 
-/// A server with weight 5 would get its 5 connections in a row, and none while the others have theirs.
+/// Without this, a server with weight 5 gets its 5 connections in a row.
 #[test]
 fn round_robin_is_smooth() {
     assert_eq!(picks(&mut weighted(Balance::RoundRobin, &[5, 1, 1]), 7), [0, 0, 1, 0, 2, 0, 0]);
     assert_eq!(picks(&mut weighted(Balance::RoundRobin, &[1, 1, 1]), 6), [0, 1, 2, 0, 1, 2]);
 }
 
-/// Shares would differ from the weights.
+/// Without this, shares differ from the weights.
 #[test]
 fn round_robin_is_exact_over_each_cycle() {
     let mut random = Random::new(1);
@@ -115,7 +115,7 @@ fn round_robin_is_exact_over_each_cycle() {
     }
 }
 
-/// The naive model: for each server that may be picked, its share of all turns; none is ever a whole turn behind.
+/// Without this, a server falls a whole connection behind its share, by a naive model of all picks.
 #[test]
 fn round_robin_keeps_every_server_within_a_turn_of_its_share() {
     let mut random = Random::new(2);
@@ -133,9 +133,8 @@ fn round_robin_keeps_every_server_within_a_turn_of_its_share() {
     }
 }
 
-/// The naive model, which looks at every server at every pick: those that are up, not full and not tried are owed their
-/// weight more, who is owed most wins, and any server that goes down or comes up starts all of them over. Without this,
-/// the order that users see could depend on how it is found.
+/// Without this, the faster code picks in another order than the naive model: each pick adds its weight to every usable
+/// server's credit, the highest credit wins, and all credits restart when a server goes down or comes up.
 #[test]
 fn round_robin_keeps_the_order_of_the_naive_model() {
     let mut random = Random::new(4);
@@ -199,7 +198,7 @@ fn naive_turn(
     Some(ServerIndex(winner as u32))
 }
 
-/// A server with more connections for its weight than another would get one more.
+/// Without this, a server with more connections for its weight gets the next one.
 #[test]
 fn least_connections_never_picks_a_busier_server() {
     let mut random = Random::new(3);
@@ -226,7 +225,7 @@ fn least_connections_never_picks_a_busier_server() {
     }
 }
 
-/// With short connections every server is idle most of the time, and the first would get them all.
+/// Without this, the first server gets all short connections, as every server is idle most of the time.
 #[test]
 fn least_connections_alternates_among_equals() {
     let mut idle = weighted(Balance::LeastConnections, &[1, 1, 1]);
@@ -240,7 +239,7 @@ fn least_connections_alternates_among_equals() {
     assert_eq!(counts, 10, "a server that was busy is not owed what it missed");
 }
 
-/// A server would get all connections for a while, to make up for a share that it no longer has.
+/// Without this, a server gets all connections for a while after a change of weights.
 #[test]
 fn a_change_of_shares_causes_no_burst() {
     let mut group = weighted(Balance::RoundRobin, &[256, 1, 1]);
@@ -274,7 +273,7 @@ fn share(places: &HashMap<IpAddr, Box<str>>, name: &str) -> f64 {
     places.values().filter(|place| &***place == name).count() as f64 / places.len() as f64
 }
 
-/// Servers would get more or fewer clients than their weights say.
+/// Without this, servers get more or fewer clients than their weights say.
 #[test]
 fn source_shares_clients_by_weight() {
     let mut group = weighted(Balance::Source, &[1, 2, 3, 4]);
@@ -285,7 +284,7 @@ fn source_shares_clients_by_weight() {
     }
 }
 
-/// When a server goes or comes, clients of the others would lose their sessions there.
+/// Without this, clients of other servers lose their sessions when a server goes or comes.
 #[test]
 fn source_moves_only_the_clients_of_a_server_that_goes() {
     let mut group = weighted(Balance::Source, &[1, 1, 1, 1, 1]);
@@ -299,7 +298,7 @@ fn source_moves_only_the_clients_of_a_server_that_goes() {
     assert_eq!(places(&mut group), before);
 }
 
-/// A heavier server may only gain clients, and no more than its new share.
+/// Without this, a change of weight moves more clients than the new share.
 #[test]
 fn source_moves_few_clients_for_a_weight() {
     let mut group = weighted(Balance::Source, &[1, 1, 1]);
@@ -313,7 +312,7 @@ fn source_moves_few_clients_for_a_weight() {
     assert!((share(&after, "s1") - 0.5).abs() < 0.015);
 }
 
-/// A full server's clients would pile up on one other server, or have no stable second choice.
+/// Without this, a full server's clients all go to one other server, or have no stable second choice.
 #[test]
 fn source_passes_a_full_server_over_for_the_next_in_order() {
     let mut servers = vec![server("s0", 1), server("s1", 1), server("s2", 1)];
@@ -327,7 +326,7 @@ fn source_passes_a_full_server_over_for_the_next_in_order() {
     assert!(moved("s1") > 3000 && moved("s2") > 3000);
 }
 
-/// Down servers, servers being taken out, and tried ones would get connections.
+/// Without this, servers that are down, drained or already tried get connections.
 #[test]
 fn only_servers_that_take_connections_are_picked() {
     for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Source] {
@@ -346,7 +345,7 @@ fn only_servers_that_take_connections_are_picked() {
     assert_eq!(weighted(Balance::RoundRobin, &[0, 0]).pick(CLIENT, &[]), Pick::NoServer);
 }
 
-/// Backups would serve beside the others, or not at all; HAProxy uses the first that is up.
+/// Without this, backups serve beside other servers, or not at all. As in HAProxy, the first one that is up serves.
 #[test]
 fn backups_serve_only_when_nobody_else_does() {
     let mut group = group(Balance::RoundRobin, vec![backup("b0"), server("s1", 1), backup("b2")]);
@@ -366,7 +365,7 @@ fn backups_serve_only_when_nobody_else_does() {
     assert_eq!(picks(&mut group, 3), [1, 1, 1]);
 }
 
-/// A full server would get more than its `max_connections`, or a client be refused where it should wait.
+/// Without this, a server gets more than its `max_connections`, or a client is refused instead of queued.
 #[test]
 fn full_servers_are_passed_over_and_waited_for() {
     let limited = |name| Server { max_connections: Some(1), ..server(name, 1) };
@@ -388,7 +387,7 @@ fn full_servers_are_passed_over_and_waited_for() {
     }
 }
 
-/// /stats and the backend's metrics would not show that a route had no server.
+/// Without this, /stats and metrics do not show that a route has no server.
 #[test]
 fn a_route_stands_while_any_server_takes_connections() {
     let mut group = group(Balance::RoundRobin, vec![server("s0", 1), backup("b1")]);
@@ -400,7 +399,7 @@ fn a_route_stands_while_any_server_takes_connections() {
     assert_eq!((group.standing().is_up(), group.standing().downs()), (true, 1));
 }
 
-/// A reload would mix servers up, forget open connections, or bring a dead server back.
+/// Without this, a reload mixes servers up, forgets open connections, or brings a dead server back.
 #[test]
 fn update_keeps_what_stays() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1, 1]);
@@ -415,7 +414,7 @@ fn update_keeps_what_stays() {
     assert_eq!((kept.open(), kept.server().weight, kept.health().is_up()), (1, 7, false));
 }
 
-/// The close of an old connection would be counted off a server that took its place.
+/// Without this, the end of an old connection is counted off a new server in its slot.
 #[test]
 fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
@@ -432,7 +431,7 @@ fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
     assert_eq!(group.members.len(), 3 + REMEMBERED, "places are used again");
 }
 
-/// A connection of another process would be counted on a server that is in the file, or new ones go to one that is not.
+/// Without this, a handed-over connection is counted on a server of the file, or a removed server gets new ones.
 #[test]
 fn a_remembered_server_has_a_place_of_its_own_and_takes_no_connections() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
@@ -443,7 +442,7 @@ fn a_remembered_server_has_a_place_of_its_own_and_takes_no_connections() {
     assert!(!picks(&mut group, 4).contains(&gone.0));
 }
 
-/// A server back under its name would lose its old connections; at a new address it would inherit a dead one's state.
+/// Without this, a server that returns loses its old connections, or one with a new address inherits the old state.
 #[test]
 fn update_starts_health_afresh_for_another_address_and_a_return() {
     let mut group = weighted(Balance::RoundRobin, &[1, 1]);
@@ -464,7 +463,7 @@ fn update_starts_health_afresh_for_another_address_and_a_return() {
     assert_eq!((member.open(), member.health().is_up()), (1, true));
 }
 
-/// Without this, `on_all_down: "try"` refuses like the other choice, or goes on trying servers that are down when one is up.
+/// Without this, `on_all_down` "try" refuses, or goes on trying dead servers once one is up.
 #[test]
 fn servers_are_tried_when_all_are_down() {
     let servers = vec![server("a", 1), server("b", 1), server("off", 0), backup("c")];
@@ -490,7 +489,7 @@ fn servers_are_tried_when_all_are_down() {
     assert_eq!(picks(&mut group, 3), [1, 1, 1]);
 }
 
-/// Without this, a client that one server refused goes to another that holds as many as it may.
+/// Without this, a retry goes to a server that is at its `max_connections`.
 #[test]
 fn a_retry_never_overfills_a_server() {
     let limited = Server { max_connections: Some(1), ..server("b", 1) };
@@ -501,7 +500,7 @@ fn a_retry_never_overfills_a_server() {
     assert!(!matches!(group.pick(CLIENT, &[ServerIndex(0), ServerIndex(2)]), Pick::Server(_)));
 }
 
-/// Without this, a client that one server refused waits for a backup that probes have found down.
+/// Without this, a retry waits for a backup that is known to be down.
 #[test]
 fn a_retry_takes_no_backup_that_is_down() {
     let mut group = group(Balance::RoundRobin, vec![server("a", 1), backup("b"), backup("c")]);
@@ -521,7 +520,7 @@ fn update_changes_the_balance() {
     assert_eq!((0..4).map(|_| picked(group.pick(CLIENT, &[]))).collect::<Vec<_>>(), [1; 4]);
 }
 
-/// Without this, a server that was down gets clients after a restart, or one probe that says nothing is told each time.
+/// Without this, a restart sends clients to a server that was down, or logs a change where there is none.
 #[test]
 fn what_another_process_knew_holds() {
     let mut before = weighted(Balance::RoundRobin, &[1, 1]);

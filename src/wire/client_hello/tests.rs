@@ -53,7 +53,7 @@ fn alpn(body: &[u8]) -> HelloBuilder {
     HelloBuilder::new().extension(TlsExtensionType::ApplicationLayerProtocolNegotiation, body)
 }
 
-/// A hello that comes in two segments is waited for, wherever it is cut.
+/// Without this, a hello that is cut at some byte is refused instead of awaited.
 #[test]
 fn every_prefix_is_incomplete() {
     for size in SIZES {
@@ -67,7 +67,7 @@ fn every_prefix_is_incomplete() {
     }
 }
 
-/// A record boundary anywhere, within the handshake header too, changes nothing.
+/// Without this, a record boundary, even within the handshake header, changes how a hello is read.
 #[test]
 fn two_records_cut_at_every_byte_are_the_same_hello() {
     for size in SIZES {
@@ -79,7 +79,7 @@ fn two_records_cut_at_every_byte_are_the_same_hello() {
     }
 }
 
-/// Every prefix of a hello in two records waits too, the second record's header included.
+/// Without this, a cut hello in two records is refused instead of awaited, such as within the second record's header.
 #[test]
 fn every_prefix_of_two_records_is_incomplete() {
     for offset in [1, 3, 4, 5, 100, 290] {
@@ -92,7 +92,7 @@ fn every_prefix_of_two_records_is_incomplete() {
     }
 }
 
-/// Each read of drip-fed bytes starts where the last whole record ended: else a slow client costs quadratic time.
+/// Without this, a client that sends byte by byte costs quadratic time.
 #[test]
 fn drip_fed_records_are_walked_once() {
     let offsets: Vec<usize> = (1..15_895).collect();
@@ -106,7 +106,7 @@ fn drip_fed_records_are_walked_once() {
     assert!(matches!(reader.read(&raw), Verdict::Hello(_)), "asked again, it answers the same");
 }
 
-/// A hello in one record is read where it lies: no memory, however it trickles in.
+/// Without this, a hello in one record is copied.
 #[test]
 fn one_record_is_borrowed() {
     let raw = hello(1_800).build();
@@ -117,7 +117,7 @@ fn one_record_is_borrowed() {
     assert_eq!(reader.handshake.capacity(), 0);
 }
 
-/// A declared length takes no memory: what grows is what came.
+/// Without this, a declared length takes memory before its bytes have come.
 #[test]
 fn memory_grows_by_bytes_received() {
     let raw = [record(&[0x01]), record(&[0x00, 0x7f, 0xfc]), vec![0x16, 0x03, 0x01, 0x40, 0x00]].concat();
@@ -126,7 +126,7 @@ fn memory_grows_by_bytes_received() {
     assert!(reader.handshake.capacity() <= 16);
 }
 
-/// 0-RTT data after the hello is the server's business.
+/// Without this, 0-RTT data after the hello makes it malformed.
 #[test]
 fn what_follows_the_hello_is_ignored() {
     for split in [vec![], vec![100]] {
@@ -135,7 +135,7 @@ fn what_follows_the_hello_is_ignored() {
     }
 }
 
-/// A hello is one thing whether it shares its last record or not: decided once that record is whole.
+/// Without this, a hello is decided before its last record is whole, if more follows in that record.
 #[test]
 fn the_last_record_is_waited_for() {
     let message = hello(300).build().split_off(RECORD_HEADER);
@@ -146,7 +146,7 @@ fn the_last_record_is_waited_for() {
     }
 }
 
-/// Something else than TLS is known by its first two bytes, not at the deadline.
+/// Without this, a client of another protocol is refused only at the deadline, not at its first two bytes.
 #[test]
 fn other_protocols_are_not_tls() {
     let sslv2 = [0x80, 0x2e, 0x01, 0x03, 0x01];
@@ -155,7 +155,7 @@ fn other_protocols_are_not_tls() {
     }
 }
 
-/// Records that no hello can begin with are refused at once, not waited for.
+/// Without this, records that cannot begin a hello are awaited instead of refused.
 #[test]
 fn bad_records_are_malformed() {
     let alert = [0x15, 0x03, 0x01, 0x00, 0x02, 0x01, 0x00];
@@ -170,7 +170,7 @@ fn bad_records_are_malformed() {
     assert_eq!(fault(b"\x16\x03\x01\x40\x00\x01\x00\x7f\xfd"), "the hello is longer than any client sends");
 }
 
-/// The largest hello that is taken spans records; one byte more is refused at its header.
+/// Without this, a hello of the longest length is refused, or one byte more is not refused at its header.
 #[test]
 fn a_hello_of_32_kib_is_the_longest() {
     let whole = hello(MAX_HANDSHAKE + RECORD_HEADER).build();
@@ -179,7 +179,7 @@ fn a_hello_of_32_kib_is_the_longest() {
     assert_eq!(fault(&over[..9]), "the hello is longer than any client sends");
 }
 
-/// 16 KiB of handshake are taken in any records; raw bytes are bounded for a larger one in tiny records.
+/// Without this, tiny records make a hello take many times its length, or 16 KiB of handshake in them are refused.
 #[test]
 fn raw_bytes_are_bounded() {
     let offsets: Vec<usize> = (1..MAX_HANDSHAKE).collect();
@@ -189,7 +189,7 @@ fn raw_bytes_are_bounded() {
     assert_eq!(fault(&over[..MAX_RAW + RECORD_HEADER]), "the hello is spread over too many records");
 }
 
-/// A length inside the hello never waits for bytes: it is wrong for good.
+/// Without this, a wrong length inside a hello makes the program wait for bytes that never come.
 #[test]
 fn inner_lengths_beyond_their_container_are_malformed() {
     assert_eq!(fault(&record(b"\x01\x00\x00\x02\x03\x03")), "the hello ends within its version and random");
@@ -218,14 +218,14 @@ fn inner_lengths_beyond_their_container_are_malformed() {
     }
 }
 
-/// An old client's hello without extensions goes to the route `*`.
+/// Without this, an old client's hello without extensions is refused instead of routed to `*`.
 #[test]
 fn no_extensions_is_a_hello_without_sni() {
     assert_eq!(read(&with_tail(b"\0\0\x02\0\x2f\x01\0")), Ok((None, vec![])));
     assert_eq!(read(&with_tail(b"\0\0\x02\0\x2f\x01\0\0\0")), Ok((None, vec![])));
 }
 
-/// Unknown extensions, GREASE and an encrypted inner hello are passed over: the outer name routes.
+/// Without this, an unknown extension, GREASE or ECH makes a hello malformed. With ECH, the outer name counts.
 #[test]
 fn unknown_extensions_are_skipped() {
     let builder = HelloBuilder::new()
@@ -236,7 +236,7 @@ fn unknown_extensions_are_skipped() {
     assert_eq!(sni_of(builder), Ok(Some(b"outer.example".to_vec())));
 }
 
-/// Names that servers might read in two ways are refused; unusual ones that have one reading are kept as sent.
+/// Without this, a name that servers might read in two ways is taken, or an unusual but clear one is refused.
 #[test]
 fn names_are_kept_as_sent_or_refused() {
     for kept in ["a", "_acme.Example.COM", "a.example.", "192.0.2.1", "::1", "a\nb"] {
@@ -256,7 +256,7 @@ fn names_are_kept_as_sent_or_refused() {
     }
 }
 
-/// One name, in one list, in one extension (RFC 6066 section 3): else proxy and server could each take another.
+/// Without this, proxy and server may each take another of two names (RFC 6066 section 3).
 #[test]
 fn a_second_name_is_refused() {
     let twice = HelloBuilder::new().sni("a.example").sni("a.example").build();
@@ -276,7 +276,7 @@ fn a_second_name_is_refused() {
     assert_eq!(sni_of(server_name(b"\0\x08\x01\0\x01b\0\0\x01a")), Ok(Some(b"a".to_vec())));
 }
 
-/// A route's `alpn` is matched against whole names only.
+/// Without this, a route's `alpn` matches a part of a protocol's name.
 #[test]
 fn alpn_lists_are_whole() {
     let twice = alpn(b"\0\x03\x02h2").alpn(&["h2"]).build();

@@ -19,7 +19,7 @@ fn fault(bytes: &str) -> &'static str {
     }
 }
 
-/// What the endpoints look at comes out, of a request with bytes of the next one behind it too.
+/// Without this, an endpoint sees another method, target or host, or the next request's bytes change them.
 #[test]
 fn a_head_is_read() {
     let bytes = "GET /stats;csv?x=1 HTTP/1.1\r\nhost:lb:8404\r\nAUTHORIZATION: Basic YTpi\t \r\n\r\n";
@@ -37,7 +37,7 @@ fn a_head_is_read() {
     assert_eq!((old.method, old.host, old.authorization, old.minor_version), ("HEAD", None, None, 0));
 }
 
-/// A head that comes in pieces is waited for.
+/// Without this, a head that comes in pieces is refused instead of awaited.
 #[test]
 fn every_prefix_is_incomplete() {
     let bytes = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -46,7 +46,7 @@ fn every_prefix_is_incomplete() {
     }
 }
 
-/// 8 KiB is the longest head: one byte more, or more fields than any client sends, is answered 431.
+/// Without this, a head over 8 KiB, or with more fields than clients send, takes memory instead of a status 431.
 #[test]
 fn long_heads_are_refused() {
     let of_len = |len: usize| {
@@ -62,7 +62,7 @@ fn long_heads_are_refused() {
     assert_eq!(read(fields(MAX_FIELDS + 1).as_bytes()), Verdict::TooManyFields);
 }
 
-/// RFC 9112: what two readers could take for two different requests is refused.
+/// Without this, proxy and server may read two different requests from one head (RFC 9112).
 #[test]
 fn ambiguous_heads_are_refused() {
     assert_eq!(fault("GET / HTTP/1.1\r\n\r\n"), "no Host");
@@ -84,7 +84,7 @@ fn ambiguous_heads_are_refused() {
     }
 }
 
-/// The four forms of a target (RFC 9112 section 3.2) and nothing else.
+/// Without this, one of the four forms of a target (RFC 9112 section 3.2) is refused, or another form is taken.
 #[test]
 fn targets() {
     let of = |line: &str| {
@@ -115,7 +115,7 @@ fn targets() {
     }
 }
 
-/// A redirect keeps host, path and query, and drops the port, which is not TLS's.
+/// Without this, a redirect loses host, path or query, or keeps the port of plain HTTP.
 #[test]
 fn redirects_go_to_the_same_place_on_tls() {
     let to = |text: &str| Some(text.to_owned());
@@ -130,7 +130,7 @@ fn redirects_go_to_the_same_place_on_tls() {
     assert_eq!(location("/", &"a".repeat(254)), to(&format!("https://{}/", "a".repeat(254))));
 }
 
-/// A redirect without a usable host or path is none: status 400.
+/// Without this, a redirect reflects an unusable host or path instead of answering 400.
 #[test]
 fn redirects_reflect_nothing_unchecked() {
     assert_eq!(location("/", ""), None);

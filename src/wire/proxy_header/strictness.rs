@@ -38,7 +38,7 @@ fn frame(command: u8, family: u8, len: usize, body: &[u8]) -> Vec<u8> {
 
 const V4: [u8; 12] = [192, 0, 2, 1, 198, 51, 100, 2, 0xc3, 0x50, 0x01, 0xbb];
 
-/// Without this, a line could tell us an address that a stricter reader behind us or beside us does not see in it.
+/// Without this, a line tells an address here that a stricter reader does not see in it.
 #[test]
 fn lines_of_version_1() {
     let long = "1111:1111:1111:1111:1111:1111:1111:1111";
@@ -79,7 +79,7 @@ fn lines_of_version_1() {
     }
 }
 
-/// Without this, the first bytes of a client could be read as its address, or an address as the client's first bytes.
+/// Without this, a client's first bytes are read as its address, or its address as first bytes.
 #[test]
 fn frames_of_version_2() {
     let with = |tlvs: &[u8]| frame(COMMAND_PROXY, FAMILY_TCP4, 12 + tlvs.len(), &[&V4[..], tlvs].concat());
@@ -128,7 +128,7 @@ fn frames_of_version_2() {
     }
 }
 
-/// Every other byte where family and transport stand: none is believed, and none but LOCAL's is let pass.
+/// Without this, a header with an undefined family or transport is believed. Only LOCAL may have any.
 #[test]
 fn no_undefined_family_is_believed() {
     for family in 0..=u8::MAX {

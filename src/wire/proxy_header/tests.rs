@@ -26,7 +26,7 @@ const ALL: Tlvs<'_> = Tlvs {
     received: b"",
 };
 
-/// The bytes of the specification, written out: else servers close the connection.
+/// Without this, servers refuse the header of version 2. The bytes are the specification's.
 #[test]
 fn v2_is_as_specified() {
     let mut expected = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
@@ -39,14 +39,14 @@ fn v2_is_as_specified() {
     assert_eq!(v2_of("[2001:db8::1]:50000", "[2001:db8::2]:443", &Tlvs::default()), expected);
 }
 
-/// The lines of the specification.
+/// Without this, servers refuse the header of version 1. The lines are the specification's.
 #[test]
 fn v1_is_as_specified() {
     assert_eq!(v1_of("192.0.2.1:50000", "198.51.100.2:443"), "PROXY TCP4 192.0.2.1 198.51.100.2 50000 443\r\n");
     assert_eq!(v1_of("[2001:db8::1]:1", "[2001:db8::2]:443"), "PROXY TCP6 2001:db8::1 2001:db8::2 1 443\r\n");
 }
 
-/// A v4-mapped pair is IPv4; a mixed pair is IPv6 with the other mapped; never UNSPEC for a client.
+/// Without this, a v4-mapped pair is not IPv4, a mixed pair is not IPv6, or a client's header says UNSPEC.
 #[test]
 fn families_are_made_one() {
     let plain = v2_of("192.0.2.1:1", "198.51.100.2:443", &ALL);
@@ -66,13 +66,13 @@ fn families_are_made_one() {
     assert_eq!(v1_of("[2001:db8::1]:1", "198.51.100.2:443"), "PROXY TCP6 2001:db8::1 ::ffff:c633:6402 1 443\r\n");
 }
 
-/// A link-local client's scope has no place in a header.
+/// Without this, a link-local client's scope gets into a header, where it means nothing.
 #[test]
 fn a_scope_is_left_out() {
     assert_eq!(v1_of("[fe80::1%3]:1", "[fe80::2%3]:443"), "PROXY TCP6 fe80::1 fe80::2 1 443\r\n");
 }
 
-/// Each TLV alone and all together come back as they were written, with the checksum right.
+/// Without this, a TLV is changed by writing and reading, or the checksum is wrong.
 #[test]
 fn tlvs_come_back() {
     let none = Tlvs::default();
@@ -90,7 +90,7 @@ fn tlvs_come_back() {
     }
 }
 
-/// The checksum of a header as another implementation computed it: agreeing with ourselves is not enough.
+/// Without this, writer and reader agree on a wrong checksum. The expected one is another implementation's.
 #[test]
 fn the_checksum_is_crc32c() {
     let bytes = v2_of("192.0.2.1:50000", "198.51.100.2:443", &Tlvs { crc32c: true, ..Tlvs::default() });
@@ -110,7 +110,7 @@ fn the_checksum_may_stand_before_other_tlvs() {
     assert_eq!(parse(&bytes), Parsed::Header { header, len: bytes.len() });
 }
 
-/// The longest header fills the buffer to its end; a value that no hello can have is left out whole.
+/// Without this, the longest header does not fit its buffer, or a value that is too long is written in part.
 #[test]
 fn the_longest_header_fits() {
     let longest = [b'a'; 255];
@@ -129,7 +129,7 @@ fn the_longest_header_fits() {
     assert!(v1_of(widest, widest).len() <= V1_MAX_LEN);
 }
 
-/// Without this, what a cloud's balancer told is lost, or a server gets two names, or a checksum of another header.
+/// Without this, a cloud balancer's TLVs are lost, or a server gets two names, or an old checksum.
 #[test]
 fn what_was_received_goes_on() {
     let received = [
@@ -145,7 +145,7 @@ fn what_was_received_goes_on() {
     assert_eq!(written(own), [&b"\x02\x00\x01c\x01\x00\x01d"[..], &id, b"\xea\x00\x01v\xee\x00\x00"].concat());
 }
 
-/// A server that gets the header in pieces waits for the rest, and takes none of the client's bytes for it.
+/// Without this, a header that comes in pieces is refused, or takes the client's bytes for its own.
 #[test]
 fn every_prefix_is_incomplete() {
     let all = v2_of("192.0.2.1:50000", "198.51.100.2:443", &ALL);
@@ -160,7 +160,7 @@ fn every_prefix_is_incomplete() {
     }
 }
 
-/// Probes are told from clients.
+/// Without this, a balancer's health check counts as a client.
 #[test]
 fn headers_without_a_client() {
     assert_eq!(parse(&LOCAL), Parsed::Header { header: Header::Local, len: 16 });
@@ -169,7 +169,7 @@ fn headers_without_a_client() {
     assert_eq!(parse(b"PROXY UNKNOWN ff 1\r\n"), Parsed::Header { header: Header::Unknown, len: 20 });
 }
 
-/// What is no header is not waited for, and a header that says something else than it should is not believed.
+/// Without this, a broken header is awaited instead of refused, or is believed.
 #[test]
 fn bad_headers_are_refused() {
     for bytes in [&b"\x16\x03\x01"[..], b"GET / HTTP/1.1\r\n", b"PROXX", b"\r\n\r\n\r\n", b"PROXYTCP4"] {
@@ -220,7 +220,7 @@ fn bad_headers_are_refused() {
     }
 }
 
-/// Without this, the log does not say of a client that it sent a PROXY header where none is read.
+/// Without this, the log does not say that a client sent a PROXY header where none is read.
 #[test]
 fn either_signature_begins_a_header() {
     assert!(begins(b"\r\n\r\n\0\r\nQUIT\n\x20") && begins(b"PROXY TCP4 192.0.2.1"));

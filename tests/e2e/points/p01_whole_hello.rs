@@ -13,41 +13,49 @@ use crate::kit::wait_until;
 /// Connections that are open at once.
 const BATCH: usize = 500;
 
+/// Without this, a hello split over two TCP segments is routed wrongly or refused.
 #[test]
 fn cut_into_two_segments_at_every_byte_of_300() {
     cut_into_segments(300, 1..300);
 }
 
+/// Without this, a split hello of a post-quantum client's length is routed wrongly or refused.
 #[test]
 fn cut_into_two_segments_at_every_byte_of_1_800() {
     cut_into_segments(1_800, 1..1_800);
 }
 
+/// Without this, a split hello longer than a page is routed wrongly or refused.
 #[test]
 fn cut_into_two_segments_at_every_byte_of_5_000() {
     cut_into_segments(5_000, 1..5_000);
 }
 
+/// Without this, a split hello near the longest TLS record is routed wrongly or refused.
 #[test]
 fn cut_into_two_segments_at_every_byte_of_15_900() {
     cut_into_segments(15_900, 1..15_900);
 }
 
+/// Without this, a hello split over two TLS records is routed wrongly or refused.
 #[test]
 fn cut_into_two_records_at_every_byte_of_300() {
     cut_into_records(300);
 }
 
+/// Without this, a post-quantum client's hello in two records is routed wrongly or refused.
 #[test]
 fn cut_into_two_records_at_every_byte_of_1_800() {
     cut_into_records(1_800);
 }
 
+/// Without this, a hello longer than a page, in two records, is routed wrongly or refused.
 #[test]
 fn cut_into_two_records_at_every_byte_of_5_000() {
     cut_into_records(5_000);
 }
 
+/// Without this, a hello near the longest TLS record, in two records, is routed wrongly or refused.
 #[test]
 fn cut_into_two_records_at_every_byte_of_15_900() {
     cut_into_records(15_900);

@@ -14,6 +14,7 @@ use crate::kit::origin::Origin;
 use crate::kit::proxy::Proxy;
 use crate::kit::wait_until;
 
+/// Without this, clients that send a byte a second keep their connections for ever.
 #[test]
 fn two_thousand_clients_of_a_byte_a_second_are_gone_after_five_seconds() {
     let origin = Origin::echo("a");
@@ -67,6 +68,7 @@ fn dropped(proxy: &Proxy) -> usize {
     proxy.entries().iter().filter(|entry| entry.step == "CLOSE" && entry.field("drop") == "SNI_REJECTED").count()
 }
 
+/// Without this, the hello's deadline ends an established connection.
 #[test]
 fn the_deadline_is_disarmed_when_the_route_is_known() {
     let origin = Origin::echo("a");

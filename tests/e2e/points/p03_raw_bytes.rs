@@ -12,6 +12,7 @@ use crate::kit::origin::{Expect, Origin};
 use crate::kit::proxy::Proxy;
 use crate::kit::stream;
 
+/// Without this, 0-RTT data in the hello's segment does not reach the server.
 #[test]
 fn early_data_in_the_hello_s_segment_goes_on_with_it() {
     let origin = Origin::echo("a");
@@ -23,8 +24,8 @@ fn early_data_in_the_hello_s_segment_goes_on_with_it() {
     client.expect(&bytes);
 }
 
-/// Header, hello and early data are one stream: none of it is lost where a write falls short. With buffers of 4 KiB the
-/// very first does.
+/// Without this, a short write loses a part of PROXY header, hello or early data. Socket buffers of 4 KiB make the
+/// first write short.
 #[test]
 fn header_and_hello_survive_short_writes() {
     const LEN: usize = 100_000;

@@ -7,6 +7,7 @@ use crate::kit::lines::From;
 use crate::kit::origin::Origin;
 use crate::kit::proxy::Proxy;
 
+/// Without this, a name in other case or with a trailing dot is not found, or a name with `_` is refused.
 #[test]
 fn case_and_one_trailing_dot_do_not_count_and_underscores_do() {
     let origin = Origin::echo("a");
@@ -19,6 +20,7 @@ fn case_and_one_trailing_dot_do_not_count_and_underscores_do() {
     }
 }
 
+/// Without this, proxy and server may read different names from one hello.
 #[test]
 fn a_name_that_is_there_twice_or_has_a_nul_or_is_too_long_is_refused() {
     let origin = Origin::echo("a");
@@ -31,7 +33,7 @@ fn a_name_that_is_there_twice_or_has_a_nul_or_is_too_long_is_refused() {
     assert_refused(&proxy, HelloBuilder::new().sni(&long), "255 bytes");
 }
 
-/// A hostile name forges no line and sends no control character to a terminal.
+/// Without this, a client's name forges a log line, or sends control characters to a terminal.
 #[test]
 fn hostile_names_are_escaped_in_the_log() {
     let origin = Origin::echo("a");

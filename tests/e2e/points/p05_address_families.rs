@@ -9,7 +9,7 @@ use crate::kit::origin::{Expect, Origin, echo};
 use crate::kit::places::{free_address, free_address_of};
 use crate::kit::proxy::{Launch, Proxy};
 
-/// A socket from the service manager takes both families; its IPv4 clients arrive as `::ffff:a.b.c.d`.
+/// Without this, an IPv4 client of a socket for both families has a `::ffff:a.b.c.d` address in header and log.
 #[test]
 fn v4_mapped_clients_are_ipv4_in_header_and_log() {
     let origin = Origin::echo("a");
@@ -29,6 +29,7 @@ fn v4_mapped_clients_are_ipv4_in_header_and_log() {
     assert_eq!(header.destination, Some(client.stream.peer_addr().unwrap()));
 }
 
+/// Without this, an IPv6 client has another address in header or log.
 #[test]
 fn ipv6_clients_are_ipv6_in_header_and_log() {
     in_namespace(concat!(module_path!(), "::ipv6_clients_are_ipv6_in_header_and_log"), || {

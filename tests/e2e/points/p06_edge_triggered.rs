@@ -16,7 +16,7 @@ use crate::kit::proxy::Proxy;
 use crate::kit::sockets;
 use crate::kit::wait_until;
 
-/// A server that does not read stops its client, and costs neither memory nor CPU meanwhile.
+/// Without this, a server that does not read makes the program buffer its client's bytes, or spin.
 #[test]
 fn a_server_that_does_not_read_stops_its_client() {
     for zero_copy in ["auto", "off"] {
@@ -45,7 +45,7 @@ fn a_server_that_does_not_read_stops_its_client() {
     }
 }
 
-/// Connections that always have bytes leave the loop to others in between.
+/// Without this, a connection that always has bytes keeps the loop from all others.
 #[test]
 fn a_busy_connection_yields() {
     const BULK: usize = 4;
@@ -102,7 +102,7 @@ fn drain(client: &mut Client, read: &AtomicUsize) {
     }
 }
 
-/// An edge that is forgotten is never told again: long ping-pong over one connection would stop at once.
+/// Without this, a lost readiness event stops a connection for good, as epoll reports no edge twice.
 #[test]
 fn no_edge_is_forgotten() {
     let origin = Origin::echo("a");
@@ -121,7 +121,7 @@ fn no_edge_is_forgotten() {
     }
 }
 
-/// What a server says before it has heard anything may be reported together with the connect, and never again.
+/// Without this, a server's first bytes are lost if they are reported in the same event as the connect.
 #[test]
 fn a_server_that_speaks_first_is_heard() {
     let hole = BlackHole::new();

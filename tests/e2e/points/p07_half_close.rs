@@ -20,11 +20,13 @@ const GIB: usize = 1 << 30;
 /// Still to flow when a side ends its direction.
 const TAIL: usize = 10 << 20;
 
+/// Without this, copying loses or reorders bytes of large transfers, or hangs with both directions busy.
 #[test]
 fn a_gibibyte_each_way_copied() {
     a_gibibyte_each_way("off");
 }
 
+/// Without this, splicing loses or reorders bytes of large transfers, or hangs with both directions busy.
 #[test]
 fn a_gibibyte_each_way_spliced() {
     a_gibibyte_each_way("auto");
@@ -71,7 +73,7 @@ fn dawdle(every: usize) -> impl FnMut(usize) {
     }
 }
 
-/// The client ends its direction with 10 MB of it on the way, and 10 MB from the server are still to come.
+/// Without this, a client's FIN cuts off its own last 10 MB, or the 10 MB that the server still sends.
 #[test]
 fn the_client_ends_first() {
     for zero_copy in ["auto", "off"] {
@@ -94,7 +96,7 @@ fn the_client_ends_first() {
     }
 }
 
-/// The same from the other side.
+/// Without this, a server's FIN cuts off its own last 10 MB, or the 10 MB that the client still sends.
 #[test]
 fn the_server_ends_first() {
     for zero_copy in ["auto", "off"] {
@@ -118,7 +120,7 @@ fn the_server_ends_first() {
     }
 }
 
-/// A half-closed connection lives by its own timeout and not by the tunnel's.
+/// Without this, a half-closed connection stays for the tunnel's timeout.
 #[test]
 fn a_half_closed_connection_has_its_own_timeout() {
     let origin = Origin::serve(Expect::Header, hold());
@@ -133,7 +135,7 @@ fn a_half_closed_connection_has_its_own_timeout() {
     assert!(close.number("Tt") >= 290, "{close:?}");
 }
 
-/// However long nothing was said before: the server has the whole timeout to answer a FIN.
+/// Without this, the time before a FIN counts, and a server has too little time to answer the FIN.
 #[test]
 fn the_timeout_of_a_half_closed_connection_begins_with_the_fin() {
     let origin = Origin::serve(Expect::Header, |mut visit| {
@@ -152,6 +154,7 @@ fn the_timeout_of_a_half_closed_connection_begins_with_the_fin() {
     });
 }
 
+/// Without this, a server takes a client's reset for an orderly end.
 #[test]
 fn a_client_s_reset_resets_the_server() {
     let (sender, ends) = mpsc::channel();
@@ -169,6 +172,7 @@ fn a_client_s_reset_resets_the_server() {
     assert_eq!(proxy.close_of(address).ts(), "CD");
 }
 
+/// Without this, a client takes a server's reset for an orderly end.
 #[test]
 fn a_server_s_reset_resets_the_client() {
     let origin = Origin::serve(Expect::Header, |mut visit| {
@@ -182,7 +186,7 @@ fn a_server_s_reset_resets_the_client() {
     assert_eq!(proxy.close_of(client.address).ts(), "SD");
 }
 
-/// A reset after the FIN is told by no read, and none may be wanted by a server that has nothing to say.
+/// Without this, a reset after the FIN goes unnoticed: no read reports it, and a silent server asks for no write.
 #[test]
 fn a_client_s_reset_after_its_fin_resets_the_server() {
     let (sender, ends) = mpsc::channel();
@@ -209,7 +213,7 @@ fn a_client_s_reset_after_its_fin_resets_the_server() {
     assert_eq!(proxy.close_of(address).ts(), "CD");
 }
 
-/// Nobody waits for a server to take the bytes of a client that is gone.
+/// Without this, a connection waits for its server to take the bytes of a client that is gone.
 #[test]
 fn a_client_s_reset_with_bytes_on_the_way_ends_the_connection() {
     for zero_copy in ["auto", "off"] {
@@ -225,8 +229,7 @@ fn a_client_s_reset_with_bytes_on_the_way_ends_the_connection() {
     }
 }
 
-/// A server that has ended its direction and then is gone takes no more bytes: its client need not find out by sending
-/// one.
+/// Without this, a client learns only by sending that its half-closed server is gone.
 #[test]
 fn a_server_s_reset_after_its_fin_ends_the_connection() {
     let (sender, fin_is_there) = mpsc::channel();

@@ -13,6 +13,7 @@ use crate::kit::wait_until;
 
 const CLIENTS: usize = 200;
 
+/// Without this, running out of fds loses clients, makes the loop spin, or fills the log.
 #[test]
 fn two_hundred_clients_share_64_fds() {
     let origin = Origin::echo("a");

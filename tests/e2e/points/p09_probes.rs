@@ -12,6 +12,7 @@ use crate::kit::proxy::Proxy;
 /// Version 2, LOCAL, UNSPEC, length 0: PROXY protocol, section 2.2.
 const LOCAL: [u8; 16] = *b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a\x20\x00\x00\x00";
 
+/// Without this, a probe sends other bytes than a LOCAL header, passes too early, or leaves a `TIME_WAIT`.
 #[test]
 fn a_tcp_probe_is_a_local_header_and_a_reset() {
     let (sender, probes) = mpsc::channel();
@@ -32,7 +33,7 @@ fn a_tcp_probe_is_a_local_header_and_a_reset() {
     }
 }
 
-/// Servers that expect no header get none.
+/// Without this, a server that expects no PROXY header gets one from a probe.
 #[test]
 fn without_a_header_a_tcp_probe_sends_nothing() {
     for route in [json!({ "proxy_protocol": "off" }), json!({ "health_check": { "proxy_header": false } })] {

@@ -10,6 +10,7 @@ use crate::kit::proxy::Proxy;
 use crate::kit::sockets;
 use crate::kit::wait_until;
 
+/// Without this, a reload under load drops a connection, open or new, or a broken file changes something.
 #[test]
 fn a_hundred_reloads_under_load_good_and_broken_in_turn() {
     let (one, two) = (Origin::echo("one"), Origin::echo("two"));
@@ -41,7 +42,7 @@ fn a_hundred_reloads_under_load_good_and_broken_in_turn() {
     assert!(bad.is_none(), "{bad:?}");
 }
 
-/// The errors are those that `check` prints.
+/// Without this, a broken file takes effect, or the log has other errors than `check`.
 #[test]
 fn a_broken_file_is_refused_with_its_errors() {
     let origin = Origin::echo("a");
@@ -50,7 +51,7 @@ fn a_broken_file_is_refused_with_its_errors() {
     proxy.wait_for_notice("lb.json: routes.a.servers[0]: \"172.24.0.3\" has no port; write \"172.24.0.3:443\"");
 }
 
-/// A listener that stays is not closed for a moment; one that goes stops accepting; one that comes accepts.
+/// Without this, a reload closes a listener that stays, leaves one open that goes, or does not open a new one.
 #[test]
 fn listeners_come_and_go() {
     let origin = Origin::echo("a");
@@ -74,7 +75,7 @@ fn listeners_come_and_go() {
     assert_eq!(sockets::listening(stays), socket, "the socket was replaced by another one");
 }
 
-/// An address that is taken makes the file a bad one.
+/// Without this, a file with an address that is taken applies in part.
 #[test]
 fn a_listener_that_cannot_be_bound_changes_nothing() {
     let (one, two) = (Origin::echo("one"), Origin::echo("two"));
@@ -85,7 +86,7 @@ fn a_listener_that_cannot_be_bound_changes_nothing() {
     assert_eq!(proxy.connect().hello("a.test").greeting(), "one");
 }
 
-/// A server that is down stays down: a reload does not send clients to it to find out again.
+/// Without this, a reload sends clients to a server that is known to be down.
 #[test]
 fn health_outlives_a_reload() {
     let (up, down) = (Origin::echo("up"), free_address());
@@ -114,7 +115,7 @@ fn greets(proxy: &Proxy) -> bool {
     client.hello("a.test").try_greeting().is_ok_and(|name| name == "up")
 }
 
-/// A route that is gone serves no new client and keeps those that it has.
+/// Without this, a removed route's connections are cut off, or new clients still get it.
 #[test]
 fn a_route_that_is_gone_keeps_its_connections() {
     let origin = Origin::echo("a");
@@ -137,7 +138,7 @@ fn routes(origin: &Origin) -> Value {
     json!({ "routes": { "a": { "sni": ["a.test"], "servers": [origin.server_with(json!({ "name": "s" }))] } } })
 }
 
-/// Nothing else listens there, so "stop what listens there" would send an operator on a search for nothing.
+/// Without this, the error says to stop another program, although the process's own listener holds the address.
 #[test]
 fn a_listener_of_its_own_in_the_way_is_named() {
     let origin = Origin::echo("a");
@@ -153,7 +154,7 @@ fn a_listener_of_its_own_in_the_way_is_named() {
     ));
 }
 
-/// Without this, a reload that is asked for while another goes on is lost, or a large file keeps everybody waiting.
+/// Without this, a reload that is asked for during another is lost, or a large file stops the loop.
 #[test]
 fn a_reload_during_a_reload_comes_after_it() {
     let origin = Origin::echo("a");

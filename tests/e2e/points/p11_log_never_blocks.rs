@@ -12,6 +12,7 @@ use crate::kit::wait_until;
 /// Three lines each: several times what a pipe holds, 64 KiB, and what the proxy may keep.
 const CONNECTIONS: usize = 4_000;
 
+/// Without this, a log reader that stalls stops all traffic.
 #[test]
 fn a_pipe_that_nobody_reads() {
     let origin = Origin::echo("a");
@@ -35,6 +36,7 @@ fn a_pipe_that_nobody_reads() {
     assert!(rest.iter().any(|line| line.contains("lost")), "{rest:#?}");
 }
 
+/// Without this, a log reader that goes away ends the process.
 #[test]
 fn a_pipe_that_is_closed() {
     let origin = Origin::echo("a");

@@ -10,6 +10,7 @@ use crate::kit::origin::{Expect, Origin};
 use crate::kit::proxy::Proxy;
 use crate::kit::stream::Seeded;
 
+/// Without this, a malformed hello ends the process.
 #[test]
 fn hellos_with_a_byte_turned_or_cut_short_and_plain_noise() {
     let origin = Origin::echo("a");
@@ -41,7 +42,7 @@ fn hellos_with_a_byte_turned_or_cut_short_and_plain_noise() {
     assert_eq!(proxy.connect().hello("a.test").greeting(), "a");
 }
 
-/// Servers that end or reset at any moment, with and without an answer, before and after the hello was read.
+/// Without this, a server that ends or resets at an odd moment ends the process.
 #[test]
 fn servers_that_misbehave() {
     let numbers = std::sync::Mutex::new(Seeded::new(13));

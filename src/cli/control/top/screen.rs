@@ -225,7 +225,8 @@ mod tests {
         screen.ends_with(KeyEvent::new(code, KeyModifiers::NONE))
     }
 
-    /// Without this, the busiest route of many stays below the screen's end, or a key does what its line does not say.
+    /// Without this, the busiest of many routes stays below the end of the screen, or a key does something else than
+    /// its label says.
     #[test]
     fn keys_sort_scroll_and_pause() {
         let mut screen = Screen::new(stats());
@@ -245,7 +246,7 @@ mod tests {
         assert!(screen.ends_with(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
     }
 
-    /// Without this, a terminal of a few lines ends the program.
+    /// Without this, a terminal of a few lines makes the program panic.
     #[test]
     fn any_size_is_drawn() {
         for height in 0..9 {

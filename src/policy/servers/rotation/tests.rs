@@ -7,8 +7,8 @@ use crate::policy::random::Random;
 use crate::policy::servers::Group;
 use crate::policy::servers::tests::{group, report, server};
 
-/// Without this, which server a connection gets would depend on how many there are: drained, full, down and tried ones
-/// would get connections, weights not count, or a busier server be taken.
+/// Without this, the heap for many servers picks otherwise than a scan of all: a drained, full, down, tried or busier
+/// server, or without weights.
 #[test]
 fn of_many_servers_the_same_is_picked_as_by_looking_at_each() {
     let mut random = Random::new(5);
@@ -60,8 +60,8 @@ fn looked_for(turns: &mut [Turn], group: &Group, tried: &[ServerIndex]) -> Optio
     }
 }
 
-/// Without this, a client's server would be another than that of the same client at an older or another proxy, for the
-/// sake of a few logarithms.
+/// Without this, the shortcut that saves logarithms picks another server than the full computation, so proxies
+/// disagree.
 #[test]
 fn no_server_that_would_win_is_passed_over() {
     let mut random = Random::new(6);
