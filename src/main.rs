@@ -21,9 +21,7 @@ fn main() -> ExitCode {
     match cli::Arguments::of_process().run(backend) {
         Ok(code) => code,
         Err(errors) => {
-            for error in errors {
-                eprintln!("{error}");
-            }
+            cli::complain(errors);
             ExitCode::FAILURE
         }
     }

@@ -248,6 +248,19 @@ fn full_stdout() {
     assert_eq!(told(&output), (Some(1), "", "cannot write to stdout: No space left on device\n"));
 }
 
+/// Without this, a full disk or a reader of errors that has gone turns the exit code into that of a crash.
+#[test]
+fn full_stderr() {
+    for arguments in [&["check", "no/such/file"][..], &["import", "no/such/file"], &["health", "http://127.0.0.1:1/"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let status = command(arguments).stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}");
+    }
+    let lossy = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/import/lossy.cfg");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(command(&["import", lossy]).stderr(full).output().unwrap().status.code(), Some(3));
+}
+
 /// Without this, `route` names another route than a hello gets, or another reason.
 #[test]
 fn route_explains() {
@@ -445,6 +458,15 @@ fn import_tells_by_its_exit_code_what_is_lost() {
             assert!(stdout.contains("\"allow_from\": [\n        \"10.0.0.0/8\""), "{stdout}");
         }
     }
+}
+
+/// Without this, `import` writes a route that `check` refuses, for its name is one of the program's own.
+#[test]
+fn import_gives_no_route_a_name_of_the_program() {
+    let cfg = b"listen control\n  bind :5432\n  mode tcp\n  server a 10.0.0.2:5432\n";
+    let output = run("import_reserved", cfg, &["import", "lb.json"]);
+    let (code, stdout, stderr) = told(&output);
+    assert!(code == Some(0) && stdout.contains("\"control-control\": {"), "{stdout}{stderr}");
 }
 
 /// Without this, a reload whose work grows with the square of the listeners stops the loop for minutes. The limit is on

@@ -1,5 +1,6 @@
 //! The command line, one file for each command. A command that fails answers with lines for stderr.
 use std::env;
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -98,6 +99,13 @@ impl Arguments {
 
 fn load(path: &Path) -> Result<File, Vec<String>> {
     config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect())
+}
+
+/// Lines for stderr. `eprintln!` would panic when the reader has gone, and the exit code would be lost.
+pub(crate) fn complain(lines: impl IntoIterator<Item = impl Display>) {
+    for line in lines {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
 }
 
 /// `println!` would panic when the reader has gone.

@@ -36,6 +36,7 @@ pub use file::{load, parse};
 pub use keys::schema;
 pub use probing::{HealthCheck, Probe};
 pub use regular_file::{Unreadable, read_regular_file};
+pub use route::is_reserved;
 use routing::Tlv;
 pub use routing::{Http, OnAllDown, OnDown, Outage, ProxyHeader, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern};
 pub use sni::{MAX_HOST_NAME, MAX_LABEL};

@@ -14,6 +14,7 @@ use super::values::name as check_name;
 use super::{
     Http, Outage, ProxyHeader, ProxyProtocol, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern, Tlv, check, defaults,
 };
+use crate::vocabulary::{CONTROL_SOCKET, Role};
 
 pub(super) const ROUTE_TIMEOUTS: RouteTimeouts =
     RouteTimeouts { connect: defaults::CONNECT, tunnel: defaults::TUNNEL, half_closed: defaults::HALF_CLOSED };
@@ -99,6 +100,10 @@ fn listen(name: &str, fields: &mut Fields<'_, '_>, others: &mut Others) -> Vec<S
     if listen.is_empty() {
         return listen;
     }
+    if is_reserved(name) {
+        let what = format!("a frontend or a socket of the program is named {name:?}; give the route another name");
+        fields.error(&keys::LISTEN, what);
+    }
     let has_names = fields.has(&keys::SNI);
     if let Some(Owner { name: other, has_names: other_has_names }) = others.owners.get(&listen) {
         if !has_names || !other_has_names {
@@ -113,6 +118,14 @@ fn listen(name: &str, fields: &mut Fields<'_, '_>, others: &mut Others) -> Vec<S
         others.owners.insert(listen.clone(), Owner { name: name.into(), has_names });
     }
     listen
+}
+
+/// Whether the program itself has a frontend or a passed socket of this name. A route with its own addresses is a
+/// frontend too, and its passed sockets have its name. A socket named `https` serves such a route as well.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    let sockets = [Role::Http.socket_name(), Role::Admin.socket_name(), CONTROL_SOCKET];
+    sockets.contains(&name) || Role::ALL.iter().any(|role| role.name() == name)
 }
 
 fn sni(name: &str, fields: &mut Fields<'_, '_>, alpn: &[Box<str>], claims: &mut Claims) -> Vec<SniPattern> {

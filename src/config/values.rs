@@ -12,12 +12,15 @@ const MAX_PROTOCOL: usize = 255;
 /// The kernel's IFNAMSIZ without the final NUL.
 const MAX_INTERFACE: usize = 15;
 pub(super) const MAX_NAME: usize = 255;
+/// The kernel's `sun_path` without the final NUL.
+const MAX_SOCKET: usize = 107;
 const MAX_HTTP_PATH: usize = 1024;
 
 /// Route and server names, for the schema.
 pub(super) const NAME_PATTERN: &str = "^[A-Za-z0-9_.:-]+$";
 pub(super) const INTERFACE_PATTERN: &str = "^[^\\s/:]{1,15}$";
 pub(super) const PROTOCOL_PATTERN: &str = "^[!-~]{1,255}$";
+pub(super) const SOCKET_PATTERN: &str = "^[^\\x00]{1,107}$";
 pub(super) const PATH_PATTERN: &str = "^/[!-~]{0,1023}$";
 
 /// Names that HAProxy's CSV has in place of a server's name.
@@ -207,10 +210,20 @@ pub(super) fn http_path(value: &Value) -> Result<Box<str>, String> {
     Ok(text.into())
 }
 
+/// The path of a unix socket (`unix(7)`).
+pub(super) fn socket(value: &Value) -> Result<std::path::PathBuf, String> {
+    match file(value)? {
+        path if path.as_os_str().len() > MAX_SOCKET => {
+            Err(format!("{path:?} is {} bytes long; write at most {MAX_SOCKET}", path.as_os_str().len()))
+        }
+        path => Ok(path),
+    }
+}
+
 pub(super) fn file(value: &Value) -> Result<std::path::PathBuf, String> {
     const WANTED: &str = "a file's path, like \"/run/credentials/stats-password\"";
     match text(value, WANTED)? {
-        "" => Err(format!("\"\" is not a path; write {WANTED}")),
+        text if text.is_empty() || text.contains('\0') => Err(format!("{text:?} is not a path; write {WANTED}")),
         text => Ok(text.into()),
     }
 }

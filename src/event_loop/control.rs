@@ -136,7 +136,7 @@ fn question(outcome: Outcome) -> Option<Question> {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or write another path",
+        io::ErrorKind::AddrInUse => "stop what listens there, move what else has that name, or write another path",
         io::ErrorKind::NotFound => "make the directory, or write another path",
         io::ErrorKind::PermissionDenied => "write a path in a directory that this user may write to",
         _ => "write another path",

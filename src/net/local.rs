@@ -2,6 +2,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ impl LocalListener {
         // open to all.
         let before = rustix::process::umask(DENIED);
         let bound = UnixListener::bind(path).or_else(|error| {
-            if error.kind() != ErrorKind::AddrInUse || is_served(path) {
+            // Whatever else is there, such as a file of that name, is not ours to remove: connect(2) refuses that as well.
+            if error.kind() != ErrorKind::AddrInUse || !is_socket(path) || is_served(path) {
                 return Err(error);
             }
             fs::remove_file(path)?;
@@ -97,6 +99,10 @@ impl LocalListener {
     }
 }
 
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
 /// Whether a process listens there; true if that cannot be told.
 fn is_served(path: &Path) -> bool {
     !UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
@@ -126,5 +132,16 @@ mod tests {
         drop(client);
         second.close(poll.registry());
         assert!(!path.exists());
+    }
+
+    /// Without this, a typing error in `control.socket` deletes the file that it names.
+    #[test]
+    fn a_file_that_is_no_socket_stays() {
+        let path = std::env::temp_dir().join(format!("fiscalismia-lb-no-socket-{}", std::process::id()));
+        fs::write(&path, "kept").unwrap();
+        let refused = LocalListener::bind(&path).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        fs::remove_file(&path).unwrap();
     }
 }

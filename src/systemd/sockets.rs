@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use super::store::PARCEL;
 use crate::net::Listener;
-use crate::vocabulary::Role;
+use crate::vocabulary::{CONTROL_SOCKET, Role};
 
 /// The passed sockets. They stay open while the process lives, because one reload may leave a socket unused and the
 /// next use it again.
@@ -48,9 +48,6 @@ impl Inherited {
     }
 }
 
-/// The name of a passed control socket.
-const CONTROL: &str = "control";
-
 /// What systemd passed to the process.
 #[derive(Default)]
 pub struct Passed {
@@ -83,7 +80,7 @@ pub fn passed() -> Result<Passed, String> {
             all.parcels.push(parcel.map_err(|error| format!("LISTEN_FDS: {error}"))?.ok_or_else(missing)?);
             continue;
         }
-        if name == CONTROL {
+        if name == CONTROL_SOCKET {
             let socket = passed.take_unix_listener(index);
             all.control =
                 socket.map_err(|error| format!("LISTEN_FDS: the socket {name:?} is no unix socket: {error}"))?;

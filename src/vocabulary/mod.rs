@@ -7,4 +7,4 @@ mod role;
 pub use check_result::CheckResult;
 pub use choice::{Balance, ProxyProtocol, Reject};
 pub use reason::{CloseReason, DropReason};
-pub use role::Role;
+pub use role::{CONTROL_SOCKET, Role};

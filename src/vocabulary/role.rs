@@ -11,6 +11,9 @@ pub enum Role {
     Admin,
 }
 
+/// The name of a control socket that systemd passes.
+pub const CONTROL_SOCKET: &str = "control";
+
 struct Words {
     frontend: &'static str,
     key: &'static str,

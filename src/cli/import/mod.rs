@@ -46,7 +46,7 @@ use routes::Assembly;
 use sections::{Kind, Section, sections};
 use table::Rules;
 
-use super::print;
+use super::{complain, print};
 
 /// Size limit of a haproxy.cfg, or of a file that it names, in bytes.
 const MAX_FILE: usize = 16 << 20;
@@ -75,12 +75,8 @@ impl Import {
         let json = serde_json::to_string_pretty(&output).map_err(|error| vec![error.to_string()])?;
         // Errors that HAProxy reports too, such as two servers of one name, and limits that are narrower here.
         let refused = parse("the output", &json).err().unwrap_or_default();
-        for line in lines {
-            eprintln!("{line}");
-        }
-        for error in &refused {
-            eprintln!("{}: lost: check refuses {error}", self.file.display());
-        }
+        complain(lines);
+        complain(refused.iter().map(|error| format!("{}: lost: check refuses {error}", self.file.display())));
         print(&format!("{json}\n"))?;
         let is_whole = !report.has_losses() && refused.is_empty();
         Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(WITH_LOSSES) })

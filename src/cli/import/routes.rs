@@ -2,7 +2,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use fiscalismia_lb::config::SniPattern;
+use fiscalismia_lb::config::{SniPattern, is_reserved};
 
 use super::backend::{Servers, common};
 use super::lex::Environment;
@@ -110,8 +110,8 @@ impl<'a> Assembly<'a> {
                 Self::not_tls(proxy, &backend, &body, report);
             }
             let suffix = alpn.map(|alpn| alpn.replace('/', "_")).unwrap_or_default();
-            let name = self.free_name(&backend, &[&suffix, &proxy.name]);
             let listen = if own_listen { listen.to_vec() } else { Vec::new() };
+            let name = self.free_name(&backend, &[&suffix, &proxy.name], &listen);
             output
                 .routes
                 .push((name, Route { listen, sni, alpn: alpn.map(str::to_owned).into_iter().collect(), body }));
@@ -146,7 +146,7 @@ impl<'a> Assembly<'a> {
         }
         if let Some(body) = self.body(proxy, backend, report) {
             let body = RouteBody { allow_from: allow_from(answer, proxy, report), ..body };
-            let name = self.free_name(backend, &[&proxy.name]);
+            let name = self.free_name(backend, &[&proxy.name], &listen);
             output.routes.push((name, Route { listen, body, ..Route::default() }));
         }
     }
@@ -182,18 +182,21 @@ impl<'a> Assembly<'a> {
         Servers { environment: self.environment, report, listen_port }.route(backend, (of("client"), of("client-fin")))
     }
 
-    /// A unique name for a route: the backend's, if no other route has it.
-    fn free_name(&mut self, backend: &str, more: &[&str]) -> String {
+    /// A unique name for a route with the addresses `listen`: the backend's, if that is free.
+    fn free_name(&mut self, backend: &str, more: &[&str], listen: &[String]) -> String {
+        let is_free =
+            |names: &HashSet<String>, name: &str| !names.contains(name) && (listen.is_empty() || !is_reserved(name));
         let mut name = backend.to_owned();
         for more in more.iter().filter(|more| !more.is_empty()) {
-            if !self.names.contains(&name) {
+            if is_free(&self.names, &name) {
                 break;
             }
             name = format!("{name}-{more}");
         }
-        while !self.names.insert(name.clone()) {
+        while !is_free(&self.names, &name) {
             name += "-";
         }
+        self.names.insert(name.clone());
         name
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::Absent::Means;
 use super::{Key, Object};
 use crate::config::kinds::Text;
-use crate::config::values::file;
+use crate::config::values::{SOCKET_PATTERN, socket};
 
 pub(in crate::config) static OBJECT: Object =
     Object { keys_are: "a key of control", place: "control", keys: &[&SOCKET] };
@@ -12,6 +12,6 @@ pub(in crate::config) static OBJECT: Object =
 pub(in crate::config) static SOCKET: Key<Text<PathBuf>> = Key::new(
     "socket",
     "The path of a unix socket for the commands server, drain, diff, connections and top. Its mode is 0660.",
-    Text { read: file, pattern: "." },
+    Text { read: socket, pattern: SOCKET_PATTERN },
     Means("none"),
 );
