@@ -161,6 +161,8 @@ fn wrong_arguments() {
         &["route", "--config", "lb.json", "münchen.example"],
         &["route", "--config", "lb.json", "."],
         &["route", "--config", "lb.json", "a.example", "--from", "somewhere"],
+        &["server", "web", "drain"],
+        &["server", "web/web01", "drain", "5"],
         &["health", "https://127.0.0.1/health"],
         &["health", "127.0.0.1:8404"],
         &["health", "http:///health"],

@@ -189,7 +189,9 @@ fn set(event_loop: &mut EventLoop, change: &Change, uid: u32) -> Answer<Body> {
     let set = match mode {
         // Back to what the file says, but for a weight that comes with it.
         Some(Mode::Ready) => Override { weight: *weight, ..Override::default() },
-        _ => Override { mode: mode.unwrap_or(before.mode), weight: weight.or(before.weight), ..before },
+        // A mode without an end has none; a weight leaves the mode's end alone.
+        Some(mode) => Override { mode: *mode, weight: weight.or(before.weight), until: None, ..before },
+        None => Override { weight: weight.or(before.weight), ..before },
     };
     let set = Override { since: now, until: until.map(|until| now + until).or(set.until), uid, ..set };
     let words = words(change);

@@ -122,6 +122,21 @@ fn kill_ends_what_is_open_and_until_gives_it_back() {
     assert!((0..5).all(|_| rig.greeting().1 == "one"));
 }
 
+/// Without this, a drain that an operator makes lasting ends with the time of an earlier one.
+#[test]
+fn a_state_without_until_holds_until_the_next_change() {
+    let rig = Rig::start();
+    let has_end = |rig: &Rig| rig.says(&["server", "a/one"]).contains(", for another ");
+    rig.says(&["server", "a/one", "drain", "--until", "1h"]);
+    rig.says(&["server", "a/one", "weight", "2"]);
+    assert!(has_end(&rig), "a weight is no state");
+    rig.says(&["server", "a/one", "drain"]);
+    assert!(!has_end(&rig));
+    rig.says(&["server", "a/one", "maint", "--until", "1h"]);
+    rig.says(&["server", "a/one", "kill"]);
+    assert!(!has_end(&rig));
+}
+
 /// Without this, every user of the machine can drain servers, or one stalled reader locks an operator out.
 #[test]
 fn the_socket_is_for_its_group_and_one_slow_client_holds_up_nobody() {

@@ -1,6 +1,7 @@
 //! `server`: lists servers, or changes an operator's setting of one.
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use fiscalismia_lb::config::count;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::cli::{Outcome, print};
 #[derive(Args)]
 pub(in crate::cli) struct Server {
     /// The server, as ROUTE/SERVER
-    #[arg(value_name = "ROUTE/SERVER")]
+    #[arg(value_name = "ROUTE/SERVER", value_parser = full_name)]
     name: Option<String>,
     /// The new state: ready, drain (no new connections), maint (no probes either), kill (maint, and an end to open
     /// connections), or weight
@@ -44,7 +45,8 @@ impl Server {
     pub(in crate::cli) fn run(self) -> Outcome {
         let (Some(server), Some(state)) = (&self.name, self.state) else { return self.list() };
         if self.weight.is_some() && state != State::Weight {
-            return Err(vec![format!("a number follows weight alone; write: server {server} weight N")]);
+            let what = format!("a number follows weight alone; write: server {server} weight N\n");
+            clap::Error::raw(ErrorKind::ArgumentConflict, what).exit();
         }
         let doomed = if state == State::Kill { self.open(server)? } else { 0 };
         let servers = self.socket.json("POST", &self.target(server, state))?;
@@ -98,6 +100,11 @@ impl Server {
         rows.extend(entries.into_iter().map(row));
         print(&table(&rows, 3..5))
     }
+}
+
+/// A server's name on the command line.
+fn full_name(text: &str) -> Result<String, String> {
+    if text.contains('/') { Ok(text.to_owned()) } else { Err("a server is named ROUTE/SERVER".to_owned()) }
 }
 
 fn row(entry: &Value) -> Vec<String> {
