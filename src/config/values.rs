@@ -212,11 +212,10 @@ pub(super) fn http_path(value: &Value) -> Result<Box<str>, String> {
 
 /// The path of a unix socket (`unix(7)`).
 pub(super) fn socket(value: &Value) -> Result<std::path::PathBuf, String> {
-    match file(value)? {
-        path if path.as_os_str().len() > MAX_SOCKET => {
-            Err(format!("{path:?} is {} bytes long; write at most {MAX_SOCKET}", path.as_os_str().len()))
-        }
-        path => Ok(path),
+    let path = file(value)?;
+    match path.as_os_str().len() {
+        ..=MAX_SOCKET => Ok(path),
+        length => Err(format!("\"{}\" is {length} bytes long; write at most {MAX_SOCKET}", path.display())),
     }
 }
 
