@@ -78,7 +78,7 @@ impl Manager {
     /// # Errors
     /// The kernel's, or the manager did not answer in time.
     pub fn keep(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.notifier.keep(fd)
+        self.notifier.keep(fd, store::BARRIER)
     }
 
     /// Has the manager drop what it stores.

@@ -35,6 +35,11 @@ impl Notifier {
         Ok(Notifier { ear, watchdog })
     }
 
+    #[cfg(test)]
+    pub(super) fn to(address: &OsStr) -> Notifier {
+        Notifier { ear: Some(ear(address).unwrap()), watchdog: None }
+    }
+
     /// Whether there is a manager.
     pub(super) fn is_heard(&self) -> bool {
         self.ear.is_some()

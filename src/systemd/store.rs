@@ -17,7 +17,7 @@ use super::notify::Notifier;
 /// The name of the one stored fd. It leads the next process to everything else.
 pub(super) const PARCEL: &str = "parked";
 /// How long systemd may take to store an fd, as `sd_notify_barrier(3)` allows.
-const BARRIER: Duration = Duration::from_secs(5);
+pub(super) const BARRIER: Duration = Duration::from_secs(5);
 
 /// Whether systemd can store an fd: `$FDSTORE` holds the number (`systemd.exec(5)`), and is unset without a store.
 pub(super) fn has_room() -> bool {
@@ -25,18 +25,28 @@ pub(super) fn has_room() -> bool {
 }
 
 impl Notifier {
-    /// Has systemd store an fd in place of any other, and waits until it has: systemd may ignore a message whose sender
-    /// has exited. systemd must not poll the fd (`FDPOLL=0`), as its other end closes with this process.
+    /// Has systemd store an fd in place of any other, and waits for at most `patience` until it has: systemd may ignore a
+    /// message whose sender has exited. systemd must not poll the fd (`FDPOLL=0`), as its other end closes with this
+    /// process.
     ///
     /// # Errors
-    /// The kernel's, or systemd did not answer in time.
-    pub(super) fn keep(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    /// The kernel's, or systemd did not answer in time. It stores nothing then: what this process goes on with must not
+    /// come to the next one as well.
+    pub(super) fn keep(&self, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
         self.forget();
-        self.tell_with(&format!("FDSTORE=1\nFDNAME={PARCEL}\nFDPOLL=0\n"), fd)?;
+        let kept = self
+            .tell_with(&format!("FDSTORE=1\nFDNAME={PARCEL}\nFDPOLL=0\n"), fd)
+            .and_then(|()| self.wait_until_heard(patience));
+        // A systemd that is only slow reads this after the fd.
+        kept.inspect_err(|_| self.forget())
+    }
+
+    /// Waits until systemd has read all messages before (`sd_notify_barrier(3)`).
+    fn wait_until_heard(&self, patience: Duration) -> io::Result<()> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         self.tell_with("BARRIER=1", writer.as_fd())?;
         drop(writer);
-        let timeout = Timespec { tv_sec: BARRIER.as_secs().cast_signed(), tv_nsec: 0 };
+        let timeout = Timespec::try_from(patience).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut closed = [PollFd::new(&reader, PollFlags::empty())];
         match rustix::io::retry_on_intr(|| poll(&mut closed, Some(&timeout)))? {
             0 => Err(io::ErrorKind::TimedOut.into()),
@@ -59,5 +69,31 @@ impl Notifier {
         }
         sendmsg_addr(socket, address, &[IoSlice::new(text.as_bytes())], &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    /// Without this, a systemd that answers too late gives the next process the connections that this one has gone on
+    /// with: bytes come twice.
+    #[test]
+    fn what_is_not_stored_in_time_is_not_stored() {
+        let path = env::temp_dir().join(format!("fiscalismia-lb-store-{}", std::process::id()));
+        let systemd = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::to(path.as_os_str());
+        let (fd, _other) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let kept = notifier.keep(fd.as_fd(), Duration::ZERO);
+        assert_eq!(kept.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        systemd.set_nonblocking(true).unwrap();
+        let mut bytes = [0; 256];
+        let mut heard =
+            || systemd.recv(&mut bytes).map(|length| String::from_utf8_lossy(&bytes[..length]).into_owned());
+        let said: Vec<String> = (0..4).map(|_| heard().unwrap().lines().next().unwrap().to_owned()).collect();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(said, ["FDSTOREREMOVE=1", "FDSTORE=1", "BARRIER=1", "FDSTOREREMOVE=1"]);
     }
 }
