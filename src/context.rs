@@ -87,6 +87,8 @@ pub enum Timer {
     Accept,
     /// The drain is over.
     Drain,
+    /// The drain may be over, if nothing is open.
+    LeastDrain,
     /// The next sample of the history.
     Sample,
     /// WATCHDOG is sent to systemd.

@@ -238,11 +238,12 @@ impl EventLoop {
             match timer {
                 Timer::NextProbe(id) => self.probes.start(id, at, &mut self.context),
                 Timer::Probe(key) => self.probes.expire(key, &mut self.context),
-                // Nothing to do here: every turn accepts.
                 Timer::Refusals => self.admins.log_refusals(&mut self.context),
                 Timer::NextRedirect => self.redirects.note_room(at),
                 Timer::Accept => self.door.resume(),
                 Timer::Drain => self.end_drain(),
+                // The turn itself was wanted: whether the loop is over is asked after each.
+                Timer::LeastDrain => {}
                 Timer::Sample => self.take_sample(),
                 Timer::Watchdog => self.manager.feed_watchdog(&mut self.context),
                 Timer::Override(id) => control::expire_override(self, id),

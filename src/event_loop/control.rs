@@ -7,6 +7,7 @@ use mio::Registry;
 use mio::event::Event;
 
 use super::EventLoop;
+use super::operator::LEAST_DRAIN;
 use crate::admin;
 use crate::config::plain;
 use crate::context::{Context, Timer};
@@ -168,9 +169,10 @@ fn carry_out(event_loop: &mut EventLoop, command: Command, uid: u32) -> Answer<B
         Command::Drain => {
             if event_loop.operator.is_serving() {
                 note(uid, "drain");
-                event_loop.drain();
+                event_loop.drain(LEAST_DRAIN);
             }
-            json("{}\n".to_owned())
+            let at_most = event_loop.context.config.timeouts.drain.as_millis();
+            json(format!("{{\"at_most_ms\":{at_most}}}\n"))
         }
     }
 }

@@ -19,6 +19,11 @@ use crate::config::{self, Config};
 use crate::context::Timer;
 use crate::net::Token;
 use crate::policy::fds::Shares;
+use crate::policy::time::Time;
+
+/// How long a drain that an operator orders over the control socket takes at least. The process that a signal drains is
+/// to end; this one is also to be seen by what asks /health, such as a balancer in front.
+pub(super) const LEAST_DRAIN: Duration = Duration::from_secs(3);
 
 /// What the loop is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +32,8 @@ enum Phase {
     Serving,
     /// It hands everything over to the next process at the end of the turn.
     Leaving,
-    /// It lets open connections finish.
-    Draining,
+    /// It lets open connections finish, and ends no earlier than this.
+    Draining(Time),
     /// It has nothing more to do.
     Over,
 }
@@ -121,7 +126,9 @@ impl EventLoop {
     pub fn is_over(&self) -> bool {
         match self.operator.phase {
             Phase::Serving | Phase::Leaving => false,
-            Phase::Draining => self.sessions.len() == 0 && self.redirects.len() == 0,
+            Phase::Draining(least) => {
+                self.sessions.len() == 0 && self.redirects.len() == 0 && least <= self.context.now
+            }
             Phase::Over => true,
         }
     }
@@ -132,9 +139,9 @@ impl EventLoop {
                 (_, Phase::Over) => {}
                 (SIGHUP, Phase::Serving) => reload::begin(self),
                 (SIGTERM, Phase::Serving) if self.manager.keeps_fds() => self.operator.phase = Phase::Leaving,
-                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
+                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(Duration::ZERO),
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
-                (SIGHUP, Phase::Draining) => EventLoop::decline(signal, "as the process is draining"),
+                (SIGHUP, Phase::Draining(_)) => EventLoop::decline(signal, "as the process is draining"),
                 _ => EventLoop::decline(signal, "as it has no meaning here"),
             }
         }
@@ -156,14 +163,17 @@ impl EventLoop {
             if handover::hand_over(self) {
                 self.operator.phase = Phase::Over;
             } else {
-                self.drain();
+                self.drain(Duration::ZERO);
             }
         }
     }
 
-    /// Stops accepting clients, and gives open connections `timeouts.drain` to finish.
-    pub(super) fn drain(&mut self) {
-        self.operator.phase = Phase::Draining;
+    /// Stops accepting clients, and gives open connections `timeouts.drain` to finish. The process stays for `least`, if
+    /// that is not longer.
+    pub(super) fn drain(&mut self, least: Duration) {
+        let least = self.context.now + least;
+        self.operator.phase = Phase::Draining(least);
+        self.context.timers.push(least, Timer::LeastDrain);
         let timeout = self.context.config.timeouts.drain;
         self.context.timers.push(self.context.now + timeout, Timer::Drain);
         self.close_unwanted(None);
@@ -174,7 +184,7 @@ impl EventLoop {
 
     /// Ends the drain: its time is over, or no client is left.
     pub(super) fn end_drain(&mut self) {
-        if self.operator.phase == Phase::Draining {
+        if matches!(self.operator.phase, Phase::Draining(_)) {
             self.stop();
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
 use crate::kit::origin::Origin;
-use crate::kit::places::Folder;
+use crate::kit::places::{Folder, free_address};
 use crate::kit::program::program;
 use crate::kit::proxy::Proxy;
 
@@ -183,6 +183,21 @@ fn drain_waits_for_the_last_connection() {
     assert_eq!(client.end(), End::Fin);
     rig.proxy.wait_for_exit();
     assert!(!rig.folder.path().join("control.sock").exists());
+}
+
+/// Without this, a balancer in front takes the host for crashed, or sees nothing at all before it is started anew.
+#[test]
+fn drain_is_seen_on_health_though_nothing_is_open() {
+    let mut rig = Rig::start();
+    let admin = free_address();
+    rig.config["admin"] = json!({ "listen": [admin] });
+    rig.proxy.reload(rig.config.clone());
+    let drained = rig.says(&["drain", "--wait", "1s"]);
+    assert!(drained.ends_with("after 30s at the latest.\nNo connection is open.\n"), "{drained}");
+    let health = Command::new(program()).args(["health", &format!("http://{admin}/health")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&health.stderr).contains(" 503 "), "{health:?}");
+    assert!(rig.says(&["server"]).contains("a/one"), "the commands go on working");
+    assert!(rig.proxy.wait_for_exit().0.success());
 }
 
 /// What docs/operate.md shows beneath a command, the first time.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::Args;
 use fiscalismia_lb::config::count;
 
-use super::{Socket, duration, wait_for};
+use super::{Socket, duration, number, wait_for};
 use crate::cli::{Outcome, print};
 
 /// Have the running process accept no more clients: /health says 503, and open connections may finish. This cannot be
@@ -20,21 +20,31 @@ pub(in crate::cli) struct Drain {
 
 impl Drain {
     pub(in crate::cli) fn run(self) -> Outcome {
-        self.socket.ask("POST", "/drain")?;
-        let open = || self.socket.ask("GET", "/connections").map(|lines| lines.lines().count());
-        // A process without connections is gone by then.
-        let now = count(open().unwrap_or(0), "connection");
-        print(&format!("Draining: no client is let in any more; {now} open. The process ends with the last one.\n"))?;
+        let answer = self.socket.json("POST", "/drain")?;
+        let at_most = humantime::format_duration(Duration::from_millis(number(&answer, "at_most_ms")));
+        let mut left = self.open()?;
+        let now = count(left, "connection");
+        print(&format!(
+            "Draining: no client is let in any more; {now} open. The process ends with the last one, after {at_most} at \
+             the latest.\n"
+        ))?;
         let Some(wait) = self.wait else { return Ok(()) };
-        let mut left = 0;
         let is_empty = wait_for(wait, || {
-            left = open().unwrap_or(0);
+            left = self.open()?;
             Ok(left == 0)
         })?;
         if is_empty {
             print("No connection is open.\n")
         } else {
             Err(vec![format!("still {} open", count(left, "connection"))])
+        }
+    }
+
+    /// The number of open connections; 0 if the process has ended.
+    fn open(&self) -> Result<usize, Vec<String>> {
+        match self.socket.ask("GET", "/connections") {
+            Err(_) if self.socket.is_gone() => Ok(0),
+            lines => lines.map(|lines| lines.lines().count()),
         }
     }
 }

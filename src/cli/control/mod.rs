@@ -46,6 +46,12 @@ impl Socket {
         serde_json::from_str(&body).map_err(|error| vec![format!("the answer is no JSON: {error}")])
     }
 
+    /// Whether no process listens there.
+    fn is_gone(&self) -> bool {
+        let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+        UnixStream::connect(&self.socket).is_err_and(|error| gone.contains(&error.kind()))
+    }
+
     fn exchange(&self, method: &str, target: &str) -> io::Result<String> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
