@@ -7,7 +7,6 @@ use mio::Registry;
 use mio::event::Event;
 
 use super::EventLoop;
-use super::operator::LEAST_DRAIN;
 use crate::admin;
 use crate::config::plain;
 use crate::context::{Context, Timer};
@@ -169,7 +168,7 @@ fn carry_out(event_loop: &mut EventLoop, command: Command, uid: u32) -> Answer<B
         Command::Drain => {
             if event_loop.operator.is_serving() {
                 note(uid, "drain");
-                event_loop.drain(LEAST_DRAIN);
+                event_loop.drain_at_leisure();
             }
             let at_most = event_loop.context.config.timeouts.drain.as_millis();
             json(format!("{{\"at_most_ms\":{at_most}}}\n"))

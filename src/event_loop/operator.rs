@@ -23,7 +23,7 @@ use crate::policy::time::Time;
 
 /// How long a drain that an operator orders over the control socket takes at least. The process that a signal drains is
 /// to end; this one is also to be seen by what asks /health, such as a balancer in front.
-pub(super) const LEAST_DRAIN: Duration = Duration::from_secs(3);
+const LEAST_DRAIN: Duration = Duration::from_secs(3);
 
 /// What the loop is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,10 @@ enum Phase {
     Serving,
     /// It hands everything over to the next process at the end of the turn.
     Leaving,
-    /// It lets open connections finish, and ends no earlier than this.
-    Draining(Time),
+    /// An operator has drained it over the control socket: it lets open connections finish, and ends no earlier than this.
+    Drained(Time),
+    /// A signal ends it: it lets open connections finish.
+    Draining,
     /// It has nothing more to do.
     Over,
 }
@@ -126,11 +128,14 @@ impl EventLoop {
     pub fn is_over(&self) -> bool {
         match self.operator.phase {
             Phase::Serving | Phase::Leaving => false,
-            Phase::Draining(least) => {
-                self.sessions.len() == 0 && self.redirects.len() == 0 && least <= self.context.now
-            }
+            Phase::Draining => self.is_empty(),
+            Phase::Drained(least) => self.is_empty() && least <= self.context.now,
             Phase::Over => true,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sessions.len() == 0 && self.redirects.len() == 0
     }
 
     pub(super) fn obey(&mut self) {
@@ -138,10 +143,16 @@ impl EventLoop {
             match (signal, self.operator.phase) {
                 (_, Phase::Over) => {}
                 (SIGHUP, Phase::Serving) => reload::begin(self),
-                (SIGTERM, Phase::Serving) if self.manager.keeps_fds() => self.operator.phase = Phase::Leaving,
-                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(Duration::ZERO),
+                (SIGTERM, Phase::Serving | Phase::Drained(_)) if self.manager.keeps_fds() => {
+                    self.operator.phase = Phase::Leaving;
+                }
+                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
+                // The first signal; the connections keep what is left of their time.
+                (SIGTERM | SIGUSR1, Phase::Drained(_)) => self.operator.phase = Phase::Draining,
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
-                (SIGHUP, Phase::Draining(_)) => EventLoop::decline(signal, "as the process is draining"),
+                (SIGHUP, Phase::Draining | Phase::Drained(_)) => {
+                    EventLoop::decline(signal, "as the process is draining");
+                }
                 _ => EventLoop::decline(signal, "as it has no meaning here"),
             }
         }
@@ -163,17 +174,22 @@ impl EventLoop {
             if handover::hand_over(self) {
                 self.operator.phase = Phase::Over;
             } else {
-                self.drain(Duration::ZERO);
+                self.drain();
             }
         }
     }
 
-    /// Stops accepting clients, and gives open connections `timeouts.drain` to finish. The process stays for `least`, if
-    /// that is not longer.
-    pub(super) fn drain(&mut self, least: Duration) {
-        let least = self.context.now + least;
-        self.operator.phase = Phase::Draining(least);
+    /// Drains at an operator's order, which does not end the process at once, though nothing is open.
+    pub(super) fn drain_at_leisure(&mut self) {
+        self.drain();
+        let least = self.context.now + LEAST_DRAIN;
+        self.operator.phase = Phase::Drained(least);
         self.context.timers.push(least, Timer::LeastDrain);
+    }
+
+    /// Stops accepting clients, and gives open connections `timeouts.drain` to finish.
+    fn drain(&mut self) {
+        self.operator.phase = Phase::Draining;
         let timeout = self.context.config.timeouts.drain;
         self.context.timers.push(self.context.now + timeout, Timer::Drain);
         self.close_unwanted(None);
@@ -184,7 +200,7 @@ impl EventLoop {
 
     /// Ends the drain: its time is over, or no client is left.
     pub(super) fn end_drain(&mut self) {
-        if matches!(self.operator.phase, Phase::Draining(_)) {
+        if matches!(self.operator.phase, Phase::Draining | Phase::Drained(_)) {
             self.stop();
         }
     }

@@ -55,6 +55,28 @@ fn a_turn_that_moves_nothing_allocates_nothing() {
     }
 }
 
+/// Without this, an operator who drains first and stops the service then cuts off what was to finish, or a process with
+/// nothing open is gone before anybody has seen /health say 503.
+#[test]
+fn a_drain_at_leisure_is_no_signal() {
+    let mut rig = Rig::new(r#""timeouts": { "drain": "10s" }"#);
+    rig.drain_at_leisure();
+    rig.turns();
+    assert!(!rig.is_over(), "nothing is open");
+    rig.pass(second(3));
+    rig.turns();
+    assert!(rig.is_over());
+
+    let mut rig = Rig::new(r#""timeouts": { "drain": "10s" }"#);
+    let _client = rig.client();
+    rig.drain_at_leisure();
+    rig.signal(SIGTERM);
+    rig.turns();
+    assert!(!rig.is_over(), "the first signal");
+    rig.signal(SIGTERM);
+    assert!(rig.is_over());
+}
+
 /// Without this, a drain does not end with the last connection, or cuts it off early.
 #[test]
 fn a_drain_ends_with_the_last_connection_or_at_its_deadline() {

@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, scope};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use crate::kit::log::Entry;
 use crate::kit::manager::Manager;
 use crate::kit::namespace::skip;
 use crate::kit::origin::{Expect, Origin};
-use crate::kit::places::free_address;
+use crate::kit::places::{Folder, free_address};
+use crate::kit::program::program;
 use crate::kit::stream::Seeded;
 use crate::kit::{other_state, sockets, stream, wait_until};
 use crate::tls_probes::get;
@@ -500,4 +502,20 @@ fn sigusr1_drains_all_the_same() {
     assert_eq!(client.finish().end(), End::Fin);
     assert!(manager.wait_for_exit());
     assert_eq!(manager.stored(), 0);
+}
+
+/// Without this, a restart of a host that an operator has drained cuts off what was to finish.
+#[test]
+fn sigterm_hands_over_after_a_drain_too() {
+    let (origin, folder) = (Origin::echo("a"), Folder::new());
+    let socket = folder.path().join("control.sock");
+    let mut config = config(&origin);
+    config["control"] = json!({ "socket": socket });
+    let mut manager = Manager::start(config);
+    let mut client = guest(&manager);
+    let drained = Command::new(program()).args(["drain", "--socket"]).arg(socket).output().unwrap();
+    assert!(drained.status.success(), "{drained:?}");
+    manager.restart();
+    client.send(b"x").expect(b"x");
+    assert_eq!(guest(&manager).finish().end(), End::Fin);
 }

@@ -225,6 +225,11 @@ impl Rig {
         self.event_loop.obey();
     }
 
+    /// An operator drains the process.
+    pub(super) fn drain_at_leisure(&mut self) {
+        self.event_loop.drain_at_leisure();
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.event_loop.is_over()
     }
