@@ -469,7 +469,7 @@ mod tests {
         probe(&mut health, at(30), true);
         probe(&mut health, at(40), true);
         assert_eq!(health.standing().downtime(at(100)), 30 * SECOND);
-        assert_eq!(health.standing().since(), at(40));
+        assert_eq!((health.standing().since(), health.standing().lasted()), (at(40), 30 * SECOND));
         assert_eq!(health.standing().downs(), 1);
         for (n, seconds) in [50, 60, 70].into_iter().enumerate() {
             probe(&mut health, at(seconds), false);
@@ -605,6 +605,15 @@ mod tests {
         health.stop_probe();
         assert_eq!(health.report(at(2), checked(CheckResult::L4Ok)), None);
         assert_eq!(health.result(), CheckResult::L6Timeout);
+    }
+
+    /// Without this, the log says that a server is down and not why.
+    #[test]
+    fn a_verdict_is_worded_with_all_that_came() {
+        let l7 = Checked { status: Some(503), ..checked(CheckResult::L7Status) };
+        assert_eq!(l7.found(), format!("{} 503", CheckResult::L7Status.describe()));
+        let l4 = Checked { info: "Connection refused".into(), ..checked(CheckResult::L4Connection) };
+        assert_eq!(l4.found(), format!("{}: Connection refused", CheckResult::L4Connection.describe()));
     }
 
     /// Without this, a shortage of the host takes servers down, or ends their probes.

@@ -95,3 +95,30 @@ impl Add<Time> for UnixTime {
         UnixTime(self.0.saturating_add(rhs.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Without this, what takes a while is logged as having taken none, and a clock set back as an age of 584,000 years.
+    #[test]
+    fn differences_are_exact_and_never_negative() {
+        let (early, late) = (Time::from_micros(1_500_000), Time::from_micros(3_500_001));
+        assert_eq!((late - early, early - late), (2 * SECOND + Duration::from_micros(1), Duration::ZERO));
+        assert_eq!((early + 2 * SECOND, Time::NEVER + SECOND), (Time::from_micros(3_500_000), Time::NEVER));
+        let (early, late) = (UnixTime::from_micros(1_500_000), UnixTime::from_micros(3_500_001));
+        assert_eq!((late.since(early), early.since(late)), (2 * SECOND + Duration::from_micros(1), Duration::ZERO));
+    }
+
+    /// Without this, every time in the log and in the metrics is wrong by the age of the service.
+    #[test]
+    fn the_wall_clock_is_that_of_the_start_and_the_time_since() {
+        let (wall, now) = (UnixTime::from_micros(1_795_374_911_406_357), Time::from_micros(11_406_000));
+        let zero = wall.at_zero(now);
+        assert_eq!((zero.as_micros(), zero + now), (1_795_374_900_000_357, wall));
+        assert!((UnixTime::from_micros(2_500_000).as_secs_f64() - 2.5).abs() < 1e-9);
+        assert_eq!(UnixTime::from_micros(1).at_zero(now), UnixTime::from_micros(0), "before 1970");
+    }
+}

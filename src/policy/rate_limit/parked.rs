@@ -137,6 +137,16 @@ mod tests {
         assert_eq!(after.sources(), 0);
     }
 
+    /// Without this, each restart under a flood of addresses makes the tables larger.
+    #[test]
+    fn a_table_takes_no_more_than_its_bound() {
+        let mut table = HashMap::new();
+        for n in 0..=MAX_SOURCES as u32 {
+            insert(&mut table, IpAddr::from(n.to_be_bytes()), Attempts::default());
+        }
+        assert_eq!(table.len(), MAX_SOURCES);
+    }
+
     /// Without this, truncated or foreign state makes the program panic at its start.
     #[test]
     fn what_is_cut_short_is_taken_as_far_as_it_goes() {

@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_server_in_maintenance_is_not_probed() {
         let mut group = group();
-        report(&mut group, 0, true);
+        // One failure would take it down: it was not probed yet.
         group.probe_started(ServerIndex(0));
         group.set(at(1), ServerIndex(0), mode(Mode::Maint));
         assert_eq!(group.member(ServerIndex(0)).unwrap().next_probe(), None);
@@ -175,6 +175,8 @@ mod tests {
         assert_eq!(group.member(ServerIndex(0)).unwrap().next_probe(), Some(at(9)));
         assert_eq!(report(&mut group, 0, false), Some(Change::Down), "it counts as new");
         group.set(at(9), ServerIndex(0), mode(Mode::Maint));
+        let heavier = Override { weight: Some(3), ..mode(Mode::Maint) };
+        assert_eq!(group.set(at(9), ServerIndex(0), heavier), None, "it stays in maintenance, and down");
         assert_eq!(group.set(at(10), ServerIndex(0), Override::default()), Some(Change::Up));
     }
 
@@ -183,9 +185,26 @@ mod tests {
     fn an_operators_weight_goes_before_the_files() {
         let mut group = group();
         group.set(at(0), ServerIndex(0), Override { weight: Some(3), ..Override::default() });
+        assert_eq!(group.member(ServerIndex(0)).unwrap().set().weight, Some(3));
         report(&mut group, 1, true);
         assert_eq!(picks(&mut group, 40), [30, 10]);
         group.set(at(0), ServerIndex(0), Override { weight: Some(0), ..Override::default() });
         assert_eq!(picks(&mut group, 10), [0, 10]);
+    }
+
+    /// Without this, a restart sends clients to a server that an operator has drained.
+    #[test]
+    fn another_process_keeps_what_is_set() {
+        let mut group = group();
+        group.take_up_override(at(0), ServerIndex(0), mode(Mode::Drain));
+        assert_eq!(picks(&mut group, 10), [0, 10]);
+    }
+
+    /// Without this, the page and the control socket hide a setting, or show one where there is none.
+    #[test]
+    fn a_mode_or_a_weight_is_a_setting() {
+        let weight = Override { weight: Some(1), ..Override::default() };
+        assert!(!Override::default().is_set() && mode(Mode::Drain).is_set() && weight.is_set());
+        assert_eq!(Mode::ALL.map(Mode::word), ["ready", "drain", "maint"], "HAProxy's words");
     }
 }

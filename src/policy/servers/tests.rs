@@ -387,6 +387,24 @@ fn full_servers_are_passed_over_and_waited_for() {
     }
 }
 
+/// Without this, clients of a large route that is full are told to try again, where they should wait.
+#[test]
+fn a_large_route_is_full_when_each_of_its_servers_is() {
+    let limited = |i| Server { max_connections: Some(1), ..server(&format!("s{i}"), 1) };
+    let count = super::rotation::FEW as u32 + 1;
+    for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+        let mut group = group(balance, (0..count).map(limited).collect());
+        for _ in 0..count {
+            assert!(!group.is_full());
+            let picked = picked(group.pick(CLIENT, &[]));
+            group.opened(ServerIndex(picked));
+        }
+        assert_eq!((group.is_full(), group.pick(CLIENT, &[])), (true, Pick::Full));
+        group.closed(ServerIndex(7));
+        assert_eq!((group.is_full(), group.pick(CLIENT, &[])), (false, Pick::Server(ServerIndex(7))));
+    }
+}
+
 /// Without this, /stats and metrics do not show that a route has no server.
 #[test]
 fn a_route_stands_while_any_server_takes_connections() {
@@ -410,6 +428,7 @@ fn update_keeps_what_stays() {
 
     let names = group.members().map(|(i, member)| (i, &*member.server.name)).collect::<Vec<_>>();
     assert_eq!(names, [(3, "new"), (1, "s1"), (0, "s0")].map(|(i, name)| (ServerIndex(i), name)));
+    assert!(group.members().all(|(_, member)| !member.is_retired()));
     let kept = group.member(ServerIndex(1)).unwrap();
     assert_eq!((kept.open(), kept.server().weight, kept.health().is_up()), (1, 7, false));
 }
@@ -530,7 +549,8 @@ fn what_another_process_knew_holds() {
     after.take_up(Time::ZERO, ServerIndex(0), health);
     assert_eq!(picks(&mut after, 3), [1, 1, 1]);
     report(&mut before, 1, false);
-    let down = before.standing.clone();
-    assert_ne!(down.is_up(), after.standing.is_up());
+    report(&mut before, 1, true);
+    after.take_up_standing(Time::ZERO, before.standing().clone());
+    assert_eq!((after.standing().is_up(), after.standing().downs()), (true, 1), "it was without a server once");
     assert!(after.no_verdict(ServerIndex(1)) && !after.no_verdict(ServerIndex(1)));
 }
