@@ -113,6 +113,11 @@ fn longest_names() {
             "lb.json: routes.r.sni[0]: \"{label}.example\" has a label of 64 characters, \"{label}\"; write at most 63"
         )
     );
+    let longest = format!("\"name\": \"{}\"", "s".repeat(255));
+    assert_eq!(
+        (said("Server", &longest), said("Route", &format!("\"alpn\": [\"{}\"]", "h".repeat(255)))),
+        Default::default()
+    );
     let protocol = "h".repeat(256);
     assert_eq!(
         said("Route", &format!("\"alpn\": [\"{protocol}\"]")),

@@ -227,3 +227,31 @@ fn log(fields: &mut Fields<'_, '_>) -> Log {
     });
     log.unwrap_or(unset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, an operator whose file cannot be read is told to do what does not help.
+    #[test]
+    fn each_file_that_cannot_be_read_has_its_remedy() {
+        let said = |path: &std::path::Path| load(path).unwrap_err()[0].to_string();
+        assert!(said("/nowhere".as_ref()).ends_with("; write the configuration there, or name another file"));
+        assert!(said("/".as_ref()).ends_with("; name a regular file"));
+        let denied = Unreadable::System(ErrorKind::PermissionDenied.into());
+        assert_eq!(remedy(&denied), "let the user that runs fiscalismia-lb read it, or name another file");
+        let path = std::env::temp_dir().join(format!("lb-remedy-{}", std::process::id()));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(said(&path).ends_with("; save it as UTF-8"));
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        // 64 MiB, as users are told, and one byte more. The first is read: it is not UTF-8.
+        let ends =
+            [(64 << 20, "; save it as UTF-8"), ((64 << 20) + 1, "this is longer than 64 MiB; name a shorter file")];
+        for (size, end) in ends {
+            file.set_len(size).unwrap();
+            let said = said(&path);
+            assert!(said.ends_with(end), "{said}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -50,7 +50,6 @@ fn irregular(kind: FileType) -> Option<&'static str> {
         FileType::Fifo => Some("a FIFO or pipe"),
         FileType::CharacterDevice => Some("a terminal or another device"),
         FileType::BlockDevice => Some("a block device"),
-        FileType::Socket => Some("a socket"),
         _ => Some("something else"),
     }
 }
@@ -97,6 +96,7 @@ mod tests {
         assert_eq!(error(Path::new("/dev/zero")), "this is a terminal or another device, not a regular file");
         assert_eq!(error(Path::new("/")), "this is a directory, not a regular file");
         assert_eq!(error(Path::new("/nowhere")), "No such file or directory");
+        assert_eq!(irregular(FileType::BlockDevice), Some("a block device"));
     }
 
     /// Without this, a file of any size is read into memory.

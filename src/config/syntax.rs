@@ -289,9 +289,7 @@ impl<'t> Reader<'t> {
                 "text follows the end of the file's object; put everything between one { and its }".to_owned()
             }
             (_, Token::Word(word)) => format!("{word} is not JSON; leave it out"),
-            (_, Token::Colon) => "is a colon too many; leave it out".to_owned(),
-            (_, Token::Comma) => "is a comma too many; leave it out".to_owned(),
-            _ => "is not allowed here in JSON".to_owned(),
+            _ => "is a colon too many; leave it out".to_owned(),
         }
     }
 

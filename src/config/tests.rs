@@ -279,7 +279,7 @@ fn warnings_of_what_is_hardly_meant() {
       "admin": { "listen": ["0.0.0.0:8404"] },
       "health_check": { "interval": "1ms" },
       "routes": {
-        "alpn": { "sni": ["a.example"], "alpn": ["http/2", "H3", "h2"], "servers": ["172.24.0.3:443", "172.24.0.4:443"] },
+        "alpn": { "sni": ["a.example"], "alpn": ["http/2", "http/1", "http/3", "H3", "h2"], "servers": ["172.24.0.3:443", "172.24.0.4:443"] },
         "http": { "sni": ["b.example"], "servers": ["172.24.0.3:443"],
                   "health_check": { "type": "http", "interval": "1s" } },
         "port": { "sni": ["c.example", "_"], "servers": ["172.24.0.3:443"], "health_check": { "type": "http", "port": 80,
@@ -295,6 +295,8 @@ fn warnings_of_what_is_hardly_meant() {
              inner network",
             "health_check.interval: causes 2002 probes a second; write a longer interval",
             "routes.alpn: alpn: clients offer \"h2\", not \"http/2\"",
+            "routes.alpn: alpn: clients offer \"http/1.1\", not \"http/1\"",
+            "routes.alpn: alpn: clients offer \"h3\", not \"http/3\"",
             "routes.alpn: alpn: clients offer \"h3\", not \"H3\"",
             "routes.http: health_check: \"http\" without \"port\" speaks plain HTTP to the port for TLS, which answers 400; \
              write the port for it",
@@ -302,6 +304,24 @@ fn warnings_of_what_is_hardly_meant() {
         ]
     );
     assert_eq!(ipv6_only(&odd), ["listen[0]: \"[::]:443\" takes IPv6 only; write \"0.0.0.0:443\" too for IPv4"]);
+}
+
+/// Without this, what is well is warned of, or a file whose addresses no route serves is not.
+#[test]
+fn warnings_begin_past_what_is_well() {
+    let file = |listen: &str, keys: &str| {
+        let text = format!(
+            r#"{{ "listen": ["{listen}"], "health_check": {{ "interval": "1ms" }},
+                "routes": {{ "a": {{ "servers": ["172.24.0.3:443"], "sni": ["a.example"]{keys} }} }} }}"#
+        );
+        parse("lb.json", &text).unwrap()
+    };
+    let well = file("[::1]:443", "");
+    assert_eq!((warnings(&well), ipv6_only(&well)), Default::default(), "1,000 probes a second are fine");
+    assert_eq!(
+        warnings(&file("0.0.0.0:443", r#", "listen": ["0.0.0.0:8443"]"#)),
+        ["listen: every route has a \"listen\" of its own, so no route serves these addresses"]
+    );
 }
 
 /// Without this, an error points at the place where the parser stopped, not at the fault.
@@ -318,11 +338,34 @@ fn faults_are_shown_where_they_are() {
         shown(&open.replace("[],", "[]"))
             .starts_with("f: line 3: this '{' is not closed; write '}'\n        \"r\": { \"sni\": []\n")
     );
+    let closed = "{\n  \"a\": {\n    \"b\": [\n      1\n    ]\n  },\n  \"c\": {\n    \"d\": 1\n";
+    assert!(shown(closed).starts_with("f: line 7: this '{' is not closed"), "{}", shown(closed));
+    let long = format!("{{ \"a\": [oops{}] }}", ", 1".repeat(1000));
+    assert!(shown(&long).lines().all(|line| line.len() <= 104));
     let long = format!("{{ \"a\": [{}oops] }}", "1, ".repeat(1000));
     let lines: Vec<usize> = shown(&long).lines().map(str::len).collect();
     assert!(lines.len() == 3 && lines[1] <= 104 && lines[2] == 4 + 50 + 1, "{lines:?}");
     let lines = "\n    { \"é\": é }\n           ^";
     assert!(shown("{\t\"é\": é }").ends_with(lines));
+}
+
+/// Without this, the remedy for a fault that no screen shows is that of another one.
+#[test]
+fn faults_that_are_hard_to_see_are_named() {
+    let said = |inside: &str| parse("f", &format!("{{ \"a\": {inside}")).unwrap_err()[0].to_string();
+    for (inside, what) in [
+        ("\"b\n\" }", "this string is not closed; write \" after it"),
+        ("\"b\r\" }", "this string is not closed; write \" after it"),
+        ("\"b\t\" }", "a tab stands in this string; write \\t, or leave it out"),
+        ("\"b\u{1}\" }", "'\\u{1}' stands in this string; leave it out"),
+        ("\u{a0}5 }", "'\\u{a0}' is not a space in JSON; write a plain one"),
+        ("\u{feff}5 }", "'\\u{feff}' is not a space in JSON; write a plain one"),
+        ("\u{200b}5 }", "'\\u{200b}' is not a space in JSON; write a plain one"),
+    ] {
+        assert_eq!(said(inside), format!("f: line 1: {what}"));
+    }
+    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    assert_eq!([deep(127), deep(128)].map(|text| syntax::fault(&text).is_none()), [true, false]);
 }
 
 /// Without this, an operator has to search for the first of two duplicates.
