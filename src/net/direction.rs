@@ -9,6 +9,9 @@ use super::stream::{Received, Stream};
 const BULK_READ: usize = 16 * 1024;
 /// Such reads in a row that prove bulk.
 const BULK_READS: u8 = 4;
+/// The most such reads that count. A smaller read takes back one that counted, and several end bulk: a proxy that is faster than
+/// the sender finds few bytes now and then, and bulk that began anew would be copied for a while.
+const MAX_BULK_READS: u8 = 2 * BULK_READS;
 
 /// Bytes on their way from one socket to the other. They are counted; only the first one is looked at.
 #[derive(Default)]
@@ -295,7 +298,7 @@ impl Direction {
                 }
                 let written = to.write(bytes).map_err(Progress::SinkFailed)?;
                 self.bytes += written as u64;
-                self.bulk_reads = if n >= BULK_READ { (self.bulk_reads + 1).min(BULK_READS) } else { 0 };
+                self.note_read(n);
                 Ok(Some(Passed { bytes, written }))
             }
             Received::Blocked => Ok(None),
@@ -305,6 +308,17 @@ impl Direction {
             }
             Received::Failed(error) => Err(Progress::SourceFailed(error)),
         }
+    }
+
+    /// Counts a read of `size` bytes for or against bulk.
+    fn note_read(&mut self, size: usize) {
+        self.bulk_reads = if size >= BULK_READ {
+            (self.bulk_reads + 1).min(MAX_BULK_READS)
+        } else if self.is_bulk() {
+            self.bulk_reads - 1
+        } else {
+            0
+        };
     }
 
     /// Fills the pipe; the next flush drains it.
@@ -321,9 +335,7 @@ impl Direction {
                 Ok(0)
             }
             Ok(Some(n)) => {
-                if n < BULK_READ {
-                    self.bulk_reads = 0;
-                }
+                self.note_read(n);
                 Ok(n)
             }
             Ok(None) => Ok(0),
@@ -519,6 +531,22 @@ mod tests {
             assert!(reader.join().unwrap() == sent);
             assert_eq!(direction.bytes(), sent.len() as u64);
         }
+    }
+
+    /// Without this, bulk is copied in large part by a proxy that is faster than the sender; or a connection that goes on with short
+    /// messages stays bulk.
+    #[test]
+    fn bulk_ends_after_several_small_reads() {
+        let mut direction = Direction::default();
+        let mut reads = |count, size| {
+            (0..count).for_each(|_| direction.note_read(size));
+            direction.is_bulk()
+        };
+        assert!(!reads(3, BULK_READ), "three large reads prove nothing yet");
+        assert!(!reads(1, 100) && !reads(3, BULK_READ), "they were not in a row");
+        assert!(reads(1, BULK_READ));
+        assert!(reads(1000, BULK_READ) && reads(4, 100), "a few small reads among many");
+        assert!(!reads(1, 100), "messages");
     }
 
     impl Stream {
