@@ -29,6 +29,7 @@ use mio::event::Event;
 
 use crate::access_log::Backend;
 use crate::admin::Reply;
+use crate::config::plain;
 use crate::context::{Context, Timer};
 use crate::fleet::RouteId;
 use crate::metrics::{History, STEP, Snapshot};
@@ -64,7 +65,7 @@ const SIDE_SOCKETS: usize = 2 * (REDIRECT_CLIENTS + ADMIN_CLIENTS);
 /// A line each, for the operator: the configuration is invalid, an address cannot be bound, or the poll failed.
 pub fn run(path: &Path, backend: &Backend) -> Result<(), Vec<String>> {
     let mut event_loop = start::start(path, backend)?;
-    event_loop.turns().map_err(|error| vec![format!("the event loop failed: {error}")])
+    event_loop.turns().map_err(|error| vec![format!("the event loop failed: {}", plain(&error))])
 }
 
 /// Everything that lives as long as the process. Each field is the owner of what it alone changes.

@@ -33,12 +33,19 @@ pub(super) fn say(event_loop: &mut EventLoop) {
 
 /// Logs the warnings about a configuration.
 pub(super) fn warn(event_loop: &mut EventLoop, warnings: &[String]) {
-    let EventLoop { door, admins, context, .. } = event_loop;
+    let EventLoop { door, admins, control, context, .. } = event_loop;
     let fds = door.fds.demand(&context.config).warning(door.fds.limit());
     let credentials = admins.warnings().iter().cloned();
     let file = warnings.iter().cloned();
     let ipv6_only = if door.listeners.are_passed() { Vec::new() } else { config::ipv6_only(&context.config) };
-    for warning in fds.into_iter().chain(file).chain(ipv6_only).chain(credentials).chain(lacking(&context.config)) {
+    for warning in fds
+        .into_iter()
+        .chain(file)
+        .chain(ipv6_only)
+        .chain(credentials)
+        .chain(lacking(&context.config))
+        .chain(control.warning())
+    {
         log::warn!("Warning: {warning}");
     }
     door.listeners.name_unused_sockets(context);

@@ -71,6 +71,15 @@ impl Control {
         Ok(listener)
     }
 
+    /// A warning if no key uses the socket that the service manager passed.
+    pub(super) fn warning(&self) -> Option<String> {
+        let (_, passed) = self.passed.as_ref()?;
+        let is_used = self.listener.as_ref().is_some_and(|listener| listener.path() == passed);
+        let path = passed.display();
+        let words = "is unused: `control.socket` has no such path, so commands sent to it hang.";
+        (!is_used).then(|| format!("systemd socket control ({path}) {words}"))
+    }
+
     /// Takes the socket's file away: the process ends.
     pub(super) fn close(&mut self, registry: &Registry) {
         if let Some(listener) = self.listener.take() {

@@ -7,7 +7,7 @@ use super::clock::Beginning;
 use super::listeners::Place;
 use super::sessions::Taken;
 use super::start::spread;
-use crate::config::count;
+use crate::config::{count, plain};
 use crate::fleet::{self, Places};
 use crate::handover::{Cargo, Delivery, State};
 use crate::metrics::History;
@@ -96,8 +96,8 @@ fn pack_and_leave(event_loop: &mut EventLoop) -> Result<(), String> {
     state.put(LOST_LINES, &context.log.lost())?;
     sessions.park(&mut cargo)?;
     redirects.park(&mut cargo)?;
-    let parcel = cargo.send().map_err(|error| error.to_string())?;
-    manager.keep(parcel.as_fd()).map_err(|error| error.to_string())
+    let parcel = cargo.send().map_err(|error| plain(&error))?;
+    manager.keep(parcel.as_fd()).map_err(|error| plain(&error))
 }
 
 /// Takes over what the previous process left. A part that cannot be read counts as missing.

@@ -138,7 +138,7 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         limit: sessions.shared.capacity,
         counters: process.https.clone(),
         denied: process.https.denied,
-        denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections),
+        denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections).saturating_sub(process.http.refused),
         errors: at_file(&BY_HELLO, |owned| owned.errors),
     };
     let http = FrontendNow {
@@ -148,8 +148,8 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         sessions: context.clients.at_redirect(),
         limit: REDIRECT_CLIENTS as u64,
         counters: process.http.clone(),
-        denied: 0,
-        denied_connections: 0,
+        denied: process.http.denied,
+        denied_connections: process.http.refused,
         errors: process.http.errors,
     };
     let has_redirect = !context.config.redirect.is_empty();

@@ -22,7 +22,7 @@ use super::sessions::Sessions;
 use super::{EventLoop, banner, operator};
 use crate::access_log::{AccessLog, Backend, Messages};
 use crate::admin::Credentials;
-use crate::config::{self, Config, File};
+use crate::config::{self, Config, File, plain};
 use crate::context::{Clients, Context};
 use crate::fleet::Fleet;
 use crate::metrics::{History, Process};
@@ -91,7 +91,7 @@ pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<Str
     // Before anything opens an fd: passed fds have the lowest numbers, and a missing one must be noticed.
     let passed = systemd::passed();
     // Early, because a signal that comes before its handler ends the process.
-    let signals = operator::signals().map_err(|error| vec![format!("signals: {error}")])?;
+    let signals = operator::signals().map_err(|error| vec![format!("signals: {}", plain(&error))])?;
     let file =
         config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>())?;
     let fds = Fds::raise();
@@ -124,8 +124,9 @@ impl Host {
 
     fn with(passed: Result<Passed, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
         let Passed { sockets, control, parcels } = passed?;
-        let output = Output::stdout().map_err(|error| format!("standard output: {error}"))?;
-        let bare = Host::bare(fds, output, Box::new(MachineTime)).map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        let output = Output::stdout().map_err(|error| format!("standard output: {}", plain(&error)))?;
+        let bare = Host::bare(fds, output, Box::new(MachineTime))
+            .map_err(|error| format!("NOTIFY_SOCKET: {}", plain(&error)))?;
         Ok(Host { sockets, control, parcels, signals: Box::new(signals), ..bare })
     }
 }
@@ -142,9 +143,11 @@ impl EventLoop {
     fn with(path: &Path, file: File, host: Host) -> Result<EventLoop, Errors> {
         let File { config, text } = file;
         let Host { mut fds, sockets, control, parcels, manager, messages, output, signals, time } = host;
-        let poller = Poller::new().map_err(|error| format!("cannot create the poll: {error}"))?;
-        let registry = poller.registry().try_clone().map_err(|error| format!("cannot create the poll: {error}"))?;
-        let operator = Operator::new(path, text, signals, &registry).map_err(|error| format!("signals: {error}"))?;
+        let poller = Poller::new().map_err(|error| format!("cannot create the poll: {}", plain(&error)))?;
+        let registry =
+            poller.registry().try_clone().map_err(|error| format!("cannot create the poll: {}", plain(&error)))?;
+        let operator =
+            Operator::new(path, text, signals, &registry).map_err(|error| format!("signals: {}", plain(&error)))?;
         let mut deliveries = Deliveries::look(parcels);
         let mut listeners = Listeners::new(sockets, deliveries.listeners(), &config);
         let mut control = Control::new(control);

@@ -62,7 +62,7 @@ pub struct Frontend {
     pub accepted: Rate,
     /// Clients among them whose address was over its limits. They are dropped once their hello has come.
     pub refused: u64,
-    /// TLS clients that were dropped, except those that left before their first byte.
+    /// Clients that were dropped, except those that left before their first byte.
     pub denied: u64,
     /// Highest number of clients at once.
     pub most_sessions: u64,
@@ -192,7 +192,7 @@ impl Frontend {
         self.most_sessions = self.most_sessions.max(now_open);
     }
 
-    /// Counts the end of a TLS client.
+    /// Counts the end of a client.
     pub fn ended(&mut self, bytes_up: u64, bytes_down: u64, is_denied: bool) {
         self.moved(bytes_up, bytes_down);
         self.denied += u64::from(is_denied);

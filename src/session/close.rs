@@ -34,7 +34,7 @@ fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseRe
     match client.frontend {
         None if client.handed_on.is_some() => {
             context.clients.handed_on -= 1;
-            context.process.http.moved(up, down);
+            context.process.http.ended(up, down, is_denied);
         }
         None => context.process.https.ended(up, down, is_denied),
         Some(id) => {

@@ -137,7 +137,10 @@ impl Session {
         let Handed { stream, source, told, accepted, sent, route, port } = handed;
         let mut client = Client { handed_on: Some(port), told, ..Client::new(stream, source, accepted) };
         match client.ask_limits(lent) {
-            Some(reason) => close::refuse(client, reason, lent),
+            Some(reason) => {
+                lent.context.process.http.refused += 1;
+                close::refuse(client, reason, lent)
+            }
             None => hello::take_on(client, route, &sent, lent),
         }
     }

@@ -105,7 +105,7 @@ impl Socket {
         // Without FileDescriptorName= a socket has the name of its unit (systemd.socket(5)), or one of sd_listen_fds(3).
         if name.ends_with(".socket") || ["", "unknown", "connection"].contains(&name) {
             return Err(format!(
-                "the service manager passes a socket named {name:?}; FileDescriptorName= must be https, http, admin, or the \
+                "the service manager passes a socket named {name:?}; FileDescriptorName= must be https, http, admin, control, or the \
                  name of a route with a listen of its own"
             ));
         }

@@ -74,6 +74,31 @@ fn ten_thousand_connections_of_every_kind() {
     check_gauges(&metrics);
 }
 
+/// Without this, a client of the redirect that a route refuses is counted nowhere, or among those of the TLS listeners.
+#[test]
+fn refused_requests_for_a_route_count_for_the_redirect() {
+    let (origin, plain) = (Origin::echo(NAME), free_address());
+    let (proxy, admin) = start(json!({
+        "redirect": { "listen": [plain] },
+        "reject": "close",
+        "limits": { "per_source": { "rate": 1, "period": "1h" } },
+        "routes": { "a": { "sni": ["a.test"], "servers": [origin.server()], "allow_from": ["192.0.2.0/24"],
+                           "http": { "port": 80, "paths": ["/"] } } }
+    }));
+    for _ in 0..3 {
+        let mut client = Client::connect(plain);
+        client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").rest();
+    }
+    wait_until("all have gone", || stats(admin)["connections"] == 0);
+    let metrics = Exposition::parse(&get(admin, "/metrics").body);
+    for (proxy, denied, of_source) in [("http_ingress", 3, 2), ("https_ingress", 0, 0)] {
+        let of = |name: &str| metrics.value(&format!(r#"{name}{{proxy="{proxy}"}}"#)) as u64;
+        assert_eq!(of("haproxy_frontend_requests_denied_total"), denied, "{proxy}");
+        assert_eq!(of("haproxy_frontend_denied_connections_total"), of_source, "{proxy}");
+    }
+    drop(proxy);
+}
+
 fn config(alive: &Origin, breaking: &Origin, silent: &Origin, hole: &BlackHole) -> Value {
     let dead = free_address();
     let half = json!([{ "name": "dead", "address": dead }, alive.server_with(json!({ "name": "alive" }))]);

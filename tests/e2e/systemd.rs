@@ -1,7 +1,7 @@
 //! Messages to the service manager, and sockets from it.
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
@@ -287,6 +287,20 @@ fn a_socket_for_both_families_serves_both() {
     });
 }
 
+/// Without this, commands sent to a control socket that the configuration does not name hang, and nothing says so.
+#[test]
+fn a_control_socket_of_no_use_is_named() {
+    let (origin, folder) = (Origin::echo("a"), Folder::new());
+    let path = folder.path().join("control.sock");
+    let stdin = Some(UnixListener::bind(&path).unwrap().into());
+    let proxy = Proxy::launch(config(&origin), Launch { before: passing_words("control"), stdin, ..Launch::default() });
+    let warning = proxy.wait_for_notice("Warning: systemd socket control");
+    assert!(
+        warning.contains(&format!("({}) is unused: `control.socket` has no such path", path.display())),
+        "{warning}"
+    );
+}
+
 /// Without this, a reload closes a passed socket that it does not need, or cannot use it again later.
 #[test]
 fn a_reload_leaves_a_socket_and_comes_back_to_it() {
@@ -328,7 +342,11 @@ fn sockets_that_are_of_no_use() {
     idle.bind(&free_address().into()).unwrap();
     let udp = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     for (socket, name, words) in [
-        (listener.try_clone().unwrap().into(), "web.socket", "FileDescriptorName= must be https, http, admin, or the"),
+        (
+            listener.try_clone().unwrap().into(),
+            "web.socket",
+            "FileDescriptorName= must be https, http, admin, control, or the",
+        ),
         (idle, "https", "does not listen; Accept= must be no"),
         (udp, "https", "is not for TCP"),
     ] {
