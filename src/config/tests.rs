@@ -338,6 +338,8 @@ fn faults_are_shown_where_they_are() {
         shown(&open.replace("[],", "[]"))
             .starts_with("f: line 3: this '{' is not closed; write '}'\n        \"r\": { \"sni\": []\n")
     );
+    assert!(shown(r#"{ "x": 1, }"#).ends_with("\n    { \"x\": 1, }\n            ^"));
+    assert!(shown(r#"{ "x": 1, "a": }"#).ends_with("\n    { \"x\": 1, \"a\": }\n                   ^"));
     let closed = "{\n  \"a\": {\n    \"b\": [\n      1\n    ]\n  },\n  \"c\": {\n    \"d\": 1\n";
     assert!(shown(closed).starts_with("f: line 7: this '{' is not closed"), "{}", shown(closed));
     let long = format!("{{ \"a\": [oops{}] }}", ", 1".repeat(1000));

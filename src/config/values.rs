@@ -100,10 +100,7 @@ const WORDS: &[(&str, &str)] = &[
 /// `"a", "b" or "c"`
 fn one_of<T>(choices: &[(&str, T)]) -> String {
     let quoted: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
-    match quoted.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => quoted.concat(),
-    }
+    quoted.split_last().map(|(last, others)| format!("{} or {last}", others.join(", "))).unwrap_or_default()
 }
 
 /// A duration with its unit, within `range`.
