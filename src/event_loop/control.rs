@@ -35,6 +35,24 @@ pub(super) struct Question {
     asked: Asked,
 }
 
+/// Where the process is to listen next.
+#[must_use]
+pub(super) enum Opened {
+    /// Where it does.
+    Same,
+    Nowhere,
+    At(LocalListener),
+}
+
+impl Opened {
+    /// Closes the listener.
+    pub(super) fn give_up(self, registry: &Registry) {
+        if let Opened::At(listener) = self {
+            listener.close(registry);
+        }
+    }
+}
+
 impl Control {
     pub(super) fn new(passed: Option<std::os::unix::net::UnixListener>) -> Control {
         let path = |listener: &std::os::unix::net::UnixListener| {
@@ -44,22 +62,32 @@ impl Control {
         Control { listener: None, passed, clients: Clients::new(Token::Control) }
     }
 
-    /// Listens at `path`, or nowhere. Where that fails, everything stays as it was.
+    /// Opens a listener at `path`, or none, to be [put](Control::put) in place of the present one or to be
+    /// [given up](Opened::give_up).
     ///
     /// # Errors
     /// A sentence, the key in front.
-    pub(super) fn open(&mut self, path: Option<&Path>, registry: &Registry) -> Result<(), String> {
+    pub(super) fn open(&self, path: Option<&Path>, registry: &Registry) -> Result<Opened, String> {
         if self.listener.as_ref().map(LocalListener::path) == path {
-            return Ok(());
+            return Ok(Opened::Same);
         }
         let opened = path.map(|path| self.listen(path, registry)).transpose().map_err(|error| {
             let path = path.unwrap_or(Path::new("")).display();
             format!("control.socket: cannot listen on {path}: {}; {}", plain(&error), remedy(&error))
         })?;
-        if let Some(before) = std::mem::replace(&mut self.listener, opened) {
+        Ok(opened.map_or(Opened::Nowhere, Opened::At))
+    }
+
+    /// Listens there, and no longer elsewhere.
+    pub(super) fn put(&mut self, opened: Opened, registry: &Registry) {
+        let listener = match opened {
+            Opened::Same => return,
+            Opened::Nowhere => None,
+            Opened::At(listener) => Some(listener),
+        };
+        if let Some(before) = std::mem::replace(&mut self.listener, listener) {
             before.close(registry);
         }
-        Ok(())
     }
 
     fn listen(&self, path: &Path, registry: &Registry) -> io::Result<LocalListener> {

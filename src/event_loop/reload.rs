@@ -155,14 +155,25 @@ pub(super) fn begin_takeover(event_loop: &mut EventLoop) {
     }
 }
 
-/// Does what may still fail.
+/// Does what may still fail: all of it or nothing.
 fn open_for(event_loop: &mut EventLoop, fresh: Fresh) -> Result<Fresh, Vec<String>> {
-    let shared = event_loop.door.fds.share_out(&fresh.config).map_err(|error| vec![error]);
-    let opened = shared.and_then(|_| event_loop.door.open(&fresh.config, &event_loop.context.registry));
-    let control = fresh.config.control.as_deref();
-    let opened = opened
-        .and_then(|()| event_loop.control.open(control, &event_loop.context.registry).map_err(|error| vec![error]));
+    let opened = open_all(event_loop, &fresh.config);
     opened.map(|()| fresh).map_err(|errors| in_file(&event_loop.operator.path, &errors))
+}
+
+fn open_all(event_loop: &mut EventLoop, config: &Config) -> Result<(), Vec<String>> {
+    let EventLoop { door, control, context, .. } = event_loop;
+    let registry = &context.registry;
+    door.fds.share_out(config).map_err(|error| vec![error])?;
+    let socket = control.open(config.control.as_deref(), registry).map_err(|error| vec![error])?;
+    match door.open(config, registry) {
+        Ok(()) => control.put(socket, registry),
+        Err(errors) => {
+            socket.give_up(registry);
+            return Err(errors);
+        }
+    }
+    Ok(())
 }
 
 /// Takes over the next routes.

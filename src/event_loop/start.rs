@@ -153,9 +153,10 @@ impl EventLoop {
         let mut control = Control::new(control);
         let opened = listeners.open(&config, &registry);
         listeners.note_owners(&config);
-        let opened = both(opened, control.open(config.control.as_deref(), &registry).map_err(|error| vec![error]));
+        let socket = both(opened, control.open(config.control.as_deref(), &registry).map_err(|error| vec![error]));
+        let socket = socket.map(|socket| control.put(socket, &registry));
         let credentials = Credentials::load(config.admin.stats_credentials.as_ref());
-        let credentials = both(opened, credentials).map_err(|errors| in_file(path, &errors))?;
+        let credentials = both(socket, credentials).map_err(|errors| in_file(path, &errors))?;
         let clock = Clock::new(time, deliveries.beginning());
         fds.measure();
         let shares = fds.share_out(&config)?;

@@ -172,6 +172,25 @@ fn diff_tells_what_a_reload_changes() {
     drop((held, other));
 }
 
+/// Without this, a reload that is refused leaves a listener or a control socket behind that no configuration has.
+#[test]
+fn a_reload_that_is_refused_opens_nothing() {
+    let rig = Rig::start();
+    let (more, moved) = (free_address(), rig.folder.path().join("moved.sock"));
+    let taken = std::net::TcpListener::bind(free_address()).unwrap();
+    let none = rig.folder.path().join("none/control.sock");
+    let refused = [(json!(none), more), (json!(moved), taken.local_addr().unwrap())];
+    for (socket, listen) in refused {
+        let mut config = rig.config.clone();
+        config["control"]["socket"] = socket;
+        config["routes"]["b"] = json!({ "listen": [listen], "servers": ["127.0.0.1:9"] });
+        rig.proxy.reload(config);
+        assert!(std::net::TcpStream::connect(more).is_err());
+        assert!(!moved.exists());
+    }
+    assert!(rig.says(&["server"]).contains("a/one"));
+}
+
 /// Without this, `drain --wait` ends while clients are connected, and a host is taken down under them.
 #[test]
 fn drain_waits_for_the_last_connection() {
