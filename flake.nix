@@ -1,5 +1,5 @@
 {
-  description = "fiscalismia-lb: a TLS load balancer that routes by SNI without opening the TLS";
+  description = "fiscalismia-lb: a load balancer that routes TLS by SNI without decrypting it";
 
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
 

@@ -116,7 +116,7 @@ fn introduce(
 ) -> Outcome<()> {
     let (bold, plain) = if io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let mut out = io::stdout().lock();
-    writeln!(out, "\n{bold}fiscalismia-lb{plain} passes TLS through on {bold}{proxy}{plain}; it never opens it.")?;
+    writeln!(out, "\n{bold}fiscalismia-lb{plain} passes TLS through on {bold}{proxy}{plain}; it never decrypts it.")?;
     writeln!(out, "  page           http://{admin}/stats  (username demo, password demo)")?;
     writeln!(out, "  metrics        http://{admin}/metrics")?;
     writeln!(out, "  configuration  {}", folder.config().display())?;

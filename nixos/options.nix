@@ -70,7 +70,7 @@ let
 in
 {
   options.services.fiscalismia-lb = {
-    enable = lib.mkEnableOption "fiscalismia-lb, a TLS load balancer that routes by SNI without opening the TLS";
+    enable = lib.mkEnableOption "fiscalismia-lb, a load balancer that routes TLS by SNI without decrypting it";
 
     package = mkOption {
       type = types.package;
@@ -88,7 +88,7 @@ in
       example = "enp1s0";
       description = ''
         Network interface on which clients connect. The ports for TLS and the redirect are open on this interface and on no other.
-        With {option}`services.fiscalismia-lb.firewall.enable` no other port is reachable on it, that of ssh neither.
+        With {option}`services.fiscalismia-lb.firewall.enable` no other port is reachable on it, not even that of ssh.
       '';
     };
 
@@ -215,9 +215,10 @@ in
             default = null;
             example = "/run/secrets/stats-${lib.toLower (lib.removeSuffix "File" name)}";
             description = ''
-              File with the ${lib.removeSuffix "File" name} that /stats asks for. systemd reads it as root, so it need not be in the
-              Nix store. Set both files of {option}`services.fiscalismia-lb.statsCredentials` or neither. Without them, or while one
-              does not exist, /stats answers 403 to every client.
+              File with the ${lib.removeSuffix "File" name} that /stats asks for. systemd reads it as root, so no other user needs access
+              to it. A path in the Nix store, which every user can read, is an error. Set both files of
+              {option}`services.fiscalismia-lb.statsCredentials` or neither. Without them, or while one does not exist, /stats answers
+              403 to every client.
             '';
           }
         );
@@ -257,7 +258,7 @@ in
       };
       description = ''
         Further keys of the configuration file, under their own names: `timeouts`, `retries`, `health_check`, `limits`, `reject`,
-        `log`, `zero_copy`. The build runs `fiscalismia-lb check` on the file, so that a file with a mistake fails the build.
+        `accept_proxy`, `log`, `zero_copy`. The build runs `fiscalismia-lb check` on the file, so that a file with a mistake fails the build.
       '';
     };
 

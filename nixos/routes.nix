@@ -59,11 +59,11 @@ let
       };
       backup = optional types.bool {
         example = true;
-        description = "Whether this server is a backup, which gets connections only while every other server of its route is down.";
+        description = "Whether this server is a backup, which gets connections only while no other server of its route is up. Of several backups, the first that is up gets them.";
       };
       max_connections = optional types.ints.positive {
         example = 500;
-        description = "Highest number of connections that the server has at once. Further clients go to the other servers of its route.";
+        description = "Highest number of connections that the server has at once. Further clients go to the other servers of its route, or wait.";
       };
       source = optional address {
         example = "172.24.1.3";
@@ -160,8 +160,8 @@ let
       proxy_header = optional types.bool {
         example = false;
         description = ''
-          Whether a probe begins with a PROXY header (LOCAL), which a server that accepts no connection without a header needs.
-          This takes a {option}`proxy_protocol` of `v2`.
+          Whether a probe begins with a PROXY header, on a route that has one. A server that accepts no connection without a header
+          needs it. A header of `v2` says LOCAL, one of `v1` has the probe's own addresses.
         '';
       };
     };

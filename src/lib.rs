@@ -1,4 +1,4 @@
-//! fiscalismia-lb: a load balancer that routes TLS by SNI and never opens it.
+//! fiscalismia-lb: a load balancer that routes TLS by SNI and never decrypts it.
 //!
 //! It reads the server name of a `ClientHello`, picks a server, connects to it, writes a PROXY header with the client's
 //! address, and from then on moves bytes, untouched, both ways. One process, one thread, one event loop.

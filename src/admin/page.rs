@@ -79,7 +79,7 @@ fn above(snapshot: &Snapshot, view: View, folds: Folds) -> Markup {
         (chart::charts(snapshot))
         (tag("<section class=\"routes card\"><h2 id=\"routes\">Routes and servers</h2>"))
         @if folds.count == snapshot.routes.len() {
-            p.sub { "Every route has all of its servers." }
+            p.sub { "Every route has all of its servers up." }
         }
         (tag("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"routes\"><table>"))
         (routes::head())
@@ -95,7 +95,7 @@ fn between(snapshot: &Snapshot, folds: Folds) -> Markup {
         @if folded > 0 {
             (tag("<details>"))
             summary {
-                @if troubled > shown { (config::count(folded, "more route")) ", " (troubled - shown) " of them not with all servers up" }
+                @if troubled > shown { (config::count(folded, "more route")) ", " (troubled - shown) " of them without all servers up" }
                 @else { (config::count(folded, "route")) " with all servers up" }
             }
             (tag("<table class=\"folded\">"))
@@ -330,7 +330,7 @@ fn footer(snapshot: &Snapshot, view: View) -> Markup {
                 "Configuration " (1 + process.reloads.worked) ", " (worked) " " (format::moment(process.reloads.last)) ". "
                 "Accepting " (paused(process.accept_pauses)) ". "
                 "Log lines lost: " (format::count(snapshot.lost_lines)) ". "
-                "Addresses whose rate is remembered: " (format::count(snapshot.sources.remembered as u64)) "."
+                "Client addresses with a remembered rate: " (format::count(snapshot.sources.remembered as u64)) "."
             }
             p {
                 "Also as " a href="/stats.json" { "JSON" } ", " a href="/stats;csv" { "CSV" } " and "

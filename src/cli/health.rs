@@ -15,7 +15,7 @@ const MAX_STATUS_LINE: usize = 1024;
 /// GET a URL and exit with 0 if the answer is 200: for container health checks
 #[derive(Args)]
 pub(super) struct Health {
-    /// What to get, over plain HTTP
+    /// The URL, over plain HTTP
     #[arg(default_value = "http://127.0.0.1:8404/health", value_parser = Url::parse)]
     url: Url,
 }

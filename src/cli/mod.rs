@@ -18,7 +18,7 @@ mod run;
 mod schema;
 mod r#try;
 
-/// Routes TLS by SNI without opening it, and sends servers the client's address in a PROXY header
+/// Routes TLS by SNI without decrypting it, and tells servers the client's address in a PROXY header
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
@@ -45,8 +45,8 @@ enum Command {
 const AFTER_HELP: &str = "\
 Without --config the file is /etc/fiscalismia-lb/config.json.
 
-Signals of run: SIGHUP reads the file again; SIGTERM and SIGUSR1 let connections finish, at most for timeouts.drain; a \
-second one, or SIGINT, stops at once.
+Signals of run: SIGHUP reads the file again. SIGUSR1 lets connections finish, at most for timeouts.drain. SIGTERM does the \
+same, or hands them over to the next process if systemd stores file descriptors. A second one, or SIGINT, stops at once.
 
 Exit codes: 0 fine; 1 the configuration is rejected, or something failed; 2 wrong arguments; 3 import \
 has left something out.

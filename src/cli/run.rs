@@ -9,8 +9,8 @@ use super::{ConfigFile, Outcome};
 
 /// Serve until told to stop
 ///
-/// SIGHUP reloads the configuration. SIGTERM or SIGUSR1 lets connections finish. SIGINT, or a second SIGTERM, stops at
-/// once.
+/// SIGHUP reloads the configuration. SIGUSR1 lets connections finish. SIGTERM does the same, or hands them over to the
+/// next process if systemd stores file descriptors. SIGINT, or a second SIGTERM or SIGUSR1, stops at once.
 #[derive(Args)]
 pub(super) struct Run {
     #[command(flatten)]

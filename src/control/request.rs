@@ -16,7 +16,7 @@ pub enum Command {
     Servers,
     /// Changes what holds for a server.
     Set(Change),
-    /// No client is let in any more.
+    /// Accept no more clients.
     Drain,
     /// The text of the configuration in force.
     Config,

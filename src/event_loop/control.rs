@@ -251,7 +251,7 @@ fn words(change: &Change) -> String {
         words = format!("{words} weight {weight}");
     }
     if *kills {
-        words.push_str(", and an end to its connections");
+        words.push_str(" and the end of its connections");
     }
     match until {
         Some(until) => format!("{words} for {}", humantime::format_duration(*until)),

@@ -79,18 +79,16 @@ impl Door {
         context.process.accept_pauses += 1;
         let limit =
             if capacity < context.config.limits.connections.into() { "the fd limit" } else { "limits.connections" };
-        let words = format_args!(
+        log::warn!(
             "Accepting pauses: {capacity} connections are all that {limit} allows; further clients wait in the backlog."
         );
-        log::warn!("{words}");
     }
 
     fn pause(&mut self, error: Errno, context: &mut Context) {
         context.timers.push(context.now + PAUSE, Timer::Accept);
         if self.accepting == Accepting::Freely {
             context.process.accept_pauses += 1;
-            let words = format_args!("Accepting pauses: {}; clients wait in the backlog.", net::words(error));
-            log::warn!("{words}");
+            log::warn!("Accepting pauses: {}; clients wait in the backlog.", net::words(error));
         }
         self.accepting = Accepting::Paused;
     }

@@ -29,10 +29,10 @@ impl Fds {
     pub(super) fn raise() -> Fds {
         let limits = getrlimit(Resource::Nofile);
         let raised = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
-        if let Err(error) = raised {
-            log::warn!("the fd limit stays at {:?}, below the hard limit: {error}", limits.current);
-        }
         let limit = if raised.is_ok() { limits.maximum } else { limits.current }.unwrap_or(u64::MAX);
+        if let Err(error) = raised {
+            log::warn!("The fd limit stays at {limit}, as it could not be raised to the hard limit: {error}.");
+        }
         Fds::at_most(limit)
     }
 
@@ -40,7 +40,7 @@ impl Fds {
     pub(super) fn measure(&mut self) {
         self.keep_spare();
         self.used = self.spare.as_ref().map_or(USED_UNKNOWN, |spare| spare.as_raw_fd() as u64 + 1);
-        log::debug!("the fd limit is {}, {} are in use before the first client", self.limit, self.used);
+        log::debug!("The fd limit is {}; {} fds are in use before the first client.", self.limit, self.used);
     }
 
     /// The fd limit.

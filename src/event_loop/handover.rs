@@ -39,7 +39,9 @@ impl Deliveries {
         for parcel in parcels {
             match Delivery::look(parcel) {
                 Ok(delivery) if deliveries.first.is_none() => deliveries.first = Some(delivery),
-                Ok(_) => deliveries.errors.push("a second one is stored beside it".to_owned()),
+                Ok(_) => deliveries
+                    .errors
+                    .push("another hand-over is stored beside it, and only one can be continued".to_owned()),
                 Err(error) => deliveries.errors.push(error),
             }
         }
@@ -72,7 +74,7 @@ pub(super) fn hand_over(event_loop: &mut EventLoop) -> bool {
             true
         }
         Err(error) => {
-            log::warn!("No hand-over, so connections may finish in this process: {error}.");
+            log::warn!("The hand-over failed, so connections may finish in this process: {error}.");
             false
         }
     }

@@ -161,10 +161,7 @@ impl EventLoop {
     /// Logs that a signal changes nothing. Some of these signals stop or reload other programs.
     fn decline(signal: i32, why: &str) {
         let name = signal_name(signal).unwrap_or("a signal");
-        let words = format_args!(
-            "{name} changes nothing, {why}; SIGHUP reloads, SIGUSR1 or SIGTERM drains, SIGINT stops at once."
-        );
-        log::warn!("{words}");
+        log::warn!("{name} changes nothing, {why}; SIGHUP reloads, SIGUSR1 or SIGTERM drains, SIGINT stops at once.");
     }
 
     /// Ends the turn: no session is between two phases now, so everything can be handed over, if that was asked for. If

@@ -45,9 +45,7 @@ pub fn no_verdict(id: ServerId, error: Errno, context: &mut Context) {
     }
     let Some(route) = fleet.route(id.route).filter(|_| is_first) else { return };
     let Some(member) = route.group().member(id.server) else { return };
-    let words = net::words(error);
-    let words = format_args!("{}: no verdict, \"{words}\"; it counts as before.", title(route, member));
-    log::warn!("{words}");
+    log::warn!("{}: no verdict, \"{}\"; it counts as before.", title(route, member), net::words(error));
 }
 
 /// Logs that a server came up without a passed probe.
@@ -56,7 +54,7 @@ pub fn risen(id: ServerId, why: Rise, context: &mut Context) {
         Rise::Back => "it is in the configuration again",
         Rise::Moved => "its address has changed",
         Rise::Unchecked => "its checks are off",
-        Rise::Ready => "an operator has it back from maintenance",
+        Rise::Ready => "an operator ended its maintenance",
     };
     tell(id, Why::Said(why), context);
 }

@@ -176,7 +176,7 @@ fn answers_that_are_no_tls_are_told_and_counted() {
     );
     assert_eq!(json(admin)["routes"][0]["servers"][0]["not_tls"], 3);
     let page = get(admin, "/stats").body;
-    assert!(page.contains("3 answers are no TLS") && page.contains("plain/s</a> answers hellos"), "{page}");
+    assert!(page.contains("3 answers are not TLS") && page.contains("plain/s</a> answers hellos"), "{page}");
 }
 
 /// Without this, an operator does not see that another operator has drained a server.
@@ -207,7 +207,7 @@ fn what_an_operator_has_set_is_shown() {
     assert!(set["until"].as_f64().unwrap() - set["since"].as_f64().unwrap() >= 1799.0, "{set}");
     order(&["ready"]);
     order(&["weight", "7"]);
-    assert!(get(admin, "/stats").body.contains("the file says weight 2; weighed anew since "));
+    assert!(get(admin, "/stats").body.contains("the file says weight 2; weight set since "));
 }
 
 fn routed(origin: &Origin) -> Value {

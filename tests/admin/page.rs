@@ -115,7 +115,7 @@ fn many_healthy_routes_are_a_line_each() {
     });
     let page = get(admin, "/stats").body;
     assert!(page.len() < 60_000, "{} bytes", page.len());
-    assert!(page.contains("195 more routes, 29 of them not with all servers up"), "{page}");
+    assert!(page.contains("195 more routes, 29 of them without all servers up"), "{page}");
     assert!(page.contains("id=\"route-197/gone\""), "a route in a line says what is down");
     let few = json!({ "r": { "sni": ["*"], "servers": servers } });
     let (_proxy, admin) = start(json!({ "routes": few }));

@@ -173,7 +173,7 @@ fn remark(server: &ServerNow, snapshot: &Snapshot) -> String {
     let done = match set.mode {
         Mode::Drain => "drained",
         Mode::Maint => "in maintenance",
-        Mode::Ready => "weighed anew",
+        Mode::Ready => "weight set",
     };
     let until = set.until.map(|until| format!(", until {}", clock(until))).unwrap_or_default();
     format!(
@@ -199,8 +199,8 @@ fn notes(traffic: &Traffic, standing: &StandingNow, limit: Option<u32>) -> Strin
         },
         match traffic.not_tls {
             0 => None,
-            1 => Some("1 answer is no TLS".to_owned()),
-            more => Some(format!("{more} answers are no TLS")),
+            1 => Some("1 answer is not TLS".to_owned()),
+            more => Some(format!("{more} answers are not TLS")),
         },
         count(standing.downs, "flap"),
         downtime,

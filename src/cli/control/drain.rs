@@ -7,11 +7,11 @@ use fiscalismia_lb::config::count;
 use super::{Socket, duration, number, wait_for};
 use crate::cli::{Outcome, print};
 
-/// Have the running process accept no more clients: /health says 503, and open connections may finish. This cannot be
-/// undone
+/// Make the running process accept no more clients: /health answers 503, and open connections may finish. This cannot
+/// be undone
 #[derive(Args)]
 pub(in crate::cli) struct Drain {
-    /// Wait at most so long until no connection is open; exit with 1 if one still is
+    /// Wait until no connection is open, at most this long; exit with 1 if one still is
     #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
     #[command(flatten)]
@@ -25,7 +25,7 @@ impl Drain {
         let mut left = self.open()?;
         let now = count(left, "connection");
         print(&format!(
-            "Draining: no client is let in any more; {now} open. The process ends with the last one, after {at_most} at \
+            "Draining: no more clients are accepted; {now} open. The process ends with the last one, after {at_most} at \
              the latest.\n"
         ))?;
         let Some(wait) = self.wait else { return Ok(()) };

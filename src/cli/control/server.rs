@@ -22,10 +22,10 @@ pub(in crate::cli) struct Server {
     /// The weight, 0 to 256
     #[arg(required_if_eq("state", "weight"), value_parser = clap::value_parser!(u16).range(0..=256))]
     weight: Option<u16>,
-    /// How long the state lasts, like 30m; without this, until the next change
+    /// How long the state lasts, like 30m [default: until the next change]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "state")]
     until: Option<Duration>,
-    /// Wait at most so long until the server has no connections; exit with 1 if it still has some
+    /// Wait until the server has no connections, at most this long; exit with 1 if it still has some
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "state")]
     wait: Option<Duration>,
     #[command(flatten)]

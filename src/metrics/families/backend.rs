@@ -21,7 +21,7 @@ pub(in super::super) const BACKEND: &[Family<RouteNow>] = &[
     gauge("haproxy_backend_max_sessions", "Highest number of connections at once.", |r, line| {
         line.number(r.usage.most_sessions);
     }),
-    counter("haproxy_backend_sessions_total", "Total connections routed to the route.", |r, line| {
+    counter("haproxy_backend_sessions_total", "Total connections that got the route.", |r, line| {
         line.number(r.usage.sessions.total());
     }),
     gauge("haproxy_backend_max_session_rate", "Highest number of connections assigned in one second.", |r, line| {

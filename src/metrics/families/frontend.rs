@@ -33,9 +33,13 @@ pub(in super::super) const FRONTEND: &[Family<FrontendNow>] = &[
     counter("haproxy_frontend_bytes_out_total", "Total bytes sent to clients.", |f, line| {
         line.number(f.counters.bytes_down);
     }),
-    counter("haproxy_frontend_requests_denied_total", "Total clients dropped for any reason.", |f, line| {
-        line.number(f.denied);
-    }),
+    counter(
+        "haproxy_frontend_requests_denied_total",
+        "Total clients dropped before they had a route, for any reason.",
+        |f, line| {
+            line.number(f.denied);
+        },
+    ),
     counter(
         "haproxy_frontend_denied_connections_total",
         "Total clients dropped because their address exceeded its limits.",
@@ -43,7 +47,7 @@ pub(in super::super) const FRONTEND: &[Family<FrontendNow>] = &[
     ),
     counter(
         "haproxy_frontend_request_errors_total",
-        "Total clients that sent no TLS or no whole hello; of the redirect, requests that cannot be redirected.",
+        "Total clients that sent no TLS or no whole hello; for the redirect, requests that cannot be redirected.",
         |f, line| line.number(f.errors),
     ),
 ];

@@ -68,7 +68,7 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     ),
     counter(
         "haproxy_process_dropped_logs_total",
-        "Total log lines lost: standard output was not read in time, or too much was said at once.",
+        "Total log lines lost because standard output was not read in time, or because too many came at once.",
         |s, line| {
             line.number(s.lost_lines);
         },
@@ -124,7 +124,7 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
     ),
     counter(
         "fiscalismia_lb_log_lines_lost_total",
-        "Total log lines lost: standard output was not read in time, or too much was said at once.",
+        "Total log lines lost because standard output was not read in time, or because too many came at once.",
         |s, line| {
             line.number(s.lost_lines);
         },

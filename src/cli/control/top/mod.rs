@@ -17,14 +17,14 @@ const PACE: Duration = Duration::from_secs(1);
 /// The columns; those from the third on are numbers.
 const COLUMNS: [&str; 8] = ["NAME", "STATE", "OPEN", "PER SECOND", "TOTAL", "TO SERVER", "TO CLIENT", "ERRORS"];
 
-/// Show routes, servers and rates of the running process, drawn anew every second
+/// Show routes, servers and rates of the running process, updated every second
 ///
 /// On a terminal: q ends it, p or the space bar pauses, s sorts by the next column (open, per second, errors, as in the
 /// file), the arrow keys scroll. A program that was built without the feature "top" draws a plain table; Ctrl-C ends
 /// it.
 #[derive(Args)]
 pub(in crate::cli) struct Top {
-    /// Draw once and exit; so it does where stdout is no terminal
+    /// Draw once and exit, as always when stdout is not a terminal
     #[arg(long)]
     once: bool,
     #[command(flatten)]
