@@ -47,7 +47,7 @@ pub struct Clients {
     /// Clients that are sessions.
     pub sessions: u64,
     /// Sessions that the redirect handed on: their clients came in at its addresses.
-    pub handed_on: u64,
+    handed_on: u64,
     /// Clients of the redirect.
     pub redirects: u64,
     /// Clients of the admin endpoints.
@@ -105,6 +105,17 @@ const NO_PORT_PACE: Duration = Duration::from_mins(1);
 impl Clients {
     fn all(&self) -> u64 {
         self.sessions + self.redirects + self.admins
+    }
+
+    /// Counts a session that the redirect handed on.
+    pub fn count_handed_on(&mut self) {
+        self.handed_on += 1;
+    }
+
+    /// Uncounts such a session at its end.
+    pub fn uncount_handed_on(&mut self) {
+        debug_assert!(self.handed_on > 0, "a session is counted off twice");
+        self.handed_on = self.handed_on.saturating_sub(1);
     }
 
     /// Clients that came in at the redirect's addresses.

@@ -34,7 +34,7 @@ use crate::context::{Context, Timer};
 use crate::fleet::RouteId;
 use crate::metrics::{History, STEP, Snapshot};
 use crate::net::{Accepted, Key, Listener, Token};
-use crate::policy::fds::{ADMIN_CLIENTS, REDIRECT_CLIENTS};
+use crate::policy::fds::{MAX_ADMIN_CLIENTS, MAX_REDIRECT_CLIENTS};
 use crate::policy::time::Time;
 use crate::session::Side;
 use crate::systemd::Manager;
@@ -54,10 +54,10 @@ use sessions::Sessions;
 pub use start::Host;
 
 /// The most events that one turn takes.
-const EVENTS: usize = 1024;
+const MAX_EVENTS: usize = 1024;
 
 /// The most sockets beside those of sessions and probes.
-const SIDE_SOCKETS: usize = 2 * (REDIRECT_CLIENTS + ADMIN_CLIENTS);
+const MAX_SIDE_SOCKETS: usize = 2 * (MAX_REDIRECT_CLIENTS + MAX_ADMIN_CLIENTS);
 
 /// Serves by the configuration at `path` until told to stop. `backend` is the log crate's.
 ///
@@ -86,7 +86,7 @@ pub struct EventLoop {
 
 impl EventLoop {
     fn turns(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
+        let mut events = Events::with_capacity(MAX_EVENTS);
         let mut done = Ok(());
         while done.is_ok() && !self.is_over() {
             done = self.turn(&mut events, Time::NEVER);
@@ -177,7 +177,7 @@ impl EventLoop {
     /// servers were not: none of them may be ended for a silence of the process itself.
     fn look_again(&mut self, events: &mut Events) -> io::Result<()> {
         // The kernel reports every ready socket once before it reports one again.
-        let sockets = 2 * self.sessions.len() as usize + self.probes.len() + SIDE_SOCKETS;
+        let sockets = 2 * self.sessions.len() as usize + self.probes.len() + MAX_SIDE_SOCKETS;
         for _ in 0..=sockets / events.capacity() {
             let is_all = self.poller.look(events)?;
             for event in &*events {

@@ -23,7 +23,7 @@ use crate::wire::server_hello::{self, Verdict};
 
 mod report;
 
-pub use report::{no_verdict, report, risen, turned};
+pub use report::{no_verdict, report, risen, tell_route_changes};
 
 /// The most bytes of an answer that are read; by then there must be a verdict.
 const MAX_ANSWER: usize = 8 * 1024;

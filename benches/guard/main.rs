@@ -222,10 +222,10 @@ fn pick(balance: &str, count: u32, servers: Servers, rounds: u64) {
     let mut group = Group::new(&config(&route).routes[0], &mut Spread::new(Time::ZERO, count));
     for index in ServerIndex::all().take(count as usize) {
         match servers {
-            Servers::HalfDrained if index.place() % 2 == 1 => {
+            Servers::HalfDrained if index.index() % 2 == 1 => {
                 group.set(Time::ZERO, index, Override { mode: Mode::Drain, ..Override::default() });
             }
-            Servers::OneFree if index.place() + 1 < count as usize => group.opened(index),
+            Servers::OneFree if index.index() + 1 < count as usize => group.opened(index),
             _ => {}
         }
     }

@@ -87,7 +87,7 @@ fn access(form: Form, head: &Head<'_>, source: SocketAddr, desk: &mut Desk<'_>, 
 
 /// Guessed passwords must not fill the log: the first gets a line, the others are summed up.
 fn log_refusal(source: SocketAddr, tries: &mut Tries, context: &mut Context) {
-    match tries.refused(context.now) {
+    match tries.note_refusal(context.now) {
         Notice::Now => {
             log::warn!("/stats is refused to {source}: wrong user name or password.");
         }

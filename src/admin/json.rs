@@ -60,10 +60,10 @@ fn process(s: &Snapshot) -> Value {
         "rate_limit_sources": s.sources.remembered,
         "last_probe": process.last_probe.map(|time| s.unix(time)),
         "config": {
-            "generation": 1 + process.reloads.worked,
+            "generation": 1 + process.reloads.succeeded,
             "last_reload": process.reloads.last.as_secs_f64(),
-            "last_reload_worked": process.reloads.last_worked,
-            "failed_reloads": process.reloads.refused,
+            "last_reload_worked": process.reloads.last_succeeded,
+            "failed_reloads": process.reloads.failed,
         },
         "frontends": s.frontends.iter().map(|now| frontend(now, s)).collect::<Value>(),
         "changes": s.process.changes.latest().map(|change| json!({

@@ -206,7 +206,7 @@ fn troubles(snapshot: &Snapshot) -> Markup {
         .filter(|(_, server)| server.state() == State::Down)
         .collect();
     let no_tls: Vec<&ServerNow> = snapshot.servers.iter().filter(|server| routes::speaks_no_tls(server)).collect();
-    let reload_failed = !snapshot.process.reloads.last_worked;
+    let reload_failed = !snapshot.process.reloads.last_succeeded;
     html! {
         @if !down.is_empty() || !no_tls.is_empty() || reload_failed {
             ul.troubles {
@@ -323,11 +323,11 @@ fn frontend_list(frontend: &FrontendNow, snapshot: &Snapshot) -> Markup {
 
 fn footer(snapshot: &Snapshot, view: View) -> Markup {
     let process = &snapshot.process;
-    let worked = if process.reloads.last_worked { "read" } else { "refused" };
+    let worked = if process.reloads.last_succeeded { "read" } else { "refused" };
     html! {
         footer {
             p {
-                "Configuration " (1 + process.reloads.worked) ", " (worked) " " (format::moment(process.reloads.last)) ". "
+                "Configuration " (1 + process.reloads.succeeded) ", " (worked) " " (format::moment(process.reloads.last)) ". "
                 "Accepting " (paused(process.accept_pauses)) ". "
                 "Log lines lost: " (format::count(snapshot.lost_lines)) ". "
                 "Client addresses with a remembered rate: " (format::count(snapshot.sources.remembered as u64)) "."

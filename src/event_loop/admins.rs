@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::http::{Answer, Asked, Clients, Outcome, Way};
 use crate::metrics::Buffers;
 use crate::net::{Accepted, Key, Token};
-use crate::policy::fds::ADMIN_CLIENTS;
+use crate::policy::fds::MAX_ADMIN_CLIENTS;
 use crate::policy::time::Time;
 use crate::policy::tries::Tries;
 use crate::vocabulary::CloseReason;
@@ -43,7 +43,7 @@ impl Admins {
 
     /// Begins to serve a client. If all slots are taken, the slowest client is closed.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) -> Option<Request> {
-        if self.clients.len() >= ADMIN_CLIENTS {
+        if self.clients.len() >= MAX_ADMIN_CLIENTS {
             self.clients.evict();
         }
         let outcome = self.clients.accept(accepted, Way::Direct, context.now, &context.registry);

@@ -14,8 +14,8 @@ use crate::control::{Body, Change, Command, Connection, servers};
 use crate::fleet::ServerId;
 use crate::http::{Answer, Asked, Clients, Outcome, Status, Way};
 use crate::net::{Accepted, Key, LocalListener, Token};
-use crate::policy::fds::CONTROL_CLIENTS;
-use crate::policy::health::Change as Turn;
+use crate::policy::fds::MAX_CONTROL_CLIENTS;
+use crate::policy::health::Change as HealthChange;
 use crate::policy::servers::{Mode, Override, Rise};
 use crate::policy::time::Time;
 use crate::probe;
@@ -119,7 +119,7 @@ impl Control {
     pub(super) fn accept(&mut self, context: &Context) -> Vec<Question> {
         let mut asked = Vec::new();
         while let Some(Ok(Some(stream))) = self.listener.as_ref().map(LocalListener::accept) {
-            if self.clients.len() >= CONTROL_CLIENTS {
+            if self.clients.len() >= MAX_CONTROL_CLIENTS {
                 self.clients.evict();
             }
             // A client on this machine has no address.
@@ -263,10 +263,10 @@ fn apply(event_loop: &mut EventLoop, id: ServerId, set: Override) {
     let EventLoop { context, probes, .. } = event_loop;
     probes.end_of(&[id]);
     if let Some(change) = context.fleet.set(id, set, context.now) {
-        debug_assert_eq!(change, Turn::Up, "an operator takes no server down");
+        debug_assert_eq!(change, HealthChange::Up, "an operator takes no server down");
         probe::risen(id, Rise::Ready, context);
     }
-    probe::turned(context);
+    probe::tell_route_changes(context);
     if let Some(until) = set.until {
         context.timers.push(until, Timer::Override(id));
     }

@@ -8,7 +8,7 @@ use super::listeners::Place;
 use super::sessions::Taken;
 use super::start::spread;
 use crate::config::{count, plain};
-use crate::fleet::{self, Places};
+use crate::fleet::{self, ServerMap};
 use crate::handover::{Cargo, Delivery, State};
 use crate::metrics::History;
 use crate::net::Stream;
@@ -118,8 +118,8 @@ fn take_up_one(event_loop: &mut EventLoop, delivery: Delivery) {
     let (mut state, mut sockets) = delivery.open();
     let program: String = state.take(PROGRAM).unwrap_or_default();
     let mut errors = Vec::new();
-    let places = take_up_counts(event_loop, &mut state, &mut errors);
-    let taken = event_loop.sessions.take_up(&mut state, &mut sockets, &places, &mut event_loop.context);
+    let map = take_up_counts(event_loop, &mut state, &mut errors);
+    let taken = event_loop.sessions.take_up(&mut state, &mut sockets, &map, &mut event_loop.context);
     let taken = taken.unwrap_or_else(|error| {
         errors.push(error);
         Taken::default()
@@ -129,7 +129,7 @@ fn take_up_one(event_loop: &mut EventLoop, delivery: Delivery) {
     say_taken(&program, taken, &errors);
 }
 
-fn take_up_counts(event_loop: &mut EventLoop, state: &mut State, errors: &mut Vec<String>) -> Places {
+fn take_up_counts(event_loop: &mut EventLoop, state: &mut State, errors: &mut Vec<String>) -> ServerMap {
     let context = &mut event_loop.context;
     let mut or_new = |error: String| errors.push(error);
     match state.take(COUNTERS) {
@@ -148,7 +148,7 @@ fn take_up_counts(event_loop: &mut EventLoop, state: &mut State, errors: &mut Ve
         or_new(error);
         Vec::new()
     });
-    Places::take_up(&mut context.fleet, routes, &mut spread(&context.config, context.now))
+    ServerMap::take_up(&mut context.fleet, routes, &mut spread(&context.config, context.now))
 }
 
 fn say_taken(program: &str, taken: Taken, errors: &[String]) {

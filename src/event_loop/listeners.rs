@@ -106,7 +106,7 @@ impl Listeners {
         }
         let inherited = self.inherited.listener(address, role);
         inherited.unwrap_or_else(|| Listener::bind(address, role)).map_err(|error| {
-            let taken = self.inherited.places().find(|(bound, ..)| bound.port() == address.port());
+            let taken = self.inherited.sockets().find(|(bound, ..)| bound.port() == address.port());
             let what_to_do = match (taken, self.in_the_way(address)) {
                 (Some((bound, _, name)), _) => format!("; systemd passes {bound} as {name}"),
                 (None, Some(own)) => {
@@ -206,13 +206,13 @@ impl Listeners {
 
     /// Whether systemd passes sockets. One of them may serve both families.
     pub(super) fn are_passed(&self) -> bool {
-        self.inherited.places().next().is_some()
+        self.inherited.sockets().next().is_some()
     }
 
     /// Warns of passed sockets that no key uses.
     pub(super) fn name_unused_sockets(&self, context: &mut Context) {
         let wanted = self.wanted(&context.config);
-        for (address, role, name) in self.inherited.places().filter(|(at, role, _)| !wanted.contains(&(*at, *role))) {
+        for (address, role, name) in self.inherited.sockets().filter(|(at, role, _)| !wanted.contains(&(*at, *role))) {
             let is_of_role = role.socket_name() == name;
             let key = if is_of_role { Cow::Borrowed(role.key()) } else { Cow::Owned(format!("routes.{name}.listen")) };
             log::warn!(

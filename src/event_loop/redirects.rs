@@ -9,7 +9,7 @@ use crate::handover::{Cargo, Incoming, Span, State};
 use crate::http::redirect::{self, MAX_A_SECOND};
 use crate::http::{Asked, Clients, End, Outcome, ParkedClient, Refusal, Status, Way};
 use crate::net::{Accepted, Key, Token};
-use crate::policy::fds::REDIRECT_CLIENTS;
+use crate::policy::fds::MAX_REDIRECT_CLIENTS;
 use crate::policy::per_second::PerSecond;
 use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
@@ -55,7 +55,7 @@ impl Redirects {
     /// Begins to serve a client. If all slots are taken, the slowest client is closed. That client has been slow for at
     /// least a second, as no more clients than slots are accepted in a second: a slow client keeps no other out.
     pub(super) fn begin(&mut self, accepted: Accepted, context: &mut Context) {
-        if self.len() >= REDIRECT_CLIENTS
+        if self.len() >= MAX_REDIRECT_CLIENTS
             && let Some(end) = self.clients.evict()
         {
             self.note_end(end, context);

@@ -191,7 +191,7 @@ pub(super) fn go_on_taking(event_loop: &mut EventLoop) {
     for (id, why) in reloaded.risen {
         probe::risen(id, why, &mut event_loop.context);
     }
-    probe::turned(&mut event_loop.context);
+    probe::tell_route_changes(&mut event_loop.context);
     if is_finished && let Phase::Taking(taking) = std::mem::replace(&mut event_loop.operator.reloads.phase, Phase::Idle)
     {
         finish_takeover(event_loop, *taking);

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::config::PerSource;
 use crate::context::{Context, Handed};
-use crate::fleet::{Places, RouteId, ServerId};
+use crate::fleet::{RouteId, ServerId, ServerMap};
 use crate::handover::{Cargo, Incoming, Span, State};
 use crate::net::{Accepted, Key, Slots};
 use crate::session::{Lent, Next, Parked, Session, Shared, Side, Sockets};
@@ -114,7 +114,7 @@ impl Sessions {
     pub(super) fn take_on(&mut self, handed: Handed, context: &mut Context) {
         let key = self.slots.reserve();
         context.clients.sessions = self.len();
-        context.clients.handed_on += 1;
+        context.clients.count_handed_on();
         let next = Session::take_on(handed, &mut Lent { key, shared: &mut self.shared, context });
         self.store(key, next, context);
     }
@@ -198,12 +198,12 @@ impl Sessions {
         cargo.state.put(SESSIONS, &entries)
     }
 
-    /// Takes over the sessions of the previous process, as far as there is room. `places` maps its servers to this one's.
+    /// Takes over the sessions of the previous process, as far as there is room. `map` leads from its servers to this one's.
     pub(super) fn take_up(
         &mut self,
         state: &mut State,
         sockets: &mut Incoming,
-        places: &Places,
+        map: &ServerMap,
         context: &mut Context,
     ) -> Result<Taken, String> {
         let rates = state.take(RATES)?;
@@ -212,7 +212,7 @@ impl Sessions {
         let mut taken = Taken::default();
         let each = |entry| {
             taken.all += 1;
-            taken.kept += usize::from(self.take_up_one(&entry, state, sockets, places, context));
+            taken.kept += usize::from(self.take_up_one(&entry, state, sockets, map, context));
         };
         let read = serde_json::Deserializer::from_str(text.get()).deserialize_seq(Each(each));
         context.clients.sessions = self.len();
@@ -226,7 +226,7 @@ impl Sessions {
         entry: &Entry<&RawValue>,
         state: &State,
         sockets: &mut Incoming,
-        places: &Places,
+        map: &ServerMap,
         context: &mut Context,
     ) -> bool {
         let Entry { record, held, has_server } = *entry;
@@ -240,7 +240,7 @@ impl Sessions {
         let held = held.map(|span| state.bytes(span).unwrap_or_default());
         let key = self.slots.reserve();
         let lent = &mut Lent { key, shared: &mut self.shared, context };
-        let next = Session::take_up(record, held, sockets, places, lent);
+        let next = Session::take_up(record, held, sockets, map, lent);
         let is_kept = !matches!(next, Next::Ended);
         self.store(key, next, context);
         is_kept

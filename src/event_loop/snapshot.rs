@@ -13,7 +13,7 @@ use crate::fleet::{self, RouteId};
 use crate::metrics::{
     Buffers, FrontendNow, Phase, PipesNow, ProbesNow, RouteNow, Sample, ServerNow, Snapshot, SourcesNow, StandingNow,
 };
-use crate::policy::fds::REDIRECT_CLIENTS;
+use crate::policy::fds::MAX_REDIRECT_CLIENTS;
 use crate::policy::health::{Health, Standing};
 use crate::policy::servers::{Member, ServerIndex};
 use crate::policy::time::Time;
@@ -138,7 +138,8 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         limit: sessions.shared.capacity,
         counters: process.https.clone(),
         denied: process.https.denied,
-        denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections).saturating_sub(process.http.refused),
+        denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections)
+            .saturating_sub(process.http.over_limits),
         errors: at_file(&BY_HELLO, |owned| owned.errors),
     };
     let http = FrontendNow {
@@ -146,10 +147,10 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         is_http: true,
         is_open: is_open(Role::Http),
         sessions: context.clients.at_redirect(),
-        limit: REDIRECT_CLIENTS as u64,
+        limit: MAX_REDIRECT_CLIENTS as u64,
         counters: process.http.clone(),
         denied: process.http.denied,
-        denied_connections: process.http.refused,
+        denied_connections: process.http.over_limits,
         errors: process.http.errors,
     };
     let has_redirect = !context.config.redirect.is_empty();

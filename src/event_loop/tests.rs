@@ -186,7 +186,7 @@ fn a_reload_keeps_what_is_open() {
     fourth.say(&rig::hello());
     rig.turns();
     let snapshot = rig.snapshot();
-    assert_eq!((snapshot.connections, snapshot.process.https.refused, snapshot.routes[0].open), (3, 1, 3));
+    assert_eq!((snapshot.connections, snapshot.process.https.over_limits, snapshot.routes[0].open), (3, 1, 3));
 }
 
 /// Without this, one failed probe takes a server down, or a dead server is found late.

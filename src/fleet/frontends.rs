@@ -75,7 +75,7 @@ impl Fleet {
         self.owners.clear();
         for (listen, routes) in config.by_listen() {
             let (false, Some((index, owner))) = (listen.is_empty(), routes.first()) else { continue };
-            let Some(id) = self.places.get(*index).copied() else { continue };
+            let Some(id) = self.configured.get(*index).copied() else { continue };
             let name = owner.name.clone();
             if let Some(route) = self.route_mut(id) {
                 route.own.get_or_insert_default().table = RouteTable::of(routes);
@@ -107,7 +107,7 @@ impl Fleet {
     #[must_use]
     pub fn takes_http(&self, host: &str, path: &str) -> Option<(RouteId, u16)> {
         let found = self.hosts.find(Some(host.as_bytes()), std::iter::empty())?;
-        let id = *self.places.get(found.route)?;
+        let id = *self.configured.get(found.route)?;
         let http = self.route(id)?.config.http.as_ref()?;
         let is_taken = http.paths.iter().any(|start| path.starts_with(&**start));
         is_taken.then_some((id, http.port))
@@ -137,9 +137,9 @@ impl Fleet {
     }
 
     /// Counts a client at these addresses whose source is over its limits.
-    pub fn refused(&mut self, id: RouteId) {
+    pub fn note_over_limits(&mut self, id: RouteId) {
         if let Some(own) = self.own_mut(id) {
-            own.counters.refused += 1;
+            own.counters.over_limits += 1;
         }
     }
 

@@ -63,7 +63,7 @@ impl Fleet {
         let Some(route) = self.route_mut(id.route) else { return };
         route.group.opened(id.server);
         let open = route.group.member(id.server).map_or(0, |member| u64::from(member.open()));
-        if let Some(Server { traffic, usage, .. }) = route.servers.get_mut(id.server.place()) {
+        if let Some(Server { traffic, usage, .. }) = route.servers.get_mut(id.server.index()) {
             traffic.connects += 1;
             traffic.balanced += u64::from(last != Some(id.server));
             usage.opened(now, open);
@@ -79,14 +79,14 @@ impl Fleet {
     pub fn connected(&mut self, id: ServerId, queued: Duration, connect: Duration) {
         let Some(route) = self.route_mut(id.route) else { return };
         route.usage.connected(queued, connect);
-        if let Some(server) = route.servers.get_mut(id.server.place()) {
+        if let Some(server) = route.servers.get_mut(id.server.index()) {
             server.usage.connected(queued, connect);
         }
     }
 
     /// Counts an answer to a hello that is not TLS. Answers whether to log it.
     pub fn not_tls(&mut self, id: ServerId, now: Time) -> bool {
-        let server = self.route_mut(id.route).and_then(|route| route.servers.get_mut(id.server.place()));
+        let server = self.route_mut(id.route).and_then(|route| route.servers.get_mut(id.server.index()));
         let Some(server) = server else { return false };
         server.traffic.not_tls += 1;
         server.last_not_tls.replace(now).is_none_or(|last| now.since(last) >= NOT_TLS_PACE)
@@ -110,7 +110,7 @@ impl Fleet {
         route.open = route.open.saturating_sub(1);
         if let Some(lasted) = closing.lasted {
             route.usage.total_time.add(lasted);
-            if let Some(server) = closing.server.and_then(|server| route.servers.get_mut(server.place())) {
+            if let Some(server) = closing.server.and_then(|server| route.servers.get_mut(server.index())) {
                 server.usage.total_time.add(lasted);
             }
         }
@@ -163,7 +163,7 @@ impl Fleet {
 impl Route {
     /// The counters of a connection's server, or those for connections without one.
     fn traffic_mut(&mut self, server: Option<ServerIndex>) -> &mut Traffic {
-        let server = server.and_then(|server| self.servers.get_mut(server.place()));
+        let server = server.and_then(|server| self.servers.get_mut(server.index()));
         server.map_or(&mut self.unplaced, |server| &mut server.traffic)
     }
 }

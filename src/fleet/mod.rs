@@ -20,7 +20,7 @@ use crate::policy::time::Time;
 use crate::policy::timers::Deadline;
 pub use frontends::Own;
 pub use ledger::{Closing, Open};
-pub use parked::{Placed, Places, park};
+pub use parked::{MappedServer, ServerMap, park};
 pub use queue::Queue;
 pub use takeover::Takeover;
 
@@ -107,22 +107,22 @@ pub struct Fleet {
     /// Current clients at addresses of routes.
     at_owners: u64,
     /// The index in `routes` of each route of the configuration, and so of each index in `table`.
-    places: Vec<RouteId>,
+    configured: Vec<RouteId>,
     routes: Vec<Route>,
     /// The index of every route, by name.
     known: HashMap<Box<str>, RouteId>,
     /// Routes whose queue may move: a server may have room, or came up or went down.
     roomy: Vec<RouteId>,
     /// Routes that lost their last server or have one again.
-    turned: Vec<RouteId>,
+    changed_routes: Vec<RouteId>,
 }
 
 impl Fleet {
     /// The routes of the first configuration.
     #[must_use]
     pub fn new(config: &Config, spread: &mut Spread) -> Fleet {
-        let (table, hosts, owners, at_owners, places, routes, known, roomy, turned) = Default::default();
-        let mut fleet = Fleet { table, hosts, owners, at_owners, places, routes, known, roomy, turned };
+        let (table, hosts, owners, at_owners, configured, routes, known, roomy, changed_routes) = Default::default();
+        let mut fleet = Fleet { table, hosts, owners, at_owners, configured, routes, known, roomy, changed_routes };
         fleet.reload(config, spread);
         fleet
     }
@@ -145,7 +145,7 @@ impl Fleet {
             None => &self.table,
             Some(id) => self.route(id)?.own.as_ref()?.table(),
         };
-        self.places.get(table.find(sni, alpn)?.route).copied()
+        self.configured.get(table.find(sni, alpn)?.route).copied()
     }
 
     /// A route; one that left the file too, while it has connections.
@@ -168,14 +168,14 @@ impl Fleet {
 
     /// The routes of the configuration, in its order.
     pub fn routes(&self) -> impl Iterator<Item = (RouteId, &Route)> {
-        self.places.iter().filter_map(|id| Some((*id, self.route(*id)?)))
+        self.configured.iter().filter_map(|id| Some((*id, self.route(*id)?)))
     }
 
     /// The index of each route of the configuration.
     #[must_use]
     pub fn order(&self) -> Order {
         let mut order = vec![None; self.routes.len()];
-        for (index, id) in self.places.iter().enumerate() {
+        for (index, id) in self.configured.iter().enumerate() {
             if let Some(entry) = order.get_mut(id.0 as usize) {
                 *entry = Some(index);
             }
@@ -198,7 +198,7 @@ impl Fleet {
 
     /// The timer of a server's next probe.
     pub fn probe_timer(&mut self, id: ServerId) -> Option<&mut Deadline> {
-        Some(&mut self.route_mut(id.route)?.servers.get_mut(id.server.place())?.next_probe)
+        Some(&mut self.route_mut(id.route)?.servers.get_mut(id.server.index())?.next_probe)
     }
 
     /// The server of the configuration with these names.
@@ -222,14 +222,14 @@ impl Fleet {
         let before = route.group.standing().is_up();
         let answer = change(route);
         if route.group.standing().is_up() != before {
-            self.turned.push(id);
+            self.changed_routes.push(id);
         }
         Some(answer)
     }
 
     /// The routes that have changed so since the last call.
-    pub fn take_turned(&mut self) -> Vec<RouteId> {
-        std::mem::take(&mut self.turned)
+    pub fn take_changed_routes(&mut self) -> Vec<RouteId> {
+        std::mem::take(&mut self.changed_routes)
     }
 
     /// Calls `arm` for every probed server, with the timer and the time of its next probe.
@@ -323,7 +323,7 @@ impl Route {
     /// Name and counters of the server with an index of the group.
     #[must_use]
     pub fn server(&self, index: ServerIndex) -> Option<&Server> {
-        self.servers.get(index.place())
+        self.servers.get(index.index())
     }
 
     /// Current connections.
@@ -364,7 +364,7 @@ impl Route {
     /// old count.
     fn name_servers(&mut self) {
         for (index, member) in self.group.members() {
-            let index = index.place();
+            let index = index.index();
             if self.servers.len() <= index {
                 self.servers.resize_with(index + 1, Server::default);
             }
@@ -447,14 +447,14 @@ mod tests {
     /// Without this, every reload with new names takes memory for good, or moves a connection or probe to another
     /// route.
     #[test]
-    fn places_are_used_again() {
+    fn indices_are_used_again() {
         let mut spread = Spread::new(Time::ZERO, 1);
         let mut fleet = Fleet::new(&config(&[("busy", &["127.0.0.1:1"])]), &mut spread);
         fleet.route_mut(RouteId(0)).unwrap().open = 1;
         for n in 0..100 {
             fleet.reload(&config(&[(&format!("r{n}"), &["127.0.0.1:4"])]), &mut spread);
         }
-        assert_eq!(fleet.routes.len(), 3 + takeover::REMEMBERED);
+        assert_eq!(fleet.routes.len(), 3 + takeover::MAX_REMEMBERED);
         // A probe of the server that was there before would else be taken for one of the new server.
         let changed = fleet.reload(&config(&[("last", &["127.0.0.1:5"])]), &mut spread);
         assert_eq!(
@@ -473,12 +473,12 @@ mod tests {
         for port in 2..100 {
             let route = fleet.route_mut(a).unwrap();
             let (last, _) = route.group.members().last().unwrap();
-            route.servers[last.place()].traffic.connects += 1;
+            route.servers[last.index()].traffic.connects += 1;
             route.unplaced.connect_errors += 1;
             fleet.reload(&config(&[("a", &[&format!("127.0.0.1:{port}")])]), &mut spread);
             let route = fleet.route(a).unwrap();
             let (last, _) = route.group.members().last().unwrap();
-            assert_eq!(route.servers[last.place()].traffic.connects, 0);
+            assert_eq!(route.servers[last.index()].traffic.connects, 0);
             assert_eq!((route.traffic().connects, route.traffic().connect_errors), (port - 1, port - 1));
         }
     }

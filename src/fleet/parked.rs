@@ -42,15 +42,15 @@ struct ParkedServer {
 
 /// The indices of the previous process's routes and servers in this one.
 #[derive(Default)]
-pub struct Places(Vec<Place>);
+pub struct ServerMap(Vec<MappedRoute>);
 
-struct Place {
+struct MappedRoute {
     route: RouteId,
     config: Arc<config::Route>,
     servers: Vec<Seat>,
 }
 
-/// A server's place.
+/// A server of the previous process in this one.
 struct Seat {
     server: ServerIndex,
     ends: bool,
@@ -58,7 +58,7 @@ struct Seat {
 
 /// Where a connection of the previous process goes on.
 #[derive(Clone, Copy, Debug)]
-pub struct Placed<'a> {
+pub struct MappedServer<'a> {
     /// Its server.
     pub id: ServerId,
     /// The connection's route.
@@ -73,11 +73,11 @@ pub fn park(fleet: &Fleet) -> Vec<ParkedRoute> {
     fleet.routes.iter().map(ParkedRoute::of).collect()
 }
 
-impl Places {
+impl ServerMap {
     /// Takes over the previous process's counters and health. Routes and servers that are not in the file are treated
     /// as ones that a reload removed.
-    pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> Places {
-        let mut places = Places::default();
+    pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> ServerMap {
+        let mut map = ServerMap::default();
         for parked in parked {
             let id = fleet.known.get(&parked.name).copied().unwrap_or_else(|| {
                 let config = Arc::new(config::Route::gone(&parked.name, parked.timeouts));
@@ -85,25 +85,25 @@ impl Places {
             });
             if let Some(route) = fleet.route_mut(id) {
                 let servers = parked.take_up(route, spread);
-                places.0.push(Place { route: id, config: Arc::clone(&route.config), servers });
+                map.0.push(MappedRoute { route: id, config: Arc::clone(&route.config), servers });
             }
         }
-        places
+        map
     }
 
     /// Where a connection goes on that the previous process has on server `server` of route `route`.
     #[must_use]
-    pub fn find(&self, route: usize, server: ServerIndex) -> Option<Placed<'_>> {
-        let place = self.0.get(route)?;
-        let seat = place.servers.get(server.place())?;
-        let id = ServerId { route: place.route, server: seat.server };
-        Some(Placed { id, config: &place.config, ends: seat.ends })
+    pub fn find(&self, route: usize, server: ServerIndex) -> Option<MappedServer<'_>> {
+        let mapped = self.0.get(route)?;
+        let seat = mapped.servers.get(server.index())?;
+        let id = ServerId { route: mapped.route, server: seat.server };
+        Some(MappedServer { id, config: &mapped.config, ends: seat.ends })
     }
 
     /// The index in this process of the route with that index in the previous one.
     #[must_use]
     pub fn route(&self, index: usize) -> Option<RouteId> {
-        self.0.get(index).map(|place| place.route)
+        self.0.get(index).map(|mapped| mapped.route)
     }
 }
 
@@ -161,7 +161,7 @@ impl ParkedServer {
             route.group.take_up(spread.now(), index, health);
         }
         route.group.take_up_override(spread.now(), index, self.set);
-        let place = index.place();
+        let place = index.index();
         if route.servers.len() <= place {
             route.servers.resize_with(place + 1, Server::default);
         }
@@ -201,11 +201,11 @@ mod tests {
     }
 
     /// Takes a fleet over to a process with another configuration, by way of text.
-    fn handed_over(fleet: &Fleet, config: &Config) -> (Fleet, Places) {
+    fn handed_over(fleet: &Fleet, config: &Config) -> (Fleet, ServerMap) {
         let text = serde_json::to_string(&park(fleet)).unwrap();
         let mut next = Fleet::new(config, &mut spread());
-        let places = Places::take_up(&mut next, serde_json::from_str(&text).unwrap(), &mut spread());
-        (next, places)
+        let map = ServerMap::take_up(&mut next, serde_json::from_str(&text).unwrap(), &mut spread());
+        (next, map)
     }
 
     /// Without this, a restart takes counters down, forgets that a server is down, or counts a connection on another's
@@ -225,8 +225,8 @@ mod tests {
         fleet.report(Time::from_micros(5), second, failed).unwrap();
 
         let after = config(&[("b", "", &["127.0.0.1:3"]), ("a", "", &["127.0.0.1:2", "127.0.0.1:1"])]);
-        let (mut next, places) = handed_over(&fleet, &after);
-        let Placed { id, ends: false, .. } = places.find(a.index(), ServerIndex(1)).unwrap() else {
+        let (mut next, map) = handed_over(&fleet, &after);
+        let MappedServer { id, ends: false, .. } = map.find(a.index(), ServerIndex(1)).unwrap() else {
             panic!("it is listed")
         };
         assert_eq!(id, ServerId { route: find(&next, "a.example"), server: ServerIndex(0) });
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!((health.is_up(), health.failures(), &*health.last().unwrap().info), (false, 1, "refused"));
         assert_eq!(health.standing().since(), Time::from_micros(5));
         assert!(route.group().member(ServerIndex(1)).unwrap().health().is_up());
-        assert!(places.find(a.index(), ServerIndex(2)).is_none() && places.find(9, ServerIndex(0)).is_none());
+        assert!(map.find(a.index(), ServerIndex(2)).is_none() && map.find(9, ServerIndex(0)).is_none());
     }
 
     /// Without this, a restart with a removed route cuts its connections off, or counts them on another route.
@@ -254,14 +254,14 @@ mod tests {
         for id in ids {
             fleet.open(id, Time::ZERO);
         }
-        let (mut next, places) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
-        let Placed { id: gone, ends: false, .. } = places.find(ids[0].index(), ServerIndex(0)).unwrap() else {
+        let (mut next, map) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
+        let MappedServer { id: gone, ends: false, .. } = map.find(ids[0].index(), ServerIndex(0)).unwrap() else {
             panic!("it goes on")
         };
         assert_eq!(gone.route, find(&next, "a.example"));
         assert!(next.listed(gone).is_none());
         assert_eq!(&*next.server(gone).unwrap().name, "127.0.0.1:1");
-        let Placed { id: gone, ends: false, .. } = places.find(ids[1].index(), ServerIndex(0)).unwrap() else {
+        let MappedServer { id: gone, ends: false, .. } = map.find(ids[1].index(), ServerIndex(0)).unwrap() else {
             panic!("it goes on")
         };
         next.resume(gone);
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!((&**route.name(), route.open()), ("b", 1));
         assert_eq!(route.config().timeouts.tunnel, Duration::from_mins(7));
         assert_eq!(next.routes().count(), 1);
-        assert!(places.find(ids[2].index(), ServerIndex(0)).unwrap().ends);
+        assert!(map.find(ids[2].index(), ServerIndex(0)).unwrap().ends);
         // Back in the file, it goes on in its own place.
         let (again, _) = handed_over(&next, &before);
         assert_eq!(again.route(find(&again, "b.example")).unwrap().usage().sessions.total(), 1);

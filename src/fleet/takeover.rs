@@ -10,7 +10,7 @@ use crate::policy::routes::RouteTable;
 use crate::policy::servers::ServerIndex;
 
 /// Routes that left the file and keep their index and counters, in case they come back.
-pub(super) const REMEMBERED: usize = 32;
+pub(super) const MAX_REMEMBERED: usize = 32;
 
 /// A configuration's routes, prepared for the fleet. Preparing takes time and needs no fleet.
 pub struct Takeover {
@@ -22,7 +22,7 @@ pub struct Takeover {
     /// Indices of such routes that can be reused.
     free: Vec<RouteId>,
     /// The indices of the first of `routes`.
-    places: Vec<RouteId>,
+    configured: Vec<RouteId>,
 }
 
 impl Takeover {
@@ -35,7 +35,7 @@ impl Takeover {
             routes: config.routes.clone(),
             looked: Some(0),
             free: Vec::new(),
-            places: Vec::with_capacity(config.routes.len()),
+            configured: Vec::with_capacity(config.routes.len()),
         }
     }
     /// Applies the next `most` routes of `config`. Answers whether that was the last of them. Until then hellos get the
@@ -52,18 +52,18 @@ impl Takeover {
         reloaded: &mut Reloaded,
     ) -> bool {
         let left = self.retire(fleet, most, &mut reloaded.orphans);
-        let first = self.places.len();
+        let first = self.configured.len();
         let last = first.saturating_add(left).min(self.routes.len());
         for index in first..last {
             let Some(new) = self.routes.get(index).cloned() else { break };
-            let place = self.place(fleet, &new, spread, reloaded);
-            self.places.push(place);
+            let id = self.adopt(fleet, &new, spread, reloaded);
+            self.configured.push(id);
         }
         let is_finished = left > 0 && last == self.routes.len();
         if is_finished {
             // The old table and indices go with this struct: dropping them takes long, and the caller chooses when.
             std::mem::swap(&mut fleet.table, &mut self.table);
-            std::mem::swap(&mut fleet.places, &mut self.places);
+            std::mem::swap(&mut fleet.configured, &mut self.configured);
             fleet.own_addresses(config);
         }
         is_finished
@@ -85,12 +85,12 @@ impl Takeover {
         }
         self.looked = (last < fleet.routes.len()).then_some(last);
         if self.looked.is_none() {
-            self.free.truncate(self.free.len().saturating_sub(REMEMBERED));
+            self.free.truncate(self.free.len().saturating_sub(MAX_REMEMBERED));
         }
         most - (last - first)
     }
 
-    fn place(
+    fn adopt(
         &mut self,
         fleet: &mut Fleet,
         new: &Arc<config::Route>,

@@ -21,7 +21,7 @@ const MAX_FDS: usize = 250;
 /// Fds in one message when there are few: a receiver with a low fd limit must have room for a whole message.
 const MIN_FDS: usize = 4;
 /// Messages that fit into the smallest buffer that the kernel grants, 208 KiB doubled, with a margin.
-const MESSAGES: usize = 400;
+const MAX_MESSAGES: usize = 400;
 /// Send buffer to ask for, in bytes; the kernel may grant less. A message takes about 1 KiB.
 const SEND_BUFFER: usize = 1 << 20;
 
@@ -39,7 +39,7 @@ pub(super) fn send(first: &[BorrowedFd<'_>], state: &[u8], fds: &[BorrowedFd<'_>
     // The state is the last fd of its message, where versions that know no others look for it.
     let with_state: Vec<_> = first.iter().copied().take(MAX_FDS - 1).chain([file.as_fd()]).collect();
     push(&sender, &with_state)?;
-    for some in fds.chunks(fds.len().div_ceil(MESSAGES).clamp(MIN_FDS, MAX_FDS)) {
+    for some in fds.chunks(fds.len().div_ceil(MAX_MESSAGES).clamp(MIN_FDS, MAX_FDS)) {
         push(&sender, some)?;
     }
     Ok(receiver)

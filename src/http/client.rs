@@ -103,7 +103,7 @@ pub(super) enum Next<B> {
 }
 
 /// What a client needs to work.
-pub(super) struct Turn<'a, B> {
+pub(super) struct Lent<'a, B> {
     /// Its token for the poll.
     pub(super) token: Token,
     pub(super) now: Time,
@@ -164,34 +164,34 @@ impl<B: Body> Client<B> {
     }
 
     /// Does what can be done now.
-    pub(super) fn advance(self, turn: &mut Turn<'_, B>) -> Next<B> {
+    pub(super) fn advance(self, lent: &mut Lent<'_, B>) -> Next<B> {
         match self {
-            Client::Announced(announced) => announced.advance(turn),
-            Client::Reading(reading) => reading.advance(turn),
-            Client::Writing(writing) => writing.advance(turn),
-            Client::Leaving(leaving) => leaving.advance(turn),
+            Client::Announced(announced) => announced.advance(lent),
+            Client::Reading(reading) => reading.advance(lent),
+            Client::Writing(writing) => writing.advance(lent),
+            Client::Leaving(leaving) => leaving.advance(lent),
         }
     }
 
     /// Handles a deadline, unless it is that of an earlier phase. Bytes that arrived in time count, even if they were
     /// not read yet.
-    pub(super) fn expire(self, turn: &mut Turn<'_, B>) -> Next<B> {
-        if self.until() > turn.now {
+    pub(super) fn expire(self, lent: &mut Lent<'_, B>) -> Next<B> {
+        if self.until() > lent.now {
             return Next::Wait(self);
         }
-        match self.advance(turn) {
-            Next::Wait(client) if client.until() <= turn.now => client.time_out(turn),
+        match self.advance(lent) {
+            Next::Wait(client) if client.until() <= lent.now => client.time_out(lent),
             next => next,
         }
     }
 
-    fn time_out(self, turn: &mut Turn<'_, B>) -> Next<B> {
+    fn time_out(self, lent: &mut Lent<'_, B>) -> Next<B> {
         match self {
             // A browser connects ahead of need. It would take an answer now for the answer to its next request.
             Client::Reading(Reading { peer, head }) if !head.is_empty() => {
                 Next::Asked(Asked { peer, head, is_late: true })
             }
-            client => Next::Ended(client.end(CloseReason::ClientSilent, turn.spent)),
+            client => Next::Ended(client.end(CloseReason::ClientSilent, lent.spent)),
         }
     }
 
@@ -228,13 +228,13 @@ impl<B: Body> Client<B> {
 
 impl Announced {
     /// Reads the header once it is whole, and goes on with the client that it names.
-    fn advance<B>(mut self, turn: &Turn<'_, B>) -> Next<B> {
+    fn advance<B>(mut self, lent: &Lent<'_, B>) -> Next<B> {
         match preface::read(&mut self.peer.stream) {
-            Preface::Incomplete if self.peer.watch(turn) => Next::Wait(Client::Announced(self)),
+            Preface::Incomplete if self.peer.watch(lent) => Next::Wait(Client::Announced(self)),
             Preface::Incomplete => Next::Ended(self.peer.end(CloseReason::OutOfResources)),
             Preface::Client(told) => {
                 let peer = Peer { source: told.source, told: Some(told.into()), ..self.peer };
-                Reading { peer, head: Vec::new() }.advance(turn)
+                Reading { peer, head: Vec::new() }.advance(lent)
             }
             Preface::Check => Next::Ended(End { is_check: true, ..self.peer.end(CloseReason::Answered) }),
             Preface::Refused(reason, why) => Next::Ended(End { why, ..self.peer.end(CloseReason::Dropped(reason)) }),
@@ -244,12 +244,12 @@ impl Announced {
 
 impl Reading {
     /// Reads until the head is whole or the socket is empty.
-    fn advance<B>(mut self, turn: &Turn<'_, B>) -> Next<B> {
+    fn advance<B>(mut self, lent: &Lent<'_, B>) -> Next<B> {
         let mut room = [0; 2048];
         loop {
             match self.peer.read(&mut room) {
                 Received::Bytes(n) => self.head.extend_from_slice(room.get(..n).unwrap_or_default()),
-                Received::Blocked if self.peer.watch(turn) => return Next::Wait(Client::Reading(self)),
+                Received::Blocked if self.peer.watch(lent) => return Next::Wait(Client::Reading(self)),
                 Received::Blocked => return Next::Ended(self.peer.end(CloseReason::OutOfResources)),
                 Received::End | Received::Failed(_) => return Next::Ended(self.peer.end(CloseReason::ClientBroke)),
             }
@@ -292,41 +292,41 @@ impl Asked {
         Refusal::unless_head(http_head::read(&self.head))
     }
 
-    pub(super) fn answer<B: Body>(mut self, answer: Answer<B>, turn: &mut Turn<'_, B>) -> Next<B> {
+    pub(super) fn answer<B: Body>(mut self, answer: Answer<B>, lent: &mut Lent<'_, B>) -> Next<B> {
         let (made, rest) = answer.begin(self.request().ok().as_ref());
-        self.peer.until = turn.now + PHASE_TIMEOUT;
+        self.peer.until = lent.now + PHASE_TIMEOUT;
         let mut writing = Writing { peer: self.peer, made, written: 0, rest };
-        writing.make(turn.spent);
-        writing.advance(turn)
+        writing.make(lent.spent);
+        writing.advance(lent)
     }
 }
 
 impl<B: Body> Writing<B> {
     /// Writes what was generated, and generates the next slice for the next turn.
-    fn advance(mut self, turn: &mut Turn<'_, B>) -> Next<B> {
+    fn advance(mut self, lent: &mut Lent<'_, B>) -> Next<B> {
         while let Some(left @ [_, ..]) = self.made.get(self.written..) {
             match self.peer.stream.write(left) {
-                Ok(0) if self.peer.watch(turn) => return Next::Wait(Client::Writing(self)),
-                Ok(0) => return Next::Ended(self.abandon(CloseReason::OutOfResources, turn.spent)),
+                Ok(0) if self.peer.watch(lent) => return Next::Wait(Client::Writing(self)),
+                Ok(0) => return Next::Ended(self.abandon(CloseReason::OutOfResources, lent.spent)),
                 Ok(n) => {
                     self.written += n;
                     self.peer.bytes_down += n as u64;
                 }
-                Err(_) => return Next::Ended(self.abandon(CloseReason::ClientBroke, turn.spent)),
+                Err(_) => return Next::Ended(self.abandon(CloseReason::ClientBroke, lent.spent)),
             }
         }
         self.made.clear();
         self.written = 0;
-        if self.make(turn.spent) {
-            return if self.peer.watch(turn) {
+        if self.make(lent.spent) {
+            return if self.peer.watch(lent) {
                 Next::Again(Client::Writing(self))
             } else {
-                Next::Ended(self.abandon(CloseReason::OutOfResources, turn.spent))
+                Next::Ended(self.abandon(CloseReason::OutOfResources, lent.spent))
             };
         }
         self.peer.stream.finish();
-        self.peer.until = turn.now + PHASE_TIMEOUT;
-        Leaving { peer: self.peer, extra: 0 }.advance(turn)
+        self.peer.until = lent.now + PHASE_TIMEOUT;
+        Leaving { peer: self.peer, extra: 0 }.advance(lent)
     }
 
     /// Generates the next slice; `false` if there is none.
@@ -354,12 +354,12 @@ impl<B: Body> Writing<B> {
 
 impl Leaving {
     /// Reads until the client has closed.
-    fn advance<B>(mut self, turn: &Turn<'_, B>) -> Next<B> {
+    fn advance<B>(mut self, lent: &Lent<'_, B>) -> Next<B> {
         let mut room = [0; 2048];
         while self.extra < MAX_EXTRA {
             match self.peer.read(&mut room) {
                 Received::Bytes(n) => self.extra += n,
-                Received::Blocked if self.peer.watch(turn) => return Next::Wait(Client::Leaving(self)),
+                Received::Blocked if self.peer.watch(lent) => return Next::Wait(Client::Leaving(self)),
                 Received::Blocked | Received::End | Received::Failed(_) => break,
             }
         }
@@ -377,8 +377,8 @@ impl Peer {
     }
 
     /// Registers with the poll; `false` if the kernel refuses.
-    fn watch<B>(&mut self, turn: &Turn<'_, B>) -> bool {
-        self.stream.watch(turn.registry, turn.token).is_ok()
+    fn watch<B>(&mut self, lent: &Lent<'_, B>) -> bool {
+        self.stream.watch(lent.registry, lent.token).is_ok()
     }
 
     fn account(&self, reason: CloseReason) -> End {

@@ -30,7 +30,7 @@ use crate::policy::timers::SlotDeadlines;
 use crate::vocabulary::CloseReason;
 pub use answer::{Answer, Body, Refusal, Status};
 pub use client::{Asked, ParkedClient};
-use client::{Client, Next, Turn};
+use client::{Client, Lent, Next};
 
 /// The time for a client to send its request, then to take the answer, then to close.
 pub const PHASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ impl<B: Body> Clients<B> {
     /// Begins to serve an accepted client, whose request may have come already.
     pub fn accept(&mut self, accepted: Accepted, way: Way, now: Time, registry: &Registry) -> Outcome {
         let key = self.slots.reserve();
-        let next = Client::new(accepted, way, now).advance(&mut self.turn(key, now, registry));
+        let next = Client::new(accepted, way, now).advance(&mut self.lend(key, now, registry));
         self.store(key, next)
     }
 
@@ -116,7 +116,7 @@ impl<B: Body> Clients<B> {
         registry: &Registry,
     ) -> Outcome {
         let key = self.slots.reserve();
-        let next = Client::take_up(parked, head, socket).advance(&mut self.turn(key, now, registry));
+        let next = Client::take_up(parked, head, socket).advance(&mut self.lend(key, now, registry));
         self.store(key, next)
     }
 
@@ -129,7 +129,7 @@ impl<B: Body> Clients<B> {
     pub fn hear(&mut self, key: Key, event: &Event, now: Time, registry: &Registry) -> Outcome {
         let Some(mut client) = self.slots.take(key) else { return Outcome::Waits };
         client.note(event);
-        let next = client.advance(&mut self.turn(key, now, registry));
+        let next = client.advance(&mut self.lend(key, now, registry));
         self.store(key, next)
     }
 
@@ -147,7 +147,7 @@ impl<B: Body> Clients<B> {
     /// Continues a client's answer.
     pub fn resume(&mut self, key: Key, now: Time, registry: &Registry) -> Outcome {
         let Some(client) = self.slots.take(key) else { return Outcome::Waits };
-        let next = client.advance(&mut self.turn(key, now, registry));
+        let next = client.advance(&mut self.lend(key, now, registry));
         self.store(key, next)
     }
 
@@ -158,7 +158,7 @@ impl<B: Body> Clients<B> {
 
     /// Answers a client whose request is whole.
     pub fn answer(&mut self, key: Key, asked: Asked, answer: Answer<B>, now: Time, registry: &Registry) -> Outcome {
-        let next = asked.answer(answer, &mut self.turn(key, now, registry));
+        let next = asked.answer(answer, &mut self.lend(key, now, registry));
         self.store(key, next)
     }
 
@@ -172,7 +172,7 @@ impl<B: Body> Clients<B> {
     pub fn expire(&mut self, now: Time, registry: &Registry) -> Option<Outcome> {
         let key = self.deadlines.pop_due(now)?;
         let Some(client) = self.slots.take(key) else { return Some(Outcome::Waits) };
-        let next = client.expire(&mut self.turn(key, now, registry));
+        let next = client.expire(&mut self.lend(key, now, registry));
         Some(self.store(key, next))
     }
 
@@ -206,8 +206,8 @@ impl<B: Body> Clients<B> {
     }
 
     /// What a client needs to work.
-    fn turn<'a>(&'a mut self, key: Key, now: Time, registry: &'a Registry) -> Turn<'a, B> {
-        Turn { token: (self.token)(key), now, registry, spent: &mut self.spent }
+    fn lend<'a>(&'a mut self, key: Key, now: Time, registry: &'a Registry) -> Lent<'a, B> {
+        Lent { token: (self.token)(key), now, registry, spent: &mut self.spent }
     }
 
     fn store(&mut self, key: Key, next: Next<B>) -> Outcome {

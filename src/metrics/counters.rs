@@ -44,14 +44,14 @@ pub struct Process {
 /// How often the configuration was read again.
 #[derive(Clone, Copy, Debug)]
 pub struct Reloads {
-    /// Reloads that worked.
-    pub worked: u64,
-    /// Reloads that were refused.
-    pub refused: u64,
+    /// Reloads that succeeded.
+    pub succeeded: u64,
+    /// Reloads that failed.
+    pub failed: u64,
     /// When the configuration was last read, whether or not that succeeded.
     pub last: UnixTime,
     /// Whether the last reload succeeded.
-    pub last_worked: bool,
+    pub last_succeeded: bool,
 }
 
 /// Counters of a frontend.
@@ -61,7 +61,8 @@ pub struct Frontend {
     /// Clients accepted from the backlog, with their rate.
     pub accepted: Rate,
     /// Clients among them whose address was over its limits. They are dropped once their hello has come.
-    pub refused: u64,
+    #[serde(rename = "refused")]
+    pub over_limits: u64,
     /// Clients that were dropped, except those that left before their first byte.
     pub denied: u64,
     /// Highest number of clients at once.
@@ -156,7 +157,7 @@ impl Process {
             bytes_spliced: 0,
             accept_pauses: 0,
             ports_short: 0,
-            reloads: Reloads { worked: 0, refused: 0, last: started, last_worked: true },
+            reloads: Reloads { succeeded: 0, failed: 0, last: started, last_succeeded: true },
             last_probe: None,
             histograms: Histograms::new(),
             changes: Changes::default(),
@@ -177,11 +178,11 @@ impl Process {
     }
 
     /// Counts a reload.
-    pub fn reloaded(&mut self, at: UnixTime, worked: bool) {
-        self.reloads.worked += u64::from(worked);
-        self.reloads.refused += u64::from(!worked);
+    pub fn reloaded(&mut self, at: UnixTime, succeeded: bool) {
+        self.reloads.succeeded += u64::from(succeeded);
+        self.reloads.failed += u64::from(!succeeded);
         self.reloads.last = at;
-        self.reloads.last_worked = worked;
+        self.reloads.last_succeeded = succeeded;
     }
 }
 

@@ -42,8 +42,8 @@ impl Process {
             closes: closes.map(named).collect(),
             bytes_spliced: self.bytes_spliced,
             accept_pauses: self.accept_pauses,
-            reloads: self.reloads.worked,
-            failed_reloads: self.reloads.refused,
+            reloads: self.reloads.succeeded,
+            failed_reloads: self.reloads.failed,
             last_probe: self.last_probe,
             ports_short: self.ports_short,
             histograms: self.histograms.park(),
@@ -63,8 +63,8 @@ impl Process {
         }
         self.bytes_spliced = parked.bytes_spliced;
         self.accept_pauses = parked.accept_pauses;
-        self.reloads.worked = parked.reloads;
-        self.reloads.refused = parked.failed_reloads;
+        self.reloads.succeeded = parked.reloads;
+        self.reloads.failed = parked.failed_reloads;
         self.last_probe = parked.last_probe;
         self.ports_short = parked.ports_short;
         self.histograms.take_up(&parked.histograms);

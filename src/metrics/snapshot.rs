@@ -353,7 +353,7 @@ impl FrontendNow {
     /// Clients whose address was within its limits.
     #[must_use]
     pub fn sessions_total(&self) -> u64 {
-        self.counters.accepted.total() - self.counters.refused
+        self.counters.accepted.total() - self.counters.over_limits
     }
 }
 

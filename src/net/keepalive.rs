@@ -7,7 +7,7 @@ use rustix::net::sockopt;
 /// Time from one unanswered probe to the next.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered probes that end the connection.
-const QUESTIONS: u32 = 4;
+const MAX_UNANSWERED: u32 = 4;
 
 /// Has the kernel send keepalive probes after `silence`; never, if that is zero. A listener passes the setting on to
 /// each socket that it accepts, without a system call.
@@ -20,6 +20,6 @@ pub(super) fn keep_alive(socket: impl AsFd, silence: Duration) {
         // After the first option, so that the silence so far counts. In seconds, of which 0 is invalid.
         let _ = sockopt::set_tcp_keepidle(&socket, silence.max(Duration::from_secs(1)));
         let _ = sockopt::set_tcp_keepintvl(&socket, INTERVAL);
-        let _ = sockopt::set_tcp_keepcnt(&socket, QUESTIONS);
+        let _ = sockopt::set_tcp_keepcnt(&socket, MAX_UNANSWERED);
     }
 }

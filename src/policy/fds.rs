@@ -2,18 +2,18 @@
 use crate::config::{Config, ZeroCopy};
 
 /// Most clients of the redirect at once, with an fd each.
-pub const REDIRECT_CLIENTS: usize = 128;
+pub const MAX_REDIRECT_CLIENTS: usize = 128;
 /// Most clients of the admin endpoints at once, with an fd each.
-pub const ADMIN_CLIENTS: usize = 32;
+pub const MAX_ADMIN_CLIENTS: usize = 32;
 
 /// Most clients of the control socket at once, with an fd each.
-pub const CONTROL_CLIENTS: usize = 8;
+pub const MAX_CONTROL_CLIENTS: usize = 8;
 
 /// Fds of the process itself: stdin, stdout twice, stderr, poll, registry, timer, signals, systemd's socket, the spare
 /// one, and a few for the files that a reload reads.
 const OWN: u64 = 20;
 /// The control socket and its clients.
-const CONTROL: u64 = 1 + CONTROL_CLIENTS as u64;
+const CONTROL: u64 = 1 + MAX_CONTROL_CLIENTS as u64;
 /// The fds for files that a reload reads, which are not open yet at start.
 const RELOAD_FILES: u64 = 4;
 /// Side clients and probes together get at most one in so many fds.
@@ -52,7 +52,8 @@ impl Demand {
         let (redirect, admin) = (&config.redirect, &config.admin.listen);
         let listeners = config.addresses().count() + redirect.len() + admin.len();
         let most = |listeners: usize, clients: usize| if listeners == 0 { 0 } else { clients };
-        let side = most(redirect.len(), REDIRECT_CLIENTS) + most(admin.len(), ADMIN_CLIENTS) + config.server_count();
+        let side =
+            most(redirect.len(), MAX_REDIRECT_CLIENTS) + most(admin.len(), MAX_ADMIN_CLIENTS) + config.server_count();
         Demand {
             connections: config.limits.connections.into(),
             own: OWN + listeners as u64 + config.control.as_ref().map_or(0, |_| CONTROL),

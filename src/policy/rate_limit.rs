@@ -156,7 +156,7 @@ struct Rate {
     /// Boxed, so that a growing table moves little.
     recent: HashMap<IpAddr, Box<Attempts>>,
     older: HashMap<IpAddr, Box<Attempts>>,
-    turned: Time,
+    swapped: Time,
     evicted: u64,
 }
 
@@ -169,7 +169,7 @@ impl Rate {
             tick: micros(period) / MAX_TICKS + 1,
             recent: HashMap::new(),
             older: HashMap::new(),
-            turned: Time::ZERO,
+            swapped: Time::ZERO,
             evicted: 0,
         }
     }
@@ -188,7 +188,7 @@ impl Rate {
     /// Turns the tables over when a period has passed or the recent table is full; twice if the recent one is out of
     /// date as well.
     fn forget(&mut self, now: Time) {
-        let periods = now.since(self.turned).as_micros() / self.period.as_micros();
+        let periods = now.since(self.swapped).as_micros() / self.period.as_micros();
         if periods > 0 {
             self.turn_over(now);
             if periods > 1 {
@@ -201,7 +201,7 @@ impl Rate {
     }
 
     fn turn_over(&mut self, now: Time) {
-        self.turned = now;
+        self.swapped = now;
         self.older.clear();
         std::mem::swap(&mut self.recent, &mut self.older);
         self.recent.shrink_to(2 * self.older.len());

@@ -30,7 +30,7 @@ pub struct ServerIndex(pub(crate) u32);
 impl ServerIndex {
     /// Its index in a list of the route's servers.
     #[must_use]
-    pub fn place(self) -> usize {
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 
@@ -88,16 +88,16 @@ impl Group {
 
     /// Takes over the previous process's state of a server.
     pub fn take_up(&mut self, now: Time, index: ServerIndex, health: ParkedHealth) {
-        if let Some(member) = self.members.get_mut(index.place()) {
+        if let Some(member) = self.members.get_mut(index.index()) {
             member.health.take_up(health);
-            self.resettle(now);
+            self.rebuild(now);
         }
     }
 
     /// Takes over the previous process's state of the route.
     pub fn take_up_standing(&mut self, now: Time, standing: Standing) {
         self.standing = standing;
-        self.resettle(now);
+        self.rebuild(now);
     }
 
     /// Picks a server for a connection from `client`, other than those in `tried`. Allocates only for a route with so
@@ -141,7 +141,7 @@ impl Group {
     }
 
     fn count(&mut self, index: ServerIndex, after: impl FnOnce(u32) -> u32) {
-        if let Some(member) = self.members.get_mut(index.place()) {
+        if let Some(member) = self.members.get_mut(index.index()) {
             let before = member.open;
             member.open = after(before);
             self.rotation.recount(index, member, before);
@@ -150,20 +150,20 @@ impl Group {
 
     /// Notes the start of a member's probe.
     pub fn probe_started(&mut self, index: ServerIndex) {
-        if let Some(member) = self.members.get_mut(index.place()) {
+        if let Some(member) = self.members.get_mut(index.index()) {
             member.health.started();
         }
     }
 
     /// Notes the end of a member's probe without a verdict. Answers whether it is the first in a row.
     pub fn no_verdict(&mut self, index: ServerIndex) -> bool {
-        self.members.get_mut(index.place()).is_some_and(|member| member.health.no_verdict())
+        self.members.get_mut(index.index()).is_some_and(|member| member.health.no_verdict())
     }
 
     /// Takes the verdict of a member's probe. Answers whether the server went down or came up.
     pub fn report(&mut self, now: Time, index: ServerIndex, checked: Checked) -> Option<Change> {
-        let change = self.members.get_mut(index.place())?.health.report(now, checked)?;
-        self.resettle(now);
+        let change = self.members.get_mut(index.index())?.health.report(now, checked)?;
+        self.rebuild(now);
         Some(change)
     }
 
@@ -175,7 +175,7 @@ impl Group {
     /// The member with an index; one that left the file too, while it has connections.
     #[must_use]
     pub fn member(&self, index: ServerIndex) -> Option<&Member> {
-        self.members.get(index.place())
+        self.members.get(index.index())
     }
 
     /// Servers that take connections, without backups.
@@ -197,7 +197,7 @@ impl Group {
     }
 
     /// Rebuilds the rotation from the servers that take connections.
-    fn resettle(&mut self, now: Time) {
+    fn rebuild(&mut self, now: Time) {
         let backup = self.backup_in_service();
         let up = self.members.iter().any(Member::takes_connections);
         let tries_all = !up && self.on_all_down == OnAllDown::Try;

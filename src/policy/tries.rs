@@ -56,7 +56,7 @@ impl Tries {
     }
 
     /// Counts a refusal. Answers when it is to be logged.
-    pub fn refused(&mut self, now: Time) -> Notice {
+    pub fn note_refusal(&mut self, now: Time) -> Notice {
         self.untold += 1;
         match self.told.map(|told| told + SUMMARY_PERIOD) {
             _ if self.untold > 1 => Notice::Due,
@@ -123,12 +123,12 @@ mod tests {
     #[test]
     fn refusals_are_summed_up() {
         let mut tries = Tries::default();
-        assert_eq!(tries.refused(at(0)), Notice::Now);
-        assert_eq!(tries.refused(at(100)), Notice::At(at(10_000)));
-        assert!((1..5000).all(|_| tries.refused(at(100)) == Notice::Due));
+        assert_eq!(tries.note_refusal(at(0)), Notice::Now);
+        assert_eq!(tries.note_refusal(at(100)), Notice::At(at(10_000)));
+        assert!((1..5000).all(|_| tries.note_refusal(at(100)) == Notice::Due));
         assert_eq!(tries.summary(at(10_000)), 5000);
-        assert_eq!(tries.refused(at(10_001)), Notice::At(at(20_000)), "the next is summed up as well");
+        assert_eq!(tries.note_refusal(at(10_001)), Notice::At(at(20_000)), "the next is summed up as well");
         assert_eq!(tries.summary(at(20_000)), 1);
-        assert_eq!(tries.refused(at(30_000)), Notice::Now, "and after a pause it is told at once");
+        assert_eq!(tries.note_refusal(at(30_000)), Notice::Now, "and after a pause it is told at once");
     }
 }

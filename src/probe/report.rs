@@ -76,13 +76,13 @@ fn tell(id: ServerId, why: Why<'_>, context: &mut Context) {
     };
     let (route, server) = (Rc::clone(name), server.name.clone());
     process.changes.push(metrics::Change { at: *now, route, server, is_up: transition.is_up, why: why.into() });
-    turned(context);
+    tell_route_changes(context);
 }
 
 /// Logs the routes that lost their last server or have one again.
-pub fn turned(context: &mut Context) {
+pub fn tell_route_changes(context: &mut Context) {
     let Context { fleet, now, log, .. } = context;
-    for id in fleet.take_turned() {
+    for id in fleet.take_changed_routes() {
         if let Some(route) = fleet.route(id) {
             log.tell(*now, &Event::Route { route: route.name(), transition: transition(route.group().standing()) });
         }

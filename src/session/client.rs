@@ -67,7 +67,7 @@ impl Client {
         self.admission = match lent.shared.sources.admit(lent.context.now, self.source.ip()) {
             Ok(()) => Admission::Granted,
             Err(reason) => {
-                lent.shared.refused += 1;
+                lent.shared.count_over_limits();
                 Admission::Refused(reason)
             }
         };

@@ -24,7 +24,7 @@ fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseRe
     let Lent { shared, context, .. } = lent;
     shared.memory.take_back(client.lent);
     match client.admission {
-        Admission::Refused(_) => shared.let_refused_go(),
+        Admission::Refused(_) => shared.uncount_over_limits(),
         Admission::Granted => shared.sources.closed(client.source.ip()),
         Admission::Unlimited => {}
     }
@@ -33,7 +33,7 @@ fn count(client: &Client, routed: Option<&Routed>, moved: Moved, reason: CloseRe
     let is_denied = client.is_denied(reason);
     match client.frontend {
         None if client.handed_on.is_some() => {
-            context.clients.handed_on -= 1;
+            context.clients.uncount_handed_on();
             context.process.http.ended(up, down, is_denied);
         }
         None => context.process.https.ended(up, down, is_denied),

@@ -49,7 +49,7 @@ use relay::Relay;
 pub use shared::{Lent, Shared};
 
 /// One in so many clients at once may be a refused one whose hello is awaited.
-const REFUSED_SHARE: u64 = 8;
+const OVER_LIMITS_SHARE: u64 = 8;
 
 /// One client's connection. A phase that outlasts a turn is boxed, because it is moved at every event.
 pub enum Session {
@@ -119,10 +119,10 @@ impl Session {
         client.is_unheard = takes_all.is_none();
         if let Some(reason) = client.ask_limits(lent) {
             match client.frontend {
-                None => lent.context.process.https.refused += 1,
-                Some(id) => lent.context.fleet.refused(id),
+                None => lent.context.process.https.over_limits += 1,
+                Some(id) => lent.context.fleet.note_over_limits(id),
             }
-            if takes_all.is_some() || lent.shared.refused > lent.shared.capacity / REFUSED_SHARE {
+            if takes_all.is_some() || lent.shared.over_limits > lent.shared.capacity / OVER_LIMITS_SHARE {
                 return close::refuse(client, reason, lent);
             }
         }
@@ -138,7 +138,7 @@ impl Session {
         let mut client = Client { handed_on: Some(port), told, ..Client::new(stream, source, accepted) };
         match client.ask_limits(lent) {
             Some(reason) => {
-                lent.context.process.http.refused += 1;
+                lent.context.process.http.over_limits += 1;
                 close::refuse(client, reason, lent)
             }
             None => hello::take_on(client, route, &sent, lent),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::wire::client_hello::Hello;
 
 /// The most names that are shared, at the cost of a pointer each.
-const SLOTS: usize = 256;
+const MAX_NAMES: usize = 256;
 
 /// The most bytes of a list of protocols that are kept.
 const MAX_ALPN: usize = 64;
@@ -45,7 +45,7 @@ pub(super) struct NamePool(Box<[Option<Rc<Names>>]>);
 
 impl NamePool {
     pub(super) fn new() -> NamePool {
-        NamePool(vec![None; SLOTS].into())
+        NamePool(vec![None; MAX_NAMES].into())
     }
 
     /// The names of a hello.
@@ -66,7 +66,7 @@ impl NamePool {
         let mut hasher = FnvHasher::default();
         hasher.write(sni.unwrap_or_default());
         let index = hasher.finish() as usize ^ alpn.len();
-        let Some(slot) = self.0.get_mut(index % SLOTS) else { return make() };
+        let Some(slot) = self.0.get_mut(index % MAX_NAMES) else { return make() };
         match slot {
             Some(names) if names.sni.as_deref() == sni && *names.alpn == *alpn => Rc::clone(names),
             _ => Rc::clone(slot.insert(make())),

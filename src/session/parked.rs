@@ -9,7 +9,7 @@ use super::names::{Names, ParkedNames};
 use super::preface::Preface;
 use super::relay::{Held, ParkedRelay, Relay};
 use super::{Admission, Client, Lent, Moved, Next, Session, close};
-use crate::fleet::{Places, RouteId};
+use crate::fleet::{RouteId, ServerMap};
 use crate::net::{Pipes, Stream};
 use crate::policy::time::Time;
 use crate::preface::Told;
@@ -122,27 +122,25 @@ impl Session {
         })
     }
 
-    /// Takes over a session of the previous process. `places` maps its routes and servers.
-    pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, places: &Places, lent: &mut Lent<'_>) -> Next {
+    /// Takes over a session of the previous process. `map` has its routes and servers.
+    pub fn take_up(record: Record, held: Held<'_>, sockets: Sockets, map: &ServerMap, lent: &mut Lent<'_>) -> Next {
         let Record { source, accepted, told, frontend, handed_on, names, phase } = record;
-        let frontend = frontend.and_then(|index| places.route(index));
+        let frontend = frontend.and_then(|index| map.route(index));
         if let Some(id) = frontend {
             lent.context.fleet.resume_at(id);
         }
-        lent.context.clients.handed_on += u64::from(handed_on.is_some());
-        let admission = match &phase {
-            Phase::Preface { .. } => Admission::Unlimited,
-            Phase::Hello { refused: Some(name), .. } => Admission::Refused(reason(name)),
-            Phase::Hello { refused: None, .. } | Phase::Relay(_) => Admission::Granted,
-        };
+        if handed_on.is_some() {
+            lent.context.clients.count_handed_on();
+        }
+        let admission = admission(&phase);
         match admission {
-            Admission::Refused(_) => lent.shared.refused += 1,
+            Admission::Refused(_) => lent.shared.count_over_limits(),
             Admission::Granted => lent.shared.sources.opened(source.ip()),
             Admission::Unlimited => {}
         }
         let stream = Stream::handed_on(sockets.client);
         let names = names.map(|names| lent.shared.names.take_up(&names));
-        let handed_to = handed_on.map(|(index, port)| (places.route(index), port));
+        let handed_to = handed_on.map(|(index, port)| (map.route(index), port));
         let client = Client {
             frontend,
             handed_on: handed_to.map(|(_, port)| port),
@@ -151,35 +149,63 @@ impl Session {
             names,
             ..Client::new(stream, source, accepted)
         };
-        let (relay, server) = match (phase, sockets.server) {
-            (Phase::Relay(relay), Some(server)) => (relay, Stream::handed_on(server)),
-            (Phase::Relay(_), None) => return lose(client, lent),
-            (Phase::Preface { until }, _) => return Preface::take_up(client, until, lent),
-            (Phase::Hello { until, .. }, _) => {
-                if let Some(route) = lent.context.fleet.takes_all(frontend) {
-                    return hello::take_up_all(client, route, lent);
-                }
-                let [raw, _] = held;
-                match handed_to {
-                    Some((Some(route), _)) => return hello::take_on(client, route, raw, lent),
-                    Some((None, _)) => return lose(client, lent),
-                    None => {}
-                }
-                return Hello::take_up(client, until, raw.to_vec(), lent);
-            }
-        };
-        let Some(home) = relay.placed(places) else {
-            server.reset();
-            return lose(client, lent);
-        };
-        let next = Relay::take_up(client, server, &relay, home, held, lent);
-        match next {
-            Next::Wait(session) | Next::Again(session) | Next::Later(session) if home.ends => {
-                session.kill(lent);
-                Next::Ended
-            }
-            next => next,
+        match phase {
+            Phase::Preface { until } => Preface::take_up(client, until, lent),
+            Phase::Hello { until, .. } => take_up_hello(client, until, held, handed_to, lent),
+            Phase::Relay(relay) => match sockets.server {
+                Some(server) => take_up_relay(client, Stream::handed_on(server), &relay, held, map, lent),
+                None => lose(client, lent),
+            },
         }
+    }
+}
+
+/// The decision of the previous process's source limits.
+fn admission(phase: &Phase) -> Admission {
+    match phase {
+        Phase::Preface { .. } => Admission::Unlimited,
+        Phase::Hello { refused: Some(name), .. } => Admission::Refused(reason(name)),
+        Phase::Hello { refused: None, .. } | Phase::Relay(_) => Admission::Granted,
+    }
+}
+
+/// Takes over a client without a server: it gets its route anew. `handed_to` is the route and port of a client that the
+/// redirect handed on.
+fn take_up_hello(
+    client: Client,
+    until: Time,
+    [raw, _]: Held<'_>,
+    handed_to: Option<(Option<RouteId>, u16)>,
+    lent: &mut Lent<'_>,
+) -> Next {
+    if let Some(route) = lent.context.fleet.takes_all(client.frontend) {
+        return hello::take_up_all(client, route, lent);
+    }
+    match handed_to {
+        Some((Some(route), _)) => hello::take_on(client, route, raw, lent),
+        Some((None, _)) => lose(client, lent),
+        None => Hello::take_up(client, until, raw.to_vec(), lent),
+    }
+}
+
+fn take_up_relay(
+    client: Client,
+    server: Stream,
+    relay: &ParkedRelay,
+    held: Held<'_>,
+    map: &ServerMap,
+    lent: &mut Lent<'_>,
+) -> Next {
+    let Some(home) = relay.mapped(map) else {
+        server.reset();
+        return lose(client, lent);
+    };
+    match Relay::take_up(client, server, relay, home, held, lent) {
+        Next::Wait(session) | Next::Again(session) | Next::Later(session) if home.ends => {
+            session.kill(lent);
+            Next::Ended
+        }
+        next => next,
     }
 }
 

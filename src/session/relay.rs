@@ -10,7 +10,7 @@ use super::routed::{ParkedRouted, Routed};
 use super::{Client, Lent, Moved, Next, Session, Shared, Side};
 use crate::access_log::Event;
 use crate::context::Context;
-use crate::fleet::{Placed, Places};
+use crate::fleet::{MappedServer, ServerMap};
 use crate::net::{self, Direction, ParkedDirection, Pipes, Progress, Standing, Stream, Token};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
@@ -55,9 +55,9 @@ pub(super) struct ParkedRelay {
 pub(super) type Held<'a> = [&'a [u8]; 2];
 
 impl ParkedRelay {
-    /// Where it goes on. `places` maps the routes and servers of the previous process.
-    pub(super) fn placed<'a>(&self, places: &'a Places) -> Option<Placed<'a>> {
-        self.routed.placed(places)
+    /// Where it goes on. `map` has the routes and servers of the previous process.
+    pub(super) fn mapped<'a>(&self, map: &'a ServerMap) -> Option<MappedServer<'a>> {
+        self.routed.mapped(map)
     }
 }
 
@@ -81,12 +81,12 @@ impl Relay {
         client: Client,
         server: Stream,
         parked: &ParkedRelay,
-        placed: Placed<'_>,
+        mapped: MappedServer<'_>,
         [held_up, held_down]: Held<'_>,
         lent: &mut Lent<'_>,
     ) -> Next {
         let relay = Box::new(Relay {
-            routed: Routed::take_up(client, &parked.routed, placed, &mut lent.context.fleet),
+            routed: Routed::take_up(client, &parked.routed, mapped, &mut lent.context.fleet),
             server,
             up: Direction::take_up(parked.up, held_up),
             down: Direction::take_up(parked.down, held_down),

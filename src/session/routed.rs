@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Client, Lent, Moved, close};
 use crate::access_log::{Counts, Step, Timing, Whose};
 use crate::config::Route;
-use crate::fleet::{Fleet, Placed, Places, RouteId, ServerId};
+use crate::fleet::{Fleet, MappedServer, RouteId, ServerId, ServerMap};
 use crate::policy::servers::{Pick, ServerIndex};
 use crate::policy::time::Time;
 use crate::vocabulary::CloseReason;
@@ -73,9 +73,9 @@ struct Failures {
 }
 
 impl ParkedRouted {
-    /// Where it goes on. `places` maps the routes and servers of the previous process.
-    pub(super) fn placed<'a>(&self, places: &'a Places) -> Option<Placed<'a>> {
-        places.find(self.route, self.server)
+    /// Where it goes on. `map` has the routes and servers of the previous process.
+    pub(super) fn mapped<'a>(&self, map: &'a ServerMap) -> Option<MappedServer<'a>> {
+        map.find(self.route, self.server)
     }
 }
 
@@ -103,8 +103,13 @@ impl Routed {
     }
 
     /// Takes over a connection of the previous process, on a server of this one, which counts it.
-    pub(super) fn take_up(client: Client, parked: &ParkedRouted, placed: Placed<'_>, fleet: &mut Fleet) -> Routed {
-        let Placed { id, config, .. } = placed;
+    pub(super) fn take_up(
+        client: Client,
+        parked: &ParkedRouted,
+        mapped: MappedServer<'_>,
+        fleet: &mut Fleet,
+    ) -> Routed {
+        let MappedServer { id, config, .. } = mapped;
         fleet.resume(id);
         let config = Arc::clone(config);
         Routed {

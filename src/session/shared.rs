@@ -17,7 +17,7 @@ pub struct Shared {
     /// The limits on source addresses.
     pub sources: RateLimit,
     /// Open clients over these limits. They are refused once their hello has come.
-    pub(super) refused: u64,
+    pub(super) over_limits: u64,
     /// The deadlines of sessions.
     pub deadlines: SlotDeadlines<Key>,
     /// The sessions that move bulk.
@@ -49,7 +49,7 @@ impl Shared {
         Shared {
             capacity: 0,
             sources: limits.map(RateLimit::new).unwrap_or_default(),
-            refused: 0,
+            over_limits: 0,
             deadlines: SlotDeadlines::new(),
             line: Line::new(),
             pipes: Pipes::new(0),
@@ -60,16 +60,21 @@ impl Shared {
         }
     }
 
+    /// Counts a client over its limits, until it has gone.
+    pub(super) fn count_over_limits(&mut self) {
+        self.over_limits += 1;
+    }
+
     /// Uncounts a client over its limits that has gone.
-    pub(super) fn let_refused_go(&mut self) {
-        debug_assert!(self.refused > 0, "a refused client is counted off twice");
-        self.refused = self.refused.saturating_sub(1);
+    pub(super) fn uncount_over_limits(&mut self) {
+        debug_assert!(self.over_limits > 0, "a refused client is counted off twice");
+        self.over_limits = self.over_limits.saturating_sub(1);
     }
 
     /// Open clients over their limits.
     #[cfg(test)]
-    pub fn refused(&self) -> u64 {
-        self.refused
+    pub fn over_limits(&self) -> u64 {
+        self.over_limits
     }
 }
 

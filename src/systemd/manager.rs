@@ -140,6 +140,6 @@ fn status(is_stopping: bool, context: &Context) -> String {
     }
     let members = context.fleet.routes().flat_map(|(_, route)| route.group().members());
     let (up, all) = members.fold((0, 0), |(up, all), (_, member)| (up + u32::from(member.health().is_up()), all + 1));
-    let refused = if context.process.reloads.last_worked { "" } else { ", last reload refused" };
+    let refused = if context.process.reloads.last_succeeded { "" } else { ", last reload refused" };
     format!("{up}/{all} servers up, {sessions}{refused}")
 }

@@ -43,7 +43,7 @@ impl Inherited {
     }
 
     /// The address, role and name of each socket.
-    pub fn places(&self) -> impl Iterator<Item = (SocketAddr, Role, &str)> {
+    pub fn sockets(&self) -> impl Iterator<Item = (SocketAddr, Role, &str)> {
         self.0.iter().map(|socket| (socket.bound, socket.role, &*socket.name))
     }
 }

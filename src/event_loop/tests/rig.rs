@@ -132,7 +132,7 @@ impl Rig {
     /// Nothing that is shared is still taken when nobody is there.
     pub(super) fn check_gauges(&self) {
         let shared = &self.event_loop.sessions.shared;
-        assert_eq!((shared.refused(), shared.pipes.lent(), shared.line.is_empty()), (0, 0, true));
+        assert_eq!((shared.over_limits(), shared.pipes.lent(), shared.line.is_empty()), (0, 0, true));
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -154,11 +154,11 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
         line.duration(s.probe_interval());
     }),
     gauge("fiscalismia_lb_config_generation", "1 at start, plus 1 for each successful reload.", |s, line| {
-        line.number(1 + s.process.reloads.worked);
+        line.number(1 + s.process.reloads.succeeded);
     }),
     counter("fiscalismia_lb_config_reloads_total", "Total reloads, by result.", |s, line| {
-        line.labelled("result", "success", s.process.reloads.worked);
-        line.labelled("result", "failure", s.process.reloads.refused);
+        line.labelled("result", "success", s.process.reloads.succeeded);
+        line.labelled("result", "failure", s.process.reloads.failed);
     }),
     gauge(
         "fiscalismia_lb_config_last_reload_timestamp_seconds",
@@ -168,7 +168,7 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
         },
     ),
     gauge("fiscalismia_lb_config_last_reload_success", "1 if the last reload succeeded, 0 if it failed.", |s, line| {
-        line.number(s.process.reloads.last_worked.into());
+        line.number(s.process.reloads.last_succeeded.into());
     }),
     counter("process_cpu_seconds_total", "Total CPU time of the process, user and system, in seconds.", |s, line| {
         line.float(s.usage.cpu);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 8 bytes   micros of the period     4 bytes  attempts that a stamp stands for
-//! 1 byte    IPv6 prefix              8 bytes  when the tables were turned over
+//! 1 byte    IPv6 prefix              8 bytes  when the tables were swapped
 //! then for each source, those of the older table first:
 //! 1 byte    1: of the recent table
 //! 16 bytes  address, IPv4 as ::ffff:a.b.c.d
@@ -23,7 +23,7 @@ impl RateLimit {
         let mut all = Vec::new();
         let Some(rate) = &self.rate else { return all };
         all.extend_from_slice(&rate.measure(self.ipv6_prefix));
-        all.extend_from_slice(&rate.turned.as_micros().to_le_bytes());
+        all.extend_from_slice(&rate.swapped.as_micros().to_le_bytes());
         for (is_recent, table) in [(0, &rate.older), (1, &rate.recent)] {
             for (source, attempts) in table {
                 all.push(is_recent);
@@ -46,8 +46,8 @@ impl RateLimit {
         let prefix = self.ipv6_prefix;
         let Some(rate) = &mut self.rate else { return };
         let mut bytes = parked.strip_prefix(&rate.measure(prefix)[..]).unwrap_or_default();
-        let Some(turned) = number::<8>(&mut bytes) else { return };
-        rate.turned = Time::from_micros(u64::from_le_bytes(turned));
+        let Some(swapped) = number::<8>(&mut bytes) else { return };
+        rate.swapped = Time::from_micros(u64::from_le_bytes(swapped));
         while let Some((is_recent, source, attempts)) = entry(&mut bytes) {
             let table = if is_recent { &mut rate.recent } else { &mut rate.older };
             insert(table, source, attempts);

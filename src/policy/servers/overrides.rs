@@ -80,16 +80,16 @@ impl Member {
 impl Group {
     /// Takes over what an operator has set in the previous process.
     pub fn take_up_override(&mut self, now: Time, index: ServerIndex, set: Override) {
-        if let Some(member) = self.members.get_mut(index.place()) {
+        if let Some(member) = self.members.get_mut(index.index()) {
             member.set = set;
-            self.resettle(now);
+            self.rebuild(now);
         }
     }
 
     /// Applies an operator's settings. A server that leaves [`Mode::Maint`] counts as new: up, and down after one
     /// failed probe. The answer is therefore a change of state, if it was down.
     pub fn set(&mut self, now: Time, index: ServerIndex, set: Override) -> Option<Change> {
-        let member = self.members.get_mut(index.place())?;
+        let member = self.members.get_mut(index.index())?;
         let before = std::mem::replace(&mut member.set, set);
         let change = match (before.mode, set.mode) {
             (Mode::Maint, Mode::Maint) => None,
@@ -100,7 +100,7 @@ impl Group {
             }
             _ => None,
         };
-        self.resettle(now);
+        self.rebuild(now);
         change
     }
 }
@@ -135,7 +135,7 @@ mod tests {
         let mut picks = [0; 2];
         for _ in 0..count {
             if let Pick::Server(index) = group.pick(IpAddr::V4(Ipv4Addr::LOCALHOST), &[]) {
-                picks[index.place()] += 1;
+                picks[index.index()] += 1;
             }
         }
         picks

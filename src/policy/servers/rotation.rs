@@ -9,7 +9,7 @@ use super::ranks::Ranks;
 use crate::config::Balance;
 
 /// The most servers for which looking at each is cheaper than keeping them in order.
-pub(super) const FEW: usize = 32;
+pub(super) const MAX_SCANNED: usize = 32;
 
 /// The servers of a route that take connections.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Rotation {
         self.turns.clear();
         self.turns.extend(turns);
         let is_limited = members.iter().any(|member| member.server().max_connections.is_some());
-        self.is_plain = self.turns.len() <= FEW && !is_limited;
+        self.is_plain = self.turns.len() <= MAX_SCANNED && !is_limited;
         self.ranks = None;
     }
 
@@ -84,15 +84,15 @@ impl Rotation {
     // Kept apart from the inlined common case.
     #[inline(never)]
     fn pick_among(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
-        let member = |turn: &Turn| members.get(turn.index.place()).filter(|member| !member.is_full());
+        let member = |turn: &Turn| members.get(turn.index.index()).filter(|member| !member.is_full());
         let eligible = |turn: &Turn| if tried.contains(&turn.index) { None } else { member(turn) };
         let turns = &mut self.turns;
         match self.balance {
             Balance::Source => nearest(client, turns, |turn| eligible(turn).is_some()),
-            _ if turns.len() > FEW => self.pick_ranked(members, tried),
+            _ if turns.len() > MAX_SCANNED => self.pick_ranked(members, tried),
             Balance::RoundRobin => next_turn(turns, |turn| eligible(turn).is_some()),
             Balance::LeastConnections if self.is_plain && tried.is_empty() => {
-                least_loaded(turns, |turn| members.get(turn.index.place()))
+                least_loaded(turns, |turn| members.get(turn.index.index()))
             }
             Balance::LeastConnections => least_loaded(turns, eligible),
         }
@@ -101,7 +101,7 @@ impl Rotation {
     #[inline(never)]
     fn pick_ranked(&mut self, members: &[Member], tried: &[ServerIndex]) -> Option<ServerIndex> {
         let Rotation { balance, turns, ranks, .. } = self;
-        let rank = |index: ServerIndex| rank(*balance, members.get(index.place())?);
+        let rank = |index: ServerIndex| rank(*balance, members.get(index.index())?);
         let ranks = ranks.get_or_insert_with(|| Box::new(Ranks::new(turns, |turn| rank(turn.index))));
         for index in tried {
             ranks.change(turns, *index, rank(*index), None);
@@ -130,7 +130,7 @@ impl Rotation {
 
     /// Whether there is room for one more connection.
     pub(super) fn vacancy(&self, members: &[Member]) -> Vacancy {
-        let mut those = self.turns.iter().filter_map(|turn| members.get(turn.index.place()));
+        let mut those = self.turns.iter().filter_map(|turn| members.get(turn.index.index()));
         let has_room = match &self.ranks {
             Some(ranks) => !ranks.is_empty(),
             None => those.any(|member| !member.is_full()),

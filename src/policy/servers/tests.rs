@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::super::random::Random;
-use super::update::REMEMBERED;
+use super::update::MAX_REMEMBERED;
 use super::*;
 use crate::config::{Balance, OnDown, Outage, Probe, ProxyHeader, ProxyProtocol, ProxyTlvs, RouteTimeouts};
 use crate::vocabulary::CheckResult;
@@ -169,7 +169,7 @@ fn round_robin_keeps_the_order_of_the_naive_model() {
                         Pick::Server(picked) => {
                             assert_eq!(Some(picked), wanted, "{weights:?} {model:?}");
                             group.opened(picked);
-                            model[picked.place()].1 += 1;
+                            model[picked.index()].1 += 1;
                         }
                         other => assert_eq!(wanted, None, "{other:?}"),
                     }
@@ -391,7 +391,7 @@ fn full_servers_are_passed_over_and_waited_for() {
 #[test]
 fn a_large_route_is_full_when_each_of_its_servers_is() {
     let limited = |i| Server { max_connections: Some(1), ..server(&format!("s{i}"), 1) };
-    let count = super::rotation::FEW as u32 + 1;
+    let count = super::rotation::MAX_SCANNED as u32 + 1;
     for balance in [Balance::RoundRobin, Balance::LeastConnections] {
         let mut group = group(balance, (0..count).map(limited).collect());
         for _ in 0..count {
@@ -447,7 +447,7 @@ fn a_retired_member_keeps_its_place_until_its_connections_are_gone() {
         group.update(&with(&format!("s{n}")), &mut spread());
     }
     assert_eq!(&*group.member(ServerIndex(0)).unwrap().server.name, "s0");
-    assert_eq!(group.members.len(), 3 + REMEMBERED, "places are used again");
+    assert_eq!(group.members.len(), 3 + MAX_REMEMBERED, "places are used again");
 }
 
 /// Without this, a handed-over connection is counted on a server of the file, or a removed server gets new ones.

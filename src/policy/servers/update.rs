@@ -4,7 +4,7 @@ use crate::config::Route;
 use crate::policy::health::Spread;
 
 /// Servers that left the file and keep their index and counters, in case they come back.
-pub(super) const REMEMBERED: usize = 32;
+pub(super) const MAX_REMEMBERED: usize = 32;
 
 /// The effects of a changed file on known servers, by index.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Group {
             let index = index.unwrap_or_else(|| self.add(Member::new(server, &route.health_check, spread)));
             self.order.push(index);
         }
-        self.resettle(spread.now());
+        self.rebuild(spread.now());
         updated
     }
 
@@ -66,7 +66,7 @@ impl Group {
     /// all are remembered.
     fn add(&mut self, member: Member) -> ServerIndex {
         let mut left = self.members.iter_mut().zip(ServerIndex::all()).filter(|(old, _)| old.retired && old.open == 0);
-        if let Some((place, i)) = left.nth(REMEMBERED) {
+        if let Some((place, i)) = left.nth(MAX_REMEMBERED) {
             *place = member;
             return i;
         }

@@ -15,7 +15,7 @@ fn of_many_servers_the_same_is_picked_as_by_looking_at_each() {
     for round in 0..40 {
         let balance = if round % 2 == 0 { Balance::RoundRobin } else { Balance::LeastConnections };
         let most = [1, 9, 300][round % 3];
-        let servers: Vec<Server> = (0..=FEW + 20).map(|i| limited(&mut random, i, most)).collect();
+        let servers: Vec<Server> = (0..=MAX_SCANNED + 20).map(|i| limited(&mut random, i, most)).collect();
         let mut group = group(balance, servers);
         let mut model = group.rotation.turns.clone();
         for _ in 0..2_000 {
@@ -33,7 +33,7 @@ fn of_many_servers_the_same_is_picked_as_by_looking_at_each() {
                     let wanted = looked_for(&mut model, &group, tried);
                     assert_eq!(group.rotation.pick(&group.members, CLIENT, tried), wanted, "{balance:?} {group:?}");
                     let vacancy = group.rotation.vacancy(&group.members);
-                    let room = model.iter().any(|turn| !group.members[turn.index.place()].is_full());
+                    let room = model.iter().any(|turn| !group.members[turn.index.index()].is_full());
                     assert_eq!(vacancy == Vacancy::Room, room);
                     if let Some(index) = wanted {
                         group.opened(index);
@@ -52,7 +52,7 @@ fn limited(random: &mut Random, i: usize, most: u32) -> Server {
 }
 
 fn looked_for(turns: &mut [Turn], group: &Group, tried: &[ServerIndex]) -> Option<ServerIndex> {
-    let member = |turn: &Turn| group.members.get(turn.index.place()).filter(|member| !member.is_full());
+    let member = |turn: &Turn| group.members.get(turn.index.index()).filter(|member| !member.is_full());
     let eligible = |turn: &Turn| member(turn).filter(|_| !tried.contains(&turn.index));
     match group.rotation.balance {
         Balance::LeastConnections => least_loaded(turns, eligible),
