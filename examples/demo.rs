@@ -91,7 +91,7 @@ fn servers(route: &str, tls: &Arc<ServerConfig>, ports: &mut RangeFrom<u16>) -> 
     Ok(addresses)
 }
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 fn free(ports: &mut RangeFrom<u16>) -> Outcome<SocketAddr> {
     let port = ports.next().ok_or("no port is left")?;
     Ok(listen(port)?.local_addr()?)
@@ -124,7 +124,7 @@ fn introduce(
     for (route, sni) in names {
         let servers = config.pointer(&format!("/routes/{route}/servers")).and_then(Value::as_array);
         let servers: Vec<&str> = servers.into_iter().flatten().filter_map(Value::as_str).collect();
-        let down = if route == DOWN { "  (nobody listens there)" } else { "" };
+        let down = if route == DOWN { "  (nothing listens there)" } else { "" };
         writeln!(out, "  {sni:<30} -> {route:<13} {}{down}", servers.join(", "))?;
     }
     writeln!(

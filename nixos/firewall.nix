@@ -104,7 +104,7 @@ let
     '';
   untracked = side: port: lib.optionalString (!trackServers) (onServers side port "notrack");
 
-  # A server's address is behind one interface, and by another it is somebody else's.
+  # A server's address is valid behind its own interface only; behind another it is another host's.
   ownInterface = lib.concatStrings (
     lib.mapAttrsToList (
       name: interface:

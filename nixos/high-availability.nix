@@ -182,13 +182,13 @@ in
         vrrpInstances.fiscalismia-lb = {
           inherit (ha) interface priority;
           virtualRouterId = ha.routerId;
-          # Who has the address keeps it when another comes back, which takes both to begin so.
+          # The host with the address keeps it when the other returns. For that, both must start as backup.
           state = "BACKUP";
           noPreempt = true;
           unicastPeers = ha.peers;
           unicastSrcIp = cfg.privateInterfaces.${ha.interface}.address or null;
-          # keepalived wants an address to hold. One that is on the public interface for good does no harm on loopback, and says
-          # there to whoever looks which host has it.
+          # keepalived needs an address to hold. One that the public interface always has does no harm on loopback, and shows there
+          # which host is the master.
           virtualIps = map (address: {
             addr = if addresses.isIpv6 address then "${address}/128" else "${address}/32";
             dev = if byCloud then "lo" else cfg.publicInterface;

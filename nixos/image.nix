@@ -24,7 +24,7 @@ let
     config = {
       Entrypoint = [ program ];
       Cmd = [ "run" ];
-      # Nobody in particular; port 443 takes --cap-add=NET_BIND_SERVICE.
+      # An arbitrary unprivileged uid; port 443 needs --cap-add=NET_BIND_SERVICE.
       User = "65532:65532";
       ExposedPorts = {
         "443/tcp" = { };

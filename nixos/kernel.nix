@@ -1,4 +1,4 @@
-# Settings of the kernel for a host that opens and closes many connections and is nobody's router but by its own table.
+# Kernel settings for a host that opens and closes many connections, and forwards packets only by its own table.
 { config, lib, ... }:
 
 let

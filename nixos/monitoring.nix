@@ -1,4 +1,4 @@
-# services.fiscalismia-lb.monitoring, for the host that watches load balancers: Prometheus asks them and wakes somebody, Grafana shows
+# services.fiscalismia-lb.monitoring, for the host that watches load balancers: Prometheus scrapes them and alerts, Grafana shows
 # them.
 { config, lib, ... }:
 

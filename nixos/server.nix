@@ -1,5 +1,5 @@
 # services.fiscalismia-lb.server, for a host with a server behind load balancers: nginx takes the client's address from the PROXY
-# header, from the load balancers and from nobody else.
+# header, from the load balancers only.
 { config, lib, ... }:
 
 let

@@ -28,7 +28,7 @@ with subtest("a public link that goes takes the address along"):
     first.fail(HOLDS)
     world.wait_until_succeeds(ASK, timeout=10)
 
-with subtest("who comes back does not ask for it"):
+with subtest("a host that returns does not ask for the address"):
     first.succeed("ip link set enp1s0 up")
     first.wait_until_succeeds("systemctl is-active fiscalismia-lb.service", timeout=30)
     first.fail(f"for _ in $(seq 30); do {HOLDS} && exit; sleep 0.1; done; false")

@@ -70,7 +70,7 @@ with subtest("replies to clients leave by the public interface"):
     t.assertGreater(sent["enp1s0"], 1_000_000)
     t.assertLess(sent["enp7s0"] + sent["enp8s0"], 200_000)
 
-with subtest("VRRP passes with the second load balancer, and with nobody else"):
+with subtest("VRRP passes with the second load balancer, and with no other host"):
     loadbalancer.succeed("netprobe hear 112 12 >/run/heard.json 2>/run/heard.ready &")
     loadbalancer.wait_until_succeeds("test -s /run/heard.ready")
     for machine in (second, sentinel, bastion, frontend):

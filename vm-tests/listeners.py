@@ -30,7 +30,7 @@ with subtest("the authority's request for a token reaches the name's own server,
     for url in ("http://fiscalismia.com/", f"http://demo.fiscalismia.com{CHALLENGE}"):
         t.assertEqual(fetch(url, "--output /dev/null --write-out '%{http_code}'"), "301")
 
-with subtest("who comes to the database stays there while the load balancer is another process"):
+with subtest("a client of the database stays connected while the load balancer is replaced by another process"):
     before = loadbalancer.get_unit_property("fiscalismia-lb.service", "MainPID")
     client.succeed(f"netprobe talk {PUBLIC} 5432 8 >/run/talk 2>/run/talk.errors &")
     client.wait_until_succeeds("grep welcome /run/talk")

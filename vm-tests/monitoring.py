@@ -23,7 +23,7 @@ with subtest("what clients do shows"):
         client.succeed(ask("backend.fiscalismia.com"))
     retry(lambda _: values('haproxy_backend_sessions_total{proxy="backend"}') == [before + 7], timeout=30)
 
-with subtest("nobody else gets at it"):
+with subtest("no other host reaches it"):
     for machine in (frontend, bastion, sentinel, natgateway):
         machine.fail("curl --silent --max-time 2 http://172.24.1.3:8404/metrics")
     for machine in (demo, sentinel):

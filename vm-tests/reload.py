@@ -31,7 +31,7 @@ with subtest("a switch to another configuration loses no connection, new or open
     expect_nothing_lost()
     t.assertEqual(main_pid(), pid)
 
-with subtest("an upgrade of the package refuses nobody and ends no open connection"):
+with subtest("an upgrade of the package refuses no client and ends no open connection"):
     start_load(15, 20)
     client.wait_until_succeeds(ask("fiscalismia.com"))
     switch("upgraded")

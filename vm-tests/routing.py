@@ -26,7 +26,7 @@ with subtest("the name's letters may be large"):
 with subtest("the load balancer logs the route, the server and the client"):
     t.assertRegex(journal(), rf"{CLIENT}:\d+ \[.*\] https_ingress demo/172.20.0.2:443 CONNECT ")
 
-with subtest("who asks for no route is not answered, with no end of the connection either"):
+with subtest("a client without a route gets no answer, and no end of the connection either"):
     client.succeed(f"netprobe silence {PUBLIC} 443 hello:unknown.fiscalismia.com hello: 'text:GET / HTTP/1.1'")
     t.assertRegex(journal(), rf"{CLIENT}:\d+ .* drop=SNI_REJECTED ")
 

@@ -28,7 +28,7 @@ pub(super) enum Access {
     Denied,
     /// Its address has tried too many wrong ones.
     Limited,
-    /// Nobody may: there are no credentials to compare with.
+    /// No client may: there are no credentials to compare with.
     Closed,
 }
 
@@ -40,7 +40,7 @@ struct Secret {
 
 impl Credentials {
     /// Reads the files; without any, takes `STATS_USERNAME` and `STATS_PASSWORD` of the environment. A file that is not
-    /// there, or is empty, closes /stats and nothing else: a secret that comes late is no reason to serve nobody.
+    /// there, or is empty, closes /stats and nothing else: a secret that comes late is no reason to serve no client.
     ///
     /// # Errors
     /// Sentences for the operator: a file cannot be read or is too long, or a user name has a colon.

@@ -38,7 +38,7 @@ fn a_pause_cuts_nobody_whose_bytes_are_there() {
     assert_eq!(rig.snapshot().connections, 44);
     rig.pass(second(2));
     rig.turns();
-    assert_eq!(rig.snapshot().connections, 0, "who is silent for longer is cut");
+    assert_eq!(rig.snapshot().connections, 0, "a client that is silent for longer is ended");
 }
 
 /// Without this, turns that bring nothing allocate memory: a listener whose clients wait for room is ready in each

@@ -16,7 +16,7 @@ use super::token::Token;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
-/// Readiness is remembered until the socket itself blocks: an edge is reported once, possibly while nobody wants it.
+/// Readiness is remembered until the socket itself blocks: an edge is reported once, possibly before it is needed.
 /// Dropping a stream closes it and takes it out of the poll.
 pub struct Stream {
     fd: OwnedFd,

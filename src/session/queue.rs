@@ -57,7 +57,7 @@ impl Queue {
         Next::Wait(Session::Queue(Queue { routed, payload, why, since, until }.into()))
     }
 
-    /// Handles an event of the client, who may have left.
+    /// Handles an event of the client, which may have left.
     pub(super) fn advance(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         if self.routed.client.stream.is_broken() {
             self.end(CloseReason::ClientLeft, lent);
@@ -95,7 +95,7 @@ impl Queue {
         self.routed.close(Moved::default(), reason, lent);
     }
 
-    /// Leaves the queue for a server with room.
+    /// Takes the session out of the route's queue.
     fn quit(&self, lent: &mut Lent<'_>) {
         if self.why == Why::Full {
             lent.context.fleet.quit(self.routed.route(), lent.key);

@@ -9,7 +9,7 @@ netprobe load NAME SECONDS KEPT     new TLS connections one after another, KEPT 
 netprobe flood NAME COUNT [ADDRESS] COUNT TLS connections at once; how many were answered, as JSON
 netprobe talk HOST PORT SECONDS     print the line that the server says first, then send it some and read them again as long as that
 netprobe say PROTOCOL HOST          a packet of that number in IPv4, from this host's own address there
-netprobe hear PROTOCOL SECONDS      who has sent such packets here meanwhile, as JSON
+netprobe hear PROTOCOL SECONDS      the senders of such packets meanwhile, as JSON
 """
 
 import errno

@@ -129,7 +129,7 @@ impl Rig {
         self.adopt(&config_of(server, server_keys, keys));
     }
 
-    /// Nothing that is shared is still taken when nobody is there.
+    /// Nothing that is shared is still taken when no client is left.
     pub(super) fn check_gauges(&self) {
         let shared = &self.event_loop.sessions.shared;
         assert_eq!((shared.over_limits(), shared.pipes.lent(), shared.line.is_empty()), (0, 0, true));

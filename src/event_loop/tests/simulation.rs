@@ -81,7 +81,7 @@ struct Play {
     header: usize,
     /// Connections whose hello has not come whole.
     fresh: Vec<(TcpStream, Vec<u8>)>,
-    /// No deadline comes up, no reload cuts: who reads FIN has read everything.
+    /// No deadline is due and no reload ends connections: a side that reads FIN has read everything.
     is_calm: bool,
     weather: Weather,
 }
@@ -191,7 +191,7 @@ impl Play {
         }
     }
 
-    /// Takes what the proxy has connected, and sees by the hello for whom.
+    /// Takes what the proxy has connected, and sees by the hello which client it is for.
     fn serve(&mut self) {
         for server in &self.servers {
             while let Ok((stream, _)) = server.accept() {
@@ -223,7 +223,7 @@ impl Play {
         }
     }
 
-    /// The model: nobody has read more than the other has sent, and who reads the end has read everything.
+    /// The model: no side has read more than the other has sent, and a side that reads the end has read everything.
     fn check_bytes(&self) {
         for (id, server) in &self.served {
             let client = &self.clients[*id];
@@ -394,7 +394,7 @@ fn config(servers: &[TcpListener], variant: u64, header: usize) -> String {
     let mut list: Vec<String> =
         servers.iter().map(|server| format!(r#"{{ "address": "{}"{most} }}"#, address(server))).collect();
     if variant == 2 {
-        // Nothing listens on port 1, and nobody can be reached from an address that this host does not have.
+        // Nothing listens on port 1, and no connection can start from an address that this host does not have.
         list.push(r#"{ "address": "127.0.0.1:1" }"#.to_owned());
         list.push(r#"{ "address": "127.0.0.1:1", "name": "nowhere", "source": "192.0.2.7" }"#.to_owned());
     }

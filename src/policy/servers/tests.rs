@@ -380,7 +380,7 @@ fn full_servers_are_passed_over_and_waited_for() {
         group.opened(ServerIndex(second));
         assert_eq!(group.pick(CLIENT, &[]), Pick::Full);
         assert_eq!(group.pick(CLIENT, &[ServerIndex(first)]), Pick::Full);
-        assert!(group.is_full(), "those who wait would be served for ever");
+        assert!(group.is_full(), "waiting clients would be served for ever");
         group.closed(ServerIndex(first));
         assert!(!group.is_full());
         assert_eq!(group.pick(CLIENT, &[]), Pick::Server(ServerIndex(first)));
@@ -496,7 +496,7 @@ fn servers_are_tried_when_all_are_down() {
     for index in [0, 1, 3] {
         report(&mut group, index, false);
     }
-    assert!(!group.standing().is_up(), "it is still without a server for all who ask");
+    assert!(!group.standing().is_up(), "it has still no server for any client");
     assert_eq!(picks(&mut group, 6), [0, 1, 3, 0, 1, 3]);
     assert_eq!(
         group.pick(CLIENT, &[ServerIndex(0), ServerIndex(1)]),

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use super::*;
 
-/// What a reader who is told nothing makes of it: none of these has a client.
+/// What becomes of a header that names no client.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// Not taken for a header at all.
@@ -101,7 +101,7 @@ fn frames_of_version_2() {
         (frame(COMMAND_PROXY, 0x99, 12, &V4), Refused),
         (frame(COMMAND_PROXY, 0x12, 12, &V4), Refused),
         (frame(COMMAND_PROXY, 0x31, 216, &[0; 216]), Refused),
-        // Length: shorter than the addresses, longer than what follows, longer than anybody takes.
+        // Length: shorter than the addresses, longer than what follows, longer than any reader takes.
         (frame(COMMAND_PROXY, FAMILY_TCP4, 0, &[0; 36]), Refused),
         (frame(COMMAND_PROXY, FAMILY_TCP6, 12, &V4), Refused),
         (frame(COMMAND_PROXY, FAMILY_TCP4, 12, &[]), Waits),
