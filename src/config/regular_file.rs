@@ -28,7 +28,7 @@ pub enum Unreadable {
 /// # Errors
 /// The file is missing, not regular, not readable, not UTF-8 or too long.
 pub fn read_regular_file(path: &Path, most: usize) -> Result<String, Unreadable> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::RDONLY;
     let fd = open(path, flags, Mode::empty())?;
     if let Some(kind) = irregular(FileType::from_raw_mode(fstat(&fd)?.st_mode)) {
         return Err(Unreadable::Is(kind));

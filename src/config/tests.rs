@@ -366,6 +366,8 @@ fn faults_that_are_hard_to_see_are_named() {
     ] {
         assert_eq!(said(inside), format!("f: line 1: {what}"));
     }
+    let yaml = parse("f", "# ours\n; too\n\nlisten:\n  - x\n").unwrap_err()[0].to_string();
+    assert_eq!(yaml, "f: looks like YAML; write it as JSON", "behind comments and empty lines");
     let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     assert_eq!([deep(127), deep(128)].map(|text| syntax::fault(&text).is_none()), [true, false]);
 }

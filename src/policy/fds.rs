@@ -186,7 +186,7 @@ mod tests {
         assert_eq!((full.own, full.side), (OWN + 3, 162));
         assert_eq!(plain.with_used(12), plain);
         assert_eq!(plain.with_used(100).own, 104);
-        assert_eq!(config(r#""control": { "socket": "/run/lb.sock" },"#).own, OWN + 1 + CONTROL);
+        assert_eq!(config(r#""control": { "socket": "/run/lb.sock" },"#).own, OWN + 1 + 1 + 8);
         let copied = config(r#""zero_copy": "off","#);
         assert!(!copied.is_spliced);
         assert_eq!(copied.needed_for(100), OWN + 1 + 2 + 200, "no pipe is asked for where none is used");

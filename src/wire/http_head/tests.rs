@@ -53,10 +53,10 @@ fn long_heads_are_refused() {
         let frame = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n".len();
         format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(len - frame))
     };
-    assert_eq!(head(&of_len(MAX_LEN)).len, MAX_LEN);
-    assert_eq!(read(of_len(MAX_LEN + 1).as_bytes()), Verdict::TooLong);
-    assert_eq!(read(&of_len(MAX_LEN + 1).as_bytes()[..MAX_LEN]), Verdict::TooLong);
-    assert_eq!(read(&[b'a'; MAX_LEN - 1]), Verdict::Incomplete);
+    assert_eq!(head(&of_len(8192)).len, 8192);
+    assert_eq!(read(of_len(8193).as_bytes()), Verdict::TooLong);
+    assert_eq!(read(&of_len(8193).as_bytes()[..8192]), Verdict::TooLong);
+    assert_eq!(read(&[b'a'; 8191]), Verdict::Incomplete);
     let fields = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n - 1));
     head(&fields(MAX_FIELDS));
     assert_eq!(read(fields(MAX_FIELDS + 1).as_bytes()), Verdict::TooManyFields);

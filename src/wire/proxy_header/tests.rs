@@ -233,6 +233,10 @@ fn the_longest_header_is_read() {
     let len = MAX_READ - V2_FIXED;
     let header = [&SIGNATURE[..], b"\x20\x00", &(len as u16).to_be_bytes(), &vec![0; len]].concat();
     assert_eq!(parse(&header), Parsed::Header { header: Header::Local, len: MAX_READ });
+    let tlv = [b"\xea", &(MAX_RECEIVED as u16 - 3).to_be_bytes()[..], &vec![0; MAX_RECEIVED - 3]].concat();
+    let header = [&SIGNATURE[..], b"\x21\x11", &(len as u16).to_be_bytes(), &[1; 12], &tlv].concat();
+    assert_eq!(header.len(), MAX_READ, "a header with room for no more TLVs");
+    assert!(matches!(parse(&header), Parsed::Header { len: MAX_READ, .. }));
 }
 
 /// Without this, clients of a balancer that sends version 1 over IPv6 are refused.
