@@ -28,7 +28,8 @@ pub enum Unreadable {
 /// # Errors
 /// The file is missing, not regular, not readable, not UTF-8 or too long.
 pub fn read_regular_file(path: &Path, most: usize) -> Result<String, Unreadable> {
-    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::RDONLY;
+    // For reading: `O_RDONLY` is 0.
+    let flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = open(path, flags, Mode::empty())?;
     if let Some(kind) = irregular(FileType::from_raw_mode(fstat(&fd)?.st_mode)) {
         return Err(Unreadable::Is(kind));
