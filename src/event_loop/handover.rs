@@ -34,10 +34,10 @@ pub(super) struct Deliveries {
 impl Deliveries {
     /// Looks at what is in flight. Of several deliveries the first readable one counts, as two processes cannot be
     /// continued.
-    pub(super) fn look(parcels: Vec<OwnedFd>) -> Deliveries {
+    pub(super) fn look(parcels: Vec<Result<OwnedFd, String>>) -> Deliveries {
         let mut deliveries = Deliveries { first: None, errors: Vec::new() };
         for parcel in parcels {
-            match Delivery::look(parcel) {
+            match parcel.and_then(Delivery::look) {
                 Ok(delivery) if deliveries.first.is_none() => deliveries.first = Some(delivery),
                 Ok(_) => deliveries
                     .errors

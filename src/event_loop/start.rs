@@ -44,7 +44,7 @@ pub struct Host {
     /// The control socket that systemd passed.
     pub control: Option<UnixListener>,
     /// What previous processes left.
-    pub parcels: Vec<OwnedFd>,
+    pub parcels: Vec<Result<OwnedFd, String>>,
     /// The service manager.
     pub manager: Manager,
     /// Messages through the log crate.

@@ -55,8 +55,8 @@ pub struct Passed {
     pub sockets: Inherited,
     /// The control socket.
     pub control: Option<UnixListener>,
-    /// What previous processes stored, the last first.
-    pub parcels: Vec<OwnedFd>,
+    /// What previous processes stored, the last first; an error for what no process of this program stores.
+    pub parcels: Vec<Result<OwnedFd, String>>,
 }
 
 /// Takes the listening sockets and the stored fds that systemd passed.
@@ -77,7 +77,8 @@ pub fn passed() -> Result<Passed, String> {
         if name == PARCEL {
             let (family, kind) = (AddressFamily::UNIX.as_raw(), SocketType::SEQPACKET.as_raw());
             let parcel = passed.take_custom(index, family.into(), kind.cast_signed(), "a parcel");
-            all.parcels.push(parcel.map_err(|error| format!("LISTEN_FDS: {error}"))?.ok_or_else(missing)?);
+            // Whatever it is, it must not keep the process from its start.
+            all.parcels.push(parcel.map_err(|error| error.to_string()).and_then(|parcel| parcel.ok_or_else(missing)));
             continue;
         }
         if name == CONTROL_SOCKET {

@@ -301,6 +301,16 @@ fn a_control_socket_of_no_use_is_named() {
     );
 }
 
+/// Without this, a stored fd that is no hand-over, such as that of another program or version, keeps the service down.
+#[test]
+fn a_stored_fd_of_another_kind_is_left_alone() {
+    let origin = Origin::echo("a");
+    let stdin = Some(std::io::pipe().unwrap().0.into());
+    let proxy = Proxy::launch(config(&origin), Launch { before: passing_words("parked"), stdin, ..Launch::default() });
+    proxy.wait_for_notice("The hand-over of the previous process cannot be read");
+    assert_eq!(proxy.connect().hello("a.test").greeting(), "a");
+}
+
 /// Without this, a reload closes a passed socket that it does not need, or cannot use it again later.
 #[test]
 fn a_reload_leaves_a_socket_and_comes_back_to_it() {
