@@ -54,8 +54,7 @@ def main(cgroup: str, seconds: str, kind: str = "stalled") -> None:
         "guests alone": quiet,
         "beside the slow readers": beside_readers | readers,
         "beside the hellos": guests.take() | watch.most(),
-        "peak": watch.peak(),
-        "events": watch.read("memory.events"),
+        "kills": watch.kills(),
     }
     print(json.dumps(result))
 
@@ -71,23 +70,34 @@ class Watch:
         self.cgroup, self.seen = cgroup, {}
         threading.Thread(target=self.look, daemon=True).start()
 
-    def read(self, file: str) -> dict[str, int]:
+    def number(self, file: str) -> int:
+        return int((self.cgroup / file).read_text())
+
+    def table(self, file: str) -> dict[str, int]:
         return {key: int(value) for key, value in (line.split() for line in (self.cgroup / file).read_text().splitlines())}
+
+    def now(self) -> dict[str, int]:
+        """`all` and what it consists of."""
+        if (self.cgroup / "memory.current").exists():
+            return {"all": self.number("memory.current")} | {key: self.table("memory.stat").get(key, 0) for key in ("sock", "anon", "kernel", "file")}
+        # Version 1 counts sockets apart.
+        sock, user = self.number("memory.kmem.tcp.usage_in_bytes"), self.number("memory.usage_in_bytes")
+        return {"all": sock + user, "sock": sock, "kernel": self.number("memory.kmem.usage_in_bytes"), "anon": self.table("memory.stat")["rss"]}
 
     def look(self) -> None:
         while True:
-            now = self.read("memory.stat") | {"all": int((self.cgroup / "memory.current").read_text())}
-            for key in ("all", "sock", "anon", "kernel", "file"):
-                self.seen[key] = max(self.seen.get(key, 0), now.get(key, 0))
+            for key, count in self.now().items():
+                self.seen[key] = max(self.seen.get(key, 0), count)
             time.sleep(0.1)
 
     def most(self) -> dict[str, int]:
         seen, self.seen = self.seen, {}
         return {key: round(count / 1e6) for key, count in seen.items()}
 
-    def peak(self) -> int:
-        file = self.cgroup / "memory.peak"
-        return round(int(file.read_text()) / 1e6) if file.exists() else 0
+    def kills(self) -> int:
+        """Processes of the cgroup that were killed for want of memory."""
+        files = [file for file in ("memory.events", "memory.oom_control") if (self.cgroup / file).exists()]
+        return self.table(files[0])["oom_kill"]
 
 
 class Guests:

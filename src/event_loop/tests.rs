@@ -4,12 +4,15 @@ mod rig;
 mod simulation;
 mod weather;
 
+use std::cell::Cell;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rig::{Rig, second};
 use signal_hook::consts::signal::SIGTERM;
 
+use crate::net::{Call, faults};
 use crate::vocabulary::CloseReason;
 
 /// Without this, a pause of the process (SIGSTOP, a frozen cgroup, a long turn) ends clients whose bytes wait, as the
@@ -52,6 +55,50 @@ fn a_turn_that_moves_nothing_allocates_nothing() {
     assert!(allocation_counter::measure(|| drop(std::hint::black_box(vec![0; 8]))).count_total > 0, "it counts");
     for _ in 0..100 {
         assert_eq!(allocation_counter::measure(|| rig.turn()).count_total, 0);
+    }
+}
+
+/// Without this, a thousand clients that read nothing have the kernel fill a small container: what each server may send
+/// before it is read grows with the first reads. With few of them, no connection pays a system call for it.
+#[test]
+fn beside_many_stalled_relays_a_server_s_socket_is_narrow() {
+    const MANY: u32 = 64;
+    let narrowed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&narrowed);
+    faults::follow(Some(Box::new(move |call| {
+        count.set(count.get() + u32::from(call == Call::Narrow));
+        None
+    })));
+    let mut rig = Rig::new(r#""timeouts": { "tunnel": "1h" }"#);
+    let mut readers = Vec::new();
+    while rig.stalled() < MANY {
+        stall_one_more(&mut rig, &mut readers);
+    }
+    assert_eq!(narrowed.get(), 0, "few of them");
+    stall_one_more(&mut rig, &mut readers);
+    let (mut last, number) = (rig.client(), readers.len());
+    for _ in 0..2 * MANY {
+        rig.send_much(number);
+        last.take();
+    }
+    // One of the others is narrow too, once its client takes a byte more.
+    assert!((1..=MANY + 2).contains(&narrowed.get()), "{} calls, and once each", narrowed.get());
+    drop((readers, last));
+    rig.hang_up();
+    rig.turns();
+    rig.check_gauges();
+    let before = narrowed.get();
+    let _guest = rig.client();
+    rig.send_much(0);
+    assert_eq!(narrowed.get(), before, "no longer");
+    faults::follow(None);
+}
+
+fn stall_one_more(rig: &mut Rig, readers: &mut Vec<rig::Client>) {
+    let number = readers.len();
+    readers.push(rig.client());
+    while rig.stalled() as usize <= number {
+        rig.send_much(number);
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Call {
     Connect,
     /// `write(2)` of log lines.
     Log,
+    /// `setsockopt(2)`, for a bound on what the kernel keeps.
+    Narrow,
     /// `pipe(2)`.
     Pipe,
     /// `epoll_wait(2)`.

@@ -14,6 +14,10 @@ use super::keepalive::keep_alive;
 use super::kernel::{Call, ask};
 use super::token::Token;
 
+/// Bytes that a [narrow](Stream::narrow) socket keeps at most, with the kernel's own for them. Half of it may be on its way at once.
+/// socket(7): the kernel doubles what it is told.
+const NARROW: usize = 64 * 1024;
+
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
 /// Readiness is remembered until the socket itself blocks: an edge is reported once, possibly before it is needed.
@@ -285,6 +289,12 @@ impl Stream {
         keep_alive(&self.fd, silence);
     }
 
+    /// Has the kernel keep at most [`NARROW`] bytes that were not read, and not more for a fast peer.
+    pub fn narrow(&self) {
+        // A kernel that refuses keeps more, and relays all the same.
+        let _ = ask(Call::Narrow, || sockopt::set_socket_recv_buffer_size(&self.fd, NARROW / 2));
+    }
+
     /// The address that the peer connected to.
     ///
     /// # Errors
@@ -322,5 +332,22 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Without this, what the kernel keeps of a server grows as before, or is twice what was meant.
+    #[test]
+    fn a_narrow_socket_keeps_its_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Stream::accepted(listener.accept().unwrap().0.into());
+        stream.narrow();
+        assert_eq!(sockopt::socket_recv_buffer_size(&stream.fd).unwrap(), NARROW);
     }
 }

@@ -1,4 +1,4 @@
-//! The memory of clients without a server, bounded for all together.
+//! The memory of clients without a server, bounded for all together, and of clients that read slowly.
 use super::Client;
 
 /// Bytes that each client's hello may always take.
@@ -6,10 +6,23 @@ pub(super) const FREE: usize = 20 * 1024;
 /// Bytes that all hellos together may take beyond that.
 const MAX_LENT: usize = 8 * 1024 * 1024;
 
-/// The bytes lent to the few hellos that need more than [`FREE`].
+/// Stalled relays beyond which servers' sockets are narrow.
+const MAX_STALLED: u32 = 64;
+
+/// The bytes lent to the few hellos that need more than [`FREE`], and the number of relays that are stalled.
 #[derive(Default)]
 pub(super) struct Memory {
     lent: usize,
+    stalled: u32,
+}
+
+/// What the kernel keeps for a relay.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Whether it is counted as stalled.
+    is_stalled: bool,
+    /// Whether the server's socket is narrow.
+    pub(super) is_narrow: bool,
 }
 
 impl Memory {
@@ -28,5 +41,25 @@ impl Memory {
     /// Takes back what the client was lent.
     pub(super) fn take_back(&mut self, lent: u32) {
         self.lent -= lent as usize;
+    }
+
+    /// Notes whether a relay is stalled now: its client takes nothing of what its server has sent.
+    pub(super) fn note_stalled(&mut self, relay: &mut Kept, is: bool) {
+        match (std::mem::replace(&mut relay.is_stalled, is), is) {
+            (false, true) => self.stalled += 1,
+            (true, false) => self.stalled -= 1,
+            _ => {}
+        }
+    }
+
+    /// How many relays are stalled.
+    #[cfg(test)]
+    pub(super) fn stalled(&self) -> u32 {
+        self.stalled
+    }
+
+    /// Whether so many relays are stalled that no other server's socket may hold much.
+    pub(super) fn is_short(&self) -> bool {
+        self.stalled > MAX_STALLED
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::memory::Kept;
 use super::routed::{ParkedRouted, Routed};
 use super::{Client, Lent, Moved, Next, Session, Shared, Side};
 use crate::access_log::Event;
@@ -36,6 +37,7 @@ pub struct Relay {
     keepalive_due: Time,
     /// Whether it is in the line of sessions that move bulk.
     is_put_off: bool,
+    kept: Kept,
 }
 
 /// The state that the next process needs, without the client and the held bytes.
@@ -95,6 +97,7 @@ impl Relay {
             server_broke: parked.server_broke,
             keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
+            kept: Kept::default(),
         });
         relay.wait(true, lent)
     }
@@ -119,6 +122,7 @@ impl Relay {
             server_broke: false,
             keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
+            kept: Kept::default(),
         });
         // Nothing is read yet, because the payload may still be in the scratch buffer. What is there is reported once
         // the sockets are registered. What was reported before is not: bytes of the client after its hello, and an
@@ -147,6 +151,7 @@ impl Relay {
     /// Moves what can be moved.
     pub(super) fn advance(mut self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         self.is_put_off = false;
+        self.narrow(lent);
         let before = [self.up.standing(), self.down.standing()];
         let pumped = self.pump(lent);
         let [_, down] = before;
@@ -172,6 +177,7 @@ impl Relay {
     }
 
     fn wait(mut self: Box<Self>, is_busy: bool, lent: &mut Lent<'_>) -> Next {
+        lent.shared.memory.note_stalled(&mut self.kept, self.down.is_held_up());
         let registry = &lent.context.registry;
         let watched = self
             .routed
@@ -188,6 +194,17 @@ impl Relay {
             true if self.is_bulk() => self.put_off(),
             true => Next::Again(Session::Relay(self)),
             false => Next::Wait(Session::Relay(self)),
+        }
+    }
+
+    /// While many relays are stalled, sets a bound for what this one keeps in the kernel if its client reads slowly: before it reads from
+    /// the server, as each read lets the server send more. One whose client takes nothing has what it has: a lower bound would have the
+    /// kernel drop what is on its way.
+    fn narrow(&mut self, lent: &Lent<'_>) {
+        let reads = self.server.is_readable() && (!self.down.is_held_up() || self.routed.client.stream.is_writable());
+        if reads && !self.kept.is_narrow && lent.shared.memory.is_short() {
+            self.server.narrow();
+            self.kept.is_narrow = true;
         }
     }
 
@@ -313,6 +330,7 @@ impl Relay {
     fn finish(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
         self.up.cut(&mut lent.shared.pipes);
         self.down.cut(&mut lent.shared.pipes);
+        lent.shared.memory.note_stalled(&mut self.kept, false);
         self.routed.close(self.moved(), reason, lent);
     }
 }

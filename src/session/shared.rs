@@ -71,6 +71,12 @@ impl Shared {
         self.over_limits = self.over_limits.saturating_sub(1);
     }
 
+    /// Relays whose client takes nothing now.
+    #[cfg(test)]
+    pub fn stalled(&self) -> u32 {
+        self.memory.stalled()
+    }
+
     /// Open clients over their limits.
     #[cfg(test)]
     pub fn over_limits(&self) -> u64 {

@@ -132,7 +132,23 @@ impl Rig {
     /// Nothing that is shared is still taken when no client is left.
     pub(super) fn check_gauges(&self) {
         let shared = &self.event_loop.sessions.shared;
-        assert_eq!((shared.over_limits(), shared.pipes.lent(), shared.line.is_empty()), (0, 0, true));
+        let gauges = (shared.over_limits(), shared.stalled(), shared.pipes.lent(), shared.line.is_empty());
+        assert_eq!(gauges, (0, 0, 0, true));
+    }
+
+    /// Relays whose client takes nothing now.
+    pub(super) fn stalled(&self) -> u32 {
+        self.event_loop.sessions.shared.stalled()
+    }
+
+    /// The server sends on its connection with that number as much as is taken at once.
+    pub(super) fn send_much(&mut self, number: usize) {
+        let stream = &mut self.served[number];
+        stream.set_nonblocking(true).unwrap();
+        let piece = vec![7; 64 * 1024];
+        while stream.write(&piece).is_ok_and(|n| n > 0) {}
+        Rig::settle();
+        self.turns();
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -242,5 +258,11 @@ impl Rig {
 impl Client {
     pub(super) fn say(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
+    }
+    /// Reads what has come.
+    pub(super) fn take(&mut self) {
+        self.0.set_nonblocking(true).unwrap();
+        let mut room = vec![0; 64 * 1024];
+        while self.0.read(&mut room).is_ok_and(|n| n > 0) {}
     }
 }
