@@ -13,9 +13,12 @@ use crate::kit::log::Entry;
 use crate::kit::manager::Manager;
 use crate::kit::origin::{Expect, Origin};
 use crate::kit::proxy::Proxy;
+use crate::kit::sockets::unread_of;
 use crate::kit::wait_until;
 
 const CLIENTS: usize = 250;
+/// Clients that may take nothing before the sockets of their servers are narrow, and the one that makes them too many.
+const FIRST: usize = 65;
 
 /// Without this, clients that send unfinished hellos make the program use several times the memory of their bytes.
 #[test]
@@ -49,7 +52,7 @@ fn an_unfinished_hello_costs_little_more_than_its_bytes() {
     assert_eq!(guest.hello("a.test").greeting(), "a");
 }
 
-/// Without this, each client that reads slowly costs 89 kB of the program's memory.
+/// Without this, each client that reads slowly costs 89 kB of the program's memory, or 600 kB of the kernel's.
 #[test]
 fn a_slow_reader_costs_less_than_20_kb() {
     for zero_copy in ["off", "auto"] {
@@ -75,6 +78,11 @@ fn a_slow_reader_costs_less_than_20_kb() {
             }
             sleep(Duration::from_millis(5));
         }
+        // What the program does not read is in the kernel's memory, which a container pays for as well.
+        // Those that came first had much there before there were many.
+        let unread = unread_of(origin.address);
+        let much = unread.iter().filter(|bytes| **bytes > 80 * 1024).count();
+        assert!(much <= FIRST, "{much} of {} have more than 80 KiB there, zero_copy {zero_copy}", unread.len());
         let each = resident(&proxy.proc("status")).saturating_sub(before) / CLIENTS;
         assert!(each < 20_000, "{each} bytes for each slow reader, zero_copy {zero_copy}");
         drop(readers);

@@ -15,7 +15,15 @@ const INODE: usize = 9;
 
 /// The bytes that wait, unread, in each connection that was made to `address`.
 pub(crate) fn unread(address: SocketAddr) -> Vec<usize> {
-    let rows = rows(LOCAL, address, ESTABLISHED);
+    received(&rows(LOCAL, address, ESTABLISHED))
+}
+
+/// The bytes that wait, unread, in each connection to `address` at the end that made it.
+pub(crate) fn unread_of(address: SocketAddr) -> Vec<usize> {
+    received(&rows(REMOTE, address, ESTABLISHED))
+}
+
+fn received(rows: &[Vec<String>]) -> Vec<usize> {
     rows.iter().map(|row| usize::from_str_radix(row[QUEUES].split_once(':').unwrap().1, 16).unwrap()).collect()
 }
 
