@@ -50,7 +50,9 @@ impl Queue {
             return give_up(routed, CloseReason::OutOfResources, lent);
         }
         if why == Why::Full {
-            routed.ahead = routed.ahead.max(lent.context.fleet.wait(routed.route(), lent.key));
+            let ahead = lent.context.fleet.wait(routed.route(), lent.key);
+            let waited = routed.waited.get_or_insert_default();
+            waited.ahead = waited.ahead.max(ahead);
         }
         lent.arm(until);
         let payload = payload.into_owned().into_boxed_slice();
@@ -105,7 +107,7 @@ impl Queue {
     fn leave(self: Box<Self>, lent: &mut Lent<'_>) -> Next {
         let Queue { mut routed, payload, why, since, .. } = *self;
         if why == Why::Full {
-            routed.queued += lent.context.now.since(since);
+            routed.waited.get_or_insert_default().time += lent.context.now.since(since);
         }
         seek(routed, Cow::Owned(payload.into_vec()), lent)
     }

@@ -28,15 +28,21 @@ pub(super) struct Routed {
     pub(super) found: Found,
     /// When the route was found.
     pub(super) since: Time,
-    /// Time spent waiting for a server with room.
-    pub(super) queued: Duration,
-    /// Connections of the route that were queued ahead of this one.
-    pub(super) ahead: u64,
+    /// What it waited for a server with room, if it had to.
+    pub(super) waited: Option<Box<Waited>>,
     /// The server that the connection counts on.
     server: Option<ServerIndex>,
     connecting: Connecting,
     /// The failed attempts, until one succeeds.
     failures: Option<Box<Failures>>,
+}
+
+/// A connection's time in its route's queue.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Waited {
+    pub(super) time: Duration,
+    /// Connections of the route that were queued ahead of this one.
+    pub(super) ahead: u64,
 }
 
 /// The state that the next process needs, without the client.
@@ -84,20 +90,21 @@ impl Routed {
     pub(super) fn open(client: Client, found: Found, lent: &mut Lent<'_>) -> Routed {
         let context = &mut *lent.context;
         context.fleet.open(found.route, context.now);
-        let (since, queued) = (context.now, Duration::ZERO);
-        Routed { client, found, since, queued, ahead: 0, server: None, connecting: Connecting::NotYet, failures: None }
+        let (since, connecting) = (context.now, Connecting::NotYet);
+        Routed { client, found, since, waited: None, server: None, connecting, failures: None }
     }
 
     /// The state that the next process needs; `None`: it is not connected.
     pub(super) fn park(&self) -> Option<ParkedRouted> {
+        let Waited { time: queued, ahead } = self.waited();
         Some(ParkedRouted {
             route: self.found.route.index(),
             server: self.server?,
             unique_id: self.found.unique_id,
             header: self.found.header,
             since: self.since,
-            queued: self.queued,
-            ahead: self.ahead,
+            queued,
+            ahead,
             connect: self.connect()?,
         })
     }
@@ -112,12 +119,12 @@ impl Routed {
         let MappedServer { id, config, .. } = mapped;
         fleet.resume(id);
         let config = Arc::clone(config);
+        let has_waited = parked.ahead > 0 || !parked.queued.is_zero();
         Routed {
             client,
             found: Found { config, route: id.route, unique_id: parked.unique_id, header: parked.header },
             since: parked.since,
-            queued: parked.queued,
-            ahead: parked.ahead,
+            waited: has_waited.then(|| Box::new(Waited { time: parked.queued, ahead: parked.ahead })),
             server: Some(id.server),
             connecting: Connecting::Done(parked.connect),
             failures: None,
@@ -196,7 +203,7 @@ impl Routed {
         self.connecting = Connecting::Done(connect);
         self.failures = None;
         if let Some(id) = self.server_id() {
-            context.fleet.connected(id, self.queued, connect);
+            context.fleet.connected(id, self.waited().time, connect);
         }
         context.process.histograms.connect(connect);
         let (timing, counts) = (self.timing(context.now), self.counts(lent));
@@ -224,6 +231,11 @@ impl Routed {
         self.connect().is_some()
     }
 
+    /// Its time in the queue; none, if there was room at once.
+    fn waited(&self) -> Waited {
+        self.waited.as_deref().copied().unwrap_or_default()
+    }
+
     /// The time that the connect took.
     fn connect(&self) -> Option<Duration> {
         match self.connecting {
@@ -244,7 +256,7 @@ impl Routed {
 
     /// How long each step took.
     pub(super) fn timing(&self, now: Time) -> Timing {
-        let queued = self.server.map(|_| self.queued);
+        let queued = self.server.map(|_| self.waited().time);
         Timing { queued, connect: self.connect(), total: now - self.client.accepted }
     }
 
@@ -252,7 +264,7 @@ impl Routed {
     pub(super) fn counts(&self, lent: &Lent<'_>) -> Counts {
         let context = &*lent.context;
         Counts {
-            ahead: self.ahead,
+            ahead: self.waited().ahead,
             ..self.client.counts(context.fleet.open_now(self.found.route, self.server), context)
         }
     }
