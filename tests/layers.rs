@@ -15,7 +15,7 @@ const LAYERS: &[Layer] = &[
     ("policy", &["config", "vocabulary"], &["fnv", "ipnet", "serde"]),
     ("net", &[], &["mio", "nix", "rustix", "serde", "socket2", "slotmap"]),
     ("metrics", &["config", "policy", "vocabulary"], &["prometheus", "itoa", "serde"]),
-    ("access_log", &["config", "net", "policy", "vocabulary"], &["log", "mio", "humantime", "itoa"]),
+    ("access_log", &["config", "net", "policy", "vocabulary"], &["log", "mio", "humantime"]),
     ("fleet", &["config", "policy", "metrics", "net", "vocabulary"], &["serde"]),
     ("context", &["config", "policy", "metrics", "net", "fleet", "access_log", "preface"], &["log", "mio", "rustix"]),
     ("handover", &[], &["rustix", "serde", "serde_json"]),

@@ -1,10 +1,14 @@
 //! Dates in UTC. The text of a second is formatted once.
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::text::digits;
 use crate::config::LogFormat;
 use crate::policy::time::{Time, UnixTime};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// The length of a date, in either form.
+const LEN: usize = 24;
 
 /// Formats times as dates.
 pub(super) struct Calendar {
@@ -13,12 +17,12 @@ pub(super) struct Calendar {
     epoch: UnixTime,
     /// The second that `text` is of.
     second: Option<u64>,
-    text: String,
+    text: [u8; LEN],
 }
 
 impl Calendar {
     pub(super) fn new(format: LogFormat, epoch: UnixTime) -> Calendar {
-        Calendar { format, epoch, second: None, text: String::new() }
+        Calendar { format, epoch, second: None, text: [0; LEN] }
     }
 
     pub(super) fn set_epoch(&mut self, epoch: UnixTime) {
@@ -26,27 +30,22 @@ impl Calendar {
     }
 
     /// `dd/Mon/yyyy:HH:MM:SS.mmm`, or RFC 3339 in JSON.
-    pub(super) fn date(&mut self, time: Time) -> &str {
+    pub(super) fn date(&mut self, time: Time) -> &[u8; LEN] {
         let micros = (self.epoch + time).as_micros();
         let second = micros / 1_000_000;
         if self.second != Some(second) {
             self.second = Some(second);
             let date = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(second)).to_string();
-            self.text = match self.format {
+            let date = match self.format {
                 LogFormat::Json => date.replace('Z', ".000Z"),
                 LogFormat::Haproxy => as_haproxy(&date),
             };
+            // All dates are as long as this until the year 10000.
+            self.text = date.as_bytes().first_chunk().copied().unwrap_or_default();
         }
-        self.set_milliseconds(micros / 1000 % 1000);
+        let (([.., a, b, c], LogFormat::Haproxy) | ([.., a, b, c, _], LogFormat::Json)) = (&mut self.text, self.format);
+        [*a, *b, *c] = digits(micros / 1000 % 1000);
         &self.text
-    }
-
-    fn set_milliseconds(&mut self, millis: u64) {
-        let digits = [millis / 100, millis / 10 % 10, millis % 10].map(|digit| char::from(b'0' + digit as u8));
-        let zone = if self.format == LogFormat::Json { "Z" } else { "" };
-        self.text.truncate(self.text.len() - digits.len() - zone.len());
-        self.text.extend(digits);
-        self.text.push_str(zone);
     }
 }
 
@@ -75,9 +74,9 @@ mod tests {
         ] {
             for (format, text) in [(LogFormat::Haproxy, haproxy), (LogFormat::Json, rfc3339)] {
                 let mut calendar = Calendar::new(format, UnixTime::from_micros(second * 1_000_000 + 7_000));
-                assert_eq!(calendar.date(Time::from_micros(35_999)), text);
-                assert!(calendar.date(Time::from_micros(100)).contains(".007"));
-                assert_eq!(calendar.date(Time::from_micros(35_000)), text);
+                assert_eq!(calendar.date(Time::from_micros(35_999)), text.as_bytes());
+                assert!(calendar.date(Time::from_micros(100)).windows(4).any(|part| part == b".007"));
+                assert_eq!(calendar.date(Time::from_micros(35_000)), text.as_bytes());
             }
         }
     }

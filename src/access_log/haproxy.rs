@@ -1,17 +1,18 @@
 //! HAProxy's grammar of log lines, on which scripts rely.
 use std::fmt::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::event::{Event, Severity, Transition};
-use super::{Counts, Escaped, Step, Timing, Whose, are_plain};
+use super::text::{Escaped, are_plain, push_ip, push_number};
+use super::{Counts, Step, Timing, Whose};
 use crate::vocabulary::{CloseReason, DropReason};
 
 /// The server's name while there is none.
 const NO_SERVER: &str = "<NOSRV>";
 
 /// Appends a connection's line, without its line end.
-pub(super) fn write(buffer: &mut Vec<u8>, accepted: &str, whose: &Whose<'_>, step: &Step<'_>, in_colour: bool) {
+pub(super) fn write(buffer: &mut Vec<u8>, accepted: &[u8], whose: &Whose<'_>, step: &Step<'_>, in_colour: bool) {
     let mut line = Line { buffer, in_colour };
     line.address(whose.source).text(" [").text(accepted).text("] ").text(whose.frontend);
     match step {
@@ -42,7 +43,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, accepted: &str, whose: &Whose<'_>, ste
 }
 
 /// Appends a line of the proxy itself, without its line end.
-pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &str, words: &dyn fmt::Display, colour: Option<Colour>) {
+pub(super) fn write_notice(buffer: &mut Vec<u8>, now: &[u8], words: &dyn fmt::Display, colour: Option<Colour>) {
     let mut line = Line { buffer, in_colour: true };
     line.text("[").text(now).text("] ");
     if let Some(colour) = colour {
@@ -110,13 +111,14 @@ impl fmt::Write for OneLine<'_, '_> {
 }
 
 impl Line<'_> {
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.buffer.extend_from_slice(text.as_bytes());
+    fn text(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.buffer.extend_from_slice(text.as_ref());
         self
     }
 
     fn number(&mut self, number: u64) -> &mut Self {
-        self.text(itoa::Buffer::new().format(number))
+        push_number(self.buffer, number);
+        self
     }
 
     fn display(&mut self, value: &dyn fmt::Display) -> &mut Self {
@@ -133,13 +135,7 @@ impl Line<'_> {
 
     /// As HAProxy writes it: an IPv6 address has no brackets, and the port follows the last colon.
     fn address(&mut self, address: SocketAddr) -> &mut Self {
-        match address.ip() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, d] = ip.octets().map(u64::from);
-                self.number(a).text(".").number(b).text(".").number(c).text(".").number(d);
-            }
-            IpAddr::V6(ip) => _ = self.display(&ip),
-        }
+        push_ip(self.buffer, address.ip());
         self.text(":").number(address.port().into())
     }
 
@@ -175,7 +171,7 @@ impl Line<'_> {
         let sni = whose.sni.unwrap_or(b"-");
         self.text(" sni=\"");
         if are_plain(sni) {
-            self.buffer.extend_from_slice(sni);
+            self.text(sni);
         } else {
             self.display(&Escaped(sni));
         }

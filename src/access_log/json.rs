@@ -4,24 +4,24 @@
 //! A client's bytes are written as ASCII, with `\xNN` for every other byte: JSON's own escapes leave some control
 //! characters alone (RFC 8259 section 7).
 use std::fmt::{self, Display, Write as _};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{Event, InService, Severity, Transition, Why};
-use super::{Counts, Escaped, Protocols, Step, Timing, Whose, are_plain};
+use super::text::{Escaped, Protocols, are_plain, push_ip, push_number};
+use super::{Counts, Step, Timing, Whose};
 use crate::vocabulary::CloseReason;
 
 /// Appends a connection's line, without its line end.
-pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Whose<'_>, step: &Step<'_>) {
-    let mut line = Object::begin(buffer);
-    line.text("time", now);
-    line.text("level", Severity::Info.word());
-    line.text("event", name(step));
-    line.text("frontend", whose.frontend);
-    line.shown("client_address", &whose.source.ip());
+pub(super) fn write(buffer: &mut Vec<u8>, now: &[u8], accepted: &[u8], whose: &Whose<'_>, step: &Step<'_>) {
+    let mut line = Object::begin(buffer, now, Severity::Info);
+    line.word("event", name(step));
+    line.word("frontend", whose.frontend);
+    line.ip("client_address", whose.source.ip());
     line.number("client_port", whose.source.port().into());
-    line.text("accepted", accepted);
-    line.optional_text("route", whose.route);
-    line.optional_text("server", whose.server);
+    line.word("accepted", accepted);
+    line.optional_word("route", whose.route);
+    line.optional_word("server", whose.server);
     if let Some(id) = whose.unique_id {
         line.shown("unique_id", &format_args!("{:032x}", u128::from_be_bytes(id)));
     }
@@ -38,14 +38,12 @@ pub(super) fn write(buffer: &mut Vec<u8>, now: &str, accepted: &str, whose: &Who
 /// Appends a line of the proxy itself, without its line end.
 pub(super) fn write_notice(
     buffer: &mut Vec<u8>,
-    now: &str,
+    now: &[u8],
     severity: Severity,
     words: &dyn Display,
     event: Option<&Event<'_>>,
 ) {
-    let mut line = Object::begin(buffer);
-    line.text("time", now);
-    line.text("level", severity.word());
+    let mut line = Object::begin(buffer, now, severity);
     if let Some(event) = event {
         line.event(event);
     }
@@ -67,17 +65,17 @@ fn name(step: &Step<'_>) -> &'static str {
 /// key for characters to escape, and writes each quote and comma on its own.
 struct Object<'a> {
     buffer: &'a mut Vec<u8>,
-    /// The byte in front of the next key.
-    separator: u8,
 }
 
 impl Object<'_> {
-    fn begin(buffer: &mut Vec<u8>) -> Object<'_> {
-        Object { buffer, separator: b'{' }
+    fn begin<'a>(buffer: &'a mut Vec<u8>, now: &[u8], severity: Severity) -> Object<'a> {
+        let mut line = Object { buffer };
+        line.put("{\"time\":\"").put(now).put("\"").word("level", severity.word());
+        line
     }
 
     fn end(&mut self) {
-        self.buffer.push(b'}');
+        self.put("}");
     }
 
     fn step(&mut self, step: &Step<'_>) {
@@ -93,10 +91,10 @@ impl Object<'_> {
                 self.counts(*counts);
             }
             Step::Close { timing, bytes_up, bytes_down, reason, counts } => {
-                self.text("close_reason", reason.name());
-                self.text("termination_state", reason.letters());
+                self.word("close_reason", reason.name());
+                self.word("termination_state", reason.letters());
                 if let CloseReason::Dropped(reason) = reason {
-                    self.text("drop_reason", reason.name());
+                    self.word("drop_reason", reason.name());
                 }
                 self.timing(*timing);
                 self.number("bytes_up", *bytes_up);
@@ -107,21 +105,21 @@ impl Object<'_> {
     }
 
     fn event(&mut self, event: &Event<'_>) {
-        self.text("event", event.name());
+        self.word("event", event.name());
         match event {
             Event::Server { route, server, is_backup, transition, why, in_service, .. } => {
-                self.text("route", route);
-                self.text("server", server);
+                self.word("route", route);
+                self.word("server", server);
                 if *is_backup {
-                    self.literal("backup", "true");
+                    self.key("backup").put("true");
                 }
                 match why {
                     Why::Checked(checked) => {
-                        self.text("check_status", checked.result.code());
+                        self.word("check_status", checked.result.code());
                         self.shown("reason", &checked.found());
                         self.number("check_ms", checked.took.as_millis() as u64);
                     }
-                    Why::Said(words) => self.text("reason", words),
+                    Why::Said(words) => self.shown("reason", words),
                 }
                 self.lasted(*transition);
                 let InService { active, backup } = in_service;
@@ -129,19 +127,19 @@ impl Object<'_> {
                 self.number("backup_servers", *backup as u64);
             }
             Event::Route { route, transition } => {
-                self.text("route", route);
+                self.word("route", route);
                 self.lasted(*transition);
             }
             Event::NotTls { route, server, first } => {
-                self.text("route", route);
-                self.text("server", server);
+                self.word("route", route);
+                self.word("server", server);
                 self.number("first_byte", (*first).into());
             }
             Event::Reloaded { file, routes, servers, changes, orphans } => {
                 self.shown("file", &file.display());
                 self.number("routes", *routes as u64);
                 self.number("servers", *servers as u64);
-                self.text("changes", changes);
+                self.shown("changes", changes);
                 self.number("connections_of_gone_servers", *orphans);
             }
         }
@@ -171,34 +169,38 @@ impl Object<'_> {
         }
     }
 
-    fn optional_text(&mut self, key: &str, text: Option<&str>) {
-        if let Some(text) = text {
-            self.text(key, text);
+    fn optional_word(&mut self, key: &str, word: Option<&str>) {
+        if let Some(word) = word {
+            self.word(key, word);
         }
     }
 
-    fn number(&mut self, key: &str, number: u64) {
-        self.literal(key, itoa::Buffer::new().format(number));
+    /// A member whose value needs no escapes: a word of the program, a date, or a name of the configuration.
+    fn word(&mut self, key: &str, word: impl AsRef<[u8]>) {
+        self.key(key).put("\"").put(word).put("\"");
     }
 
-    fn literal(&mut self, key: &str, value: &str) {
-        self.key(key);
-        self.buffer.extend_from_slice(value.as_bytes());
+    fn number(&mut self, key: &str, number: u64) {
+        push_number(self.key(key).buffer, number);
+    }
+
+    fn ip(&mut self, key: &str, ip: IpAddr) {
+        push_ip(self.key(key).put("\"").buffer, ip);
+        self.put("\"");
     }
 
     fn protocols(&mut self, protocols: &Protocols<'_>) {
         if !protocols.names().all(|name| are_plain(name) && !name.contains(&b',')) {
             return self.shown("alpn", protocols);
         }
-        self.key("alpn");
-        self.buffer.push(b'"');
+        self.key("alpn").put("\"");
         for (index, name) in protocols.names().enumerate() {
             if index > 0 {
-                self.buffer.push(b',');
+                self.put(",");
             }
-            self.buffer.extend_from_slice(name);
+            self.put(name);
         }
-        self.buffer.push(b'"');
+        self.put("\"");
     }
 
     /// A member whose value a client has sent.
@@ -206,33 +208,23 @@ impl Object<'_> {
         if !are_plain(bytes) {
             return self.shown(key, &Escaped(bytes));
         }
-        self.key(key);
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(bytes);
-        self.buffer.push(b'"');
-    }
-
-    fn text(&mut self, key: &str, text: &str) {
-        self.key(key);
-        self.buffer.push(b'"');
-        let _ = self.write_str(text);
-        self.buffer.push(b'"');
+        self.word(key, bytes);
     }
 
     fn shown(&mut self, key: &str, value: &dyn Display) {
-        self.key(key);
-        self.buffer.push(b'"');
+        self.key(key).put("\"");
         let _ = write!(self, "{value}");
-        self.buffer.push(b'"');
+        self.put("\"");
     }
 
-    /// Begins a member. No key here needs escapes.
-    fn key(&mut self, key: &str) {
-        self.buffer.push(self.separator);
-        self.separator = b',';
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(key.as_bytes());
-        self.buffer.extend_from_slice(b"\":");
+    /// Begins a member behind another. No key here needs escapes.
+    fn key(&mut self, key: &str) -> &mut Self {
+        self.put(",\"").put(key).put("\":")
+    }
+
+    fn put(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        self.buffer.extend_from_slice(text.as_ref());
+        self
     }
 }
 

@@ -7,10 +7,10 @@ mod json;
 mod messages;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::env;
-use std::fmt::{self, Write as _};
-use std::iter;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -210,7 +210,7 @@ impl AccessLog {
 
     /// Writes the waiting messages.
     fn write_messages(&mut self, now: Time) {
-        let Said { messages, lost } = self.messages.take();
+        let Some(Said { messages, lost }) = self.messages.take() else { return };
         for (severity, words) in messages {
             self.say(now, severity, &words, None);
         }
@@ -314,59 +314,5 @@ impl AccessLog {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.output.lost()
-    }
-}
-
-/// Whether a byte needs no escape between quotes. A space does: some readers split a line at spaces, and a client could
-/// forge fields for them.
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x21..=0x7E) && !matches!(byte, b'"' | b'\\')
-}
-
-/// Whether no byte needs an escape. It always looks at every byte, which the compiler turns into vector instructions.
-fn are_plain(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |so_far, byte| so_far & is_plain(*byte))
-}
-
-/// A list of protocols, with commas between them; a comma within a protocol is escaped.
-struct Protocols<'a>(&'a [u8]);
-
-impl Protocols<'_> {
-    fn names(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.0;
-        iter::from_fn(move || {
-            let (len, after) = rest.split_first()?;
-            let (name, more) = after.split_at(usize::from(*len).min(after.len()));
-            rest = more;
-            Some(name)
-        })
-    }
-}
-
-impl fmt::Display for Protocols<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for name in self.names() {
-            f.write_str(separator)?;
-            separator = ",";
-            name.split_inclusive(|byte| *byte == b',').try_for_each(|part| match part.strip_suffix(b",") {
-                Some(part) => write!(f, "{}\\x2c", Escaped(part)),
-                None => write!(f, "{}", Escaped(part)),
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of a client. A byte that is not printable ASCII becomes `\xNN`, so that no client can forge lines.
-struct Escaped<'a>(&'a [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| match byte {
-            b'"' | b'\\' => write!(f, "\\{}", char::from(*byte)),
-            byte if is_plain(*byte) => f.write_char(char::from(*byte)),
-            _ => write!(f, "\\x{byte:02x}"),
-        })
     }
 }

@@ -23,14 +23,14 @@ fn counts() -> Counts {
 
 fn haproxy(whose: &Whose<'_>, step: &Step<'_>, in_colour: bool) -> String {
     let mut buffer = Vec::new();
-    haproxy::write(&mut buffer, "DATE", whose, step, in_colour);
+    haproxy::write(&mut buffer, b"DATE", whose, step, in_colour);
     String::from_utf8(buffer).unwrap()
 }
 
 /// The object that a line is; it must be ASCII without a control character, on one line.
 fn json(whose: &Whose<'_>, step: &Step<'_>) -> Value {
     let mut buffer = Vec::new();
-    json::write(&mut buffer, "NOW", "THEN", whose, step);
+    json::write(&mut buffer, b"NOW", b"THEN", whose, step);
     assert!(buffer.iter().all(|byte| (0x20..0x7F).contains(byte)), "{}", String::from_utf8_lossy(&buffer));
     serde_json::from_slice(&buffer).unwrap()
 }
@@ -163,19 +163,19 @@ fn state_and_drop_are_coloured() {
 #[test]
 fn notices_are_objects_too() {
     let mut buffer = Vec::new();
-    json::write_notice(&mut buffer, "NOW", Severity::Warning, &format_args!("a \"b\\ {}\n\x1f", 'é'), None);
+    json::write_notice(&mut buffer, b"NOW", Severity::Warning, &format_args!("a \"b\\ {}\n\x1f", 'é'), None);
     let wanted = json!({ "time": "NOW", "level": "warning", "message": "a \"b\\ é\n\u{1f}" });
     assert_eq!(serde_json::from_slice::<Value>(&buffer).unwrap(), wanted);
     buffer.clear();
-    haproxy::write_notice(&mut buffer, "DATE", &"a \"b\\ é\n\x1f\x1b[2J\u{9b}", None);
+    haproxy::write_notice(&mut buffer, b"DATE", &"a \"b\\ é\n\x1f\x1b[2J\u{9b}", None);
     assert_eq!(String::from_utf8(buffer).unwrap(), "[DATE] a \"b\\ é\\x0a\\x1f\\x1b[2J\\x9b");
 }
 
 fn event(event: &Event<'_>) -> (String, Value) {
     let (mut haproxy, mut json) = (Vec::new(), Vec::new());
     let colour = haproxy::colour_of(event.severity(), Some(event));
-    haproxy::write_notice(&mut haproxy, "DATE", event, colour);
-    json::write_notice(&mut json, "NOW", event.severity(), event, Some(event));
+    haproxy::write_notice(&mut haproxy, b"DATE", event, colour);
+    json::write_notice(&mut json, b"NOW", event.severity(), event, Some(event));
     (String::from_utf8(haproxy).unwrap(), serde_json::from_slice(&json).unwrap())
 }
 
