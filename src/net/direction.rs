@@ -269,15 +269,18 @@ impl Direction {
     }
 
     /// Copies bulk in large reads. What the sink does not take stays in the kernel, and not in memory of this process.
-    /// That takes one more system call for up to ten times as many bytes.
+    /// That takes one more system call for up to ten times as many bytes. Before bulk is proved, reads are no larger than
+    /// they must be, so that little is copied of what will be spliced.
     fn copy_much(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8]) -> Result<usize, Progress> {
-        let received = from.peek(scratch);
-        let Some(Passed { bytes, written }) = self.pass_on(received, scratch, to)? else { return Ok(0) };
+        let most = if self.is_bulk() { scratch.len() } else { BULK_READ.min(scratch.len()) };
+        let (room, _) = scratch.split_at_mut(most);
+        let received = from.peek(room);
+        let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
         let seen = bytes.len();
         if written < seen {
             self.held = Held::AtSource;
         }
-        from.skip(written, seen, scratch).map_err(Progress::SourceFailed)?;
+        from.skip(written, seen, room).map_err(Progress::SourceFailed)?;
         Ok(written)
     }
 
