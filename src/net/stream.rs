@@ -29,6 +29,8 @@ pub struct Stream {
     end: End,
     watch: Watch,
     nagle: Nagle,
+    /// Whether what the kernel keeps of unread bytes has a bound.
+    narrow: bool,
 }
 
 /// What the poll has reported about the end of the input.
@@ -76,7 +78,15 @@ impl Stream {
     /// Takes over a non-blocking socket that was accepted, with options that it inherited from the listener. Bytes may
     /// be there already.
     pub(super) fn accepted(fd: OwnedFd) -> Stream {
-        Stream { fd, readable: true, writable: true, end: End::NotYet, watch: Watch::Nothing, nagle: Nagle::Off }
+        Stream {
+            fd,
+            readable: true,
+            writable: true,
+            end: End::NotYet,
+            watch: Watch::Nothing,
+            nagle: Nagle::Off,
+            narrow: false,
+        }
     }
 
     /// Takes over a non-blocking socket that is connecting, with the kernel's default options. It is not read before
@@ -289,8 +299,11 @@ impl Stream {
         keep_alive(&self.fd, silence);
     }
 
-    /// Has the kernel keep at most [`NARROW`] bytes that were not read, and not more for a fast peer.
-    pub fn narrow(&self) {
+    /// Once, has the kernel keep at most [`NARROW`] bytes that were not read, and not more for a fast peer.
+    pub fn narrow(&mut self) {
+        if std::mem::replace(&mut self.narrow, true) {
+            return;
+        }
         // A kernel that refuses keeps more, and relays all the same.
         let _ = ask(Call::Narrow, || sockopt::set_socket_recv_buffer_size(&self.fd, NARROW / 2));
     }
@@ -346,7 +359,7 @@ mod tests {
     fn a_narrow_socket_keeps_its_bound() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let stream = Stream::accepted(listener.accept().unwrap().0.into());
+        let mut stream = Stream::accepted(listener.accept().unwrap().0.into());
         stream.narrow();
         assert_eq!(sockopt::socket_recv_buffer_size(&stream.fd).unwrap(), NARROW);
     }

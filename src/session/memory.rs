@@ -16,15 +16,6 @@ pub(super) struct Memory {
     stalled: u32,
 }
 
-/// What the kernel keeps for a relay.
-#[derive(Default)]
-pub(super) struct Kept {
-    /// Whether it is counted as stalled.
-    is_stalled: bool,
-    /// Whether the server's socket is narrow.
-    pub(super) is_narrow: bool,
-}
-
 impl Memory {
     /// Lends the client of a hello of `size` bytes what it needs. Answers whether that was available.
     pub(super) fn lend(&mut self, client: &mut Client, size: usize) -> bool {
@@ -43,9 +34,9 @@ impl Memory {
         self.lent -= lent as usize;
     }
 
-    /// Notes whether a relay is stalled now: its client takes nothing of what its server has sent.
-    pub(super) fn note_stalled(&mut self, relay: &mut Kept, is: bool) {
-        match (std::mem::replace(&mut relay.is_stalled, is), is) {
+    /// Notes whether a relay is stalled now: its client takes nothing of what its server has sent. `was`: at the last call.
+    pub(super) fn note_stalled(&mut self, was: &mut bool, is: bool) {
+        match (std::mem::replace(was, is), is) {
             (false, true) => self.stalled += 1,
             (true, false) => self.stalled -= 1,
             _ => {}

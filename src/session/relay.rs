@@ -6,7 +6,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::memory::Kept;
 use super::routed::{ParkedRouted, Routed};
 use super::{Client, Lent, Moved, Next, Session, Shared, Side};
 use crate::access_log::Event;
@@ -37,7 +36,8 @@ pub struct Relay {
     keepalive_due: Time,
     /// Whether it is in the line of sessions that move bulk.
     is_put_off: bool,
-    kept: Kept,
+    /// Whether it is counted as stalled.
+    is_stalled: bool,
 }
 
 /// The state that the next process needs, without the client and the held bytes.
@@ -97,7 +97,7 @@ impl Relay {
             server_broke: parked.server_broke,
             keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
-            kept: Kept::default(),
+            is_stalled: false,
         });
         relay.wait(true, lent)
     }
@@ -122,7 +122,7 @@ impl Relay {
             server_broke: false,
             keepalive_due: keepalive_due(lent.context),
             is_put_off: false,
-            kept: Kept::default(),
+            is_stalled: false,
         });
         // Nothing is read yet, because the payload may still be in the scratch buffer. What is there is reported once
         // the sockets are registered. What was reported before is not: bytes of the client after its hello, and an
@@ -177,7 +177,7 @@ impl Relay {
     }
 
     fn wait(mut self: Box<Self>, is_busy: bool, lent: &mut Lent<'_>) -> Next {
-        lent.shared.memory.note_stalled(&mut self.kept, self.down.is_held_up());
+        lent.shared.memory.note_stalled(&mut self.is_stalled, self.down.is_held_up());
         let registry = &lent.context.registry;
         let watched = self
             .routed
@@ -202,9 +202,8 @@ impl Relay {
     /// kernel drop what is on its way.
     fn narrow(&mut self, lent: &Lent<'_>) {
         let reads = self.server.is_readable() && (!self.down.is_held_up() || self.routed.client.stream.is_writable());
-        if reads && !self.kept.is_narrow && lent.shared.memory.is_short() {
+        if reads && lent.shared.memory.is_short() {
             self.server.narrow();
-            self.kept.is_narrow = true;
         }
     }
 
@@ -330,7 +329,7 @@ impl Relay {
     fn finish(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
         self.up.cut(&mut lent.shared.pipes);
         self.down.cut(&mut lent.shared.pipes);
-        lent.shared.memory.note_stalled(&mut self.kept, false);
+        lent.shared.memory.note_stalled(&mut self.is_stalled, false);
         self.routed.close(self.moved(), reason, lent);
     }
 }
