@@ -154,7 +154,7 @@ impl Line<'_> {
         self.text(" Tw=").milliseconds(timing.queued);
         self.text(" Tc=").milliseconds(timing.connect);
         self.text(" Tt=").milliseconds(Some(timing.total));
-        self.text(" B=").number(bytes_down).text(" ts=").coloured(reason.letters(), colour(reason));
+        self.text(" B=").number(bytes_down).text(" ts=").letters(reason);
         self.text(" ac=").number(counts.process).text(" fc=").number(counts.frontend);
         self.text(" bc=").number(counts.route).text(" sc=").number(counts.server);
         self.text(" sq=0 bq=").number(counts.ahead)
@@ -176,6 +176,13 @@ impl Line<'_> {
             self.display(&Escaped(sni));
         }
         self.text("\"")
+    }
+
+    fn letters(&mut self, reason: CloseReason) -> &mut Self {
+        if !self.in_colour {
+            return self.text(reason.letters());
+        }
+        self.coloured(reason.letters(), colour(reason))
     }
 
     fn coloured(&mut self, text: &str, colour: Colour) -> &mut Self {

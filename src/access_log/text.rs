@@ -18,7 +18,7 @@ pub(super) fn digits<const COUNT: usize>(number: u64) -> [u8; COUNT] {
 /// Appends a number.
 pub(super) fn push_number(buffer: &mut Vec<u8>, number: u64) {
     match number {
-        0..10 => buffer.extend_from_slice(&digits::<1>(number)),
+        0..10 => buffer.push(b'0' + number as u8),
         10..100 => buffer.extend_from_slice(&digits::<2>(number)),
         100..1000 => buffer.extend_from_slice(&digits::<3>(number)),
         _ => {
