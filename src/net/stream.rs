@@ -16,7 +16,7 @@ use super::token::Token;
 
 /// Bytes that a [narrow](Stream::narrow) socket keeps at most, with the kernel's own for them. Half of it may be on its way at once.
 /// socket(7): the kernel doubles what it is told.
-const NARROW: usize = 32 * 1024;
+const NARROW: usize = 64 * 1024;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
