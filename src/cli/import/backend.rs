@@ -62,7 +62,7 @@ impl Servers<'_> {
             _ => {
                 let why =
                     "\"balance\" is \"round_robin\", \"least_connections\" or \"source\"; \"round_robin\" is taken";
-                self.report.lost(line.number, &line.words.join(" "), why);
+                self.report.lost_line(line, why);
                 None
             }
         }

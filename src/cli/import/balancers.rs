@@ -31,7 +31,7 @@ impl Balancers {
             } else {
                 let why =
                     condition.obstacle().unwrap_or_else(|| "only \"expect-proxy layer4\" has an equivalent".to_owned());
-                reader.report.lost(line.number, &line.words.join(" "), &why);
+                reader.report.lost_line(line, &why);
             }
         }
         self.0.push((proxy.number, proxy.name.clone(), from));
@@ -75,7 +75,7 @@ fn let_in(proxy: &Proxy, reader: &mut Reader<'_>) -> Networks {
         if refuses(line) {
             let why = "HAProxy applies this rule to the balancer's address; here rules apply to the client's address from the \
                        PROXY header; use the firewall";
-            reader.report.lost(line.number, &line.words.join(" "), why);
+            reader.report.lost_line(line, why);
         } else {
             let_in = let_in.or(&undecided.and(&sources));
         }

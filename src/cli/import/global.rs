@@ -1,7 +1,7 @@
 //! The `global` section: settings of the process, most of which are systemd's here.
 use super::lex::Line;
 use super::output::Output;
-use super::report::Report;
+use super::report::{NO_EQUIVALENT, Report};
 use super::values::{duration, time};
 
 /// Settings that belong to the unit, the sandbox or the kernel here, or to TLS and HTTP, which pass through.
@@ -83,24 +83,23 @@ const CONTROL_SOCKET: &str = "/run/fiscalismia-lb/control.sock";
 
 pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
     for line in lines {
-        let what = line.words.join(" ");
         match line.word(0) {
             "maxconn" => output.limits.connections = line.word(1).parse().ok().filter(|most| *most != 4096),
             "hard-stop-after" => {
                 output.timeouts.drain = time(line.word(1)).map(duration).filter(|drain| drain != "30s");
             }
-            "log" => report.note(line.number, &what, "the log goes to standard output, which the journal collects"),
+            "log" => report.note_line(line, "the log goes to standard output, which the journal collects"),
             "stats" if line.word(1) == "socket" => {
                 output.control.socket = Some(CONTROL_SOCKET);
                 let why = "the control socket serves fiscalismia-lb server, drain, diff, connections and top; it does not know \
                            HAProxy's commands";
-                report.note(line.number, &what, why);
+                report.note_line(line, why);
             }
             "stats" => {}
             "maxconnrate" => {
-                report.lost(line.number, &what, "a rate is limited for each client only: limits.per_source");
+                report.lost_line(line, "a rate is limited for each client only: limits.per_source");
             }
-            word if word.starts_with("lua-") => report.lost(line.number, &what, "scripts are not supported"),
+            word if word.starts_with("lua-") => report.lost_line(line, "scripts are not supported"),
             word if NOTHING.contains(&word) => {}
             word if [
                 "ssl-",
@@ -118,7 +117,7 @@ pub(super) fn global(lines: &[Line], output: &mut Output, report: &mut Report) {
             ]
             .iter()
             .any(|start| word.starts_with(start)) => {}
-            _ => report.lost(line.number, &what, "it has no equivalent"),
+            _ => report.lost_line(line, NO_EQUIVALENT),
         }
     }
 }

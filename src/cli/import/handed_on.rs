@@ -49,7 +49,7 @@ impl Rules {
             let at = line.words.iter().position(|word| word == "if" || word == "unless").unwrap_or(line.words.len());
             let condition = reader.condition(line, at);
             match condition.obstacle() {
-                Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
+                Some(why) => reader.report.lost_line(line, &why),
                 None => rules.asked.push((None, condition)),
             }
         }
@@ -57,7 +57,7 @@ impl Rules {
             let condition = reader.condition(line, 2);
             let by_expression = || "a route is chosen by fixed names; write each of them".to_owned();
             match condition.obstacle().or_else(|| line.word(1).contains("%[").then(by_expression)) {
-                Some(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
+                Some(why) => reader.report.lost_line(line, &why),
                 None => rules.asked.push((Some((line.clone(), line.word(1).to_owned())), condition)),
             }
         }

@@ -6,6 +6,7 @@ use super::lex::Line;
 use super::networks::Networks;
 use super::output::PerSource;
 use super::proxy::Proxy;
+use super::report::NO_EQUIVALENT;
 use super::values::{duration, time};
 
 /// Limits of one frontend.
@@ -31,10 +32,10 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         match line.word(2) {
             word if word.starts_with("track-sc") => {
                 if line.word(3) != "src" {
-                    reader.report.lost(line.number, &line.words.join(" "), "limits count by the client's address only");
+                    reader.report.lost_line(line, "limits count by the client's address only");
                 } else if of_balancer {
                     let why = "HAProxy counts by the balancer's address here; limits.per_source counts by the client's, from the PROXY header";
-                    reader.report.note(line.number, &line.words.join(" "), why);
+                    reader.report.note_line(line, why);
                 }
             }
             "accept" if condition.is_by_source() => exempt = exempt.or(&condition.sources()),
@@ -43,7 +44,7 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
             }
             // `Balancers` reads these.
             "expect-proxy" => {}
-            _ => reader.report.lost(line.number, &line.words.join(" "), "it has no equivalent"),
+            _ => reader.report.lost_line(line, NO_EQUIVALENT),
         }
     }
     for line in &proxy.decisions.content_rules {
@@ -51,11 +52,9 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         if condition.tests().any(|test| matches!(test, Test::Rate { .. }))
             && !limits.limit(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &Networks::none()))
         {
-            reader.report.lost(
-                line.number,
-                &line.words.join(" "),
-                "limits.per_source has only \"rate\", \"period\", \"concurrent\" and \"exempt\"",
-            );
+            reader
+                .report
+                .lost_line(line, "limits.per_source has only \"rate\", \"period\", \"concurrent\" and \"exempt\"");
         }
     }
     limits
@@ -71,7 +70,7 @@ impl Limits {
             return;
         }
         let why = condition.obstacle().unwrap_or_else(|| "use the firewall to refuse these clients".to_owned());
-        reader.report.lost(line.number, &line.words.join(" "), &why);
+        reader.report.lost_line(line, &why);
     }
 
     /// Follows a rule that refuses clients over a rate, perhaps with exempt networks. False: it is another rule.
@@ -98,11 +97,7 @@ impl Limits {
             Counter::OpenConnections => self.per_source.concurrent = Some(most),
             Counter::NewConnections => {
                 let Some(period) = table.and_then(|table| period(table)) else {
-                    reader.report.lost(
-                        line.number,
-                        &line.words.join(" "),
-                        "its stick table stores no conn_rate(PERIOD)",
-                    );
+                    reader.report.lost_line(line, "its stick table stores no conn_rate(PERIOD)");
                     return true;
                 };
                 self.per_source.rate = Some(most);

@@ -37,16 +37,12 @@ impl Pool {
                 let is_get =
                     |word: &String| ["GET", "HEAD", "OPTIONS"].contains(&word.as_str()) || word.starts_with('/');
                 if !words.first().is_none_or(is_get) {
-                    report.lost(line.number, &line.words.join(" "), "a health check of type \"http\" always sends GET");
+                    report.lost_line(line, "a health check of type \"http\" always sends GET");
                 }
             }
             "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check" | "smtpchk" | "external-check"
             | "spop-check" => {
-                report.lost(
-                    line.number,
-                    &line.words.join(" "),
-                    "the health check only connects: health_check.type \"tcp\"",
-                );
+                report.lost_line(line, "the health check only connects: health_check.type \"tcp\"");
             }
             "allbackups" => {
                 report.lost(
@@ -70,20 +66,12 @@ impl Pool {
                 let (lowest, highest) = statuses.split_once('-').unwrap_or((statuses, statuses));
                 match (lowest.parse(), highest.parse()) {
                     (Ok(lowest), Ok(highest)) => *expect = Some([lowest, highest]),
-                    _ => report.lost(
-                        line.number,
-                        &line.words.join(" "),
-                        "health_check.expect is one range: the lowest and the highest status",
-                    ),
+                    _ => report.lost_line(line, "health_check.expect is one range: the lowest and the highest status"),
                 }
             }
             ("send", _) if value_after("body").is_none() => *path = value_after("uri").or(path.take()),
             ("disable-on-404" | "send-state", _) => {}
-            _ => report.lost(
-                line.number,
-                &line.words.join(" "),
-                "a health check sends one GET and looks only at the status",
-            ),
+            _ => report.lost_line(line, "a health check sends one GET and looks only at the status"),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::decisions::Decisions;
 use super::keywords::{HTTP_ONLY, IDLE_OPTIONS, LOST, NOTHING};
 use super::lex::{Environment, Line};
 use super::pool::Pool;
-use super::report::Report;
+use super::report::{NO_EQUIVALENT, Report};
 use super::sections::{Kind, Section, settings};
 use super::timed::Timed;
 use super::values::time;
@@ -102,15 +102,11 @@ impl Proxy {
                 report.note(line.number, "hash-type", "\"balance\": \"source\" always hashes consistently");
             }
             "log" => {
-                report.note(
-                    line.number,
-                    &line.words.join(" "),
-                    "the log goes to standard output, which the journal collects",
-                );
+                report.note_line(line, "the log goes to standard output, which the journal collects");
             }
             "maxconn" if own => {
                 let why = "only the whole process has a limit: limits.connections";
-                report.lost(line.number, &line.words.join(" "), why);
+                report.lost_line(line, why);
             }
             "maxconn" | "no" => {}
             word if NOTHING.contains(&word) => {}
@@ -120,8 +116,8 @@ impl Proxy {
                 }
             }
             word => {
-                let why = LOST.iter().find(|(name, _)| *name == word).map_or("it has no equivalent", |(_, why)| why);
-                report.lost(line.number, &line.words.join(" "), why);
+                let why = LOST.iter().find(|(name, _)| *name == word).map_or(NO_EQUIVALENT, |(_, why)| why);
+                report.lost_line(line, why);
             }
         }
     }
@@ -168,7 +164,7 @@ impl Proxy {
                 );
             }
             option if IDLE_OPTIONS.contains(&option) => {}
-            _ => report.lost(line.number, &line.words.join(" "), "it has no equivalent"),
+            _ => report.lost_line(line, NO_EQUIVALENT),
         }
     }
 

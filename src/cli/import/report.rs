@@ -2,6 +2,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::lex::Line;
+
+/// Why something is lost that nothing here is like.
+pub(super) const NO_EQUIVALENT: &str = "it has no equivalent";
+
 /// What could not be converted, and what an operator should know: each with its line, in the order of the input.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -23,6 +28,16 @@ impl Report {
     /// A setting is kept, with a difference that the operator should know.
     pub(super) fn note(&mut self, line: usize, what: &str, why: &str) {
         self.said.insert((line, Kind::Note, format!("{what}: {why}")));
+    }
+
+    /// All that a line says is lost.
+    pub(super) fn lost_line(&mut self, line: &Line, why: &str) {
+        self.lost(line.number, &line.words.join(" "), why);
+    }
+
+    /// All that a line says is kept, with a difference.
+    pub(super) fn note_line(&mut self, line: &Line, why: &str) {
+        self.note(line.number, &line.words.join(" "), why);
     }
 
     pub(super) fn has_losses(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Sections of a haproxy.cfg, and the `defaults` of each (section 4 of the manual).
 use super::lex::{Environment, Line, words};
-use super::report::Report;
+use super::report::{NO_EQUIVALENT, Report};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -42,7 +42,7 @@ const OTHER: &[(&str, &str)] = &[
     ("log-forward", "log lines of other programs are not forwarded"),
     ("log-profile", "log.format is \"haproxy\" or \"json\""),
     ("crt-store", "TLS is not terminated: certificates stay on the servers"),
-    ("traces", "it has no equivalent"),
+    ("traces", NO_EQUIVALENT),
     ("acme", "TLS is not terminated: each server obtains its own certificate"),
 ];
 
@@ -83,7 +83,7 @@ pub(super) fn sections(
     }
     for section in sections.iter().filter(|section| section.kind == Kind::Other) {
         let why = OTHER.iter().find(|(name, _)| *name == section.head.word(0)).map_or("", |(_, why)| why);
-        report.lost(section.head.number, &section.head.words.join(" "), why);
+        report.lost_line(&section.head, why);
     }
     Ok(sections)
 }
@@ -94,7 +94,7 @@ fn is_conditional(line: &Line, depth: &mut usize, report: &mut Report) -> bool {
         ".if" => {
             *depth += 1;
             let why = "the lines up to its .endif are left out; remove .if and .endif around the lines that apply, and import again";
-            report.lost(line.number, &line.words.join(" "), why);
+            report.lost_line(line, why);
         }
         ".endif" => *depth = depth.saturating_sub(1),
         word if word.starts_with('.') => {}

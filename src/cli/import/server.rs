@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::lex::Line;
 use super::output::Server;
-use super::report::Report;
+use super::report::{NO_EQUIVALENT, Report};
 use super::values::time;
 
 /// The settings of a `server` line that here belong to the whole route.
@@ -199,10 +199,8 @@ impl<'a> ServerReader<'a> {
         if let Some((_, words)) = NOTHING.iter().find(|(name, _)| *name == word) {
             return *words;
         }
-        let (words, why) = LOST
-            .iter()
-            .find(|(name, ..)| *name == word)
-            .map_or((0, "it has no equivalent"), |(_, words, why)| (*words, *why));
+        let (words, why) =
+            LOST.iter().find(|(name, ..)| *name == word).map_or((0, NO_EQUIVALENT), |(_, words, why)| (*words, *why));
         let value = if words > 0 { format!(" {value}") } else { String::new() };
         report.lost(self.number, &format!("{} {word}{value}", self.what), why);
         words

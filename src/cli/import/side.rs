@@ -51,7 +51,7 @@ fn refusal(line: &Line, reader: &mut Reader<'_>) {
         _ if condition.is_by_source() => "use the firewall to decide which clients may connect here",
         _ => "the limit here is fixed: 128 new clients a second; more wait in the backlog",
     };
-    reader.report.lost(line.number, &line.words.join(" "), why);
+    reader.report.lost_line(line, why);
 }
 
 pub(super) fn is_redirect(line: &Line) -> bool {
@@ -66,12 +66,11 @@ fn is_admin(line: &Line) -> bool {
 }
 
 fn follow(line: &Line, redirects: bool, report: &mut Report) {
-    let what = line.words.join(" ");
     let after = |word: &str| line.words.iter().skip_while(|w| *w != word).nth(1).map(String::as_str);
     match line.word(0) {
         _ if is_redirect(line) => {
             if after("code").is_some_and(|code| code != "301") {
-                report.note(line.number, &what, "the status of the redirect is always 301");
+                report.note_line(line, "the status of the redirect is always 301");
             }
         }
         "stats" if line.word(1) == "auth" => {
@@ -80,34 +79,27 @@ fn follow(line: &Line, redirects: bool, report: &mut Report) {
             report.lost(line.number, "stats auth", why);
         }
         "stats" if line.word(1) == "uri" && line.word(2) != "/stats" => {
-            report.note(line.number, &what, "the statistics page is at /stats");
+            report.note_line(line, "the statistics page is at /stats");
         }
         "stats" if line.word(1) == "admin" => {
-            report.lost(
-                line.number,
-                &what,
-                "the statistics page is read-only; the command fiscalismia-lb server changes servers",
-            );
+            report
+                .lost_line(line, "the statistics page is read-only; the command fiscalismia-lb server changes servers");
         }
         "option" if line.word(1) == "forwardfor" => {
-            report.note(
-                line.number,
-                &what,
-                "requests are passed on unchanged; the PROXY header tells the client's address",
-            );
+            report.note_line(line, "requests are passed on unchanged; the PROXY header tells the client's address");
         }
         "stats" | "option" => {}
         "monitor-uri" if line.word(1) != "/health" => {
-            report.note(line.number, &what, "the health of the load balancer is at /health");
+            report.note_line(line, "the health of the load balancer is at /health");
         }
         "http-request" if line.word(1) == "use-service" => {
             let path = line.words.iter().find(|word| word.starts_with('/'));
             if path.is_some_and(|path| path != "/metrics") {
-                report.note(line.number, &what, "the metrics are at /metrics");
+                report.note_line(line, "the metrics are at /metrics");
             }
         }
         _ if is_admin(line) => {}
-        _ if redirects => report.lost(line.number, &what, "a request is redirected, or passed on unchanged"),
-        _ => report.lost(line.number, &what, "the addresses of admin.listen serve fixed pages only"),
+        _ if redirects => report.lost_line(line, "a request is redirected, or passed on unchanged"),
+        _ => report.lost_line(line, "the addresses of admin.listen serve fixed pages only"),
     }
 }

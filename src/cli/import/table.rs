@@ -12,6 +12,7 @@ use super::lex::Line;
 use super::names::{fresh, takers};
 use super::networks::Networks;
 use super::proxy::Proxy;
+use super::report::NO_EQUIVALENT;
 use super::target::{Target, target};
 
 const MAX_GROUPS: usize = 256;
@@ -89,12 +90,12 @@ impl Rules {
         for line in &proxy.decisions.use_backend {
             let condition = reader.condition(line, 2);
             if let Some(why) = condition.obstacle() {
-                reader.report.lost(line.number, &line.words.join(" "), &why);
+                reader.report.lost_line(line, &why);
                 continue;
             }
             match target(line, reader, backends) {
                 Ok(target) => rules.backends.push((line.number, target, condition)),
-                Err(why) => reader.report.lost(line.number, &line.words.join(" "), &why),
+                Err(why) => reader.report.lost_line(line, &why),
             }
         }
         rules.content_index = Index::new(rules.content.iter().map(|(.., condition)| condition));
@@ -150,9 +151,9 @@ impl Rules {
                     "do-resolve" | "set-dst" | "set-dst-port" => {
                         "a client is connected only to servers of the configuration, by their addresses"
                     }
-                    _ => "it has no equivalent",
+                    _ => NO_EQUIVALENT,
                 };
-                reader.report.lost(line.number, &line.words.join(" "), why);
+                reader.report.lost_line(line, why);
                 return;
             }
         };
@@ -163,7 +164,7 @@ impl Rules {
         self.asks_for_hello |=
             line.words.iter().any(|word| word.contains("ssl_hello_type") || word.contains("ssl_sni"));
         if let Some(why) = condition.obstacle() {
-            reader.report.lost(line.number, &line.words.join(" "), &why);
+            reader.report.lost_line(line, &why);
         } else {
             self.drops_silently |= line.word(2) == "silent-drop";
             self.content.push((line.number, verdict, condition));

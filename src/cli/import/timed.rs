@@ -30,11 +30,11 @@ impl Timed {
         };
         match time(value) {
             Some(time) => drop(self.timeouts.insert(name.to_owned(), time)),
-            None => report.lost(line.number, &line.words.join(" "), "the value is not a time"),
+            None => report.lost_line(line, "the value is not a time"),
         }
         if name == "queue" {
             let why = "a client waits up to timeouts.connect for a server that is at its max_connections";
-            report.note(line.number, &line.words.join(" "), why);
+            report.note_line(line, why);
         }
         if name == "tarpit" && is_tcp {
             report.note(line.number, "timeout tarpit", "no client is kept waiting: it is refused at once");
