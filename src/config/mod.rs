@@ -39,7 +39,7 @@ pub use regular_file::{Unreadable, read_regular_file};
 pub use route::is_reserved;
 use routing::Tlv;
 pub use routing::{Http, OnAllDown, OnDown, Outage, ProxyHeader, ProxyTlvs, Route, RouteTimeouts, Server, SniPattern};
-pub use sni::{MAX_HOST_NAME, MAX_LABEL};
+pub use sni::{MAX_HOST_NAME, is_host_name};
 pub use warnings::{ipv6_only, warnings};
 pub use words::{count, plain};
 

@@ -8,7 +8,7 @@ use super::tree::Value;
 use super::values::{apart, text};
 
 /// The longest label of a host name in bytes (RFC 1035 section 2.3.4).
-pub const MAX_LABEL: usize = 63;
+const MAX_LABEL: usize = 63;
 /// The longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4: 255 octets on the wire).
 pub const MAX_HOST_NAME: usize = 253;
 
@@ -87,6 +87,12 @@ fn host_in(name: &str) -> Option<&str> {
         _ => host,
     };
     (host.len() < name.len() && !host.is_empty() && check(host).is_ok()).then_some(host)
+}
+
+/// Whether `name` can be the name or the parent of a pattern.
+#[must_use]
+pub fn is_host_name(name: &str) -> bool {
+    name.len() <= MAX_HOST_NAME && check(name).is_ok()
 }
 
 fn check(name: &str) -> Result<(), String> {

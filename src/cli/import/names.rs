@@ -4,7 +4,7 @@
 //! a` has no equivalent.
 use std::collections::HashMap;
 
-use fiscalismia_lb::config::{MAX_HOST_NAME, MAX_LABEL, SniPattern};
+use fiscalismia_lb::config::{SniPattern, is_host_name};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
@@ -45,13 +45,13 @@ pub(super) struct Names {
 pub(super) fn names(method: Method, value: &str) -> Result<Names, String> {
     let lower = value.to_ascii_lowercase();
     match method {
-        Method::Whole if is_name(&lower) => Ok(of(vec![SniPattern::Exact(lower.into())])),
+        Method::Whole if is_host_name(&lower) => Ok(of(vec![SniPattern::Exact(lower.into())])),
         Method::Whole => Err(format!("{value:?} is not a name that a hello can carry")),
         Method::End => end(&lower),
         Method::Domain => {
             let name = lower.trim_matches('.');
             let note = format!("the labels {name:?} match only at the end of a name, not at its beginning or inside");
-            is_name(name)
+            is_host_name(name)
                 .then(|| Names { patterns: below(name, true), note: Some(note) })
                 .ok_or_else(|| format!("{value:?} is not a name that a hello can carry"))
         }
@@ -75,18 +75,11 @@ fn below(name: &str, itself: bool) -> Vec<SniPattern> {
 
 fn end(value: &str) -> Result<Names, String> {
     let (name, itself) = value.strip_prefix('.').map_or((value, true), |name| (name, false));
-    if !is_name(name) || name.starts_with('-') {
+    if !is_host_name(name) || name.starts_with('-') {
         return Err(format!("{value:?} does not begin at a label; write \"**.PARENT\""));
     }
     let note = itself.then(|| format!("only whole labels match: a name like \"x{name}\" does not"));
     Ok(Names { patterns: below(name, itself), note })
-}
-
-/// Whether the configuration file accepts it as a name.
-pub(super) fn is_name(text: &str) -> bool {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let label = |label: &str| (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(good);
-    text.len() <= MAX_HOST_NAME && text.split('.').all(label)
 }
 
 /// Every pattern that takes this name of good labels.
@@ -279,7 +272,7 @@ fn whole(pieces: &[Piece]) -> Option<(Vec<SniPattern>, Option<String>)> {
         }
     }
     let (name, after_dot) = text.strip_prefix('.').map_or((&*text, false), |name| (name, true));
-    if !is_name(name) {
+    if !is_host_name(name) {
         return None;
     }
     let patterns = match (first, after_dot) {

@@ -1,9 +1,9 @@
 //! The backend that a `use_backend` line names.
-use fiscalismia_lb::config::SniPattern;
+use fiscalismia_lb::config::{SniPattern, is_host_name};
 
 use super::condition::Reader;
 use super::lex::Line;
-use super::names::{Method, NameSet, is_name, names};
+use super::names::{Method, NameSet, names};
 use super::values::{entries, read_beside};
 
 /// The backend that a rule names.
@@ -88,7 +88,7 @@ fn map(kind: &str, arguments: &str, number: usize, reader: &mut Reader<'_>) -> R
 /// `use_backend %[req.ssl_sni]`: each backend takes the server name that it is named after.
 fn by_backend_name(prefix: &str, suffix: &str, backends: &[&str]) -> ByName {
     let named = backends.iter().filter_map(|backend| backend.strip_prefix(prefix)?.strip_suffix(suffix));
-    let entries = named.filter(|name| is_name(name) && **name == name.to_ascii_lowercase());
+    let entries = named.filter(|name| is_host_name(name) && **name == name.to_ascii_lowercase());
     (entries.map(|name| (vec![SniPattern::Exact(name.into())], name.to_owned())).collect(), None)
 }
 
