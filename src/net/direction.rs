@@ -404,7 +404,6 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
     use std::os::fd::AsFd;
     use std::thread;
 
@@ -419,8 +418,8 @@ mod tests {
     fn a_turn_ends_however_much_there_is() {
         const TOTAL: usize = 64 << 20;
         for most_pipes in [0, 1] {
-            let (mut source, mut from) = connection();
-            let (mut sink, mut to) = connection();
+            let (mut source, mut from) = Stream::pair();
+            let (mut sink, mut to) = Stream::pair();
             let writer = thread::spawn(move || source.write_all(&vec![7; TOTAL]).unwrap());
             let reader = thread::spawn(move || std::io::copy(&mut sink, &mut std::io::sink()).unwrap());
             let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
@@ -448,8 +447,8 @@ mod tests {
     #[test]
     fn nothing_is_read_while_the_sink_takes_nothing() {
         for most_pipes in [0, 1] {
-            let (mut source, mut from) = connection();
-            let (mut sink, mut to) = connection();
+            let (mut source, mut from) = Stream::pair();
+            let (mut sink, mut to) = Stream::pair();
             source.set_nonblocking(true).unwrap();
             let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
             let mut scratch = vec![0; 100 * 1024];
@@ -484,8 +483,8 @@ mod tests {
     #[test]
     fn what_is_held_goes_to_another_process() {
         for most_pipes in [0, 1] {
-            let (mut source, mut from) = connection();
-            let (mut sink, mut to) = connection();
+            let (mut source, mut from) = Stream::pair();
+            let (mut sink, mut to) = Stream::pair();
             source.set_nonblocking(true).unwrap();
             let (mut direction, mut pipes) = (Direction::default(), Pipes::new(most_pipes));
             let mut scratch = vec![0; 100 * 1024];
@@ -557,13 +556,5 @@ mod tests {
         fn retry(&mut self) {
             *self = Stream::accepted(self.as_fd().try_clone_to_owned().unwrap());
         }
-    }
-
-    fn connection() -> (TcpStream, Stream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (own, _) = listener.accept().unwrap();
-        own.set_nonblocking(true).unwrap();
-        (peer, Stream::accepted(own.into()))
     }
 }

@@ -354,12 +354,21 @@ mod tests {
 
     use super::*;
 
+    impl Stream {
+        /// A connection: its other end, and a stream.
+        pub(in crate::net) fn pair() -> (TcpStream, Stream) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (own, _) = listener.accept().unwrap();
+            own.set_nonblocking(true).unwrap();
+            (peer, Stream::accepted(own.into()))
+        }
+    }
+
     /// Without this, what the kernel keeps of a server grows as before, or is twice what was meant.
     #[test]
     fn a_narrow_socket_keeps_its_bound() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut stream = Stream::accepted(listener.accept().unwrap().0.into());
+        let (_peer, mut stream) = Stream::pair();
         stream.narrow();
         assert_eq!(sockopt::socket_recv_buffer_size(&stream.fd).unwrap(), NARROW);
     }
