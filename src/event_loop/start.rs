@@ -81,6 +81,11 @@ fn both<T>(first: Result<(), Vec<String>>, second: Result<T, Vec<String>>) -> Re
     }
 }
 
+/// The error of the kernel under the name of what failed.
+fn named(what: &str) -> impl Fn(io::Error) -> String {
+    move |error| format!("{what}: {}", plain(&error))
+}
+
 /// Puts the file's name in front of each error, as errors of the configuration have it.
 pub(super) fn in_file(path: &Path, errors: &[String]) -> Vec<String> {
     errors.iter().map(|error| format!("{}: {error}", path.display())).collect()
@@ -91,7 +96,7 @@ pub(super) fn start(path: &Path, backend: &Backend) -> Result<EventLoop, Vec<Str
     // Before anything opens an fd: passed fds have the lowest numbers, and a missing one must be noticed.
     let passed = systemd::passed();
     // Early, because a signal that comes before its handler ends the process.
-    let signals = operator::signals().map_err(|error| vec![format!("signals: {}", plain(&error))])?;
+    let signals = operator::signals().map_err(named("signals")).map_err(|error| vec![error])?;
     let file =
         config::load(path).map_err(|errors| errors.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>())?;
     let fds = Fds::raise();
@@ -124,9 +129,8 @@ impl Host {
 
     fn with(passed: Result<Passed, String>, signals: Signals, fds: Fds) -> Result<Host, String> {
         let Passed { sockets, control, parcels } = passed?;
-        let output = Output::stdout().map_err(|error| format!("standard output: {}", plain(&error)))?;
-        let bare = Host::bare(fds, output, Box::new(MachineTime))
-            .map_err(|error| format!("NOTIFY_SOCKET: {}", plain(&error)))?;
+        let output = Output::stdout().map_err(named("standard output"))?;
+        let bare = Host::bare(fds, output, Box::new(MachineTime)).map_err(named("NOTIFY_SOCKET"))?;
         Ok(Host { sockets, control, parcels, signals: Box::new(signals), ..bare })
     }
 }
@@ -143,11 +147,9 @@ impl EventLoop {
     fn with(path: &Path, file: File, host: Host) -> Result<EventLoop, Errors> {
         let File { config, text } = file;
         let Host { mut fds, sockets, control, parcels, manager, messages, output, signals, time } = host;
-        let poller = Poller::new().map_err(|error| format!("cannot create the poll: {}", plain(&error)))?;
-        let registry =
-            poller.registry().try_clone().map_err(|error| format!("cannot create the poll: {}", plain(&error)))?;
-        let operator =
-            Operator::new(path, text, signals, &registry).map_err(|error| format!("signals: {}", plain(&error)))?;
+        let poller = Poller::new().map_err(named("cannot create the poll"))?;
+        let registry = poller.registry().try_clone().map_err(named("cannot create the poll"))?;
+        let operator = Operator::new(path, text, signals, &registry).map_err(named("signals"))?;
         let mut deliveries = Deliveries::look(parcels);
         let mut listeners = Listeners::new(sockets, deliveries.listeners(), &config);
         let mut control = Control::new(control);
