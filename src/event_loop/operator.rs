@@ -146,7 +146,7 @@ impl EventLoop {
                 (SIGTERM, Phase::Serving | Phase::Drained(_)) if self.manager.keeps_fds() => {
                     self.operator.phase = Phase::Leaving;
                 }
-                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(),
+                (SIGTERM | SIGUSR1, Phase::Serving) => self.drain(Phase::Draining),
                 // The first signal; the connections keep what is left of their time.
                 (SIGTERM | SIGUSR1, Phase::Drained(_)) => self.operator.phase = Phase::Draining,
                 (SIGTERM | SIGUSR1 | SIGINT, _) => self.stop(),
@@ -171,22 +171,21 @@ impl EventLoop {
             if handover::hand_over(self) {
                 self.operator.phase = Phase::Over;
             } else {
-                self.drain();
+                self.drain(Phase::Draining);
             }
         }
     }
 
     /// Drains at an operator's order, which does not end the process at once, though nothing is open.
     pub(super) fn drain_at_leisure(&mut self) {
-        self.drain();
         let least = self.context.now + LEAST_DRAIN;
-        self.operator.phase = Phase::Drained(least);
+        self.drain(Phase::Drained(least));
         self.context.timers.push(least, Timer::LeastDrain);
     }
 
     /// Stops accepting clients, and gives open connections `timeouts.drain` to finish.
-    fn drain(&mut self) {
-        self.operator.phase = Phase::Draining;
+    fn drain(&mut self, phase: Phase) {
+        self.operator.phase = phase;
         let timeout = self.context.config.timeouts.drain;
         self.context.timers.push(self.context.now + timeout, Timer::Drain);
         self.close_unwanted(None);

@@ -166,13 +166,11 @@ fn open_all(event_loop: &mut EventLoop, config: &Config) -> Result<(), Vec<Strin
     let registry = &context.registry;
     door.fds.share_out(config).map_err(|error| vec![error])?;
     let socket = control.open(config.control.as_deref(), registry).map_err(|error| vec![error])?;
-    match door.open(config, registry) {
-        Ok(()) => control.put(socket, registry),
-        Err(errors) => {
-            socket.give_up(registry);
-            return Err(errors);
-        }
+    if let Err(errors) = door.open(config, registry) {
+        socket.give_up(registry);
+        return Err(errors);
     }
+    control.put(socket, registry);
     Ok(())
 }
 
