@@ -364,17 +364,22 @@ impl Route {
     /// old count.
     fn name_servers(&mut self) {
         for (index, member) in self.group.members() {
-            let index = index.index();
-            if self.servers.len() <= index {
-                self.servers.resize_with(index + 1, Server::default);
-            }
-            let Some(server) = self.servers.get_mut(index) else { continue };
+            let Some(server) = entry(&mut self.servers, index) else { continue };
             if *server.name != *member.server().name {
                 self.unplaced += &server.traffic;
                 *server = Server { name: (&*member.server().name).into(), ..Server::default() };
             }
         }
     }
+}
+
+/// The entry of the server with an index of the group, made if it is not there yet.
+fn entry(servers: &mut Vec<Server>, index: ServerIndex) -> Option<&mut Server> {
+    let index = index.index();
+    if servers.len() <= index {
+        servers.resize_with(index + 1, Server::default);
+    }
+    servers.get_mut(index)
 }
 
 impl Server {

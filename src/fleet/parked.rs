@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::frontends::ParkedOwn;
-use super::{Fleet, Route, RouteId, Server, ServerId};
+use super::{Fleet, Route, RouteId, Server, ServerId, entry};
 use crate::config::{self, HealthCheck, OnDown, RouteTimeouts};
 use crate::metrics::{Traffic, Usage};
 use crate::policy::health::{ParkedHealth, Spread, Standing};
@@ -161,11 +161,7 @@ impl ParkedServer {
             route.group.take_up(spread.now(), index, health);
         }
         route.group.take_up_override(spread.now(), index, self.set);
-        let place = index.index();
-        if route.servers.len() <= place {
-            route.servers.resize_with(place + 1, Server::default);
-        }
-        if let Some(server) = route.servers.get_mut(place) {
+        if let Some(server) = entry(&mut route.servers, index) {
             let name = (*self.name).into();
             *server = Server { name, traffic: self.traffic, usage: self.usage, ..Server::default() };
         }
