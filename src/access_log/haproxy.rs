@@ -20,11 +20,11 @@ pub(super) fn write(buffer: &mut Vec<u8>, accepted: &[u8], whose: &Whose<'_>, st
             line.text(" ACCEPT ac=").number(counts.process).text(" fc=").number(counts.frontend);
         }
         Step::Refuse { why } => {
-            line.text(" ").coloured("TCP-REQ-CONT", Colour::Yellow).text(" =>").sni(whose);
+            line.text(" ").coloured("TCP-REQ-CONT", || Colour::Yellow).text(" =>").sni(whose);
             line.display(&format_args!(" reason=\"{why}\""));
         }
         Step::ConnectFailed { why, tries_left } => {
-            line.place(whose).text(" ").coloured("ERROR", Colour::Red);
+            line.place(whose).text(" ").coloured("ERROR", || Colour::Red);
             line.display(&format_args!(" connect=\"{why}\" retries_left={tries_left}"));
             line.unique_id(whose);
         }
@@ -145,7 +145,7 @@ impl Line<'_> {
 
     fn drop(&mut self, reason: CloseReason) -> &mut Self {
         match reason {
-            CloseReason::Dropped(reason) => self.coloured(DropReason::in_log(reason), Colour::Yellow),
+            CloseReason::Dropped(reason) => self.coloured(DropReason::in_log(reason), || Colour::Yellow),
             _ => self.text("-"),
         }
     }
@@ -154,7 +154,7 @@ impl Line<'_> {
         self.text(" Tw=").milliseconds(timing.queued);
         self.text(" Tc=").milliseconds(timing.connect);
         self.text(" Tt=").milliseconds(Some(timing.total));
-        self.text(" B=").number(bytes_down).text(" ts=").letters(reason);
+        self.text(" B=").number(bytes_down).text(" ts=").coloured(reason.letters(), || colour(reason));
         self.text(" ac=").number(counts.process).text(" fc=").number(counts.frontend);
         self.text(" bc=").number(counts.route).text(" sc=").number(counts.server);
         self.text(" sq=0 bq=").number(counts.ahead)
@@ -178,18 +178,12 @@ impl Line<'_> {
         self.text("\"")
     }
 
-    fn letters(&mut self, reason: CloseReason) -> &mut Self {
-        if !self.in_colour {
-            return self.text(reason.letters());
-        }
-        self.coloured(reason.letters(), colour(reason))
-    }
-
-    fn coloured(&mut self, text: &str, colour: Colour) -> &mut Self {
+    /// Text in a colour, which is looked up only where colours are shown.
+    fn coloured(&mut self, text: &str, colour: impl FnOnce() -> Colour) -> &mut Self {
         if !self.in_colour {
             return self.text(text);
         }
-        self.text(colour.code()).text(text).text(RESET)
+        self.text(colour().code()).text(text).text(RESET)
     }
 }
 
