@@ -9,14 +9,14 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
+use socket2::SockRef;
 
 use super::keepalive::keep_alive;
 use super::kernel::{Call, ask};
 use super::token::Token;
 
-/// Bytes that a [narrow](Stream::narrow) socket keeps at most, with the kernel's own for them. Half of it may be on its way at once.
-/// socket(7): the kernel doubles what it is told.
-const NARROW: usize = 64 * 1024;
+/// Segments beyond this size are large: those of a loopback interface (65,483 bytes) and of some tunnels, and not of Ethernet (1,460 and 8,960).
+const LARGE_SEGMENT: u32 = 16 * 1024;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
@@ -29,8 +29,8 @@ pub struct Stream {
     end: End,
     watch: Watch,
     nagle: Nagle,
-    /// Whether what the kernel keeps of unread bytes has a bound.
-    narrow: bool,
+    /// KiB of unread bytes that the kernel is to keep; `u16::MAX` as long as it decides.
+    bound: u16,
 }
 
 /// What the poll has reported about the end of the input.
@@ -85,7 +85,7 @@ impl Stream {
             end: End::NotYet,
             watch: Watch::Nothing,
             nagle: Nagle::Off,
-            narrow: false,
+            bound: u16::MAX,
         }
     }
 
@@ -299,13 +299,19 @@ impl Stream {
         keep_alive(&self.fd, silence);
     }
 
-    /// Once, has the kernel keep at most [`NARROW`] bytes that were not read, and not more for a fast peer.
-    pub fn narrow(&mut self) {
-        if std::mem::replace(&mut self.narrow, true) {
+    /// Has the kernel keep at most `bound` KiB of unread bytes, with its own for them, and not more for a fast peer. A bound is only lowered.
+    ///
+    /// Nothing is bound where segments are large: a peer waits until a whole one fits, and one that never fits stands still.
+    pub fn narrow(&mut self, bound: u16) {
+        if self.bound <= bound {
             return;
         }
-        // A kernel that refuses keeps more, and relays all the same.
-        let _ = ask(Call::Narrow, || sockopt::set_socket_recv_buffer_size(&self.fd, NARROW / 2));
+        self.bound = bound;
+        // Until the peer has opened its window, the kernel tells half of it, 32 KiB, where segments could be larger.
+        if SockRef::from(&self.fd).tcp_mss().is_ok_and(|bytes| bytes <= LARGE_SEGMENT) {
+            // socket(7): the kernel doubles what it is told. One that refuses keeps more, and relays all the same.
+            let _ = ask(Call::Narrow, || sockopt::set_socket_recv_buffer_size(&self.fd, usize::from(bound) * 1024 / 2));
+        }
     }
 
     /// The address that the peer connected to.
@@ -352,6 +358,8 @@ impl AsFd for Stream {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     impl Stream {
@@ -365,11 +373,25 @@ mod tests {
         }
     }
 
-    /// Without this, what the kernel keeps of a server grows as before, or is twice what was meant.
+    /// Without this, what the kernel keeps of a server grows as before, or is twice what was meant, or is too little for the segments of
+    /// a loopback interface.
     #[test]
     fn a_narrow_socket_keeps_its_bound() {
+        let kept = |stream: &Stream| sockopt::socket_recv_buffer_size(&stream.fd).unwrap();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_tcp_mss(1_400).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap().as_socket().unwrap()).unwrap();
+        let mut stream = Stream::accepted(listener.accept().unwrap().0.into());
+        for (bound, expected) in [(256, 256), (64, 64), (128, 64), (u16::MAX, 64)] {
+            stream.narrow(bound);
+            assert_eq!(kept(&stream), expected * 1024, "{bound} KiB");
+        }
+
         let (_peer, mut stream) = Stream::pair();
-        stream.narrow();
-        assert_eq!(sockopt::socket_recv_buffer_size(&stream.fd).unwrap(), NARROW);
+        let before = kept(&stream);
+        stream.narrow(64);
+        assert_eq!(kept(&stream), before, "large segments");
     }
 }

@@ -6,9 +6,6 @@ pub(super) const FREE: usize = 20 * 1024;
 /// Bytes that all hellos together may take beyond that.
 const MAX_LENT: usize = 8 * 1024 * 1024;
 
-/// Stalled relays beyond which servers' sockets are narrow.
-const MAX_STALLED: u32 = 64;
-
 /// The bytes lent to the few hellos that need more than [`FREE`], and the number of relays that are stalled.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -49,8 +46,31 @@ impl Memory {
         self.stalled
     }
 
-    /// Whether so many relays are stalled that no other server's socket may hold much.
-    pub(super) fn is_short(&self) -> bool {
-        self.stalled > MAX_STALLED
+    /// KiB that the kernel may keep of what a server has sent; `u16::MAX`: as much as it likes, while few relays are stalled.
+    pub(super) fn bound(&self) -> u16 {
+        match self.stalled {
+            0..=4 => u16::MAX,
+            5..=64 => 256,
+            _ => 64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this, relays that stall have the kernel keep more than a small container has, or few of them lose their autotuning.
+    #[test]
+    fn the_more_relays_are_stalled_the_less_is_kept_for_each() {
+        let mut memory = Memory::default();
+        let mut bounds = vec![(0, memory.bound())];
+        for stalled in 1..=1_000 {
+            memory.note_stalled(&mut false, true);
+            if bounds.last().is_none_or(|(_, last)| *last != memory.bound()) {
+                bounds.push((stalled, memory.bound()));
+            }
+        }
+        assert_eq!(bounds, [(0, u16::MAX), (5, 256), (65, 64)]);
     }
 }

@@ -197,13 +197,13 @@ impl Relay {
         }
     }
 
-    /// While many relays are stalled, sets a bound for what this one keeps in the kernel if its client reads slowly: before it reads from
+    /// While others are stalled, sets a bound for what this one keeps in the kernel if its client reads slowly: before it reads from
     /// the server, as each read lets the server send more. One whose client takes nothing has what it has: a lower bound would have the
     /// kernel drop what is on its way.
     fn narrow(&mut self, lent: &Lent<'_>) {
         let reads = self.server.is_readable() && (!self.down.is_held_up() || self.routed.client.stream.is_writable());
-        if reads && lent.shared.memory.is_short() {
-            self.server.narrow();
+        if reads {
+            self.server.narrow(lent.shared.memory.bound());
         }
     }
 

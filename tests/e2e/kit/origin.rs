@@ -66,7 +66,16 @@ impl Origin {
         expect: Expect,
         serve: impl Fn(Visit) + Send + Sync + 'static,
     ) -> Origin {
-        let listener = TcpListener::bind(address).unwrap();
+        Origin::serve_on(TcpListener::bind(address).unwrap(), expect, serve)
+    }
+
+    /// The same on a listener with options of the test's.
+    pub(crate) fn serve_on(
+        listener: TcpListener,
+        expect: Expect,
+        serve: impl Fn(Visit) + Send + Sync + 'static,
+    ) -> Origin {
+        let address = listener.local_addr().unwrap();
         // The standard library's backlog is 128, less than some tests open at once.
         SockRef::from(&listener).listen(4096).unwrap();
         let (seen, stopped, serve) =
