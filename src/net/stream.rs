@@ -358,14 +358,15 @@ impl AsFd for Stream {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use socket2::{Domain, Socket, Type};
-
     use super::*;
 
     impl Stream {
         /// A connection: its other end, and a stream.
         pub(in crate::net) fn pair() -> (TcpStream, Stream) {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            Stream::pair_on(&TcpListener::bind("127.0.0.1:0").unwrap())
+        }
+
+        fn pair_on(listener: &TcpListener) -> (TcpStream, Stream) {
             let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (own, _) = listener.accept().unwrap();
             own.set_nonblocking(true).unwrap();
@@ -378,12 +379,9 @@ mod tests {
     #[test]
     fn a_narrow_socket_keeps_its_bound() {
         let kept = |stream: &Stream| sockopt::socket_recv_buffer_size(&stream.fd).unwrap();
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.set_tcp_mss(1_400).unwrap();
-        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        listener.listen(1).unwrap();
-        let _peer = TcpStream::connect(listener.local_addr().unwrap().as_socket().unwrap()).unwrap();
-        let mut stream = Stream::accepted(listener.accept().unwrap().0.into());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&listener).set_tcp_mss(1_400).unwrap();
+        let (_peer, mut stream) = Stream::pair_on(&listener);
         for (bound, expected) in [(256, 256), (64, 64), (128, 64), (u16::MAX, 64)] {
             stream.narrow(bound);
             assert_eq!(kept(&stream), expected * 1024, "{bound} KiB");

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kit::client::Client;
 use crate::kit::lines::From;
@@ -168,11 +168,9 @@ fn narrow(to: SocketAddr) -> Client {
 
 /// A listener whose connections have segments of 1,400 bytes. A loopback interface has others.
 fn on_ethernet() -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_tcp_mss(1_400).unwrap();
-    socket.bind(&free_address().into()).unwrap();
-    socket.listen(128).unwrap();
-    socket.into()
+    let listener = TcpListener::bind(free_address()).unwrap();
+    SockRef::from(&listener).set_tcp_mss(1_400).unwrap();
+    listener
 }
 
 /// A server that sends 12.5 MiB once it is asked.
