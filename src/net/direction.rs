@@ -18,17 +18,15 @@ const MAX_BULK_READS: u8 = 2 * BULK_READS;
 pub struct Direction {
     bytes: u64,
     spliced: u64,
-    held: Held,
+    /// Boxed, for an idle direction holds nothing.
+    held: Option<Box<Held>>,
     flow: Flow,
     bulk_reads: u8,
     beginning: Beginning,
 }
 
 /// Bytes that were read and are not written yet.
-#[derive(Default)]
 enum Held {
-    #[default]
-    Nothing,
     /// The kernel holds it, in the source's receive queue.
     AtSource,
     Bytes {
@@ -36,6 +34,12 @@ enum Held {
         written: u32,
     },
     Pipe(Pipe),
+}
+
+impl Held {
+    fn unwritten(bytes: impl Into<Box<[u8]>>) -> Held {
+        Held::Bytes { bytes: bytes.into(), written: 0 }
+    }
 }
 
 /// The first bytes of a direction.
@@ -102,8 +106,8 @@ impl Direction {
     #[must_use]
     pub fn starting_with(bytes: &[u8], written: usize) -> Direction {
         let held = match bytes.get(written..) {
-            None | Some([]) => Held::Nothing,
-            Some(rest) => Held::Bytes { bytes: rest.into(), written: 0 },
+            None | Some([]) => None,
+            Some(rest) => Some(Held::unwritten(rest).into()),
         };
         let beginning = bytes.first().copied().map_or(Beginning::Unknown, Beginning::Byte);
         Direction { bytes: written as u64, beginning, held, ..Direction::default() }
@@ -122,14 +126,13 @@ impl Direction {
     /// # Errors
     /// The kernel's, if a pipe cannot be read.
     pub fn park(&mut self, pipes: &mut Pipes) -> Result<(ParkedDirection, &[u8]), Errno> {
-        if let Held::Pipe(pipe) = &mut self.held {
-            let bytes = pipe.empty()?.into_boxed_slice();
-            if let Held::Pipe(pipe) = std::mem::replace(&mut self.held, Held::Bytes { bytes, written: 0 }) {
-                pipes.give_back(pipe);
-            }
+        if let Some(Held::Pipe(pipe)) = self.held.as_deref_mut() {
+            let bytes = pipe.empty()?;
+            self.let_go(pipes);
+            self.held = Some(Held::unwritten(bytes).into());
         }
-        let held = match &self.held {
-            Held::Bytes { bytes, written } => bytes.get(*written as usize..).unwrap_or_default(),
+        let held = match self.held.as_deref() {
+            Some(Held::Bytes { bytes, written }) => bytes.get(*written as usize..).unwrap_or_default(),
             _ => &[],
         };
         Ok((ParkedDirection { bytes: self.bytes, spliced: self.spliced, flow: self.flow }, held))
@@ -166,7 +169,7 @@ impl Direction {
     /// Whether bytes are held until the sink takes them.
     #[must_use]
     pub fn is_held_up(&self) -> bool {
-        !matches!(self.held, Held::Nothing)
+        self.held.is_some()
     }
 
     /// Whether it has proved to be bulk.
@@ -190,7 +193,12 @@ impl Direction {
     /// Ends the direction now. Held bytes are thrown away.
     pub fn cut(&mut self, pipes: &mut Pipes) {
         self.flow = Flow::Ended;
-        if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
+        self.let_go(pipes);
+    }
+
+    /// Holds nothing any more.
+    fn let_go(&mut self, pipes: &mut Pipes) {
+        if let Some(Held::Pipe(pipe)) = self.held.take().map(|held| *held) {
             pipes.give_back(pipe);
         }
     }
@@ -259,7 +267,7 @@ impl Direction {
         }
         let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
         if let Some(rest @ [_, ..]) = bytes.get(written..) {
-            self.held = Held::Bytes { bytes: rest.into(), written: 0 };
+            self.held = Some(Held::unwritten(rest).into());
         }
         Ok(bytes.len())
     }
@@ -278,7 +286,7 @@ impl Direction {
         let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
         let seen = bytes.len();
         if written < seen {
-            self.held = Held::AtSource;
+            self.held = Some(Held::AtSource.into());
         }
         from.skip(written, seen, room).map_err(Progress::SourceFailed)?;
         Ok(written)
@@ -330,7 +338,7 @@ impl Direction {
         if pipe.is_empty() {
             pipes.give_back(pipe);
         } else {
-            self.held = Held::Pipe(pipe);
+            self.held = Some(Held::Pipe(pipe).into());
         }
         match filled {
             Ok(Some(0)) => {
@@ -352,14 +360,12 @@ impl Direction {
 
     /// Writes what is held. Answers whether nothing is held any more.
     fn flush(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
-        if !self.is_held_up() {
-            return Ok(true);
-        }
+        let Some(held) = self.held.as_deref_mut() else { return Ok(true) };
         if !to.is_writable() {
             return Ok(false);
         }
-        match &mut self.held {
-            Held::Nothing | Held::AtSource => {}
+        match held {
+            Held::AtSource => {}
             Held::Bytes { bytes, written } => {
                 let n = to.write(bytes.get(*written as usize..).unwrap_or_default())?;
                 *written += n as u32;
@@ -383,19 +389,17 @@ impl Direction {
                 }
             }
         }
-        if let Held::Pipe(pipe) = std::mem::take(&mut self.held) {
-            pipes.give_back(pipe);
-        }
+        self.let_go(pipes);
         Ok(true)
     }
 
     /// Reads what is held out of a pipe that cannot be spliced from, and writes it.
     fn copy_pipe(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
         pipes.forbid();
-        if let Held::Pipe(mut pipe) = std::mem::take(&mut self.held) {
+        if let Some(Held::Pipe(pipe)) = self.held.as_deref_mut() {
             let bytes = pipe.empty();
-            pipes.give_back(pipe);
-            self.held = Held::Bytes { bytes: bytes?.into(), written: 0 };
+            self.let_go(pipes);
+            self.held = Some(Held::unwritten(bytes?).into());
         }
         self.flush(to, pipes)
     }
