@@ -9,14 +9,17 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 
 use super::keepalive::keep_alive;
 use super::kernel::{Call, ask};
 use super::token::Token;
 
-/// Segments beyond this size are large: those of a loopback interface (65,483 bytes) and of some tunnels, and not of Ethernet (1,460 and 8,960).
+/// Segments beyond this size are large: those of a loopback interface (65,483 bytes) and of some tunnels, and not of Ethernet, jumbo
+/// frames included (8,960).
 const LARGE_SEGMENT: u32 = 16 * 1024;
+/// The longest segment of Ethernet without jumbo frames.
+const ETHERNET_SEGMENT: u32 = 1_460;
 
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
@@ -307,11 +310,23 @@ impl Stream {
             return;
         }
         self.bound = bound;
-        // Until the peer has opened its window, the kernel tells half of it, 32 KiB, where segments could be larger.
-        if SockRef::from(&self.fd).tcp_mss().is_ok_and(|bytes| bytes <= LARGE_SEGMENT) {
+        if !self.has_large_segments() {
             // socket(7): the kernel doubles what it is told. One that refuses keeps more, and relays all the same.
             let _ = ask(Call::Narrow, || sockopt::set_socket_recv_buffer_size(&self.fd, usize::from(bound) * 1024 / 2));
         }
+    }
+
+    /// Whether the peer may send segments beyond [`LARGE_SEGMENT`]. The kernel tells half of the peer's window where that is less: 32 KiB
+    /// before the peer has opened it, and a few where the peer has a small buffer.
+    fn has_large_segments(&self) -> bool {
+        let told = SockRef::from(&self.fd).tcp_mss().unwrap_or(u32::MAX);
+        told > LARGE_SEGMENT || told > ETHERNET_SEGMENT && self.is_on_this_host()
+    }
+
+    fn is_on_this_host(&self) -> bool {
+        let socket = SockRef::from(&self.fd);
+        let ip = |name: io::Result<SockAddr>| Some(name.ok()?.as_socket()?.ip());
+        ip(socket.peer_addr()).is_some_and(|peer| peer.is_loopback() || ip(socket.local_addr()) == Some(peer))
     }
 
     /// The address that the peer connected to.
