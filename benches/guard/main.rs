@@ -59,6 +59,7 @@ const CASES: &[Case] = &[
     ("pick one of 1,000 servers, round_robin", |rounds| pick("round_robin", 1000, Servers::Free, rounds)),
     ("pick one of 1,000 servers, least_connections", |rounds| pick("least_connections", 1000, Servers::Free, rounds)),
     ("pick one of 1,000 servers, source", |rounds| pick("source", 1000, Servers::Free, rounds)),
+    ("pick one of 10,000 servers, source", |rounds| pick("source", 10_000, Servers::Free, rounds)),
     ("pick one of 1,000 servers, half of them drained", |rounds| {
         pick("least_connections", 1000, Servers::HalfDrained, rounds);
     }),

@@ -7,6 +7,7 @@ mod hash;
 mod member;
 mod overrides;
 mod ranks;
+mod ring;
 mod rotation;
 mod update;
 

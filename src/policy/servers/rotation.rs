@@ -6,6 +6,7 @@ use super::ServerIndex;
 use super::hash::{exponential, hash_address, hash_name, mix};
 use super::member::{Load, Member};
 use super::ranks::Ranks;
+use super::ring::Ring;
 use crate::config::Balance;
 
 /// The most servers for which looking at each is cheaper than keeping them in order.
@@ -22,6 +23,11 @@ pub(super) struct Rotation {
     /// The same servers in order, if they are many. Built at the first pick after a change: when a whole network fails,
     /// hundreds of servers change between two picks.
     ranks: Option<Box<Ranks>>,
+    /// Whether the route has many servers, those that take no connections included: `source` must not change its way
+    /// when one of them goes down.
+    is_large: bool,
+    /// The same servers for `source` of a large route. Built as `ranks` are.
+    ring: Option<Box<Ring>>,
 }
 
 /// A server in smooth round robin. `owed` is counted in parts of a turn.
@@ -31,7 +37,7 @@ pub(super) struct Turn {
     pub(super) weight: u32,
     pub(super) owed: i64,
     /// Hash of its name, for `source`.
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 /// Whether the servers that take connections have room for one more.
@@ -48,7 +54,7 @@ pub(super) enum Vacancy {
 impl Rotation {
     /// A rotation without servers.
     pub(super) fn new(balance: Balance) -> Rotation {
-        Rotation { balance, turns: Vec::new(), is_plain: false, ranks: None }
+        Rotation { balance, turns: Vec::new(), is_plain: false, ranks: None, is_large: false, ring: None }
     }
 
     /// Changes the balance, from the next [`rebuild`](Rotation::rebuild) on.
@@ -71,6 +77,8 @@ impl Rotation {
         let is_limited = members.iter().any(|member| member.server().max_connections.is_some());
         self.is_plain = self.turns.len() <= MAX_SCANNED && !is_limited;
         self.ranks = None;
+        self.is_large = members.iter().filter(|member| !member.is_retired()).count() > MAX_SCANNED;
+        self.ring = None;
     }
 
     /// Picks the server for a connection from `client`, other than those in `tried`.
@@ -88,6 +96,7 @@ impl Rotation {
         let eligible = |turn: &Turn| if tried.contains(&turn.index) { None } else { member(turn) };
         let turns = &mut self.turns;
         match self.balance {
+            Balance::Source if self.is_large => self.pick_on_ring(members, client, tried),
             Balance::Source => nearest(client, turns, |turn| eligible(turn).is_some()),
             _ if turns.len() > MAX_SCANNED => self.pick_ranked(members, tried),
             Balance::RoundRobin => next_turn(turns, |turn| eligible(turn).is_some()),
@@ -96,6 +105,16 @@ impl Rotation {
             }
             Balance::LeastConnections => least_loaded(turns, eligible),
         }
+    }
+
+    #[inline(never)]
+    fn pick_on_ring(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
+        let has_room = |index: ServerIndex| members.get(index.index()).is_some_and(|member| !member.is_full());
+        let eligible = |index| has_room(index) && !tried.contains(&index);
+        let turns = &self.turns;
+        // So that the ring is not walked around for nothing.
+        turns.iter().find(|turn| eligible(turn.index))?;
+        self.ring.get_or_insert_with(|| Box::new(Ring::new(turns))).pick(client, eligible)
     }
 
     #[inline(never)]

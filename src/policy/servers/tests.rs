@@ -3,6 +3,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::super::random::Random;
+use super::rotation::MAX_SCANNED;
 use super::update::MAX_REMEMBERED;
 use super::*;
 use crate::config::{Balance, OnDown, Outage, Probe, ProxyHeader, ProxyProtocol, ProxyTlvs, RouteTimeouts};
@@ -284,32 +285,86 @@ fn source_shares_clients_by_weight() {
     }
 }
 
-/// Without this, clients of other servers lose their sessions when a server goes or comes.
+/// Without this, clients of other servers lose their sessions when a server goes or comes, or when so many of a large
+/// route are down that those left could be looked at one by one.
 #[test]
-fn source_moves_only_the_clients_of_a_server_that_goes() {
-    let mut group = weighted(Balance::Source, &[1, 1, 1, 1, 1]);
-    let before = places(&mut group);
-    report(&mut group, 2, false);
-    let during = places(&mut group);
-    for (client, place) in &before {
-        assert!(**place == *"s2" || during[client] == *place);
+fn source_moves_only_the_clients_of_servers_that_go() {
+    for (count, down) in [(5, 2..3), (MAX_SCANNED, 2..3), (MAX_SCANNED + 1, 2..3), (MAX_SCANNED + 1, 2..30)] {
+        let mut group = weighted(Balance::Source, &vec![1; count]);
+        let before = places(&mut group);
+        let gone: Vec<Box<str>> = down.clone().map(|i| format!("s{i}").into()).collect();
+        down.clone().for_each(|i| assert!(report(&mut group, i, false).is_some()));
+        let during = places(&mut group);
+        for (client, place) in &before {
+            assert_eq!(during[client] == *place, !gone.contains(place), "{place} of {count}");
+        }
+        down.for_each(|i| assert!(report(&mut group, i, true).is_some()));
+        assert_eq!(places(&mut group), before);
     }
-    report(&mut group, 2, true);
-    assert_eq!(places(&mut group), before);
 }
 
 /// Without this, a change of weight moves more clients than the new share.
 #[test]
 fn source_moves_few_clients_for_a_weight() {
-    let mut group = weighted(Balance::Source, &[1, 1, 1]);
-    let before = places(&mut group);
-    let servers = vec![server("s0", 1), server("s1", 2), server("s2", 1)];
-    group.update(&route(Balance::Source, servers), &mut spread());
-    let after = places(&mut group);
-    for (client, place) in &after {
-        assert!(**place == *"s1" || before[client] == *place);
+    for (count, heavier, margin) in [(3, 2, 0.015), (MAX_SCANNED + 1, 33, 0.05)] {
+        let mut weights = vec![1; count];
+        let mut group = weighted(Balance::Source, &weights);
+        let before = places(&mut group);
+        weights[1] = heavier;
+        let mut update = |weights: &[u16]| {
+            let servers = weights.iter().enumerate().map(|(i, weight)| server(&format!("s{i}"), *weight));
+            group.update(&route(Balance::Source, servers.collect()), &mut spread());
+            places(&mut group)
+        };
+        let after = update(&weights);
+        for (client, place) in &after {
+            assert!(**place == *"s1" || before[client] == *place);
+        }
+        let wanted = f64::from(heavier) / (f64::from(heavier) + count as f64 - 1.0);
+        assert!((share(&after, "s1") - wanted).abs() < margin, "{}", share(&after, "s1"));
+        assert_eq!(update(&vec![1; count]), before);
     }
-    assert!((share(&after, "s1") - 0.5).abs() < 0.015);
+}
+
+/// Without this, clients of other servers move at a reload of a large route, or two processes disagree after unlike
+/// reloads or over unlike files.
+#[test]
+fn source_in_a_large_route_depends_on_its_servers_only() {
+    let servers = |count: usize| (0..count).map(|i| server(&format!("s{i}"), 1 + i as u16 % 3));
+    let fresh = |count: usize| places(&mut group(Balance::Source, servers(count).collect()));
+    let mut reversed = group(Balance::Source, servers(MAX_SCANNED + 1).rev().collect());
+    assert_eq!(places(&mut reversed), fresh(MAX_SCANNED + 1));
+    let mut update = |count: usize| {
+        reversed.update(&route(Balance::Source, servers(count).collect()), &mut spread());
+        places(&mut reversed)
+    };
+    let (few, many) = (fresh(MAX_SCANNED + 1), fresh(MAX_SCANNED + 2));
+    assert_eq!(update(MAX_SCANNED + 2), many);
+    assert_eq!(update(MAX_SCANNED + 1), few);
+    assert_eq!(update(MAX_SCANNED), fresh(MAX_SCANNED));
+    let new = format!("s{}", MAX_SCANNED + 1);
+    assert!(many.iter().all(|(client, place)| **place == *new || few[client] == *place));
+    // One of 67 parts.
+    assert!((0.012..0.018).contains(&share(&many, &new)), "{}", share(&many, &new));
+}
+
+/// Without this, a retry in a large route goes to the server that refused the client, or moves it to another each time.
+#[test]
+fn source_in_a_large_route_has_an_order_for_every_client() {
+    let mut group = weighted(Balance::Source, &[1; MAX_SCANNED + 1]);
+    for client in clients().take(20) {
+        let mut tried = Vec::new();
+        while let Pick::Server(index) = group.pick(client, &tried) {
+            assert!(!tried.contains(&index));
+            tried.push(index);
+        }
+        assert_eq!((tried.len(), group.pick(client, &tried)), (MAX_SCANNED + 1, Pick::TriedAll));
+        // One that is down is left out, and the others keep their places.
+        report(&mut group, tried[0].0, false);
+        assert_eq!(group.pick(client, &[]), Pick::Server(tried[1]));
+        assert_eq!(group.pick(client, &tried[1..3]), Pick::Server(tried[3]));
+        report(&mut group, tried[0].0, true);
+    }
 }
 
 /// Without this, a full server's clients all go to one other server, or have no stable second choice.
@@ -391,8 +446,8 @@ fn full_servers_are_passed_over_and_waited_for() {
 #[test]
 fn a_large_route_is_full_when_each_of_its_servers_is() {
     let limited = |i| Server { max_connections: Some(1), ..server(&format!("s{i}"), 1) };
-    let count = super::rotation::MAX_SCANNED as u32 + 1;
-    for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+    let count = MAX_SCANNED as u32 + 1;
+    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Source] {
         let mut group = group(balance, (0..count).map(limited).collect());
         for _ in 0..count {
             assert!(!group.is_full());

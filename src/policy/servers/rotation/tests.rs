@@ -60,6 +60,21 @@ fn looked_for(turns: &mut [Turn], group: &Group, tried: &[ServerIndex]) -> Optio
     }
 }
 
+/// Without this, an upgrade moves the clients of a small route.
+#[test]
+fn each_server_is_looked_at_up_to_the_limit() {
+    for (count, is_ring) in [(MAX_SCANNED, false), (MAX_SCANNED + 1, true)] {
+        let mut group = group(Balance::Source, (0..count).map(|i| server(&format!("s{i}"), 1)).collect());
+        let clients = (0..100).map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)));
+        let agree = clients.filter(|&client| {
+            let wanted = nearest(client, &group.rotation.turns, |_| true);
+            group.rotation.pick(&group.members, client, &[]) == wanted
+        });
+        assert_eq!(agree.count() < 20, is_ring);
+        assert_eq!(group.rotation.ring.is_some(), is_ring);
+    }
+}
+
 /// Without this, the shortcut that saves logarithms picks another server than the full computation, so proxies
 /// disagree.
 #[test]
