@@ -13,7 +13,7 @@ use super::hash::{hash_address, mix};
 use super::rotation::Turn;
 
 /// Points of a server. The standard deviation of a share is 1 / √(2 · `POINTS` · `PROBES`), 3 % of it, and the greatest
-/// difference among 1,000 servers about 10 %. More points cost a build more time, more probes a pick.
+/// difference among 1,000 servers about 15 %. More points cost a build more time, more probes a pick.
 const POINTS: u64 = 32;
 
 /// Places of a client on the ring.
