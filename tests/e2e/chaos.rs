@@ -160,7 +160,7 @@ fn come(to: SocketAddr, numbers: &mut Seeded) -> io::Result<()> {
 
 /// A server that sends back what comes, as long as it pleases.
 fn disorderly(mut visit: Visit) {
-    let port = visit.stream.peer_addr().map_or(0, |peer| peer.port());
+    let port = visit.peer.port();
     let mut numbers = Seeded::new(port.into());
     let mut buffer = vec![0; 64 * 1024];
     let mut go = || -> io::Result<()> {

@@ -229,7 +229,7 @@ impl Origins {
     fn new(pace: &Arc<Pace>, quiet: &Quiet) -> Origins {
         let (quiet, sent, paced) = (Arc::clone(quiet), pace.download, Arc::clone(pace));
         Origins {
-            quiet: Origin::serve(Expect::Header, move |Visit { header, stream }| {
+            quiet: Origin::serve(Expect::Header, move |Visit { header, stream, .. }| {
                 let client = header.and_then(|header| header.source).unwrap();
                 quiet.lock().unwrap().insert(client, stream);
             }),

@@ -448,11 +448,13 @@ impl Haproxy {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let to = questions.first().unwrap().to;
-        wait_until("HAProxy listens", || {
-            assert!(child.try_wait().unwrap().is_none(), "HAProxy has ended");
-            TcpStream::connect(to).is_ok()
-        });
+        // One after the other.
+        for to in questions.iter().map(|question| question.to).collect::<BTreeSet<_>>() {
+            wait_until("HAProxy listens", || {
+                assert!(child.try_wait().unwrap().is_none(), "HAProxy has ended");
+                TcpStream::connect(to).is_ok()
+            });
+        }
         Haproxy(child)
     }
 }

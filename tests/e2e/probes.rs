@@ -23,18 +23,17 @@ fn a_probe_of_a_v1_route_tells_its_own_addresses() {
                 let (sender, probes) = mpsc::channel();
                 let at = free_address_of(ip.parse().unwrap());
                 let origin = Origin::serve_at(at, Expect::Nothing, move |visit| {
-                    let ends = (visit.stream.peer_addr().unwrap(), visit.stream.local_addr().unwrap());
+                    let source = visit.peer;
                     let (mut stream, mut line, mut rest) = (BufReader::new(visit.stream), String::new(), Vec::new());
                     stream.read_line(&mut line).unwrap();
                     // A probe ends with a reset.
                     drop(stream.take(next.len() as u64).read_to_end(&mut rest));
-                    drop(sender.send((line, rest, ends)));
+                    drop(sender.send((line, rest, source)));
                 });
                 let _proxy = start(&origin.server(), json!({ "type": kind }), "v1");
-                let (line, rest, (source, destination)) = probes.recv_timeout(PATIENCE).unwrap();
+                let (line, rest, from) = probes.recv_timeout(PATIENCE).unwrap();
                 let family = if at.is_ipv4() { "TCP4" } else { "TCP6" };
-                let (from, to) = ((source.ip(), source.port()), (destination.ip(), destination.port()));
-                assert_eq!(line, format!("PROXY {family} {} {} {} {}\r\n", from.0, to.0, from.1, to.1));
+                assert_eq!(line, format!("PROXY {family} {} {} {} {}\r\n", from.ip(), at.ip(), from.port(), at.port()));
                 assert_eq!(rest, next);
             }
         }

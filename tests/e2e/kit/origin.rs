@@ -16,6 +16,8 @@ use super::places::free_address;
 pub(crate) struct Visit {
     /// What its PROXY header said; `None` on an origin that expects none.
     pub(crate) header: Option<Header>,
+    /// Where it came from. A stream that was reset meanwhile does not know it any more.
+    pub(crate) peer: SocketAddr,
     pub(crate) stream: TcpStream,
 }
 
@@ -178,7 +180,7 @@ impl<F: Fn(Visit) + Send + Sync + 'static> Acceptor<F> {
             }
             let (serve, seen, expect) = (self.serve.clone(), self.seen.clone(), self.expect);
             let visit = move || {
-                if let Ok(visit) = welcome(stream, expect) {
+                if let Ok(visit) = welcome(stream, peer, expect) {
                     let is_probe = visit.header.as_ref().is_some_and(|h| h.source.is_none());
                     let header = visit.header.clone();
                     seen.lock().unwrap_or_else(PoisonError::into_inner).push(Seen { peer, header });
@@ -192,12 +194,12 @@ impl<F: Fn(Visit) + Send + Sync + 'static> Acceptor<F> {
     }
 }
 
-fn welcome(mut stream: TcpStream, expect: Expect) -> io::Result<Visit> {
+fn welcome(mut stream: TcpStream, peer: SocketAddr, expect: Expect) -> io::Result<Visit> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let header = if expect == Expect::Header { Some(header::read(&mut stream)?) } else { None };
-    Ok(Visit { header, stream })
+    Ok(Visit { header, peer, stream })
 }
 
 /// An address that answers no SYN: a listener whose queue is full and that accepts nothing.
