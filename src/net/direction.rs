@@ -126,11 +126,7 @@ impl Direction {
     /// # Errors
     /// The kernel's, if a pipe cannot be read.
     pub fn park(&mut self, pipes: &mut Pipes) -> Result<(ParkedDirection, &[u8]), Errno> {
-        if let Some(Held::Pipe(pipe)) = self.held.as_deref_mut() {
-            let bytes = pipe.empty()?;
-            self.let_go(pipes);
-            self.held = Some(Held::unwritten(bytes).into());
-        }
+        self.empty_pipe(pipes)?;
         let held = match self.held.as_deref() {
             Some(Held::Bytes { bytes, written }) => bytes.get(*written as usize..).unwrap_or_default(),
             _ => &[],
@@ -194,6 +190,10 @@ impl Direction {
     pub fn cut(&mut self, pipes: &mut Pipes) {
         self.flow = Flow::Ended;
         self.let_go(pipes);
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held = Some(Box::new(held));
     }
 
     /// Holds nothing any more.
@@ -267,7 +267,7 @@ impl Direction {
         }
         let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
         if let Some(rest @ [_, ..]) = bytes.get(written..) {
-            self.held = Some(Held::unwritten(rest).into());
+            self.hold(Held::unwritten(rest));
         }
         Ok(bytes.len())
     }
@@ -286,7 +286,7 @@ impl Direction {
         let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
         let seen = bytes.len();
         if written < seen {
-            self.held = Some(Held::AtSource.into());
+            self.hold(Held::AtSource);
         }
         from.skip(written, seen, room).map_err(Progress::SourceFailed)?;
         Ok(written)
@@ -338,7 +338,7 @@ impl Direction {
         if pipe.is_empty() {
             pipes.give_back(pipe);
         } else {
-            self.held = Some(Held::Pipe(pipe).into());
+            self.hold(Held::Pipe(pipe));
         }
         match filled {
             Ok(Some(0)) => {
@@ -396,12 +396,18 @@ impl Direction {
     /// Reads what is held out of a pipe that cannot be spliced from, and writes it.
     fn copy_pipe(&mut self, to: &mut Stream, pipes: &mut Pipes) -> Result<bool, Errno> {
         pipes.forbid();
-        if let Some(Held::Pipe(pipe)) = self.held.as_deref_mut() {
-            let bytes = pipe.empty();
-            self.let_go(pipes);
-            self.held = Some(Held::unwritten(bytes?).into());
-        }
+        self.empty_pipe(pipes)?;
         self.flush(to, pipes)
+    }
+
+    /// Reads what is held out of a pipe, if it is in one.
+    fn empty_pipe(&mut self, pipes: &mut Pipes) -> Result<(), Errno> {
+        if let Some(Held::Pipe(pipe)) = self.held.as_deref_mut() {
+            let bytes = pipe.empty()?;
+            self.let_go(pipes);
+            self.hold(Held::unwritten(bytes));
+        }
+        Ok(())
     }
 }
 
