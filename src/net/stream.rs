@@ -9,7 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
-use socket2::{SockAddr, SockRef};
+use socket2::SockRef;
 
 use super::keepalive::keep_alive;
 use super::kernel::{Call, ask};
@@ -324,9 +324,13 @@ impl Stream {
     }
 
     fn is_on_this_host(&self) -> bool {
+        self.ends().is_some_and(|(own, peer)| peer.ip().is_loopback() || own.ip() == peer.ip())
+    }
+
+    /// The socket's own address and its peer's, while it is connected.
+    fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let socket = SockRef::from(&self.fd);
-        let ip = |name: io::Result<SockAddr>| Some(name.ok()?.as_socket()?.ip());
-        ip(socket.peer_addr()).is_some_and(|peer| peer.is_loopback() || ip(socket.local_addr()) == Some(peer))
+        Some((socket.local_addr().ok()?.as_socket()?, socket.peer_addr().ok()?.as_socket()?))
     }
 
     /// The address that the peer connected to.
@@ -340,8 +344,7 @@ impl Stream {
     /// Whether the socket is connected with itself.
     #[must_use]
     pub fn is_its_own_peer(&self) -> bool {
-        let own = net::getsockname(&self.fd);
-        matches!((net::getpeername(&self.fd), own), (Ok(Some(peer)), Ok(own)) if peer == own)
+        self.ends().is_some_and(|(own, peer)| own == peer)
     }
 
     /// Closes with RST. Unsent bytes are thrown away.
