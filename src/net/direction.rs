@@ -12,6 +12,8 @@ const BULK_READS: u8 = 4;
 /// The most such reads that count. A smaller read takes back one that counted, and several end bulk: a proxy that is faster than
 /// the sender finds few bytes now and then, and bulk that began anew would be copied for a while.
 const MAX_BULK_READS: u8 = 2 * BULK_READS;
+/// Bytes after which copied bulk asks for a place: more than the kernel takes for a sink that reads nothing.
+const PROVEN: u64 = 1024 * 1024;
 
 /// Bytes on their way from one socket to the other. They are counted; only the first one is looked at.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub struct Direction {
     flow: Flow,
     bulk_reads: u8,
     beginning: Beginning,
+    /// Whether it is one of the few that may copy bulk in haste.
+    has_place: bool,
 }
 
 /// Bytes that were read and are not written yet.
@@ -125,8 +129,9 @@ impl Direction {
     ///
     /// # Errors
     /// The kernel's, if a pipe cannot be read.
-    pub fn park(&mut self, pipes: &mut Pipes) -> Result<(ParkedDirection, &[u8]), Errno> {
+    pub fn park(&mut self, to: &Stream, pipes: &mut Pipes) -> Result<(ParkedDirection, &[u8]), Errno> {
         self.empty_pipe(pipes)?;
+        self.leave_place(to, pipes);
         let held = match self.held.as_deref() {
             Some(Held::Bytes { bytes, written }) => bytes.get(*written as usize..).unwrap_or_default(),
             _ => &[],
@@ -187,9 +192,10 @@ impl Direction {
     }
 
     /// Ends the direction now. Held bytes are thrown away.
-    pub fn cut(&mut self, pipes: &mut Pipes) {
+    pub fn cut(&mut self, to: &Stream, pipes: &mut Pipes) {
         self.flow = Flow::Ended;
         self.let_go(pipes);
+        self.leave_place(to, pipes);
     }
 
     fn hold(&mut self, held: Held) {
@@ -225,6 +231,7 @@ impl Direction {
             }
             if self.flow == Flow::Ending {
                 self.flow = Flow::Ended;
+                self.leave_place(to, pipes);
                 return Progress::Ended;
             }
             if !from.is_readable() {
@@ -253,10 +260,12 @@ impl Direction {
         {
             return self.splice(pipe, from, pipes);
         }
-        if self.bulk_reads > 0 {
+        self.settle_place(to, pipes);
+        if self.bulk_reads > 0 && !self.has_place {
             return self.copy_much(from, to, scratch);
         }
-        let (room, _) = scratch.split_at_mut(BULK_READ.min(scratch.len()));
+        let most = if self.has_place { scratch.len() } else { BULK_READ.min(scratch.len()) };
+        let (room, _) = scratch.split_at_mut(most);
         let received = from.read(room);
         if let Received::Bytes(n) = received
             && self.bytes == 0
@@ -274,6 +283,26 @@ impl Direction {
 
     fn is_echo(&self, bytes: &[u8]) -> bool {
         matches!(self.beginning, Beginning::Answer(asked) if bytes.starts_with(&asked))
+    }
+
+    /// Takes a place for copied bulk whose sink has proved to read, and leaves it when bulk has ended. With a place, what the sink does not
+    /// take is held in memory, and its socket takes more than is on its way: fewer system calls and wakes, for more memory.
+    fn settle_place(&mut self, to: &Stream, pipes: &mut Pipes) {
+        match (self.has_place, self.is_bulk()) {
+            (false, true) if self.bytes >= PROVEN && pipes.take_place() => {
+                self.has_place = true;
+                to.take_more();
+            }
+            (true, false) => self.leave_place(to, pipes),
+            _ => {}
+        }
+    }
+
+    fn leave_place(&mut self, to: &Stream, pipes: &mut Pipes) {
+        if std::mem::take(&mut self.has_place) {
+            pipes.give_up_place();
+            to.take_less();
+        }
     }
 
     /// Copies bulk in large reads. What the sink does not take stays in the kernel, and not in memory of this process.
@@ -418,8 +447,11 @@ mod tests {
     use std::thread;
 
     use rustix::io::ioctl_fionread;
+    use socket2::SockRef;
 
     use super::*;
+    use crate::net::pipes::MAX_PLACES;
+    use crate::net::stream::MAX_NOT_SENT;
 
     const PORTION: usize = 512 * 1024;
 
@@ -522,7 +554,7 @@ mod tests {
             assert_eq!(most_pipes > 0, direction.spliced() > 0);
             drop(source);
             let moved = direction.bytes();
-            let (parked, held) = direction.park(&mut pipes).map(|(parked, held)| (parked, held.to_vec())).unwrap();
+            let (parked, held) = direction.park(&to, &mut pipes).map(|(parked, held)| (parked, held.to_vec())).unwrap();
             assert_eq!(pipes.lent(), 0);
             let text = serde_json::to_string(&parked).unwrap();
             let mut direction = Direction::take_up(serde_json::from_str(&text).unwrap(), &held);
@@ -542,6 +574,52 @@ mod tests {
             drop(to);
             assert!(reader.join().unwrap() == sent);
             assert_eq!(direction.bytes(), sent.len() as u64);
+        }
+    }
+
+    /// Without this, copied bulk costs as much as it did with a wake for each 16 KiB; or a sink that stops reading, or many at once, have
+    /// the process and the kernel hold more than a small machine has.
+    #[test]
+    fn copied_bulk_takes_a_place_if_its_sink_reads() {
+        for (others, sink_reads, expected) in
+            [(MAX_PLACES - 1, true, true), (MAX_PLACES, true, false), (0, false, false)]
+        {
+            let (mut source, mut from) = Stream::pair();
+            let (mut sink, mut to) = Stream::pair();
+            to.take_little();
+            source.set_nonblocking(true).unwrap();
+            sink.set_nonblocking(true).unwrap();
+            let (mut direction, mut pipes) = (Direction::default(), Pipes::new(0));
+            (0..others).for_each(|_| assert!(pipes.take_place()));
+            let (mut scratch, mut room) = (vec![0; 100 * 1024], vec![0; 1 << 20]);
+            let mut sent = 0;
+            while sent < 4 * PROVEN && (sink_reads || !direction.is_held_up()) {
+                sent += source.write(&vec![7; 1 << 20]).unwrap_or(0) as u64;
+                from.retry();
+                to.retry();
+                direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
+                while sink_reads && sink.read(&mut room).is_ok() {}
+            }
+            let seen = (pipes.taken_places() - others, to.takes_much());
+            assert_eq!(seen, (usize::from(expected), expected), "beside {others}, the sink reads: {sink_reads}");
+            direction.cut(&to, &mut pipes);
+            assert_eq!((pipes.taken_places(), to.takes_much()), (others, false));
+        }
+    }
+
+    /// Without this, a connection that goes on with short messages keeps a place that a transfer needs.
+    #[test]
+    fn a_place_is_left_when_bulk_has_ended() {
+        let (mut source, mut from) = Stream::pair();
+        let (_sink, mut to) = Stream::pair();
+        to.take_little();
+        let mut direction = Direction { bytes: PROVEN, bulk_reads: BULK_READS, ..Direction::default() };
+        let (mut pipes, mut scratch) = (Pipes::new(0), vec![0; 100 * 1024]);
+        for expected in [1, 0] {
+            source.write_all(b"a message").unwrap();
+            from.wait_for_bytes();
+            direction.pump(&mut from, &mut to, PORTION, &mut scratch, &mut pipes);
+            assert_eq!(pipes.taken_places(), expected);
         }
     }
 
@@ -565,6 +643,22 @@ mod tests {
         /// As if the poll had reported everything.
         fn retry(&mut self) {
             *self = Stream::accepted(self.as_fd().try_clone_to_owned().unwrap());
+        }
+
+        /// As if the poll had reported the bytes that are on their way.
+        fn wait_for_bytes(&mut self) {
+            while ioctl_fionread(&*self).unwrap() == 0 {
+                thread::yield_now();
+            }
+            self.retry();
+        }
+
+        fn take_little(&self) {
+            SockRef::from(self).set_tcp_notsent_lowat(MAX_NOT_SENT).unwrap();
+        }
+
+        fn takes_much(&self) -> bool {
+            SockRef::from(self).tcp_notsent_lowat().unwrap() > MAX_NOT_SENT
         }
     }
 }

@@ -12,16 +12,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::keepalive::keep_alive;
 use super::kernel::{Call, ask};
-use super::stream::Stream;
+use super::stream::{MAX_NOT_SENT, Stream};
 use super::token::Token;
 
 /// The backlog that listen(2) is asked for; the kernel takes the smaller of it and `net.core.somaxconn`.
 pub const BACKLOG: u16 = 65_535;
-
-/// Bytes that a client's socket takes beyond what is on its way to the client. A client that reads slowly keeps little of what its
-/// server sends in the kernel's memory, which counts towards a container's limit, and as much as before is on its way to a fast one
-/// (tcp(7), `TCP_NOTSENT_LOWAT`).
-const MAX_NOT_SENT: u32 = 16 * 1024;
 
 /// A listening socket.
 pub struct Listener<R> {

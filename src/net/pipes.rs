@@ -14,6 +14,8 @@ const PIPE_ROOMS: [usize; 2] = [1024 * 1024, 256 * 1024];
 const MIN_SIZE: usize = 64 * 1024;
 /// The most empty pipes that are kept for the next bulk transfer.
 const MAX_KEPT: usize = 16;
+/// The most directions that copy bulk in haste. Each may hold 160 KiB in memory, and 1 MiB in the kernel.
+pub(super) const MAX_PLACES: usize = 64;
 
 /// A pipe, and the number of bytes in it.
 pub struct Pipe {
@@ -23,7 +25,7 @@ pub struct Pipe {
     held: u32,
 }
 
-/// The idle pipes, and how many there may be in all.
+/// The idle pipes, and how many there may be in all; and the places of bulk that is copied instead.
 pub struct Pipes {
     empty: Vec<Pipe>,
     lent: usize,
@@ -32,13 +34,15 @@ pub struct Pipes {
     refused: bool,
     /// The kernel does not splice sockets: no pipe is lent any more.
     useless: bool,
+    /// How many more directions may copy bulk in haste.
+    places: usize,
 }
 
 impl Pipes {
     /// At most `most` pipes at once (two fds each); 0 turns splicing off.
     #[must_use]
     pub fn new(most: usize) -> Pipes {
-        Pipes { empty: Vec::new(), lent: 0, most, refused: false, useless: false }
+        Pipes { empty: Vec::new(), lent: 0, most, refused: false, useless: false, places: MAX_PLACES }
     }
 
     /// Sets how many pipes there may be at once.
@@ -75,6 +79,24 @@ impl Pipes {
         if pipe.held == 0 && self.empty.len() < MAX_KEPT.min(self.most) {
             self.empty.push(pipe);
         }
+    }
+
+    /// Takes a place for a direction that copies bulk. Answers whether there was one.
+    pub(super) fn take_place(&mut self) -> bool {
+        let is_free = self.places > 0;
+        self.places -= usize::from(is_free);
+        is_free
+    }
+
+    /// Gives such a place back.
+    pub(super) fn give_up_place(&mut self) {
+        self.places += 1;
+    }
+
+    /// How many places are taken.
+    #[cfg(test)]
+    pub fn taken_places(&self) -> usize {
+        MAX_PLACES - self.places
     }
 
     /// How many pipes hold bytes now.

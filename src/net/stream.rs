@@ -21,6 +21,13 @@ const LARGE_SEGMENT: u32 = 16 * 1024;
 /// The longest segment of Ethernet without jumbo frames.
 const ETHERNET_SEGMENT: u32 = 1_460;
 
+/// Bytes that a client's socket takes beyond what is on its way to the client. A client that reads slowly keeps little of what its
+/// server sends in the kernel's memory, which counts towards a container's limit, and as much as before is on its way to a fast one
+/// (tcp(7), `TCP_NOTSENT_LOWAT`).
+pub(super) const MAX_NOT_SENT: u32 = 16 * 1024;
+/// The same, for bulk that is copied in haste: the kernel sends more of it without a wake of this process.
+const MAX_NOT_SENT_OF_BULK: u32 = 1024 * 1024;
+
 /// A non-blocking TCP socket under an edge-triggered poll.
 ///
 /// Readiness is remembered until the socket itself blocks: an edge is reported once, possibly before it is needed.
@@ -300,6 +307,24 @@ impl Stream {
     /// Sets keepalive: probes after `silence`; never, if that is zero.
     pub fn keep_alive(&self, silence: Duration) {
         keep_alive(&self.fd, silence);
+    }
+
+    /// Has a client's socket take more than is on its way. A server's has no such bound.
+    pub(super) fn take_more(&self) {
+        self.change_not_sent(MAX_NOT_SENT, MAX_NOT_SENT_OF_BULK);
+    }
+
+    /// The reverse of [`take_more`](Stream::take_more). What was taken stays.
+    pub(super) fn take_less(&self) {
+        self.change_not_sent(MAX_NOT_SENT_OF_BULK, MAX_NOT_SENT);
+    }
+
+    fn change_not_sent(&self, from: u32, to: u32) {
+        let socket = SockRef::from(&self.fd);
+        if socket.tcp_notsent_lowat().is_ok_and(|bound| bound == from) {
+            // Fails only on a broken socket, which the next write reports.
+            let _ = socket.set_tcp_notsent_lowat(to);
+        }
     }
 
     /// Has the kernel keep at most `bound` KiB of unread bytes, with its own for them, and not more for a fast peer. A bound is only lowered.

@@ -70,8 +70,8 @@ impl Relay {
     /// The kernel's, if a pipe cannot be read.
     pub(super) fn park(&mut self, pipes: &mut Pipes) -> io::Result<(ParkedRelay, Held<'_>, [BorrowedFd<'_>; 2])> {
         let routed = self.routed.park().ok_or(io::ErrorKind::NotConnected)?;
-        let (up, held_up) = self.up.park(pipes)?;
-        let (down, held_down) = self.down.park(pipes)?;
+        let (up, held_up) = self.up.park(&self.server, pipes)?;
+        let (down, held_down) = self.down.park(&self.routed.client.stream, pipes)?;
         let client_spoke_last = self.last_word == Side::Client;
         let (last_heard, server_broke) = (self.last_heard, self.server_broke);
         let parked = ParkedRelay { routed, up, down, last_heard, client_spoke_last, server_broke };
@@ -219,7 +219,7 @@ impl Relay {
             // What the server sent before it failed can still be read.
             Progress::SinkFailed(_) => {
                 self.server_broke = !self.down.has_ended();
-                self.up.cut(pipes);
+                self.up.cut(&self.server, pipes);
             }
             _ => {}
         }
@@ -236,7 +236,7 @@ impl Relay {
             return Err(CloseReason::ClientBroke);
         }
         if self.down.has_ended() && self.server.is_broken() {
-            self.up.cut(pipes);
+            self.up.cut(&self.server, pipes);
         }
         Ok(up == Progress::Unfinished || down == Progress::Unfinished)
     }
@@ -327,8 +327,8 @@ impl Relay {
     }
 
     fn finish(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
-        self.up.cut(&mut lent.shared.pipes);
-        self.down.cut(&mut lent.shared.pipes);
+        self.up.cut(&self.server, &mut lent.shared.pipes);
+        self.down.cut(&self.routed.client.stream, &mut lent.shared.pipes);
         lent.shared.memory.note_stalled(&mut self.is_stalled, false);
         self.routed.close(self.moved(), reason, lent);
     }

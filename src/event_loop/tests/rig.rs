@@ -139,8 +139,9 @@ impl Rig {
     /// Nothing that is shared is still taken when no client is left.
     pub(super) fn check_gauges(&self) {
         let shared = &self.event_loop.sessions.shared;
-        let gauges = (shared.over_limits(), shared.stalled(), shared.pipes.lent(), shared.line.is_empty());
-        assert_eq!(gauges, (0, 0, 0, true));
+        let pipes = (shared.pipes.lent(), shared.pipes.taken_places());
+        let gauges = (shared.over_limits(), shared.stalled(), pipes, shared.line.is_empty());
+        assert_eq!(gauges, (0, 0, (0, 0), true));
     }
 
     /// Relays whose client takes nothing now.
