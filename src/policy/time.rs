@@ -32,6 +32,14 @@ impl Time {
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The next whole multiple of `step` since the start, or this time if it is one. What is due at such times is due together, and wakes
+    /// the loop once.
+    #[must_use]
+    pub fn rounded_up(self, step: Duration) -> Time {
+        let step = u64::try_from(step.as_micros()).unwrap_or(u64::MAX);
+        self.0.checked_next_multiple_of(step).map_or(Time::NEVER, Time)
+    }
 }
 
 impl Add<Duration> for Time {
@@ -110,6 +118,16 @@ mod tests {
         assert_eq!((early + 2 * SECOND, Time::NEVER + SECOND), (Time::from_micros(3_500_000), Time::NEVER));
         let (early, late) = (UnixTime::from_micros(1_500_000), UnixTime::from_micros(3_500_001));
         assert_eq!((late.since(early), early.since(late)), (2 * SECOND + Duration::from_micros(1), Duration::ZERO));
+    }
+
+    /// Without this, each of many timers wakes the loop on its own, or comes up early.
+    #[test]
+    fn what_is_due_at_about_the_same_time_is_due_together() {
+        let step = Duration::from_millis(10);
+        let rounded =
+            [0, 1, 9_999, 10_000, 10_001].map(|micros| Time::from_micros(micros).rounded_up(step).as_micros());
+        assert_eq!(rounded, [0, 10_000, 10_000, 10_000, 20_000]);
+        assert_eq!(Time::NEVER.rounded_up(step), Time::NEVER);
     }
 
     /// Without this, every time in the log and in the metrics is wrong by the age of the service.

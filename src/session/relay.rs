@@ -19,6 +19,8 @@ use crate::wire::server_hello;
 /// Age at which a server's socket gets its keepalive. A short connection is over by then, and saves four system calls.
 /// The silence so far counts.
 const KEEPALIVE_PAUSE: Duration = Duration::from_secs(1);
+/// All servers' sockets whose keepalive is due within such a time get it in one turn.
+const KEEPALIVE_STEP: Duration = Duration::from_millis(10);
 
 /// A client and a server whose bytes are relayed.
 pub struct Relay {
@@ -342,7 +344,10 @@ fn broken(error: Errno, reason: CloseReason) -> CloseReason {
 /// When the server's socket of a relay that begins now gets its keepalive.
 fn keepalive_due(context: &Context) -> Time {
     let keepalive = context.config.timeouts.keepalive;
-    if keepalive.is_zero() { Time::NEVER } else { context.now + keepalive.min(KEEPALIVE_PAUSE) }
+    if keepalive.is_zero() {
+        return Time::NEVER;
+    }
+    (context.now + keepalive.min(KEEPALIVE_PAUSE)).rounded_up(KEEPALIVE_STEP)
 }
 
 #[cfg(test)]
