@@ -90,7 +90,7 @@ const AT_ONCE: usize = 16;
 /// Bytes that the server has for a client that reads none: more than the kernel takes for it.
 const STALLED_BYTES: u64 = 128 << 10;
 /// From the last connection until all are idle.
-const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED: Duration = Duration::from_secs(6);
 const RESTARTS: usize = 5;
 const RELOADS: usize = 3;
 const GIB: f64 = (1_u64 << 30) as f64;
