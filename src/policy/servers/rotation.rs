@@ -20,6 +20,8 @@ pub(super) struct Rotation {
     turns: Vec<Turn>,
     /// Whether the servers are few and none has `max_connections`.
     is_plain: bool,
+    /// The only server, if there is one alone without `max_connections`: its turn, which lies elsewhere in memory, need not be looked at.
+    only: Option<ServerIndex>,
     /// The same servers in order, if they are many. Built at the first pick after a change: when a whole network fails,
     /// hundreds of servers change between two picks.
     ranks: Option<Box<Ranks>>,
@@ -54,7 +56,7 @@ pub(super) enum Vacancy {
 impl Rotation {
     /// A rotation without servers.
     pub(super) fn new(balance: Balance) -> Rotation {
-        Rotation { balance, turns: Vec::new(), is_plain: false, ranks: None, is_large: false, ring: None }
+        Rotation { balance, turns: Vec::new(), is_plain: false, only: None, ranks: None, is_large: false, ring: None }
     }
 
     /// Changes the balance, from the next [`rebuild`](Rotation::rebuild) on.
@@ -76,6 +78,10 @@ impl Rotation {
         self.turns.extend(turns);
         let is_limited = members.iter().any(|member| member.server().max_connections.is_some());
         self.is_plain = self.turns.len() <= MAX_SCANNED && !is_limited;
+        self.only = match self.turns.as_slice() {
+            [turn] if self.is_plain => Some(turn.index),
+            _ => None,
+        };
         self.ranks = None;
         self.is_large = members.iter().filter(|member| !member.is_retired()).count() > MAX_SCANNED;
         self.ring = None;
@@ -83,6 +89,11 @@ impl Rotation {
 
     /// Picks the server for a connection from `client`, other than those in `tried`.
     pub(super) fn pick(&mut self, members: &[Member], client: IpAddr, tried: &[ServerIndex]) -> Option<ServerIndex> {
+        if let Some(only) = self.only
+            && tried.is_empty()
+        {
+            return Some(only);
+        }
         match self.balance {
             Balance::RoundRobin if self.is_plain && tried.is_empty() => next_turn(&mut self.turns, |_| true),
             _ => self.pick_among(members, client, tried),

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::config::Server;
 use crate::policy::random::Random;
-use crate::policy::servers::Group;
 use crate::policy::servers::tests::{group, report, server};
+use crate::policy::servers::{Group, Pick};
 
 /// Without this, the heap for many servers picks otherwise than a scan of all: a drained, full, down, tried or busier
 /// server, or without weights.
@@ -41,6 +41,30 @@ fn of_many_servers_the_same_is_picked_as_by_looking_at_each() {
                 }
             }
         }
+    }
+}
+
+/// Without this, a route of one server picks it past its limit, or again for a retry, or when another has come in its place.
+#[test]
+fn a_server_alone_is_picked_while_it_takes_connections() {
+    for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::Source] {
+        let mut lone = group(balance, vec![server("a", 1)]);
+        assert_eq!(lone.rotation.only, Some(ServerIndex(0)));
+        assert_eq!(lone.pick(CLIENT, &[]), Pick::Server(ServerIndex(0)));
+        assert_eq!(lone.pick(CLIENT, &[ServerIndex(0)]), Pick::TriedAll);
+        report(&mut lone, 0, false);
+        assert_eq!(lone.pick(CLIENT, &[]), Pick::NoServer);
+
+        let mut two = group(balance, vec![server("a", 1), server("b", 1)]);
+        assert_eq!(two.rotation.only, None);
+        report(&mut two, 0, false);
+        assert_eq!(two.pick(CLIENT, &[]), Pick::Server(ServerIndex(1)));
+        assert_eq!(two.rotation.only, Some(ServerIndex(1)));
+
+        let mut limited = group(balance, vec![Server { max_connections: Some(1), ..server("a", 1) }]);
+        assert_eq!(limited.pick(CLIENT, &[]), Pick::Server(ServerIndex(0)));
+        limited.opened(ServerIndex(0));
+        assert_eq!(limited.pick(CLIENT, &[]), Pick::Full);
     }
 }
 
