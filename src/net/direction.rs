@@ -12,7 +12,7 @@ const BULK_READS: u8 = 4;
 /// The most such reads that count. A smaller read takes back one that counted, and several end bulk: a proxy that is faster than
 /// the sender finds few bytes now and then, and bulk that began anew would be copied for a while.
 const MAX_BULK_READS: u8 = 2 * BULK_READS;
-/// Bytes after which copied bulk asks for a place: more than the kernel takes for a sink that reads nothing.
+/// Bytes after which copied bulk asks for a place: more than the kernel takes by default for a sink that reads nothing.
 const PROVEN: u64 = 1024 * 1024;
 
 /// Bytes on their way from one socket to the other. They are counted; only the first one is looked at.
@@ -192,10 +192,10 @@ impl Direction {
     }
 
     /// Ends the direction now. Held bytes are thrown away.
-    pub fn cut(&mut self, to: &Stream, pipes: &mut Pipes) {
+    pub fn cut(&mut self, pipes: &mut Pipes) {
         self.flow = Flow::Ended;
         self.let_go(pipes);
-        self.leave_place(to, pipes);
+        pipes.give_up_place(&mut self.has_place);
     }
 
     fn hold(&mut self, held: Held) {
@@ -231,7 +231,7 @@ impl Direction {
             }
             if self.flow == Flow::Ending {
                 self.flow = Flow::Ended;
-                self.leave_place(to, pipes);
+                pipes.give_up_place(&mut self.has_place);
                 return Progress::Ended;
             }
             if !from.is_readable() {
@@ -261,11 +261,12 @@ impl Direction {
             return self.splice(pipe, from, pipes);
         }
         self.settle_place(to, pipes);
-        if self.bulk_reads > 0 && !self.has_place {
-            return self.copy_much(from, to, scratch);
-        }
-        let most = if self.has_place { scratch.len() } else { BULK_READ.min(scratch.len()) };
+        // Before bulk is proved, reads are no larger than they must be, so that little is copied of what will be spliced.
+        let most = if self.is_bulk() { scratch.len() } else { BULK_READ.min(scratch.len()) };
         let (room, _) = scratch.split_at_mut(most);
+        if self.bulk_reads > 0 && !self.has_place {
+            return self.copy_much(from, to, room);
+        }
         let received = from.read(room);
         if let Received::Bytes(n) = received
             && self.bytes == 0
@@ -298,19 +299,17 @@ impl Direction {
         }
     }
 
+    /// Leaves a place while the sink is still written to. At the end of a direction its socket may stay as it is.
     fn leave_place(&mut self, to: &Stream, pipes: &mut Pipes) {
-        if std::mem::take(&mut self.has_place) {
-            pipes.give_up_place();
+        if self.has_place {
             to.take_less();
         }
+        pipes.give_up_place(&mut self.has_place);
     }
 
     /// Copies bulk in large reads. What the sink does not take stays in the kernel, and not in memory of this process.
-    /// That takes one more system call for up to ten times as many bytes. Before bulk is proved, reads are no larger than
-    /// they must be, so that little is copied of what will be spliced.
-    fn copy_much(&mut self, from: &mut Stream, to: &mut Stream, scratch: &mut [u8]) -> Result<usize, Progress> {
-        let most = if self.is_bulk() { scratch.len() } else { BULK_READ.min(scratch.len()) };
-        let (room, _) = scratch.split_at_mut(most);
+    /// That takes one more system call for up to ten times as many bytes.
+    fn copy_much(&mut self, from: &mut Stream, to: &mut Stream, room: &mut [u8]) -> Result<usize, Progress> {
         let received = from.peek(room);
         let Some(Passed { bytes, written }) = self.pass_on(received, room, to)? else { return Ok(0) };
         let seen = bytes.len();
@@ -602,8 +601,11 @@ mod tests {
             }
             let seen = (pipes.taken_places() - others, to.takes_much());
             assert_eq!(seen, (usize::from(expected), expected), "beside {others}, the sink reads: {sink_reads}");
-            direction.cut(&to, &mut pipes);
+            direction.park(&to, &mut pipes).unwrap();
             assert_eq!((pipes.taken_places(), to.takes_much()), (others, false));
+            direction.has_place = pipes.take_place();
+            direction.cut(&mut pipes);
+            assert_eq!(pipes.taken_places(), others);
         }
     }
 

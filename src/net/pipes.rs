@@ -88,9 +88,9 @@ impl Pipes {
         is_free
     }
 
-    /// Gives such a place back.
-    pub(super) fn give_up_place(&mut self) {
-        self.places += 1;
+    /// Gives such a place back, if the direction has one.
+    pub(super) fn give_up_place(&mut self, has_place: &mut bool) {
+        self.places += usize::from(std::mem::take(has_place));
     }
 
     /// How many places are taken.

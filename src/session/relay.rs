@@ -221,7 +221,7 @@ impl Relay {
             // What the server sent before it failed can still be read.
             Progress::SinkFailed(_) => {
                 self.server_broke = !self.down.has_ended();
-                self.up.cut(&self.server, pipes);
+                self.up.cut(pipes);
             }
             _ => {}
         }
@@ -238,7 +238,7 @@ impl Relay {
             return Err(CloseReason::ClientBroke);
         }
         if self.down.has_ended() && self.server.is_broken() {
-            self.up.cut(&self.server, pipes);
+            self.up.cut(pipes);
         }
         Ok(up == Progress::Unfinished || down == Progress::Unfinished)
     }
@@ -329,8 +329,8 @@ impl Relay {
     }
 
     fn finish(&mut self, reason: CloseReason, lent: &mut Lent<'_>) {
-        self.up.cut(&self.server, &mut lent.shared.pipes);
-        self.down.cut(&self.routed.client.stream, &mut lent.shared.pipes);
+        self.up.cut(&mut lent.shared.pipes);
+        self.down.cut(&mut lent.shared.pipes);
         lent.shared.memory.note_stalled(&mut self.is_stalled, false);
         self.routed.close(self.moved(), reason, lent);
     }
