@@ -601,7 +601,8 @@ mod tests {
             }
             let seen = (pipes.taken_places() - others, to.takes_much());
             assert_eq!(seen, (usize::from(expected), expected), "beside {others}, the sink reads: {sink_reads}");
-            direction.park(&to, &mut pipes).unwrap();
+            let (_, held) = direction.park(&to, &mut pipes).unwrap();
+            assert!(expected || held.len() <= BULK_READ, "{} bytes are held without a place", held.len());
             assert_eq!((pipes.taken_places(), to.takes_much()), (others, false));
             direction.has_place = pipes.take_place();
             direction.cut(&mut pipes);
