@@ -22,7 +22,7 @@ with subtest("a client over the rate limit is not answered, others are"):
 
     retry(is_out, timeout=60)
     client.succeed(ask("fiscalismia.com", "--interface 198.51.100.8"))
-    t.assertRegex(journal(), rf"{CLIENT}:\d+ .* drop=RATE_LIMITED ")
+    wait_for_log(rf"{CLIENT}:\d+ .* drop=RATE_LIMITED ")
 
 with subtest("that client is answered again when its five seconds are over"):
     client.wait_until_succeeds("curl --silent --fail --ipv4 --max-time 2 https://fiscalismia.com/", timeout=20)

@@ -1,4 +1,5 @@
 import json
+import re
 
 ROUTES = {
     "fiscalismia.com": "172.24.0.3",
@@ -48,5 +49,10 @@ def journal() -> str:
     """All that the load balancer has said so far; what it said last may still be on its way to the journal."""
     told: str = loadbalancer.succeed("journalctl --sync && journalctl --unit fiscalismia-lb --output cat")
     return told
+
+
+def wait_for_log(pattern: str) -> None:
+    """Until the load balancer has said so: the journal gets a line some time after its cause."""
+    retry(lambda _: re.search(pattern, journal()) is not None, timeout=20)
 
 
