@@ -186,8 +186,6 @@ impl Session {
             return Next::Wait(self);
         }
         match self {
-            // It may have been put off only because another session was active.
-            Session::Relay(relay) if relay.is_put_off() => relay.advance(lent),
             Session::Preface(preface) => preface.expire(lent),
             Session::Hello(hello) => hello.expire(lent),
             Session::Queue(queue) => queue.expire(lent),

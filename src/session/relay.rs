@@ -138,11 +138,6 @@ impl Relay {
         self.up.is_bulk() || self.down.is_bulk()
     }
 
-    /// Whether it is in the line.
-    pub(super) fn is_put_off(&self) -> bool {
-        self.is_put_off
-    }
-
     /// Puts it in the line, unless it is there.
     pub(super) fn put_off(mut self: Box<Self>) -> Next {
         let stood = std::mem::replace(&mut self.is_put_off, true);
@@ -278,6 +273,10 @@ impl Relay {
         }
         if self.deadline() > lent.context.now {
             lent.arm(self.deadline());
+            return Next::Wait(Session::Relay(self));
+        }
+        // It may have been silent only because it stands in the line. Its turn there sets its deadline.
+        if self.is_put_off {
             return Next::Wait(Session::Relay(self));
         }
         let reason = self.silent();
