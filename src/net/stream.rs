@@ -381,12 +381,11 @@ impl Stream {
     ///
     /// The received data is acknowledged, then RST is sent with a TTL (IPv6: hop limit) of 1, and dies at the first
     /// router. HAProxy's `silent-drop` does the same if it has no capability.
-    pub fn vanish(self, peer: SocketAddr) {
+    pub fn vanish(self) {
         let _ = sockopt::set_tcp_quickack(&self.fd, true);
-        let _ = match peer {
-            SocketAddr::V4(_) => sockopt::set_ip_ttl(&self.fd, 1),
-            SocketAddr::V6(_) => sockopt::set_ipv6_unicast_hops(&self.fd, Some(1)),
-        };
+        // By the socket, and not by the client's address: that may be what a balancer in front has told. Each refuses the other's.
+        let _ = sockopt::set_ipv6_unicast_hops(&self.fd, Some(1));
+        let _ = sockopt::set_ip_ttl(&self.fd, 1);
         self.reset();
     }
 }

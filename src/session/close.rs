@@ -91,7 +91,7 @@ fn turn_away(mut client: Client, reason: DropReason, lent: &Lent<'_>) -> Next {
     match alert_only_to_tls(&client, lent) {
         _ if reason == DropReason::ClosedEarly => {}
         Reject::Close => {}
-        Reject::Drop => client.stream.vanish(client.source),
+        Reject::Drop => client.stream.vanish(),
         Reject::Alert => {
             let alert = match reason {
                 // A client that `allow_from` excludes must not learn that the name is served.
