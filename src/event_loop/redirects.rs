@@ -128,7 +128,9 @@ impl Redirects {
 
     /// Hands a client on to a server. It becomes a session, and counts towards their limit.
     fn hand_on(&mut self, key: Key, asked: Asked, (route, port): (RouteId, u16), context: &mut Context) {
-        if context.clients.sessions >= context.config.limits.connections.into() {
+        // Those of this turn are no sessions yet.
+        let sessions = context.clients.sessions + context.to_hand_on.len() as u64;
+        if sessions >= context.config.limits.connections.into() {
             let busy = Refusal { status: Status::Unavailable, why: "too many connections; try again later".to_owned() };
             let outcome = self.clients.answer(key, asked, busy.into(), context.now, &context.registry);
             return self.follow_up(outcome, context);
