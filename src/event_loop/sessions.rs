@@ -17,6 +17,7 @@ use crate::session::{Lent, Next, Parked, Session, Shared, Side, Sockets};
 /// Names of the state's sections.
 const SESSIONS: &str = "sessions";
 const RATES: &str = "rates";
+const NUMBER: &str = "number_of_sessions";
 
 /// A session as the next process gets it.
 #[derive(Serialize, Deserialize)]
@@ -195,6 +196,7 @@ impl Sessions {
             }
         }
         cargo.state.put(RATES, &rates)?;
+        cargo.state.put(NUMBER, &(entries.len() as u64))?;
         cargo.state.put(SESSIONS, &entries)
     }
 
@@ -209,10 +211,12 @@ impl Sessions {
         let rates = state.take(RATES)?;
         self.shared.sources.take_up(state.bytes(rates).unwrap_or_default());
         let Some(text) = state.take_text(SESSIONS) else { return Ok(Taken::default()) };
+        // If not all of them fit, there must still be room for the fds of those that are refused.
+        let all_fit = !state.take::<u64>(NUMBER).is_ok_and(|number| number > self.shared.capacity);
         let mut taken = Taken::default();
         let each = |entry| {
             taken.all += 1;
-            taken.kept += usize::from(self.take_up_one(&entry, state, sockets, map, context));
+            taken.kept += usize::from(self.take_up_one(&entry, all_fit, state, sockets, map, context));
         };
         let read = serde_json::Deserializer::from_str(text.get()).deserialize_seq(Each(each));
         context.clients.sessions = self.len();
@@ -224,6 +228,7 @@ impl Sessions {
     fn take_up_one(
         &mut self,
         entry: &Entry<&RawValue>,
+        all_fit: bool,
         state: &State,
         sockets: &mut Incoming,
         map: &ServerMap,
@@ -232,13 +237,16 @@ impl Sessions {
         let Entry { record, held, has_server } = *entry;
         let Some(client) = sockets.pull() else { return false };
         let server = if has_server { sockets.pull() } else { None };
+        let kept_free = if all_fit { 0 } else { sockets.at_once().div_ceil(2) as u64 };
+        let has_room = self.len() + kept_free < self.shared.capacity;
         let sockets = Sockets { client, server };
-        let Some(record) = serde_json::from_str(record.get()).ok().filter(|_| self.has_room()) else {
+        let Some(record) = serde_json::from_str(record.get()).ok().filter(|_| has_room) else {
             sockets.reset();
             return false;
         };
         let held = held.map(|span| state.bytes(span).unwrap_or_default());
         let key = self.slots.reserve();
+        context.clients.sessions = self.len();
         let lent = &mut Lent { key, shared: &mut self.shared, context };
         let next = Session::take_up(record, held, sockets, map, lent);
         let is_kept = !matches!(next, Next::Ended);

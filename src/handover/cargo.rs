@@ -50,6 +50,10 @@ pub struct Delivery {
 pub struct Incoming {
     parcel: Parcel,
     ready: VecDeque<OwnedFd>,
+    /// Whether a message was lost: nobody knows how many fds it had, so those behind it are nobody's.
+    is_broken: bool,
+    /// The most fds that one message had.
+    most: usize,
 }
 
 impl Delivery {
@@ -68,17 +72,30 @@ impl Delivery {
     pub fn open(self) -> (State, Incoming) {
         // Received already, by `look`.
         drop(self.parcel.pull());
-        (self.state, Incoming { parcel: self.parcel, ready: VecDeque::new() })
+        (self.state, Incoming { parcel: self.parcel, ready: VecDeque::new(), is_broken: false, most: 0 })
     }
 }
 
 impl Incoming {
     /// The next fd; `None` after the last, or if the fd limit left no room for the next ones.
     pub fn pull(&mut self) -> Option<OwnedFd> {
-        if self.ready.is_empty() {
-            self.ready.extend(self.parcel.pull().ok()??);
+        if self.ready.is_empty() && !self.is_broken {
+            match self.parcel.pull() {
+                Ok(fds) => {
+                    self.ready.extend(fds.into_iter().flatten());
+                    self.most = self.most.max(self.ready.len());
+                }
+                Err(_) => self.is_broken = true,
+            }
         }
         self.ready.pop_front()
+    }
+
+    /// The most fds that come at once, as far as is known. The kernel closes those for which there is no room, which to a peer looks
+    /// like an orderly end.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        self.most
     }
 
     /// Calls `drop` for each remaining fd.
