@@ -75,7 +75,8 @@ pub(super) fn sample(sessions: &Sessions, context: &Context) -> Sample {
         bytes_up: process.https.bytes_up + process.owned.bytes_up,
         bytes_down: process.https.bytes_down + process.owned.bytes_down,
     };
-    for session in sessions.iter() {
+    // As below, bytes of plain HTTP are no part of it.
+    for session in sessions.iter().filter(|session| !session.is_handed_on()) {
         let moved = session.moved();
         sample.bytes_up += moved.up;
         sample.bytes_down += moved.down;
@@ -96,7 +97,11 @@ fn add_open_sessions(event_loop: &EventLoop, snapshot: &mut Snapshot) -> AtOwner
         snapshot.half_closed += u64::from(session.is_half_closed());
         let (moved, Some(id)) = (session.moved(), session.server()) else { continue };
         let process = &mut snapshot.process;
-        let counters = if session.frontend().is_none() { &mut process.https } else { &mut process.owned };
+        let counters = match session.frontend() {
+            Some(_) => &mut process.owned,
+            None if session.is_handed_on() => &mut process.http,
+            None => &mut process.https,
+        };
         counters.moved(moved.up, moved.down);
         if let Some(all) = session.frontend().map(|id| at_owners.entry(id).or_default()) {
             all.up += moved.up;

@@ -241,6 +241,12 @@ impl Session {
         self.client().frontend
     }
 
+    /// Whether the redirect handed it on.
+    #[must_use]
+    pub fn is_handed_on(&self) -> bool {
+        self.client().handed_on.is_some()
+    }
+
     /// The route and the port of its servers, for a client that the redirect handed on.
     fn handed_on(&self) -> Option<(RouteId, u16)> {
         let routed = match self {
