@@ -353,7 +353,9 @@ impl FrontendNow {
     /// Clients whose address was within its limits.
     #[must_use]
     pub fn sessions_total(&self) -> u64 {
-        self.counters.accepted.total() - self.counters.over_limits
+        // A client of the redirect is a session before its request, which may go on to a server and its limits, has come.
+        let over_limits = if self.is_http { 0 } else { self.counters.over_limits };
+        self.counters.accepted.total().saturating_sub(over_limits)
     }
 }
 

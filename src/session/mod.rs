@@ -119,6 +119,8 @@ impl Session {
         client.is_unheard = takes_all.is_none();
         if let Some(reason) = client.ask_limits(lent) {
             match client.frontend {
+                // It has counted as a session since its balancer connected, and a count does not go down.
+                _ if client.told.is_some() => {}
                 None => lent.context.process.https.over_limits += 1,
                 Some(id) => lent.context.fleet.note_over_limits(id),
             }
