@@ -131,9 +131,9 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         .collect();
     let is_open = |role| door.listeners.iter().any(|listener| listener.role == role);
     // Drops are counted for the process, and for each route's own addresses; the difference is the file's.
-    let at_file = |reasons: &[DropReason], of_owned: fn(&FrontendNow) -> u64| {
+    let at_file = |reasons: &[DropReason]| {
         let all: u64 = snapshot.drops().filter(|(reason, _)| reasons.contains(reason)).map(|(_, count)| count).sum();
-        all.saturating_sub(owned.iter().map(of_owned).sum())
+        all.saturating_sub(context.fleet.dropped_at_owners(reasons))
     };
     let https = FrontendNow {
         name: Role::Https.name().into(),
@@ -143,9 +143,8 @@ fn frontends(event_loop: &EventLoop, snapshot: &Snapshot, at_owners: &AtOwners) 
         limit: sessions.shared.capacity,
         counters: process.https.clone(),
         denied: process.https.denied,
-        denied_connections: at_file(&BY_SOURCE, |owned| owned.denied_connections)
-            .saturating_sub(process.http.over_limits),
-        errors: at_file(&BY_HELLO, |owned| owned.errors),
+        denied_connections: at_file(&BY_SOURCE).saturating_sub(process.http.over_limits),
+        errors: at_file(&BY_HELLO),
     };
     let http = FrontendNow {
         name: Role::Http.name().into(),

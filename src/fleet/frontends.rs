@@ -119,6 +119,13 @@ impl Fleet {
         self.at_owners
     }
 
+    /// Clients dropped for one of these reasons at addresses of routes, those that have left the file among them.
+    #[must_use]
+    pub fn dropped_at_owners(&self, reasons: &[DropReason]) -> u64 {
+        let owns = self.routes.iter().filter_map(|route| route.own.as_deref());
+        owns.flat_map(|own| reasons.iter().filter_map(|reason| own.drops.get(reason.index()))).sum()
+    }
+
     /// Counts a client at the addresses of `id`.
     pub fn come_in(&mut self, id: RouteId, now: Time) {
         self.at_owners += 1;
