@@ -91,10 +91,25 @@ impl Fleet {
         }
     }
 
-    /// The route of that name, if it owns addresses.
+    /// The route of that name, if it owns addresses, or has owned some.
     #[must_use]
     pub fn owner(&self, name: &str) -> Option<RouteId> {
-        self.owners.get(name).copied()
+        let had =
+            || self.known.get(name).copied().filter(|id| self.route(*id).is_some_and(|route| route.own.is_some()));
+        self.owners.get(name).copied().or_else(had)
+    }
+
+    /// The names that apply at the addresses of `frontend`, whose client may have come before a reload gave these addresses to
+    /// another of their routes.
+    pub(super) fn table_at(&self, frontend: RouteId) -> Option<&RouteTable> {
+        let route = self.route(frontend)?;
+        let listen = &route.config.listen;
+        let owns = |id: &&RouteId| self.route(**id).is_some_and(|owner| owner.config.listen == *listen);
+        let owner = match self.owners.get(&*route.name) {
+            Some(_) => route,
+            None => self.owners.values().find(owns).and_then(|id| self.route(*id)).unwrap_or(route),
+        };
+        Some(owner.own.as_ref()?.table())
     }
 
     /// The route that takes every client at the addresses of `frontend`; `None` if it routes by name.

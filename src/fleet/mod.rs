@@ -143,7 +143,7 @@ impl Fleet {
     ) -> Option<RouteId> {
         let table = match frontend {
             None => &self.table,
-            Some(id) => self.route(id)?.own.as_ref()?.table(),
+            Some(id) => self.table_at(id)?,
         };
         self.configured.get(table.find(sni, alpn)?.route).copied()
     }
