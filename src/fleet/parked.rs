@@ -212,7 +212,7 @@ mod tests {
         let mut fleet = Fleet::new(&before, &mut spread());
         let a = find(&fleet, "a.example");
         let second = ServerId { route: a, server: ServerIndex(1) };
-        fleet.open(a, Time::ZERO);
+        fleet.open(a, true, Time::ZERO);
         fleet.assign(second, None, Time::ZERO);
         fleet.connected(second, Duration::ZERO, Duration::from_millis(3));
         let failed =
@@ -248,7 +248,7 @@ mod tests {
         let mut fleet = Fleet::new(&before, &mut spread());
         let ids = ["a.example", "b.example", "c.example"].map(|name| find(&fleet, name));
         for id in ids {
-            fleet.open(id, Time::ZERO);
+            fleet.open(id, true, Time::ZERO);
         }
         let (mut next, map) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
         let MappedServer { id: gone, ends: false, .. } = map.find(ids[0].index(), ServerIndex(0)).unwrap() else {

@@ -25,6 +25,8 @@ pub struct Client {
     pub(super) handed_on: Option<u16>,
     /// Whether no byte of its hello has come yet.
     pub(super) is_unheard: bool,
+    /// Whether the previous process had given it a route, which has counted it as a session.
+    pub(super) is_counted: bool,
     pub(super) admission: Admission,
     /// Bytes lent beyond what every hello may take.
     pub(super) lent: u32,
@@ -55,6 +57,7 @@ impl Client {
             frontend: None,
             handed_on: None,
             is_unheard: false,
+            is_counted: false,
             admission: Admission::Unlimited,
             lent: 0,
             told: None,

@@ -58,6 +58,9 @@ enum Phase {
         until: Time,
         /// Why its address is over its limits, by the reason's name.
         refused: Option<String>,
+        /// Whether it had a route, which has counted it as a session.
+        #[serde(default)]
+        is_counted: bool,
     },
     Relay(ParkedRelay),
 }
@@ -109,7 +112,8 @@ impl Session {
             Record { source, accepted, told, frontend, handed_on, names, phase }
         };
         let refused = refused.map(|reason| reason.name().to_owned());
-        let hello = || record(Phase::Hello { until, refused });
+        let is_counted = matches!(self, Session::Queue(_) | Session::Connect(_));
+        let hello = || record(Phase::Hello { until, refused, is_counted });
         Ok(match self {
             Session::Preface(session) => Parked::of(record(Phase::Preface { until }), &session.client, &[]),
             Session::Hello(session) => Parked::of(hello(), &session.client, session.raw()),
@@ -147,6 +151,7 @@ impl Session {
             admission,
             told,
             names,
+            is_counted: matches!(phase, Phase::Hello { is_counted: true, .. }),
             ..Client::new(stream, source, accepted)
         };
         match phase {
