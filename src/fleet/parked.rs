@@ -157,8 +157,10 @@ impl ParkedServer {
             let server = config::Server::gone(&self.name, address);
             (route.group.remember(&server, &HealthCheck::off(), spread), false)
         });
-        if let Some(health) = self.health.filter(|_| is_same) {
-            route.group.take_up(spread.now(), index, health);
+        match self.health {
+            Some(health) if is_same => route.group.take_up(spread.now(), index, health),
+            Some(health) => route.group.take_up_counts(spread.now(), index, &health),
+            None => {}
         }
         route.group.take_up_override(spread.now(), index, self.set);
         if let Some(server) = entry(&mut route.servers, index) {

@@ -219,6 +219,13 @@ impl Health {
         self.last = parked.last;
     }
 
+    /// Takes over what the previous process has counted of a server that has another address now: counters never go down.
+    pub fn take_up_counts(&mut self, now: Time, parked: &ParkedHealth) {
+        self.failures = parked.failures;
+        self.standing.downs = parked.standing.downs;
+        self.standing.downtime = parked.standing.downtime(now);
+    }
+
     /// Whether the server counts as up.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -95,6 +95,13 @@ impl Group {
         }
     }
 
+    /// Takes over what the previous process has counted of a server that has another address now.
+    pub fn take_up_counts(&mut self, now: Time, index: ServerIndex, health: &ParkedHealth) {
+        if let Some(member) = self.members.get_mut(index.index()) {
+            member.health.take_up_counts(now, health);
+        }
+    }
+
     /// Takes over the previous process's state of the route.
     pub fn take_up_standing(&mut self, now: Time, standing: Standing) {
         self.standing = standing;
