@@ -1,10 +1,12 @@
 //! Routes and servers as the next process gets them: counters, health, and the indices that its connections refer to.
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::frontends::ParkedOwn;
+use super::takeover::MAX_REMEMBERED;
 use super::{Fleet, Route, RouteId, Server, ServerId, entry};
 use crate::config::{self, HealthCheck, OnDown, RouteTimeouts};
 use crate::metrics::{Traffic, Usage};
@@ -25,6 +27,8 @@ pub struct ParkedRoute {
     standing: Option<Standing>,
     /// Counters of its own addresses.
     own: Option<ParkedOwn>,
+    /// Whether a client refers to it; unknown of a process that does not tell.
+    is_in_use: Option<bool>,
     servers: Vec<ParkedServer>,
 }
 
@@ -38,6 +42,8 @@ struct ParkedServer {
     usage: Usage,
     health: Option<ParkedHealth>,
     set: Override,
+    /// Whether a connection counts on it.
+    is_in_use: Option<bool>,
 }
 
 /// The indices of the previous process's routes and servers in this one.
@@ -78,7 +84,24 @@ impl ServerMap {
     /// as ones that a reload removed.
     pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> ServerMap {
         let mut map = ServerMap::default();
+        // As a reload does, remembers some of those that have left the file, the last ones.
+        let has_left = |parked: &ParkedRoute, fleet: &Fleet| {
+            parked.is_in_use == Some(false) && !fleet.known.contains_key(&parked.name)
+        };
+        let mut left = parked.iter().filter(|parked| has_left(parked, fleet)).count();
         for parked in parked {
+            if has_left(&parked, fleet) {
+                left -= 1;
+                if left >= MAX_REMEMBERED {
+                    // Nobody refers to it.
+                    map.0.push(MappedRoute {
+                        route: RouteId(u32::MAX),
+                        config: Arc::new(config::Route::gone(&parked.name, parked.timeouts)),
+                        servers: Vec::new(),
+                    });
+                    continue;
+                }
+            }
             let id = fleet.known.get(&parked.name).copied().unwrap_or_else(|| {
                 let config = Arc::new(config::Route::gone(&parked.name, parked.timeouts));
                 fleet.append(Route { retired: true, ..Route::new(&config, spread) })
@@ -118,6 +141,7 @@ impl ParkedRoute {
                 usage: server.usage.clone(),
                 health: member.map(|member| member.health().park()),
                 set: member.map(|member| *member.set()).unwrap_or_default(),
+                is_in_use: Some(member.is_some_and(|member| member.open() > 0)),
             }
         });
         ParkedRoute {
@@ -129,6 +153,7 @@ impl ParkedRoute {
             most_queued: route.queue.most(),
             standing: (!route.retired).then(|| route.group.standing().clone()),
             own: route.own.as_ref().map(|own| own.park()),
+            is_in_use: Some(route.open > 0 || route.own.as_ref().is_some_and(|own| own.open() > 0)),
             servers: servers.collect(),
         }
     }
@@ -140,7 +165,20 @@ impl ParkedRoute {
         if let Some(own) = self.own {
             route.own.get_or_insert_default().take_up(own);
         }
-        let seats = self.servers.into_iter().map(|server| server.take_up(route, self.closes_on_down, spread)).collect();
+        let listed: HashSet<Box<str>> = route.group.members().map(|(_, member)| member.server().name.clone()).collect();
+        let has_left = |server: &ParkedServer| server.is_in_use == Some(false) && !listed.contains(&server.name);
+        let mut left = self.servers.iter().filter(|server| has_left(server)).count();
+        let mut seats = Vec::new();
+        for server in self.servers {
+            left -= usize::from(has_left(&server));
+            if has_left(&server) && left >= MAX_REMEMBERED {
+                route.unplaced += &server.traffic;
+                // Nobody refers to it.
+                seats.push(Seat { server: ServerIndex(u32::MAX), ends: false });
+            } else {
+                seats.push(server.take_up(route, self.closes_on_down, spread));
+            }
+        }
         if let Some(standing) = self.standing.filter(|_| !route.retired) {
             route.group.take_up_standing(spread.now(), standing);
         }
