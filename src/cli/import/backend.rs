@@ -46,7 +46,15 @@ impl Servers<'_> {
             on_down: of_route.closes_on_down.then_some("close"),
             allow_from: Vec::new(),
             http: None,
-            timeouts: timeouts(backend, client),
+            timeouts: {
+                let timeouts = timeouts(backend, client);
+                if timeouts.is_endless {
+                    let why = "a silent connection never ends in HAProxy; here it does after timeouts.tunnel, 5m, or what you write, 30days at \
+                               most";
+                    self.report.note(backend.number, &format!("{}: no timeout", backend.name), why);
+                }
+                timeouts.timeouts
+            },
             health_check: health_check(backend, of_route.check.as_ref(), connect),
             retries: backend.timed.retries,
         })
@@ -128,7 +136,13 @@ fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration
     }
 }
 
-fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Duration>)) -> Timeouts {
+/// The timeouts of a route, and whether HAProxy has none for silence.
+struct Silence {
+    timeouts: Timeouts,
+    is_endless: bool,
+}
+
+fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Duration>)) -> Silence {
     let of = |name: &str| backend.timed.timeout(name).filter(|time| !time.is_zero());
     let lesser = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
     // Bytes in either direction restart both timers of HAProxy, so the shorter one ends a silent connection.
@@ -136,12 +150,13 @@ fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Dur
     let unless = |value: Option<Duration>, default: u64| {
         value.filter(|value| *value != Duration::from_secs(default)).map(duration)
     };
-    Timeouts {
+    let timeouts = Timeouts {
         connect: unless(of("connect"), 5),
         tunnel: unless(tunnel, 300),
         half_closed: unless(lesser(of("server-fin"), client_fin), 30),
         ..Timeouts::default()
-    }
+    };
+    Silence { timeouts, is_endless: tunnel.is_none() }
 }
 
 /// Takes a setting out of the routes if it is equal in all of them, and returns it for the top of the file.

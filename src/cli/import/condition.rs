@@ -245,7 +245,12 @@ impl Reader<'_> {
             }
             "req.ssl_hello_type" | "req_ssl_hello_type" if arguments.values == ["1"] => Test::Hello,
             "req.len" | "req_len" => Test::Always(arguments.values.first().is_some_and(|first| first != "0")),
-            "req.ssl_ver" | "req_ssl_ver" => Test::Hello,
+            // Of a version only "whatever it is" can be asked for.
+            "req.ssl_ver" | "req_ssl_ver"
+                if ["gt", "ge"].contains(&arguments.values.first().map_or("", String::as_str)) =>
+            {
+                Test::Hello
+            }
             "always_true" => Test::Always(true),
             "always_false" | "req.proto_http" | "req_proto_http" | "ssl_fc" => Test::Always(false),
             "src" => match arguments.values.iter().map(|value| network(value)).collect() {

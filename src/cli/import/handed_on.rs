@@ -7,7 +7,7 @@ use fiscalismia_lb::config::SniPattern;
 use super::condition::{Condition, Reader, Subject, Test};
 use super::index::Index;
 use super::lex::Line;
-use super::names::{FRESH, fresh};
+use super::names::{FRESH, fresh, takers};
 use super::output::{Http, Output, Route, RouteBody};
 use super::proxy::Proxy;
 use super::report::Report;
@@ -159,6 +159,9 @@ impl Rules {
             any |= http.is_some();
             route.body.http = http;
         }
+        if any {
+            self.tell_unrouted(&output.routes, report);
+        }
         // If nothing of the frontend is kept, one message says so.
         let elsewhere = elsewhere.into_iter().filter(|_| any);
         for ((number, what, why), routes) in elsewhere {
@@ -166,6 +169,31 @@ impl Rules {
             report.lost(number, &what, &format!("does not apply to the names of {}: {why}", routes.join(", ")));
         }
         any
+    }
+
+    /// Reports backends that serve hosts which no route has a name for: such requests are redirected here.
+    fn tell_unrouted(&self, routes: &[(String, Route)], report: &mut Report) {
+        let names: HashSet<SniPattern> =
+            routes.iter().flat_map(|(_, route)| &route.sni).map(|pattern| name(pattern)).collect();
+        let has_route = |host: &str| takers(host).any(|taker| names.contains(&taker));
+        let mut hosts: Vec<String> = self
+            .asked
+            .iter()
+            .flat_map(|(_, condition)| condition.tests())
+            .filter_map(|test| if let Test::Host(names) = test { Some(names) } else { None })
+            .flat_map(|names| names.patterns.iter().map(fresh))
+            .collect();
+        hosts.push(fresh(&SniPattern::Default));
+        let mut told = HashSet::new();
+        for host in hosts.into_iter().filter(|host| !has_route(host)) {
+            let indices = self.index.candidates(Some(&host));
+            if let Answer::Backend(line, _) = self.answer(&(host, indices), "/")
+                && told.insert(line.number)
+            {
+                let why = "requests whose Host is no route's name are redirected to https; a web server can take these addresses";
+                report.lost_line(line, why);
+            }
+        }
     }
 
     /// The port of `route`'s servers that gets requests for `path`. All names of the route must agree.
@@ -210,12 +238,17 @@ impl Rules {
 
 /// A Host that this name of a route takes and that no rule contains.
 fn host(pattern: &str) -> String {
-    fresh(&match pattern.split_once("*.") {
+    fresh(&name(pattern))
+}
+
+/// A name of a route, as the output has it.
+fn name(pattern: &str) -> SniPattern {
+    match pattern.split_once("*.") {
         Some(("*", parent)) => SniPattern::Subdomains(parent.into()),
         Some((_, parent)) => SniPattern::Wildcard(parent.into()),
         None if pattern == "*" => SniPattern::Default,
         None => SniPattern::Exact(pattern.into()),
-    })
+    }
 }
 
 /// The one port of `body`'s servers, if these are the hosts of `route`. The error is the message.

@@ -27,13 +27,16 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         .chain(&proxy.decisions.content_rules)
         .find_map(|line| line.word(2).starts_with("track-sc").then(|| after(line, "table").unwrap_or(&proxy.name)));
     for line in &proxy.decisions.connection_rules {
-        let condition = reader.condition(line, 3);
+        let condition = if line.word(2).starts_with("track-sc") {
+            track_condition(line, reader)
+        } else {
+            reader.condition(line, 3)
+        };
         let of_balancer = proxy.expects_header() && line.word(1) == "connection";
         match line.word(2) {
             word if word.starts_with("track-sc") => {
-                if line.word(3) != "src" {
-                    reader.report.lost_line(line, "limits count by the client's address only");
-                } else if of_balancer {
+                track(line, &condition, reader);
+                if line.word(3) == "src" && of_balancer {
                     let why = "HAProxy counts by the balancer's address here; limits.per_source counts by the client's, from the PROXY header";
                     reader.report.note_line(line, why);
                 }
@@ -48,6 +51,10 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         }
     }
     for line in &proxy.decisions.content_rules {
+        if line.word(2).starts_with("track-sc") {
+            let condition = track_condition(line, reader);
+            track(line, &condition, reader);
+        }
         let condition = reader.condition(line, 3);
         if condition.tests().any(|test| matches!(test, Test::Rate { .. }))
             && !limits.limit(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &Networks::none()))
@@ -58,6 +65,22 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         }
     }
     limits
+}
+
+/// The condition of a `track-sc` rule, which stands after its key and its table.
+fn track_condition(line: &Line, reader: &mut Reader<'_>) -> Condition {
+    let at = line.words.iter().position(|word| word == "if" || word == "unless").unwrap_or(line.words.len());
+    reader.condition(line, at)
+}
+
+/// Reports what a `track-sc` rule counts that `limits.per_source` cannot.
+fn track(line: &Line, condition: &Condition, reader: &mut Reader<'_>) {
+    if line.word(3) != "src" {
+        reader.report.lost_line(line, "limits count by the client's address only");
+    } else if condition.unless || !condition.tests().all(|test| matches!(test, Test::Always(true))) {
+        let why = "every client is counted; write the networks that are not under limits.per_source.exempt";
+        reader.report.lost_line(line, why);
+    }
 }
 
 /// The stick tables, the one that is tracked, and the clients that were accepted before.
@@ -93,6 +116,16 @@ impl Limits {
         }
         let Some((what, table, most)) = limit else { return false };
         let table = tables.get(table.as_deref().unwrap_or(tracked));
+        let is_second = match what {
+            Counter::OpenConnections => self.per_source.concurrent.is_some(),
+            Counter::NewConnections => self.per_source.rate.is_some(),
+        };
+        let has_others = self.per_source.rate.is_some() || self.per_source.concurrent.is_some();
+        if is_second || has_others && self.per_source.exempt != exempt.cidrs() {
+            let why = "there is one rate, one number of open connections and one list of exempt networks; those of the first rule are taken";
+            reader.report.lost_line(line, why);
+            return true;
+        }
         match what {
             Counter::OpenConnections => self.per_source.concurrent = Some(most),
             Counter::NewConnections => {

@@ -14,6 +14,8 @@ pub(super) enum Ask {
     },
 }
 
+const HOST: &str = "a health check has no fields of its own: its Host is the route's first exact name";
+
 /// The servers that a proxy has itself.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
@@ -22,6 +24,8 @@ pub(super) struct Pool {
     pub(super) source: Option<Line>,
     pub(super) balance: Option<Line>,
     pub(super) ask: Ask,
+    /// `http-check` lines that came before `option httpchk`: HAProxy does not mind their order.
+    early: Vec<Line>,
 }
 
 impl Pool {
@@ -34,10 +38,15 @@ impl Pool {
                 let words = line.rest(2);
                 let path = words.iter().find(|word| word.starts_with('/')).cloned();
                 self.ask = Ask::Get { path, expect: None };
-                let is_get =
-                    |word: &String| ["GET", "HEAD", "OPTIONS"].contains(&word.as_str()) || word.starts_with('/');
+                let is_get = |word: &String| word == "GET" || word.starts_with('/');
                 if !words.first().is_none_or(is_get) {
                     report.lost_line(line, "a health check of type \"http\" always sends GET");
+                }
+                if words.len() > 3 || words.iter().any(|word| word.contains("Host")) {
+                    report.lost_line(line, HOST);
+                }
+                for line in std::mem::take(&mut self.early) {
+                    self.http_check(&line, report);
                 }
             }
             "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check" | "smtpchk" | "external-check"
@@ -58,7 +67,7 @@ impl Pool {
 
     /// Follows an `http-check` line.
     pub(super) fn http_check(&mut self, line: &Line, report: &mut Report) {
-        let Ask::Get { path, expect } = &mut self.ask else { return };
+        let Ask::Get { path, expect } = &mut self.ask else { return self.early.push(line.clone()) };
         let value_after = |word: &str| line.words.iter().skip_while(|w| *w != word).nth(1).cloned();
         match (line.word(1), line.word(2)) {
             ("expect", "status" | "rstatus") => {
@@ -69,8 +78,16 @@ impl Pool {
                     _ => report.lost_line(line, "health_check.expect is one range: the lowest and the highest status"),
                 }
             }
-            ("send", _) if value_after("body").is_none() => *path = value_after("uri").or(path.take()),
-            ("disable-on-404" | "send-state", _) => {}
+            ("send", _) if value_after("body").is_none() => {
+                *path = value_after("uri").or(path.take());
+                if value_after("hdr").is_some() {
+                    report.lost_line(line, HOST);
+                }
+                if value_after("meth").is_some_and(|method| method != "GET") {
+                    report.lost_line(line, "a health check of type \"http\" always sends GET");
+                }
+            }
+            ("send-state", _) => {}
             _ => report.lost_line(line, "a health check sends one GET and looks only at the status"),
         }
     }

@@ -104,9 +104,10 @@ impl Proxy {
             "log" => {
                 report.note_line(line, "the log goes to standard output, which the journal collects");
             }
-            "maxconn" if own => {
+            // A backend has none of its own, and `defaults` may say it for frontends.
+            "maxconn" if self.serves => {
                 let why = "only the whole process has a limit: limits.connections";
-                report.lost_line(line, why);
+                if own { report.lost_line(line, why) } else { report.note_line(line, why) }
             }
             "maxconn" | "no" => {}
             word if NOTHING.contains(&word) => {}

@@ -114,6 +114,8 @@ pub(super) struct ServerReader<'a> {
     pub(super) server: Server,
     of_route: OfRoute,
     checked: bool,
+    /// `disabled`: whatever its weight, it gets no new connections.
+    disabled: bool,
     pub(super) check: Check,
     /// `check-send-proxy`: send the header although the check has its own port.
     forced_header: bool,
@@ -136,6 +138,7 @@ impl<'a> ServerReader<'a> {
             server,
             of_route: OfRoute::default(),
             checked: false,
+            disabled: false,
             check,
             forced_header: false,
         }
@@ -156,10 +159,10 @@ impl<'a> ServerReader<'a> {
         match word {
             "check" | "no-check" => self.checked = word == "check",
             "backup" | "no-backup" => self.server.backup = word == "backup",
-            "enabled" => self.server.weight = None,
+            "enabled" => self.disabled = false,
             "no-send-proxy" | "no-send-proxy-v2" => self.of_route.proxy_protocol = None,
             "disabled" => {
-                self.server.weight = Some(0);
+                self.disabled = true;
                 report.note(
                     self.number,
                     &format!("{} disabled", self.what),
@@ -249,6 +252,9 @@ impl<'a> ServerReader<'a> {
         let has_header = self.of_route.proxy_protocol.is_some();
         self.check.proxy_header = !has_header || self.check.port.is_none() || self.forced_header;
         self.of_route.check = self.checked.then_some(self.check);
+        if self.disabled {
+            self.server.weight = Some(0);
+        }
         if self.server.name.as_deref() == Some(&*self.server.address) {
             self.server.name = None;
         }

@@ -19,11 +19,11 @@ pub(super) fn http(
 ) -> bool {
     let redirects = proxy.decisions.http_rules.iter().any(is_redirect);
     let hands_on = rules.hand_on(proxy, assembly, output, reader.report);
-    let is_admin = proxy.is_admin || proxy.decisions.http_rules.iter().any(is_admin);
+    let has_pages = proxy.is_admin || proxy.decisions.http_rules.iter().any(is_admin);
     let addresses: Vec<String> = proxy.bound.addresses().iter().map(SocketAddr::to_string).collect();
     if redirects || hands_on {
         output.redirect.listen.extend(addresses);
-    } else if is_admin {
+    } else if has_pages {
         output.admin.listen.extend(addresses);
     } else {
         let why =
@@ -36,7 +36,15 @@ pub(super) fn http(
         reader.report.note(proxy.number, &proxy.name, why);
     }
     for line in &proxy.decisions.http_rules {
-        follow(line, redirects || hands_on, reader.report);
+        if (redirects || hands_on) && is_admin(line) {
+            let why = "redirect.listen has no pages of its own: /health, /stats and /metrics are at admin.listen, which needs another \
+                       address";
+            // Without a password.
+            let what = line.words.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" ");
+            reader.report.lost(line.number, &what, why);
+        } else {
+            follow(line, redirects || hands_on, reader.report);
+        }
     }
     for line in proxy.decisions.connection_rules.iter().chain(&proxy.decisions.content_rules) {
         refusal(line, reader);
