@@ -224,12 +224,22 @@ fn set(event_loop: &mut EventLoop, change: &Change, uid: u32) -> Answer<Body> {
         return Answer::text(Status::NotFound, "", format!("no route has a server {route}/{server}\n"));
     };
     let before = event_loop.context.fleet.listed(id).map(|member| *member.set()).unwrap_or_default();
+    // A setting has one end.
+    if mode.is_none() && until.is_some() && before.mode != Mode::Ready {
+        let why =
+            format!("{route}/{server} is set to {}, which would end too: leave --until out\n", before.mode.word());
+        return Answer::text(Status::BadRequest, "", why);
+    }
     let set = match mode {
         // Back to what the file says, but for a weight that comes with it.
         Some(Mode::Ready) => Override { weight: *weight, ..Override::default() },
-        // A mode without an end has none; a weight leaves the mode's end alone.
+        // What is set without an end has none.
         Some(mode) => Override { mode: *mode, weight: weight.or(before.weight), until: None, ..before },
-        None => Override { weight: weight.or(before.weight), ..before },
+        // But a weight leaves the mode's end alone.
+        None => {
+            let until = before.until.filter(|_| before.mode != Mode::Ready);
+            Override { weight: weight.or(before.weight), until, ..before }
+        }
     };
     let set = Override { since: now, until: until.map(|until| now + until).or(set.until), uid, ..set };
     let words = words(change);

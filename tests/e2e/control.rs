@@ -122,7 +122,7 @@ fn kill_ends_what_is_open_and_until_gives_it_back() {
     assert!((0..5).all(|_| rig.greeting().1 == "one"));
 }
 
-/// Without this, a drain that an operator makes lasting ends with the time of an earlier one.
+/// Without this, a drain that an operator makes lasting ends with the time of an earlier one, or of a weight.
 #[test]
 fn a_state_without_until_holds_until_the_next_change() {
     let rig = Rig::start();
@@ -132,8 +132,17 @@ fn a_state_without_until_holds_until_the_next_change() {
     assert!(has_end(&rig), "a weight is no state");
     rig.says(&["server", "a/one", "drain"]);
     assert!(!has_end(&rig));
+    let refused = rig.command(&["server", "a/one", "weight", "3", "--until", "1h"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("a/one is set to drain, which would end too"), "{said}");
+    assert!(!has_end(&rig));
     rig.says(&["server", "a/one", "maint", "--until", "1h"]);
     rig.says(&["server", "a/one", "kill"]);
+    assert!(!has_end(&rig));
+    rig.says(&["server", "a/one", "ready"]);
+    rig.says(&["server", "a/one", "weight", "3", "--until", "1h"]);
+    assert!(has_end(&rig));
+    rig.says(&["server", "a/one", "weight", "2"]);
     assert!(!has_end(&rig));
 }
 

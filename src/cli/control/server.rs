@@ -23,7 +23,7 @@ pub(in crate::cli) struct Server {
     #[arg(required_if_eq("state", "weight"), value_parser = clap::value_parser!(u16).range(0..=256))]
     weight: Option<u16>,
     /// How long the state lasts, like 30m [default: until the next change]
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "state")]
+    #[arg(long, value_name = "TIME", value_parser = until, requires = "state")]
     until: Option<Duration>,
     /// Wait until the server has no connections, at most this long; exit with 1 if it still has some
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "state")]
@@ -100,6 +100,12 @@ impl Server {
         rows.extend(entries.into_iter().map(row));
         print(&table(&rows, 3..5))
     }
+}
+
+/// How long a setting lasts: as much as the process takes.
+fn until(text: &str) -> Result<Duration, String> {
+    const YEAR: Duration = Duration::from_hours(24 * 365);
+    duration(text).and_then(|until| if until <= YEAR { Ok(until) } else { Err("write at most 365d".to_owned()) })
 }
 
 /// A server's name on the command line.
