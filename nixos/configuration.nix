@@ -14,7 +14,22 @@ let
       keys = prune settings;
     in
     if lib.attrNames keys == [ "address" ] then keys.address else keys;
-  route = settings: prune (settings // { servers = map server settings.servers; });
+  # The file wants a prefix length; an address alone is that host.
+  cidr =
+    network:
+    if lib.hasInfix "/" network then
+      network
+    else
+      "${network}/${if addresses.isIpv6 network then "128" else "32"}";
+  route =
+    settings:
+    prune (
+      settings
+      // {
+        servers = map server settings.servers;
+        allow_from = map cidr settings.allow_from;
+      }
+    );
   onPort80 =
     listen:
     let
@@ -51,9 +66,19 @@ in
       routes = lib.mapAttrs (_: route) cfg.routes;
     }
     // lib.optionalAttrs cfg.redirect.enable {
-      redirect.listen = lib.unique (
-        map onPort80 (cfg.settings.listen ++ lib.concatLists (lib.attrValues cfg.listeners))
-      );
+      # An address beside the wildcard of its family would clash with it.
+      redirect.listen =
+        let
+          all = lib.unique (
+            map onPort80 (cfg.settings.listen ++ lib.concatLists (lib.attrValues cfg.listeners))
+          );
+          wildcardOf =
+            endpoint:
+            if addresses.isIpv6 (addresses.parseEndpoint endpoint).address then "[::]:80" else "0.0.0.0:80";
+        in
+        lib.filter (
+          endpoint: endpoint == wildcardOf endpoint || !lib.elem (wildcardOf endpoint) all
+        ) all;
     }
     // lib.optionalAttrs cfg.control.enable {
       control.socket = "/run/fiscalismia-lb/control.sock";

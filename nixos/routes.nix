@@ -204,7 +204,8 @@ types.submodule {
           options = {
             port = mkOption {
               type = port;
-              example = 80;
+              default = 80;
+              example = 8080;
               description = "Port on which the route's servers answer plain HTTP. The firewall lets this host connect to it.";
             };
             paths = mkOption {
