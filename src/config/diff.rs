@@ -61,6 +61,13 @@ fn lists(path: &str, old: &[Value], new: &[Value], lines: &mut Vec<String>) {
     for entry in new.iter().filter(|entry| !old.iter().any(|other| name(other) == name(entry))) {
         lines.push(format!("+ {path}: {entry}"));
     }
+    // The first backup that is up is used, and the first exact name is probed.
+    let kept = |of: &[Value], other: &[Value]| -> Vec<Value> {
+        of.iter().map(name).filter(|one| other.iter().any(|entry| name(entry) == *one)).cloned().collect()
+    };
+    if kept(old, new) != kept(new, old) {
+        lines.push(format!("~ {path}: another order"));
+    }
 }
 
 fn name(entry: &Value) -> &Value {
