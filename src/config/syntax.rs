@@ -281,6 +281,9 @@ impl<'t> Reader<'t> {
             (Next::Colon, Token::Word(word)) if word.starts_with('=') => "write : instead of =".to_owned(),
             (Next::Colon, _) => "a colon is missing before this; write \"KEY\": VALUE".to_owned(),
             (Next::CommaOrClose, Token::Text | Token::Open(_)) => "a comma is missing after this".to_owned(),
+            (Next::CommaOrClose, Token::Word(word)) if self.touches_a_string(word) => {
+                "a \" is missing: the string that ends here began too early, or ends too early".to_owned()
+            }
             (Next::CommaOrClose, Token::Colon) if self.is_in_list() => {
                 "the items of a list have no keys; write { and } instead of [ and ]".to_owned()
             }
@@ -291,6 +294,12 @@ impl<'t> Reader<'t> {
             (_, Token::Word(word)) => format!("{word} is not JSON; leave it out"),
             _ => "is a colon too many; leave it out".to_owned(),
         }
+    }
+
+    /// Whether `word`, the token just read, stands right behind the quote that ends a string: quotes do not pair up as
+    /// they were meant to.
+    fn touches_a_string(&self, word: &str) -> bool {
+        self.at - word.len() == self.end && self.text.get(..self.end).is_some_and(|before| before.ends_with('"'))
     }
 
     /// The indentation in front of a byte, if only spaces precede it in its line.
