@@ -35,7 +35,7 @@ pub(in super::super) const FRONTEND: &[Family<FrontendNow>] = &[
     }),
     counter(
         "haproxy_frontend_requests_denied_total",
-        "Total clients dropped before they had a route, for any reason.",
+        "Total clients dropped before they were given a server, but for those that left before their first byte.",
         |f, line| {
             line.number(f.denied);
         },

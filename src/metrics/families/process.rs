@@ -41,10 +41,14 @@ pub(in super::super) const PROCESS: &[Family<Snapshot>] = &[
             );
         },
     ),
-    counter("haproxy_process_bytes_out_total", "Total bytes sent to clients and servers.", |s, line| {
-        let [https, owned, http] = [&s.process.https, &s.process.owned, &s.process.http];
-        line.number(https.bytes_up + https.bytes_down + owned.bytes_up + owned.bytes_down + http.bytes_down);
-    }),
+    counter(
+        "haproxy_process_bytes_out_total",
+        "Total bytes sent to clients and servers, without plain HTTP requests to servers.",
+        |s, line| {
+            let [https, owned, http] = [&s.process.https, &s.process.owned, &s.process.http];
+            line.number(https.bytes_up + https.bytes_down + owned.bytes_up + owned.bytes_down + http.bytes_down);
+        },
+    ),
     counter(
         "haproxy_process_spliced_bytes_out_total",
         "Total bytes moved by splice, which never left the kernel.",
