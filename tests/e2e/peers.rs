@@ -1,4 +1,5 @@
 //! Real peers: nginx and HAProxy as servers that require a PROXY header, curl and openssl as clients.
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -42,14 +43,13 @@ fn servers_see_the_client_s_address_and_port() {
 #[test]
 fn servers_that_insist_on_a_header_stay_up() {
     with_peers(concat!(module_path!(), "::servers_that_insist_on_a_header_stay_up"), |peers| {
-        let faults_before = peers.faults();
         let probed = |version| ["tcp", "tls", "http"].map(|kind| peers.probed(kind, version));
         let proxies: Vec<Proxy> = ["v2", "v1"].into_iter().flat_map(probed).collect();
         std::thread::sleep(Duration::from_secs(2));
         for proxy in &proxies {
             assert!(!proxy.other_lines().iter().any(|line| line.contains("DOWN")), "{:?}", proxy.lines);
         }
-        assert_eq!(peers.faults(), faults_before);
+        assert_eq!(peers.faults(), 0);
         // They were probed all the while: when the servers end, that is noticed.
         drop(peers);
         for proxy in &proxies {
@@ -211,8 +211,11 @@ impl Server {
     }
 
     fn ready(name: &'static str, [address, plain]: [SocketAddr; 2], log: PathBuf, process: Child) -> Server {
+        // With a header: nginx may complain of one that is missing when a test has begun to count.
+        let greets =
+            |address| TcpStream::connect(address).and_then(|mut stream| stream.write_all(b"PROXY UNKNOWN\r\n"));
         for address in [address, plain] {
-            wait_until(name, || TcpStream::connect(address).is_ok());
+            wait_until(name, || greets(address).is_ok());
         }
         Server { name, address, plain, log, process }
     }
