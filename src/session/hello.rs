@@ -227,10 +227,10 @@ pub(super) fn take_all(client: Client, bound: SocketAddr, id: RouteId, lent: &mu
     give(client, bound, id, &[], lent)
 }
 
-/// Takes over such a client of the previous process.
-pub(super) fn take_up_all(client: Client, id: RouteId, lent: &mut Lent<'_>) -> Next {
+/// Takes over such a client of the previous process. If that expected a hello, the client has sent something.
+pub(super) fn take_up_all(client: Client, id: RouteId, sent: &[u8], lent: &mut Lent<'_>) -> Next {
     match client.stream.local_address() {
-        Ok(bound) if client.refused().is_none() => give(client, bound, id, &[], lent),
+        Ok(bound) if client.refused().is_none() => give(client, bound, id, sent, lent),
         _ => close::refuse(client, DropReason::ClosedEarly, lent),
     }
 }

@@ -184,7 +184,7 @@ fn take_up_hello(
     lent: &mut Lent<'_>,
 ) -> Next {
     if let Some(route) = lent.context.fleet.takes_all(client.frontend) {
-        return hello::take_up_all(client, route, lent);
+        return hello::take_up_all(client, route, raw, lent);
     }
     match handed_to {
         Some((Some(route), _)) => hello::take_on(client, route, raw, lent),

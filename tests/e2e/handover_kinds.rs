@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fiscalismia_lb::wire::proxy_header::{MAX_LEN, Tlvs, v2};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
@@ -102,6 +102,26 @@ fn a_routes_own_clients_go_on() {
     queued.send(b"x").expect(b"x");
     assert_eq!(queued.finish().end(), End::Fin);
     wait_until("both have left", || counted(0));
+}
+
+/// Without this, a restart that makes a route take every client at its address loses what one has sent of a hello.
+#[test]
+fn a_hello_on_its_way_is_not_lost_when_the_next_process_expects_none() {
+    let (origin, own) = (Origin::echo("a"), free_address());
+    let config =
+        |route: Value| json!({ "routes": { "a": route, "b": { "sni": ["b.test"], "servers": [origin.server()] } } });
+    let mut manager =
+        Manager::start(config(json!({ "listen": [own], "sni": ["a.test"], "servers": [origin.server()] })));
+    let mut client = Client::connect(own);
+    let hello = hello("a.test");
+    client.send(&hello[..50]);
+    let came = |line: &str| line.starts_with(&format!("{} [", client.address)) && line.contains(" ACCEPT ");
+    manager.lines.wait(0, |_, line| came(line).then_some(()));
+    manager.configure(config(json!({ "listen": [own], "servers": [origin.server()] })));
+    manager.restart();
+    client.send(&hello[50..]);
+    assert_eq!(client.greeting(), "a");
+    client.expect(&hello);
 }
 
 /// Without this, a restart loses a plain HTTP request, or sends it to another route.
