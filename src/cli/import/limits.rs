@@ -116,28 +116,30 @@ impl Limits {
         }
         let Some((what, table, most)) = limit else { return false };
         let table = tables.get(table.as_deref().unwrap_or(tracked));
-        let is_second = match what {
-            Counter::OpenConnections => self.per_source.concurrent.is_some(),
-            Counter::NewConnections => self.per_source.rate.is_some(),
-        };
-        let has_others = self.per_source.rate.is_some() || self.per_source.concurrent.is_some();
-        if is_second || has_others && self.per_source.exempt != exempt.cidrs() {
-            let why = "there is one rate, one number of open connections and one list of exempt networks; those of the first rule are taken";
-            reader.report.lost_line(line, why);
-            return true;
-        }
+        let mut limited = PerSource { exempt: exempt.cidrs(), ..self.per_source.clone() };
         match what {
-            Counter::OpenConnections => self.per_source.concurrent = Some(most),
+            Counter::OpenConnections => limited.concurrent = Some(most),
             Counter::NewConnections => {
                 let Some(period) = table.and_then(|table| period(table)) else {
                     reader.report.lost_line(line, "its stick table stores no conn_rate(PERIOD)");
                     return true;
                 };
-                self.per_source.rate = Some(most);
-                self.per_source.period = Some(period).filter(|period| period != "5s");
+                limited.rate = Some(most);
+                limited.period = Some(period).filter(|period| period != "5s");
             }
         }
-        self.per_source.exempt = exempt.cidrs();
+        let first = &self.per_source;
+        let is_new = match what {
+            Counter::OpenConnections => first.concurrent.is_none(),
+            Counter::NewConnections => first.rate.is_none(),
+        };
+        let goes_with = *first == PerSource::default() || is_new && first.exempt == limited.exempt;
+        if !goes_with && *first != limited {
+            let why = "there is one rate, one number of open connections and one list of exempt networks; those of the first rule are taken";
+            reader.report.lost_line(line, why);
+            return true;
+        }
+        self.per_source = limited;
         self.drops_silently |= line.word(2) == "silent-drop";
         true
     }
