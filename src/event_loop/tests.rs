@@ -262,3 +262,52 @@ fn a_server_goes_down_and_comes_back_by_its_probes() {
     assert!(probes(&mut rig, 2));
     assert_eq!(rig.snapshot().servers[0].standing.downs, 1);
 }
+
+/// Without this, transfers whose timer is due while they stand in the line are moved by it until nothing is left, so that
+/// others wait for megabytes, stand there more than once, or are ended as silent although they wait for their turn.
+#[test]
+fn a_timer_moves_nothing_that_stands_in_the_line() {
+    const TRANSFERS: usize = 4;
+    for timeouts in [r#""tunnel": "1h", "keepalive": "10ms""#, r#""tunnel": "10ms", "keepalive": "0s""#] {
+        let mut rig = Rig::new(&format!(r#""zero_copy": "off", "timeouts": {{ {timeouts} }}"#));
+        let clients: Vec<_> = (0..TRANSFERS).map(|_| rig.client()).collect();
+        for (number, client) in clients.into_iter().enumerate() {
+            rig.flow(number, client);
+        }
+        let mut rounds = 0..rig::ROUNDS;
+        while rig.in_line() < TRANSFERS && rounds.next().is_some() {
+            rig.turn();
+            Rig::settle();
+        }
+        assert_eq!(rig.in_line(), TRANSFERS);
+        // Their timers are due, and clients have spoken a moment ago: portions are small.
+        let before = rig.down();
+        rig.pass(Duration::from_millis(15));
+        rig.turn();
+        // On a busy machine, the one whose turn it was may have been silent indeed.
+        let open = rig.snapshot().connections as usize;
+        assert!(open >= TRANSFERS - 1, "{timeouts}: {open} are open");
+        let moved = rig.down().saturating_sub(before);
+        assert!(moved < 1 << 20, "{timeouts}: {moved} bytes in one turn");
+        assert!(rig.in_line() <= TRANSFERS, "{timeouts}: {} places", rig.in_line());
+    }
+}
+
+/// Without this, a client that waits in the backlog of a route's own address while a reload removes that counts, and is
+/// served, as one of the file's.
+#[test]
+fn the_last_clients_of_an_address_are_its_routes() {
+    let text = |own: &str| {
+        format!(
+            r#"{{ "listen": ["127.0.0.1:0"], "health_check": {{ "type": "off" }},
+                "routes": {{ {own} "a": {{ "sni": ["a.test"], "servers": ["127.0.0.1:1"] }} }} }}"#
+        )
+    };
+    let mut rig = Rig::of(&text(r#""own": { "listen": ["127.0.0.2:0"], "servers": ["127.0.0.1:1"] },"#));
+    rig.turns();
+    let _client = std::net::TcpStream::connect(rig.address_at("127.0.0.2")).unwrap();
+    Rig::settle();
+    rig.adopt(&text(""));
+    let process = rig.snapshot().process;
+    assert_eq!((process.https.accepted.total(), process.owned.accepted.total()), (0, 1));
+}

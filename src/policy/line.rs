@@ -37,6 +37,12 @@ impl<K> Line<K> {
         self.waiting.pop_front()
     }
 
+    /// How many stand in it.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether the line is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {

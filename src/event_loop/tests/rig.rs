@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
 use mio::event::Source;
@@ -21,7 +22,7 @@ use crate::policy::time::{Time, UnixTime};
 use crate::wire::hello_builder::HelloBuilder;
 
 /// Rounds of a millisecond in which loopback brings what was sent.
-const ROUNDS: usize = 10_000;
+pub(super) const ROUNDS: usize = 10_000;
 
 pub(super) struct Rig {
     event_loop: EventLoop,
@@ -159,8 +160,39 @@ impl Rig {
         self.turns();
     }
 
+    /// The server sends on its connection with that number without end, and its client reads, each on a thread of its own
+    /// that ends with the rig.
+    pub(super) fn flow(&self, number: usize, Client(mut client): Client) {
+        let mut server = self.served[number].try_clone().unwrap();
+        server.set_nonblocking(false).unwrap();
+        thread::spawn(move || {
+            let mut room = vec![0; 1 << 20];
+            while client.read(&mut room).is_ok_and(|n| n > 0) {}
+        });
+        thread::spawn(move || {
+            let piece = vec![7; 64 * 1024];
+            while server.write_all(&piece).is_ok() {}
+        });
+    }
+
+    /// Places in the line of sessions that move bulk.
+    pub(super) fn in_line(&self) -> usize {
+        self.event_loop.sessions.shared.line.len()
+    }
+
+    /// Bytes that have gone to clients.
+    pub(super) fn down(&self) -> u64 {
+        self.event_loop.sessions.iter().map(|session| session.moved().down).sum()
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.event_loop.addresses().next().unwrap()
+    }
+
+    /// The address with that host where it listens.
+    pub(super) fn address_at(&self, host: &str) -> SocketAddr {
+        let host: IpAddr = host.parse().unwrap();
+        self.event_loop.addresses().find(|address| address.ip() == host).unwrap()
     }
 
     /// A client whose hello has not come yet.
@@ -220,7 +252,7 @@ impl Rig {
 
     /// Loopback has the time to bring what was sent.
     pub(super) fn settle() {
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
 
     /// One turn that does not sleep.
