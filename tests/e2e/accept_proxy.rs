@@ -13,6 +13,8 @@ use crate::kit::log::Entry;
 use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
+use crate::kit::wait_until;
+use crate::tls_probes::metric;
 
 /// A balancer's address, which is listed, and one that is not.
 const BALANCER: &str = "127.9.0.1";
@@ -184,6 +186,29 @@ fn limits_are_the_client_s_and_never_the_balancer_s() {
     drop(second);
     proxy.close_of(addr("192.0.2.1:2"));
     assert_eq!(come("192.0.2.1:4").greeting(), "a");
+}
+
+/// Without this, the number of sessions goes down when a balancer's client turns out to be over its limit.
+#[test]
+fn sessions_of_refused_clients_stay_counted() {
+    let (origin, admin, plain) = (Origin::echo("a"), free_address(), free_address());
+    let more = json!({
+        "admin": { "listen": [admin] },
+        "redirect": { "listen": [plain] },
+        "limits": { "per_source": { "rate": 1, "period": "1h" } }
+    });
+    let proxy = start(&origin, more, &json!({ "http": { "port": origin.address.port(), "paths": ["/"] } }));
+    let header = header(false, addr("192.0.2.1:1"), addr("198.51.100.7:443"), b"");
+    let sessions = || {
+        ["https_ingress", "http_ingress"]
+            .map(|frontend| metric(admin, &format!("haproxy_frontend_sessions_total{{proxy=\"{frontend}\"}}")))
+    };
+    assert_eq!(balancer(&proxy).send(&header).hello("a.test").greeting(), "a");
+    let (mut over, mut over_plain) = (balancer(&proxy), Client::connect_from(BALANCER.parse().unwrap(), plain));
+    wait_until("they have come", || sessions() == [2, 1]);
+    assert_eq!(over.send(&header).hello("a.test").end(), End::Fin);
+    assert_ne!(over_plain.send(&header).send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").end(), End::Silence);
+    assert_eq!(sessions(), [2, 1]);
 }
 
 /// Without this, every client of a balancer gets the same server.

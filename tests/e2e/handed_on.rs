@@ -2,15 +2,19 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
 use crate::kit::lines::From;
 use crate::kit::origin::{Expect, Origin, Visit};
 use crate::kit::places::free_address;
 use crate::kit::proxy::Proxy;
+use crate::kit::wait_until;
+use crate::tls_probes::metric;
 
 const CHALLENGE: &str = "/.well-known/acme-challenge/";
+const REQUEST: &[u8] = b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
 /// Answers each request with its own head, whole, and closes.
 fn mirror(name: &'static str) -> impl Fn(Visit) + Send + Sync {
@@ -120,4 +124,65 @@ fn no_server_for_a_request() {
     proxy.lines.wait(0, |from, line| {
         (from == From::Stdout && line.contains("] http_ingress a/") && line.contains(" ts=SC ")).then_some(())
     });
+}
+
+/// A route that takes every request for its name.
+fn every_request_to(origin: &Origin) -> Value {
+    json!({ "sni": ["a.test"], "servers": [SocketAddr::new(origin.address.ip(), 1)], "health_check": { "type": "off" },
+        "http": { "port": origin.address.port(), "paths": ["/"] } })
+}
+
+/// Without this, bytes of a request count at https while it is open, and are gone from there when it has ended.
+#[test]
+fn bytes_of_a_request_count_at_http_all_along() {
+    let (origin, plain, admin) = (Origin::echo("a"), free_address(), free_address());
+    let _proxy = Proxy::start(json!({
+        "redirect": { "listen": [plain] },
+        "admin": { "listen": [admin] },
+        "routes": { "a": every_request_to(&origin) }
+    }));
+    let bytes = || {
+        [
+            "haproxy_frontend_bytes_in_total{proxy=\"https_ingress\"}",
+            "haproxy_frontend_bytes_out_total{proxy=\"https_ingress\"}",
+            "haproxy_frontend_bytes_in_total{proxy=\"http_ingress\"}",
+            "haproxy_frontend_bytes_out_total{proxy=\"http_ingress\"}",
+            "haproxy_process_bytes_out_total",
+        ]
+        .map(|name| metric(admin, name) as usize)
+    };
+    let mut client = Client::connect(plain);
+    assert_eq!(client.send(REQUEST).greeting(), "a");
+    client.expect(REQUEST);
+    let out = "a\n".len() + REQUEST.len();
+    assert_eq!(bytes(), [0, 0, REQUEST.len(), out, out], "it is open");
+    assert_eq!(client.finish().end(), End::Fin);
+    wait_until("it has ended", || metric(admin, "haproxy_backend_current_sessions{proxy=\"a\"}") == 0);
+    assert_eq!(bytes(), [0, 0, REQUEST.len(), out, out], "it has ended");
+}
+
+/// Without this, requests that come in one turn are all handed on, and more connections are open than
+/// `limits.connections` says.
+#[test]
+fn requests_of_one_turn_keep_to_the_limit() {
+    let (origin, plain) = (Origin::echo("a"), free_address());
+    let proxy = Proxy::start(json!({
+        "redirect": { "listen": [plain] },
+        "limits": { "connections": 2 },
+        "routes": { "a": every_request_to(&origin) }
+    }));
+    proxy.halt();
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(plain)).collect();
+    for client in &mut clients {
+        client.send(REQUEST);
+    }
+    proxy.signal(Signal::CONT);
+    // The greeting of the server, or the 503 of the redirect.
+    let is_handed_on = |client: &mut Client| {
+        let mut first = [0];
+        client.stream.read_exact(&mut first).unwrap();
+        first == *b"a"
+    };
+    let handed_on = clients.iter_mut().map(is_handed_on).filter(|is| *is).count();
+    assert_eq!(handed_on, 2);
 }

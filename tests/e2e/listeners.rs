@@ -10,6 +10,7 @@ use crate::kit::lines::From;
 use crate::kit::origin::{Expect, Origin, echo};
 use crate::kit::places::free_address;
 use crate::kit::proxy::{Launch, Proxy};
+use crate::tls_probes::metric;
 
 /// The line of the log that has all of these.
 fn line(proxy: &Proxy, parts: &[&str]) -> String {
@@ -140,6 +141,49 @@ fn reloads_open_and_close_addresses_of_routes() {
     early.send(b"still there").expect(b"still there");
     proxy.reload(json!({ "routes": { "a": route(first, &two), "web": web } }));
     assert_eq!(Client::connect(first).greeting(), "two");
+}
+
+/// Without this, a reload that removes the first of the routes at shared addresses refuses clients whose hello is on its
+/// way.
+#[test]
+fn a_reload_keeps_clients_of_shared_addresses() {
+    let (one, two, shared) = (Origin::echo("a"), Origin::echo("b"), free_address());
+    let route =
+        |name: &str, origin: &Origin| json!({ "listen": [shared], "sni": [name], "servers": [origin.server()] });
+    let web = json!({ "sni": ["web.test"], "servers": ["127.0.0.1:1"] });
+    let proxy = Proxy::start(json!({
+        "reject": "close",
+        "routes": { "a": route("a.test", &one), "b": route("b.test", &two), "web": web }
+    }));
+    let mut client = Client::connect(shared);
+    let hello = hello("b.test");
+    client.send(&hello[..50]);
+    line(&proxy, &[&client.address.to_string(), "] a ACCEPT "]);
+    proxy.reload(json!({ "reject": "close", "routes": { "b": route("b.test", &two), "web": web } }));
+    assert_eq!(client.send(&hello[50..]).greeting(), "b");
+}
+
+/// Without this, drops at a route's own addresses count at https after a reload that removes these, until one that has
+/// them again.
+#[test]
+fn drops_stay_where_they_were_counted() {
+    let (origin, admin, own) = (Origin::echo("a"), free_address(), free_address());
+    let without = json!({
+        "reject": "close",
+        "admin": { "listen": [admin] },
+        "routes": { "web": { "sni": ["a.test"], "servers": [origin.server()] } }
+    });
+    let mut with = without.clone();
+    with["routes"]["own"] = json!({ "listen": [own], "sni": ["b.test"], "servers": [origin.server()] });
+    let proxy = Proxy::start(with.clone());
+    assert_eq!(Client::connect(own).send(b"GET / HTTP/1.1\r\n\r\n").end(), End::Fin);
+    let errors =
+        |frontend: &str| metric(admin, &format!("haproxy_frontend_request_errors_total{{proxy=\"{frontend}\"}}"));
+    assert_eq!((errors("own"), errors("https_ingress")), (1, 0));
+    proxy.reload(without);
+    assert_eq!(errors("https_ingress"), 0, "without the route");
+    proxy.reload(with);
+    assert_eq!(errors("https_ingress"), 0, "with the route again");
 }
 
 /// Without this, panels show a listener's clients at another frontend, or nowhere.

@@ -1,13 +1,15 @@
 //! What a refused client sees.
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fiscalismia_lb::wire::hello_builder::HelloBuilder;
+use fiscalismia_lb::wire::proxy_header::{MAX_LEN, Tlvs, v2};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
 use crate::kit::hello::hello;
-use crate::kit::namespace::{ON_LB, in_namespace, sh};
+use crate::kit::namespace::{ON_LB, in_namespace, sh, two_networks};
 use crate::kit::origin::Origin;
 use crate::kit::places::free_address;
 use crate::kit::proxy::{Launch, Proxy};
@@ -86,6 +88,29 @@ fn drop_is_silence_beyond_a_router() {
         let mut client = proxy.connect();
         client.hello("down.test");
         assert_ne!(client.end(), End::Silence);
+    });
+}
+
+/// Without this, `drop` sends a reset beyond the first router to a balancer whose client has an address of the other
+/// family.
+#[test]
+fn drop_is_silence_whatever_the_told_address() {
+    in_namespace(concat!(module_path!(), "::drop_is_silence_whatever_the_told_address"), || {
+        two_networks();
+        let mut config = config("drop");
+        config["listen"] = json!(["203.0.113.2:443"]);
+        config["accept_proxy"] = json!({ "from": ["198.51.100.2/32"] });
+        let proxy = Proxy::launch(config, Launch { within: ON_LB, ..Launch::default() });
+        for source in ["192.0.2.1:1", "[2001:db8::1]:1"] {
+            let source: SocketAddr = source.parse().unwrap();
+            let mut room = [0; MAX_LEN];
+            let destination = "198.51.100.7:443".parse().unwrap();
+            let header = v2(&mut room, source, destination, &Tlvs::default());
+            let mut client = proxy.connect();
+            client.send(header).hello("b.test");
+            assert_eq!(client.end_within(Duration::from_millis(700)), End::Silence, "{source}");
+            assert_eq!(proxy.close_of(source).field("drop"), "SNI_REJECTED", "{source}");
+        }
     });
 }
 

@@ -161,3 +161,10 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     stream.read_to_string(&mut text).unwrap();
     text
 }
+
+/// The value of a series of whole numbers on /metrics, by its name and labels.
+pub(crate) fn metric(admin: SocketAddr, name: &str) -> u64 {
+    let page = get(admin, "/metrics");
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in\n{page}")).parse().unwrap()
+}
