@@ -1,13 +1,14 @@
 //! A restart under a service manager that stores fds: the next process goes on with everything, and no client notices.
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, scope};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 use serde_json::{Value, json};
 
 use crate::kit::client::{Client, End};
@@ -15,8 +16,8 @@ use crate::kit::hello::hello;
 use crate::kit::lines::From;
 use crate::kit::log::Entry;
 use crate::kit::manager::Manager;
-use crate::kit::namespace::skip;
-use crate::kit::origin::{Expect, Origin};
+use crate::kit::namespace::{skip, tell_skipped};
+use crate::kit::origin::{Expect, Origin, Visit};
 use crate::kit::places::{Folder, free_address};
 use crate::kit::program::program;
 use crate::kit::stream::Seeded;
@@ -241,7 +242,8 @@ fn the_line_of_a_connection_is_whole() {
     assert_eq!(close.field("sni"), "\"a.test\"");
 }
 
-fn line(manager: &Manager, client: &Client, step: &str) -> Entry {
+/// The first line of `step` about the client, waiting for it.
+pub(crate) fn line(manager: &Manager, client: &Client, step: &str) -> Entry {
     manager.lines.wait(0, |from, line| {
         let entry = (from == From::Stdout).then(|| Entry::parse(line))??;
         (entry.client == client.address && entry.step == step).then_some(entry)
@@ -466,6 +468,55 @@ fn fewer_fds_hold_fewer_connections() {
     assert!(kept > 10 && reset > 10, "{kept} kept, {reset} reset");
     let said = manager.lines.of(From::Stdout).iter().filter(|line| line.contains("could not be taken over")).count();
     assert_eq!(said, 1);
+}
+
+/// Without this, a next process with a lower fd limit has one client go on with another one's server, or ends
+/// connections as if they were complete: there are so many that more fds come at once than there is room for.
+#[test]
+fn sockets_stay_together_where_fds_run_out() {
+    const CLIENTS: usize = 2995;
+    if getrlimit(Resource::Nofile).current.is_some_and(|limit| limit < 8000) {
+        return tell_skipped("sockets_stay_together_where_fds_run_out", "it needs 8,000 fds");
+    }
+    // The servers' ends, by their clients.
+    let servers = Arc::new(Mutex::new(HashMap::new()));
+    let keep = Arc::clone(&servers);
+    let origin = Origin::serve(Expect::Header, move |Visit { header, stream, .. }| {
+        let client = header.and_then(|header| header.source).unwrap();
+        keep.lock().unwrap().insert(client, stream);
+    });
+    let mut config = config(&origin);
+    config["zero_copy"] = json!("off");
+    config["health_check"] = json!({ "type": "off" });
+    let mut manager = Manager::start(config);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| manager.connect()).collect();
+    for client in &mut clients {
+        client.hello("a.test");
+    }
+    wait_until("all have come", || servers.lock().unwrap().len() == CLIENTS);
+    manager.before = "ulimit -n 130";
+    manager.restart();
+    // Each server tells the port of its client. It fails where the connection has ended.
+    for (client, server) in servers.lock().unwrap().iter_mut() {
+        let _ = server.write_all(&client.port().to_be_bytes());
+    }
+    let (mut kept, mut reset, mut wrong, mut orderly) = (0, 0, 0, 0);
+    for client in &mut clients {
+        let mut port = [0; 2];
+        match client.stream.read_exact(&mut port).map_err(|error| error.kind()) {
+            Ok(()) if u16::from_be_bytes(port) == client.address.port() => kept += 1,
+            Ok(()) => wrong += 1,
+            Err(ErrorKind::UnexpectedEof) => orderly += 1,
+            Err(error) => {
+                assert_eq!(error, ErrorKind::ConnectionReset);
+                reset += 1;
+            }
+        }
+    }
+    assert!(
+        kept > 10 && reset > 10 && wrong + orderly == 0,
+        "{kept} kept, {reset} reset, {wrong} wrong, {orderly} orderly"
+    );
 }
 
 /// Without this, an upgrade that removes a route or server cuts its connections off, or keeps those that should end.

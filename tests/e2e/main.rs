@@ -12,6 +12,7 @@ mod chaos;
 mod control;
 mod handed_on;
 mod handover;
+mod handover_counts;
 mod handover_kinds;
 mod handover_load;
 mod health;
