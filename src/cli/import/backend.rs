@@ -91,7 +91,7 @@ impl Servers<'_> {
         if let (None, Some(source)) = (&reader.server.source, &backend.pool.source) {
             reader.source(&source.words, self.report);
         }
-        Some(reader.conclude())
+        Some(reader.conclude(self.report))
     }
 
     fn address(&self, word: &str) -> Result<SocketAddr, String> {

@@ -159,16 +159,8 @@ impl<'a> ServerReader<'a> {
         match word {
             "check" | "no-check" => self.checked = word == "check",
             "backup" | "no-backup" => self.server.backup = word == "backup",
-            "enabled" => self.disabled = false,
+            "enabled" | "disabled" => self.disabled = word == "disabled",
             "no-send-proxy" | "no-send-proxy-v2" => self.of_route.proxy_protocol = None,
-            "disabled" => {
-                self.disabled = true;
-                report.note(
-                    self.number,
-                    &format!("{} disabled", self.what),
-                    "the server gets weight 0, so no new connections",
-                );
-            }
             "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => {
                 self.of_route.proxy_protocol = Some("v2");
                 if word != "send-proxy-v2" {
@@ -247,13 +239,15 @@ impl<'a> ServerReader<'a> {
         used
     }
 
-    pub(super) fn conclude(mut self) -> (Server, OfRoute) {
+    pub(super) fn conclude(mut self, report: &mut Report) -> (Server, OfRoute) {
         // Section 5.2, check-send-proxy: a check with its own port sends no header unless told so.
         let has_header = self.of_route.proxy_protocol.is_some();
         self.check.proxy_header = !has_header || self.check.port.is_none() || self.forced_header;
         self.of_route.check = self.checked.then_some(self.check);
         if self.disabled {
             self.server.weight = Some(0);
+            let why = "the server gets weight 0, so no new connections";
+            report.note(self.number, &format!("{} disabled", self.what), why);
         }
         if self.server.name.as_deref() == Some(&*self.server.address) {
             self.server.name = None;
