@@ -66,6 +66,8 @@ side_by_side! {
     expect_proxy: Known { places: &[8, 9], balancers: &[8], ..Known::default() };
     plain_http: Known::default();
     port_80: Known { redirects_rest: true, ..Known::default() };
+    limits: Known::default();
+    old_tls: Known::default();
 }
 
 /// Without this, a message about a lost line may lose its reason or its remedy unseen. `BLESS=1` writes the files anew.
@@ -90,6 +92,30 @@ fn what_is_lost_line_by_line() {
         files += 1;
     }
     assert!(files > 12, "only {files} files");
+}
+
+/// Without this, a disabled server with a weight gets clients, or a health check asks for another path or status than
+/// HAProxy's.
+#[test]
+fn what_servers_and_their_checks_become() {
+    let config: Value = serde_json::from_slice(&import("checks.cfg").stdout).unwrap();
+    let routes = &config["routes"];
+    let weights: Vec<&Value> =
+        routes["web"]["servers"].as_array().unwrap().iter().map(|server| &server["weight"]).collect();
+    assert_eq!(weights, [10, 0, 10]);
+    let check = |route: &str| ["path", "expect"].map(|key| routes[route]["health_check"][key].clone());
+    assert_eq!(check("web"), [json!("/health"), json!([200, 299])]);
+    assert_eq!(check("api"), [json!("/ready"), Value::Null]);
+    assert_eq!(check("old"), [json!("/old"), Value::Null]);
+}
+
+/// Without this, a rule whose limit cannot be kept takes the place of one that can.
+#[test]
+fn the_first_limits_are_kept() {
+    let config: Value = serde_json::from_slice(&import("limits.cfg").stdout).unwrap();
+    let kept = json!({ "connections": 4000,
+                       "per_source": { "rate": 20, "period": "10s", "exempt": ["10.9.1.0/24"] } });
+    assert_eq!(config["limits"], kept);
 }
 
 /// Without this, a file that is broken, or has no route, does not exit with 1 and the line of the mistake.
