@@ -278,12 +278,12 @@ impl<'t> Reader<'t> {
             }
             (Next::Key, Token::Comma) => "is a comma too many; leave it out".to_owned(),
             (Next::Key | Next::FirstKey, _) => "a key is missing here; write \"KEY\": before the value".to_owned(),
+            (Next::Colon | Next::CommaOrClose, _) if self.misses_a_quote(token) => {
+                "a \" is missing: the string that ends here began too early, or ends too early".to_owned()
+            }
             (Next::Colon, Token::Word(word)) if word.starts_with('=') => "write : instead of =".to_owned(),
             (Next::Colon, _) => "a colon is missing before this; write \"KEY\": VALUE".to_owned(),
             (Next::CommaOrClose, Token::Text | Token::Open(_)) => "a comma is missing after this".to_owned(),
-            (Next::CommaOrClose, Token::Word(word)) if self.touches_a_string(word) => {
-                "a \" is missing: the string that ends here began too early, or ends too early".to_owned()
-            }
             (Next::CommaOrClose, Token::Colon) if self.is_in_list() => {
                 "the items of a list have no keys; write { and } instead of [ and ]".to_owned()
             }
@@ -296,10 +296,17 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Whether `word`, the token just read, stands right behind the quote that ends a string: quotes do not pair up as
-    /// they were meant to.
-    fn touches_a_string(&self, word: &str) -> bool {
-        self.at - word.len() == self.end && self.text.get(..self.end).is_some_and(|before| before.ends_with('"'))
+    /// Whether quotes do not pair up as they were meant to: `token`, the one just read, stands right behind the quote that
+    /// ends a string, and is text, or the string took what stands between strings.
+    fn misses_a_quote(&self, token: Token<'_>) -> bool {
+        let (length, is_text) = match token {
+            Token::Word(word) => (word.len(), self.next != Next::Colon && word.contains(char::is_alphanumeric)),
+            Token::Open(_) => (1, false),
+            _ => return false,
+        };
+        let string = self.text.get(..self.end).and_then(|before| before.strip_suffix('"'));
+        let took_more = |string: &str| string.trim_end().ends_with([',', ':', '[', '{']);
+        self.at - length == self.end && string.is_some_and(|string| is_text || took_more(string))
     }
 
     /// The indentation in front of a byte, if only spaces precede it in its line.
