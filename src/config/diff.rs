@@ -114,4 +114,28 @@ mod tests {
         assert_eq!(diff(old, old), Vec::<String>::new());
         assert_eq!(diff("{\"retries\": 1}", "{\n\"retries\": 2}"), ["~ retries: 1 -> 2"]);
     }
+
+    /// Without this, a reload that makes another backup the first is said to change nothing, or one that adds or removes a
+    /// server to change the order of the others.
+    #[test]
+    fn another_order_is_told_and_no_other() {
+        let said = |old: &[&str], new: &[&str]| {
+            let file = |servers: &[&str]| format!("{{ \"servers\": [{}] }}", servers.join(", "));
+            diff(&file(old), &file(new))
+        };
+        let [a, b, c] = [r#""10.0.0.1:443""#, r#"{ "name": "b", "weight": 1 }"#, r#"{ "address": "10.0.0.3:443" }"#];
+        let order = "~ servers: another order";
+        assert_eq!(said(&[a, b, c], &[a, c, b]), [order]);
+        assert_eq!(said(&[a, b], &[b, a, c]), [r#"+ servers: {"address":"10.0.0.3:443"}"#, order]);
+        assert_eq!(
+            said(&[a, b], &[r#"{ "name": "b", "weight": 2 }"#, a]),
+            ["~ servers[\"b\"].weight: 1 -> 2", order],
+            "an entry that changes besides"
+        );
+        for (old, new) in [(&[b, c][..], &[a, b, c][..]), (&[a, c], &[a, b, c])] {
+            assert_eq!(said(old, new).len(), 1, "an insertion: {:?}", said(old, new));
+            assert_eq!(said(new, old).len(), 1, "a removal: {:?}", said(new, old));
+        }
+        assert_eq!(said(&[a, b], &[c, b]).len(), 2, "one in place of another");
+    }
 }
