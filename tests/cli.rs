@@ -163,6 +163,8 @@ fn wrong_arguments() {
         &["route", "--config", "lb.json", "a.example", "--from", "somewhere"],
         &["server", "web", "drain"],
         &["server", "web/web01", "drain", "5"],
+        &["server", "web/web01", "drain", "--until", "2y"],
+        &["server", "web/web01", "drain", "--until", "366d"],
         &["health", "https://127.0.0.1/health"],
         &["health", "127.0.0.1:8404"],
         &["health", "http:///health"],
