@@ -137,6 +137,77 @@ in
     };
   };
 
+  # Without this, the file is refused, for an address of a route's own clashes with the wildcard of its family on port 80.
+  testRedirectListensBesideTheWildcardNowhere =
+    let
+      redirect =
+        listen: own:
+        (evaluate (minimal {
+          redirect.enable = true;
+          settings = { inherit listen; };
+          routes.mail = {
+            listen = own;
+            servers = [ "172.24.0.9:993" ];
+          };
+        })).services.fiscalismia-lb.configuration.redirect.listen;
+    in
+    {
+      expr = [
+        (redirect
+          [
+            "0.0.0.0:443"
+            "[::]:443"
+          ]
+          [
+            "203.0.113.10:993"
+            "[2001:db8::1]:993"
+            "0.0.0.0:25"
+          ]
+        )
+        (redirect [ "0.0.0.0:443" ] [ "[2001:db8::1]:993" ])
+        (redirect [ "203.0.113.10:443" ] [ "203.0.113.11:993" ])
+      ];
+      expected = [
+        [
+          "0.0.0.0:80"
+          "[::]:80"
+        ]
+        [
+          "0.0.0.0:80"
+          "[2001:db8::1]:80"
+        ]
+        [
+          "203.0.113.10:80"
+          "203.0.113.11:80"
+        ]
+      ];
+    };
+  # Without this, the file is refused, which has no address without a prefix length.
+  testClientsByAddressAlone = {
+    expr =
+      (evaluate (minimal {
+        routes.frontend.allow_from = [
+          "198.51.100.7"
+          "2001:db8::7"
+          "203.0.113.0/24"
+        ];
+      })).services.fiscalismia-lb.configuration.routes.frontend.allow_from;
+    expected = [
+      "198.51.100.7/32"
+      "2001:db8::7/128"
+      "203.0.113.0/24"
+    ];
+  };
+  # Without this, a route that hands requests on has to say the port that the file takes for granted.
+  testPlainHttpGoesToPort80 = {
+    expr =
+      (evaluate (minimal {
+        redirect.enable = true;
+        routes.frontend.http.paths = [ "/.well-known/acme-challenge/" ];
+      })).services.fiscalismia-lb.configuration.routes.frontend.http.port;
+    expected = 80;
+  };
+
   testNewServerIsLetOut = {
     expr = linesWith "elements" oneMoreServer;
     expected = [
