@@ -139,6 +139,34 @@ fn the_dashboards_panels_have_places() {
     }
 }
 
+/// Without this, a server whose state the dashboard does not know shows as DOWN.
+#[test]
+fn the_dashboard_has_every_state_of_a_server() {
+    let (_proxy, admin) = start(json!({ "routes": { "r": { "sni": ["*"], "servers": [free_address()] } } }));
+    let metrics = get(admin, "/metrics").body;
+    let states: BTreeSet<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("haproxy_server_status{"))
+        .map(|line| line.split_once("state=\"").unwrap().1.split('"').next().unwrap())
+        .collect();
+    assert!(states.contains("MAINT"), "{states:?}");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(grafana("dashboard.json")).unwrap()).unwrap();
+    let panel = panels(&dashboard).into_iter().find(|panel| panel["title"] == "State of servers").unwrap();
+    let texts = panel["fieldConfig"]["defaults"]["mappings"][0]["options"].as_object().unwrap();
+    let query = panel["targets"][0]["expr"].as_str().unwrap();
+    for state in states {
+        let shown = texts.iter().find(|(_, text)| text["text"] == state);
+        // The query's value is the factor of the state that is 1, and 0 for the one that it does not ask for.
+        let asked = format!("haproxy_server_status{{instance=~\"$instance\",proxy=~\"$route\",state=\"{state}\"}}");
+        let factor = query.split_once(&asked).map(|(before, _)| before.strip_suffix(" * ").map_or("1", last_word));
+        assert_eq!(shown.map(|(value, _)| value.as_str()), Some(factor.unwrap_or("0")), "{state}");
+    }
+}
+
+fn last_word(text: &str) -> &str {
+    text.rsplit([' ', '(']).next().unwrap_or_default()
+}
+
 /// The queries of all panels, of variables and annotations, as Grafana would send them.
 fn queries(dashboard: &Value) -> Vec<String> {
     let targets = panels(dashboard).into_iter().filter_map(|panel| panel["targets"].as_array()).flatten();
