@@ -438,8 +438,7 @@ fn ten_thousand_routes() {
 /// Without this, scripts cannot tell a whole import (0) from one with losses (3) and from none (1).
 #[test]
 fn import_tells_by_its_exit_code_what_is_lost() {
-    let frontend = "defaults\n  timeout client 5m\n  timeout server 5m\n\
-                    frontend tls\n  bind :443\n  tcp-request inspect-delay 5s\n  \
+    let frontend = "frontend tls\n  bind :443\n  tcp-request inspect-delay 5s\n  \
                     tcp-request content accept if { req.ssl_hello_type 1 }\n  \
                     tcp-request connection reject unless { src 10.0.0.0/8 }\n  \
                     use_backend web if { req.ssl_sni -i a.test }\n";

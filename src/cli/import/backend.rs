@@ -136,7 +136,7 @@ fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration
     }
 }
 
-/// The timeouts of a route, and whether HAProxy has none for silence.
+/// The timeouts of a route, and whether silence is to be without end in HAProxy.
 struct Silence {
     timeouts: Timeouts,
     is_endless: bool,
@@ -156,7 +156,10 @@ fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Dur
         half_closed: unless(lesser(of("server-fin"), client_fin), 30),
         ..Timeouts::default()
     };
-    Silence { timeouts, is_endless: tunnel.is_none() }
+    // Of one that is not set, HAProxy itself warns.
+    let is_zero = |time: Option<Duration>| time.is_some_and(|time| time.is_zero());
+    let sets_zero = is_zero(client) || ["tunnel", "server"].iter().any(|name| is_zero(backend.timed.timeout(name)));
+    Silence { timeouts, is_endless: tunnel.is_none() && sets_zero }
 }
 
 /// Takes a setting out of the routes if it is equal in all of them, and returns it for the top of the file.
