@@ -66,7 +66,6 @@ in
       routes = lib.mapAttrs (_: route) cfg.routes;
     }
     // lib.optionalAttrs cfg.redirect.enable {
-      # An address beside the wildcard of its family would clash with it.
       redirect.listen =
         let
           all = lib.unique (
@@ -75,10 +74,11 @@ in
           wildcardOf =
             endpoint:
             if addresses.isIpv6 (addresses.parseEndpoint endpoint).address then "[::]:80" else "0.0.0.0:80";
+          # Beside the wildcard of its family an address would clash with it.
+          others = lib.filter (endpoint: endpoint != wildcardOf endpoint) all;
+          clashing = lib.filter (endpoint: lib.elem (wildcardOf endpoint) all) others;
         in
-        lib.filter (
-          endpoint: endpoint == wildcardOf endpoint || !lib.elem (wildcardOf endpoint) all
-        ) all;
+        lib.subtractLists clashing all;
     }
     // lib.optionalAttrs cfg.control.enable {
       control.socket = "/run/fiscalismia-lb/control.sock";
