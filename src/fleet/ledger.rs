@@ -37,19 +37,23 @@ pub struct Open {
 }
 
 impl Fleet {
-    /// Counts a connection that has its route. One that is not new was counted as a session by the previous process.
-    pub fn open(&mut self, id: RouteId, is_new: bool, now: Time) {
+    /// Counts a connection that has its route.
+    pub fn open(&mut self, id: RouteId, now: Time) {
         let Some(route) = self.route_mut(id) else { return };
         route.open += 1;
-        if is_new {
-            route.usage.opened(now, route.open);
-        }
+        route.usage.opened(now, route.open);
     }
 
     /// Counts an open connection of the previous process, which has counted its start.
-    pub fn resume(&mut self, id: ServerId) {
-        let Some(route) = self.route_mut(id.route) else { return };
+    pub fn reopen(&mut self, id: RouteId) {
+        let Some(route) = self.route_mut(id) else { return };
         route.open += 1;
+    }
+
+    /// Counts such a connection that has its server.
+    pub fn resume(&mut self, id: ServerId) {
+        self.reopen(id.route);
+        let Some(route) = self.route_mut(id.route) else { return };
         route.group.opened(id.server);
     }
 
@@ -209,7 +213,7 @@ mod tests {
     fn a_connection_is_counted_off_wherever_it_was_counted() {
         let (mut fleet, id) = fleet(9);
         let server = |server| ServerId { route: id, server: ServerIndex(server) };
-        fleet.open(id, true, at(0));
+        fleet.open(id, at(0));
         fleet.assign(server(0), None, at(0));
         assert_eq!(fleet.open_now(id, Some(ServerIndex(0))), Open { route: 1, server: 1 });
         // Refused, and tried on the other.
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn a_connection_without_a_server_counts_on_its_route() {
         let (mut fleet, id) = fleet(9);
-        fleet.open(id, true, at(0));
+        fleet.open(id, at(0));
         fleet.close(id, &closing(None, CloseReason::ServersFull));
         let route = fleet.route(id).unwrap();
         assert_eq!((route.open(), route.traffic().connect_errors, route.usage().total_time.longest()), (0, 1, None));
@@ -246,7 +250,7 @@ mod tests {
     fn a_retry_is_no_redispatch() {
         let (mut fleet, id) = fleet(9);
         let server = ServerId { route: id, server: ServerIndex(0) };
-        fleet.open(id, true, at(0));
+        fleet.open(id, at(0));
         fleet.assign(server, None, at(0));
         fleet.release(server);
         fleet.assign(server, Some(ServerIndex(0)), at(1000));
@@ -260,7 +264,7 @@ mod tests {
         let (mut fleet, id) = fleet(1);
         let keys = keys(4);
         for server in [0, 1].map(ServerIndex) {
-            fleet.open(id, true, at(0));
+            fleet.open(id, at(0));
             fleet.assign(ServerId { route: id, server }, None, at(0));
         }
         let ahead: Vec<u64> = keys.iter().map(|key| fleet.wait(id, *key)).collect();
@@ -273,7 +277,7 @@ mod tests {
             while let Some(key) = fleet.next_with_room() {
                 went.push(key);
                 let Pick::Server(server) = fleet.pick(id, [127, 0, 0, 1].into(), &[]) else { panic!("no room") };
-                fleet.open(id, true, at(1));
+                fleet.open(id, at(1));
                 fleet.assign(ServerId { route: id, server }, None, at(1));
             }
         }
@@ -287,7 +291,7 @@ mod tests {
     fn a_reload_lets_those_that_wait_go_on() {
         let (mut fleet, id) = fleet(1);
         for server in [0, 1].map(ServerIndex) {
-            fleet.open(id, true, at(0));
+            fleet.open(id, at(0));
             fleet.assign(ServerId { route: id, server }, None, at(0));
         }
         let key = keys(1)[0];

@@ -27,8 +27,8 @@ pub struct ParkedRoute {
     standing: Option<Standing>,
     /// Counters of its own addresses.
     own: Option<ParkedOwn>,
-    /// Whether a client refers to it; unknown of a process that does not tell.
-    is_in_use: Option<bool>,
+    /// Whether no client refers to it; false of a process that does not tell.
+    is_unused: bool,
     servers: Vec<ParkedServer>,
 }
 
@@ -42,18 +42,18 @@ struct ParkedServer {
     usage: Usage,
     health: Option<ParkedHealth>,
     set: Override,
-    /// Whether a connection counts on it.
-    is_in_use: Option<bool>,
+    /// Whether no connection counts on it.
+    is_unused: bool,
 }
 
-/// The indices of the previous process's routes and servers in this one.
+/// The indices of the previous process's routes and servers in this one; `None` of those that are not remembered.
 #[derive(Default)]
-pub struct ServerMap(Vec<MappedRoute>);
+pub struct ServerMap(Vec<Option<MappedRoute>>);
 
 struct MappedRoute {
     route: RouteId,
     config: Arc<config::Route>,
-    servers: Vec<Seat>,
+    servers: Vec<Option<Seat>>,
 }
 
 /// A server of the previous process in this one.
@@ -85,20 +85,14 @@ impl ServerMap {
     pub fn take_up(fleet: &mut Fleet, parked: Vec<ParkedRoute>, spread: &mut Spread) -> ServerMap {
         let mut map = ServerMap::default();
         // As a reload does, remembers some of those that have left the file, the last ones.
-        let has_left = |parked: &ParkedRoute, fleet: &Fleet| {
-            parked.is_in_use == Some(false) && !fleet.known.contains_key(&parked.name)
-        };
+        let has_left =
+            |parked: &ParkedRoute, fleet: &Fleet| parked.is_unused && !fleet.known.contains_key(&parked.name);
         let mut left = parked.iter().filter(|parked| has_left(parked, fleet)).count();
         for parked in parked {
             if has_left(&parked, fleet) {
                 left -= 1;
                 if left >= MAX_REMEMBERED {
-                    // Nobody refers to it.
-                    map.0.push(MappedRoute {
-                        route: RouteId(u32::MAX),
-                        config: Arc::new(config::Route::gone(&parked.name, parked.timeouts)),
-                        servers: Vec::new(),
-                    });
+                    map.0.push(None);
                     continue;
                 }
             }
@@ -108,7 +102,7 @@ impl ServerMap {
             });
             if let Some(route) = fleet.route_mut(id) {
                 let servers = parked.take_up(route, spread);
-                map.0.push(MappedRoute { route: id, config: Arc::clone(&route.config), servers });
+                map.0.push(Some(MappedRoute { route: id, config: Arc::clone(&route.config), servers }));
             }
         }
         map
@@ -117,8 +111,8 @@ impl ServerMap {
     /// Where a connection goes on that the previous process has on server `server` of route `route`.
     #[must_use]
     pub fn find(&self, route: usize, server: ServerIndex) -> Option<MappedServer<'_>> {
-        let mapped = self.0.get(route)?;
-        let seat = mapped.servers.get(server.index())?;
+        let mapped = self.0.get(route)?.as_ref()?;
+        let seat = mapped.servers.get(server.index())?.as_ref()?;
         let id = ServerId { route: mapped.route, server: seat.server };
         Some(MappedServer { id, config: &mapped.config, ends: seat.ends })
     }
@@ -126,7 +120,7 @@ impl ServerMap {
     /// The index in this process of the route with that index in the previous one.
     #[must_use]
     pub fn route(&self, index: usize) -> Option<RouteId> {
-        self.0.get(index).map(|mapped| mapped.route)
+        self.0.get(index)?.as_ref().map(|mapped| mapped.route)
     }
 }
 
@@ -141,7 +135,7 @@ impl ParkedRoute {
                 usage: server.usage.clone(),
                 health: member.map(|member| member.health().park()),
                 set: member.map(|member| *member.set()).unwrap_or_default(),
-                is_in_use: Some(member.is_some_and(|member| member.open() > 0)),
+                is_unused: member.is_none_or(|member| member.open() == 0),
             }
         });
         ParkedRoute {
@@ -153,12 +147,12 @@ impl ParkedRoute {
             most_queued: route.queue.most(),
             standing: (!route.retired).then(|| route.group.standing().clone()),
             own: route.own.as_ref().map(|own| own.park()),
-            is_in_use: Some(route.open > 0 || route.own.as_ref().is_some_and(|own| own.open() > 0)),
+            is_unused: route.open == 0 && route.own.as_ref().is_none_or(|own| own.open() == 0),
             servers: servers.collect(),
         }
     }
 
-    fn take_up(self, route: &mut Route, spread: &mut Spread) -> Vec<Seat> {
+    fn take_up(self, route: &mut Route, spread: &mut Spread) -> Vec<Option<Seat>> {
         route.unplaced = self.unplaced;
         route.usage = self.usage;
         route.queue.remember(self.most_queued);
@@ -166,17 +160,16 @@ impl ParkedRoute {
             route.own.get_or_insert_default().take_up(own);
         }
         let listed: HashSet<Box<str>> = route.group.members().map(|(_, member)| member.server().name.clone()).collect();
-        let has_left = |server: &ParkedServer| server.is_in_use == Some(false) && !listed.contains(&server.name);
+        let has_left = |server: &ParkedServer| server.is_unused && !listed.contains(&server.name);
         let mut left = self.servers.iter().filter(|server| has_left(server)).count();
         let mut seats = Vec::new();
         for server in self.servers {
             left -= usize::from(has_left(&server));
             if has_left(&server) && left >= MAX_REMEMBERED {
                 route.unplaced += &server.traffic;
-                // Nobody refers to it.
-                seats.push(Seat { server: ServerIndex(u32::MAX), ends: false });
+                seats.push(None);
             } else {
-                seats.push(server.take_up(route, self.closes_on_down, spread));
+                seats.push(Some(server.take_up(route, self.closes_on_down, spread)));
             }
         }
         if let Some(standing) = self.standing.filter(|_| !route.retired) {
@@ -252,7 +245,7 @@ mod tests {
         let mut fleet = Fleet::new(&before, &mut spread());
         let a = find(&fleet, "a.example");
         let second = ServerId { route: a, server: ServerIndex(1) };
-        fleet.open(a, true, Time::ZERO);
+        fleet.open(a, Time::ZERO);
         fleet.assign(second, None, Time::ZERO);
         fleet.connected(second, Duration::ZERO, Duration::from_millis(3));
         let failed =
@@ -288,7 +281,7 @@ mod tests {
         let mut fleet = Fleet::new(&before, &mut spread());
         let ids = ["a.example", "b.example", "c.example"].map(|name| find(&fleet, name));
         for id in ids {
-            fleet.open(id, true, Time::ZERO);
+            fleet.open(id, Time::ZERO);
         }
         let (mut next, map) = handed_over(&fleet, &config(&[("a", "", &["127.0.0.1:2"])]));
         let MappedServer { id: gone, ends: false, .. } = map.find(ids[0].index(), ServerIndex(0)).unwrap() else {

@@ -89,7 +89,11 @@ impl Routed {
     /// Gives a client its route, which counts it.
     pub(super) fn open(client: Client, found: Found, lent: &mut Lent<'_>) -> Routed {
         let context = &mut *lent.context;
-        context.fleet.open(found.route, !client.is_counted, context.now);
+        if client.is_counted {
+            context.fleet.reopen(found.route);
+        } else {
+            context.fleet.open(found.route, context.now);
+        }
         let (since, connecting) = (context.now, Connecting::NotYet);
         Routed { client, found, since, waited: None, server: None, connecting, failures: None }
     }
