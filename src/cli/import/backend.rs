@@ -46,15 +46,7 @@ impl Servers<'_> {
             on_down: of_route.closes_on_down.then_some("close"),
             allow_from: Vec::new(),
             http: None,
-            timeouts: {
-                let timeouts = timeouts(backend, client);
-                if timeouts.is_endless {
-                    let why = "a silent connection never ends in HAProxy; here it does after timeouts.tunnel, 5m, or what you write, 30days at \
-                               most";
-                    self.report.note(backend.number, &format!("{}: no timeout", backend.name), why);
-                }
-                timeouts.timeouts
-            },
+            timeouts: timeouts(backend, client, self.report),
             health_check: health_check(backend, of_route.check.as_ref(), connect),
             retries: backend.timed.retries,
         })
@@ -136,13 +128,11 @@ fn health_check(backend: &Proxy, check: Option<&Check>, connect: Option<Duration
     }
 }
 
-/// The timeouts of a route, and whether silence is to be without end in HAProxy.
-struct Silence {
-    timeouts: Timeouts,
-    is_endless: bool,
-}
-
-fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Duration>)) -> Silence {
+fn timeouts(
+    backend: &Proxy,
+    (client, client_fin): (Option<Duration>, Option<Duration>),
+    report: &mut Report,
+) -> Timeouts {
     let of = |name: &str| backend.timed.timeout(name).filter(|time| !time.is_zero());
     let lesser = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
     // Bytes in either direction restart both timers of HAProxy, so the shorter one ends a silent connection.
@@ -150,16 +140,18 @@ fn timeouts(backend: &Proxy, (client, client_fin): (Option<Duration>, Option<Dur
     let unless = |value: Option<Duration>, default: u64| {
         value.filter(|value| *value != Duration::from_secs(default)).map(duration)
     };
-    let timeouts = Timeouts {
+    // Of one that is not set, HAProxy itself warns.
+    let set = [client, backend.timed.timeout("tunnel"), backend.timed.timeout("server")];
+    if tunnel.is_none() && set.contains(&Some(Duration::ZERO)) {
+        let why = "a silent connection never ends in HAProxy; here it does after timeouts.tunnel, 5m, or what you write, 30days at most";
+        report.note(backend.number, &format!("{}: no timeout", backend.name), why);
+    }
+    Timeouts {
         connect: unless(of("connect"), 5),
         tunnel: unless(tunnel, 300),
         half_closed: unless(lesser(of("server-fin"), client_fin), 30),
         ..Timeouts::default()
-    };
-    // Of one that is not set, HAProxy itself warns.
-    let is_zero = |time: Option<Duration>| time.is_some_and(|time| time.is_zero());
-    let sets_zero = is_zero(client) || ["tunnel", "server"].iter().any(|name| is_zero(backend.timed.timeout(name)));
-    Silence { timeouts, is_endless: tunnel.is_none() && sets_zero }
+    }
 }
 
 /// Takes a setting out of the routes if it is equal in all of them, and returns it for the top of the file.

@@ -25,22 +25,18 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         .connection_rules
         .iter()
         .chain(&proxy.decisions.content_rules)
-        .find_map(|line| line.word(2).starts_with("track-sc").then(|| after(line, "table").unwrap_or(&proxy.name)));
+        .find_map(|line| is_track(line).then(|| after(line, "table").unwrap_or(&proxy.name)));
     for line in &proxy.decisions.connection_rules {
-        let condition = if line.word(2).starts_with("track-sc") {
-            track_condition(line, reader)
-        } else {
-            reader.condition(line, 3)
-        };
-        let of_balancer = proxy.expects_header() && line.word(1) == "connection";
-        match line.word(2) {
-            word if word.starts_with("track-sc") => {
-                track(line, &condition, reader);
-                if line.word(3) == "src" && of_balancer {
-                    let why = "HAProxy counts by the balancer's address here; limits.per_source counts by the client's, from the PROXY header";
-                    reader.report.note_line(line, why);
-                }
+        if is_track(line) {
+            track(line, reader);
+            if line.word(3) == "src" && proxy.expects_header() && line.word(1) == "connection" {
+                let why = "HAProxy counts by the balancer's address here; limits.per_source counts by the client's, from the PROXY header";
+                reader.report.note_line(line, why);
             }
+            continue;
+        }
+        let condition = reader.condition(line, 3);
+        match line.word(2) {
             "accept" if condition.is_by_source() => exempt = exempt.or(&condition.sources()),
             "reject" | "silent-drop" => {
                 limits.refusal(line, &condition, reader, (tables, tracked.unwrap_or(&proxy.name), &exempt));
@@ -51,9 +47,9 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
         }
     }
     for line in &proxy.decisions.content_rules {
-        if line.word(2).starts_with("track-sc") {
-            let condition = track_condition(line, reader);
-            track(line, &condition, reader);
+        if is_track(line) {
+            track(line, reader);
+            continue;
         }
         let condition = reader.condition(line, 3);
         if condition.tests().any(|test| matches!(test, Test::Rate { .. }))
@@ -67,14 +63,15 @@ pub(super) fn limits(proxy: &Proxy, reader: &mut Reader<'_>, tables: &HashMap<&s
     limits
 }
 
-/// The condition of a `track-sc` rule, which stands after its key and its table.
-fn track_condition(line: &Line, reader: &mut Reader<'_>) -> Condition {
-    let at = line.words.iter().position(|word| word == "if" || word == "unless").unwrap_or(line.words.len());
-    reader.condition(line, at)
+fn is_track(line: &Line) -> bool {
+    line.word(2).starts_with("track-sc")
 }
 
 /// Reports what a `track-sc` rule counts that `limits.per_source` cannot.
-fn track(line: &Line, condition: &Condition, reader: &mut Reader<'_>) {
+fn track(line: &Line, reader: &mut Reader<'_>) {
+    // Behind its key and its table.
+    let at = line.words.iter().position(|word| word == "if" || word == "unless").unwrap_or(line.words.len());
+    let condition = reader.condition(line, at);
     if line.word(3) != "src" {
         reader.report.lost_line(line, "limits count by the client's address only");
     } else if condition.unless || !condition.tests().all(|test| matches!(test, Test::Always(true))) {

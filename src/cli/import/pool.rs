@@ -14,6 +14,7 @@ pub(super) enum Ask {
     },
 }
 
+const GET: &str = "a health check of type \"http\" always sends GET";
 const HOST: &str = "a health check has no fields of its own: its Host is the route's first exact name";
 
 /// The servers that a proxy has itself.
@@ -40,7 +41,7 @@ impl Pool {
                 self.ask = Ask::Get { path, expect: None };
                 let is_get = |word: &String| word == "GET" || word.starts_with('/');
                 if !words.first().is_none_or(is_get) {
-                    report.lost_line(line, "a health check of type \"http\" always sends GET");
+                    report.lost_line(line, GET);
                 }
                 if words.len() > 3 || words.iter().any(|word| word.contains("Host")) {
                     report.lost_line(line, HOST);
@@ -84,7 +85,7 @@ impl Pool {
                     report.lost_line(line, HOST);
                 }
                 if value_after("meth").is_some_and(|method| method != "GET") {
-                    report.lost_line(line, "a health check of type \"http\" always sends GET");
+                    report.lost_line(line, GET);
                 }
             }
             ("send-state", _) => {}
