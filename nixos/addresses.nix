@@ -120,6 +120,8 @@ in
     widest
     ;
 
+  # An address as the network of that host alone.
+  alone = address: if isIpv6 address then "${address}/128" else "${address}/32";
   containsAny = networks: address: lib.any (network: contains network address) networks;
   isLoopback = address: contains (if isIpv6 address then "::1" else "127.0.0.0/8") address;
 

@@ -15,12 +15,7 @@ let
     in
     if lib.attrNames keys == [ "address" ] then keys.address else keys;
   # The file wants a prefix length; an address alone is that host.
-  cidr =
-    network:
-    if lib.hasInfix "/" network then
-      network
-    else
-      "${network}/${if addresses.isIpv6 network then "128" else "32"}";
+  cidr = network: if lib.hasInfix "/" network then network else addresses.alone network;
   route =
     settings:
     prune (

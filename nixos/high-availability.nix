@@ -190,7 +190,7 @@ in
           # keepalived needs an address to hold. One that the public interface always has does no harm on loopback, and shows there
           # which host is the master.
           virtualIps = map (address: {
-            addr = if addresses.isIpv6 address then "${address}/128" else "${address}/32";
+            addr = addresses.alone address;
             dev = if byCloud then "lo" else cfg.publicInterface;
           }) ha.address;
           trackScripts = [ "fiscalismia-lb" ];

@@ -5,9 +5,8 @@
 let
   cfg = config.services.fiscalismia-lb;
   addresses = import ./addresses.nix { inherit lib; };
-  inherit (addresses) isIpv6;
+  inherit (addresses) alone isIpv6;
 
-  alone = address: if isIpv6 address then "${address}/128" else "${address}/32";
   publicIpv4 = lib.filter (address: !isIpv6 address) (
     lib.unique (
       cfg.publicAddresses ++ lib.optionals cfg.highAvailability.enable cfg.highAvailability.address
